@@ -1,0 +1,3 @@
+"""perbench: benchmark methods that personalise language models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,149 @@
+"""All that a plugin file imports. Importing this module imports neither torch nor transformers.
+
+Shape notation, here and everywhere: `N` response tokens of a micro-batch (all its examples concatenated,
+in order), `D` hidden size, `V` vocabulary, `E` examples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from perbench.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from perbench.engines.base import Engine
+
+__all__ = ["Example", "Identifier", "PersonaText", "ReferenceLogp", "TokenBatch", "TokenScores", "Trainer", "View"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task: a user's request with the user's history.
+
+    `persona` holds the history's items in the task's order, each a mapping of its fields; `reference` is the
+    text the user really wrote (or the gold answer); `extra` keeps what only one protocol reads (gold spans...).
+    """
+
+    id: str
+    user: str
+    question: str
+    reference: str
+    persona: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- trainers
+
+
+@dataclass(frozen=True)
+class View:
+    """The N response tokens under one context. `logp` [N], natural log, float32; `hidden` [N, D], the states
+    the language-model head reads at the positions that predict the tokens."""
+
+    logp: Tensor
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class ReferenceLogp:
+    """Log-probs [N] of the same tokens under a frozen reference model, float32, no gradient."""
+
+    factual: Tensor
+    counterfactual: Tensor
+
+
+class TokenBatch(Protocol):
+    """What a loss sees: the same N response tokens with the persona (factual) and without (counterfactual).
+
+    `counterfactual` and `reference` are present exactly when the trainer asks for them
+    (`Trainer.counterfactual`, `Trainer.reference`); reading an absent one raises an error that says so.
+    """
+
+    @property
+    def targets(self) -> Tensor:
+        """Token ids [N]."""
+
+    @property
+    def example(self) -> Tensor:
+        """Index [N] of the example each token belongs to, 0..E-1, non-decreasing."""
+
+    @property
+    def factual(self) -> View: ...
+
+    @property
+    def counterfactual(self) -> View: ...
+
+    @property
+    def reference(self) -> ReferenceLogp: ...
+
+    def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
+        """log softmax(z_h - z_0)[target], [N]: z_h and z_0 are the factual and counterfactual logits.
+
+        A linear head gives z_h - z_0 = (h_h - h_0) W^T, so no logits are kept (a head bias cancels);
+        a head with logit soft-capping is computed chunk by chunk instead.
+        """
+
+
+class Trainer(Hyperparameters, ABC):
+    """A loss plugin: one file in `trainers/`, named as the method, holding exactly one subclass.
+
+    Hyperparameters are annotated class fields with defaults. They are validated, shown by
+    `perbench show trainer NAME`, and part of a cell's identity.
+    """
+
+    counterfactual: ClassVar[Literal["none", "no_grad", "grad"]] = "none"
+    """Whether the pass without the persona is needed, and whether gradients flow through it."""
+
+    def reference(self) -> str | None:
+        """Frozen model whose log-probs the loss reads: None, "initial" (the model before training),
+        or a model's name or path. Computed once, before the first update."""
+        return None
+
+    @abstractmethod
+    def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Return (numerator [N], denominator [N]). The step's loss is sum(numerator) / sum(denominator) over
+        every token of the update: all micro-batches and all devices. The denominator carries no gradient."""
+
+
+# ---------------------------------------------------------------- identifiers
+
+
+@dataclass(frozen=True)
+class PersonaText:
+    """What an identifier scores: one response, the persona as rendered sentences, the question."""
+
+    id: str
+    persona: tuple[str, ...]
+    question: str
+    response: str
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """One score per token of a response; `spans` are [start, end) character offsets into it."""
+
+    spans: tuple[tuple[int, int], ...]
+    scores: tuple[float, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What went wrong or was left out, to be summed into the record ({"unparsable": 1})."""
+
+
+class Identifier(Hyperparameters, ABC):
+    """Scores how personal each token of a response is: one file in `identifiers/`, named as the method.
+
+    A token is predicted personal when its score exceeds `threshold`.
+    """
+
+    needs_model: ClassVar[bool] = True
+    """Whether `score` uses the engine; False for lexical methods, which then get None."""
+
+    threshold: float
+
+    @abstractmethod
+    def score(self, examples: Sequence[PersonaText], engine: Engine | None) -> list[TokenScores]:
+        """One TokenScores per example, in order."""

@@ -1,0 +1,48 @@
+"""What an engine is: a model that generates and scores, behind one protocol for transformers, vLLM and endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from perbench.specs.task import SamplingSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TokenIds = Sequence[int]
+Tick = Callable[[int, int, dict[str, float]], None]
+"""Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer. finish_reason "length" means it was cut at max_new_tokens."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    new_tokens: int
+
+
+class Engine(Protocol):
+    """A loaded model with its tokenizer."""
+
+    tokenizer: Any
+    """A transformers tokenizer with a chat template."""
+
+    name: str
+    """Shown in records: "transformers 5.x"."""
+
+    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+        """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
+        a different set of prompts in a call may not, so callers keep their batches fixed."""
+
+    def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
+        """Natural-log probability of each response token given its prompt, float32, one array [len(response)]
+        per pair, in order. Batched inside by length."""
+
+    def load_adapter(self, path: Path | None) -> None:
+        """Serve the adapter saved at `path`; None returns to the base model."""

@@ -1,0 +1,49 @@
+"""Errors a user can act on: what is wrong, where, and the way out. Their exit codes are the CLI's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class PerbenchError(Exception):
+    """A condition the user can act on; the message names the place and the way out. Exit code 2."""
+
+    exit_code = 2
+
+
+class CellError(PerbenchError):
+    """One cell of a matrix failed; the others go on. Exit code 1."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a spec file: `line` is 1-based, None where no line can be named."""
+
+    path: Path | str
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}" if self.line else str(self.path)
+        return f"{place}: {self.message}"
+
+
+class SpecError(PerbenchError):
+    """All faults of one or several spec files at once."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean 'x'? There are: a, b.': the tail of every unknown-name message."""
+    names = sorted(known)
+    close = get_close_matches(name, names, 1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} There are: {', '.join(names) or 'none'}."

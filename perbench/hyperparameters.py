@@ -1,0 +1,73 @@
+"""Hyperparameters of a plugin: annotated class fields with defaults, validated strictly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perbench.errors import PerbenchError, suggest
+
+
+class Hyperparameters:
+    """Base of plugins. A field is an annotated class attribute with a default; constraints use
+    `typing.Annotated` with pydantic's or annotated_types' markers. ClassVars and names with a leading
+    underscore are not fields.
+
+    Raises:
+        PerbenchError: unknown name, wrong type or value out of range; all faults at once.
+    """
+
+    def __init__(self, **params: Any) -> None:
+        for name, value in self.validate(params).items():
+            setattr(self, name, value)
+
+    @classmethod
+    def _model(cls) -> Any:
+        import typing
+
+        from pydantic import ConfigDict, create_model
+
+        fields: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            declared = base.__dict__.get("__annotations__", {})
+            hints = typing.get_type_hints(base, include_extras=True) if declared else {}
+            for name in declared:
+                hint = hints[name]
+                if name.startswith("_") or typing.get_origin(hint) is typing.ClassVar or hint is typing.ClassVar:
+                    continue
+                fields[name] = (hint, getattr(cls, name, ...))
+        model: Any = create_model(  # type: ignore[call-overload]
+            cls.__name__, __config__=ConfigDict(extra="forbid", strict=True, validate_default=True), **fields
+        )
+        return model
+
+    @classmethod
+    def validate(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """All hyperparameters, defaults filled in."""
+        from pydantic import ValidationError
+
+        model = cls._model()
+        try:
+            values: dict[str, Any] = model(**params).model_dump()
+        except ValidationError as error:
+            lines = []
+            for fault in error.errors():
+                name = str(fault["loc"][0]) if fault["loc"] else "?"
+                if fault["type"] == "extra_forbidden":
+                    lines.append(f"unknown hyperparameter {name!r}.{suggest(name, model.model_fields)}")
+                else:
+                    lines.append(f"hyperparameter {name}={fault['input']!r}: {fault['msg']}")
+            raise PerbenchError(f"{cls.__name__}: " + "; ".join(lines)) from None
+        return values
+
+    @classmethod
+    def describe(cls) -> list[dict[str, Any]]:
+        """One {"name", "type", "default"} per hyperparameter, for `perbench show`."""
+        return [
+            {"name": name, "type": str(info.annotation).replace("typing.", ""), "default": info.default}
+            for name, info in cls._model().model_fields.items()
+        ]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The hyperparameters in force, JSON-ready, for the identity and the record."""
+        return {name: getattr(self, name) for name in type(self)._model().model_fields}

@@ -1,0 +1,93 @@
+"""MatrixSpec: one YAML file under `leaderboard/matrices/`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from perbench.specs.base import Strict
+from perbench.specs.task import Count
+
+NonEmpty = Field(min_length=1)
+
+
+class LoraSpec(Strict):
+    """Low-rank adapters on every linear layer of the body (never the head: the chunked loss reads its weight)."""
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class TrainingSpec(Strict):
+    """One training run. Defaults follow PerCE, App. B.1, where it speaks (betas, warm-up, epochs, length)."""
+
+    method: Literal["lora", "full"] = "lora"
+    lora: LoraSpec = LoraSpec()
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    batch_size: Count = 32
+    """Examples per update, over all devices."""
+    micro_batch_tokens: Count = 8192
+    """Padded tokens of one forward pass; changes rounding only, never the update."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.04
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    gradient_checkpointing: bool = False
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the device computes it natively, else fp32."""
+    save_every: Count = 50
+    """Updates between checkpoints; a killed run redoes at most these."""
+
+
+class TrainerRow(Strict):
+    """A trainer with hyperparameters; a list as a value is an axis of the grid."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+class IdentifierRow(Strict):
+    name: str
+    params: dict[str, Any] = {}
+
+
+class MatrixSpec(Strict):
+    """models x trainers x sources x targets x seeds, and their hyperparameter lists.
+
+    `training` holds TrainingSpec keys; a list as a value is an axis of the grid. `tasks` overrides keys of a
+    task's spec by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
+    identification are evaluated for every identifier on every base model. `baseline` is the trainer that gains
+    are measured over.
+    """
+
+    summary: str
+    models: Annotated[list[str], NonEmpty]
+    trainers: list[str | TrainerRow] = []
+    sources: list[str] = []
+    targets: Annotated[list[str], NonEmpty]
+    identifiers: list[str | IdentifierRow] = []
+    seeds: Annotated[list[int], NonEmpty] = [0]
+    base_rows: bool = True
+    baseline: str | None = None
+    training: dict[str, Any] = {}
+    tasks: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MatrixSpec:
+        if bool(self.trainers) != bool(self.sources):
+            raise ValueError("trainers and sources go together: name both, or neither for base rows only")
+        if not self.trainers and not self.base_rows and not self.identifiers:
+            raise ValueError("nothing to run: no trainers, no base_rows, no identifiers")
+        names = [row if isinstance(row, str) else row.name for row in self.trainers]
+        if self.baseline is not None and self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline!r} is not among the trainers: {', '.join(names) or 'none'}")
+        for axis in ("models", "sources", "targets", "seeds"):
+            values = getattr(self, axis)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{axis} names a value twice")
+        return self

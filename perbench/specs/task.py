@@ -1,0 +1,196 @@
+"""TaskSpec: one YAML file under `tasks/`. Its name is its path there without the suffix."""
+
+from __future__ import annotations
+
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from perbench.specs.base import Strict
+
+Count = Annotated[int, Field(gt=0)]
+
+
+def placeholders(template: str) -> set[str]:
+    """Names in braces of a str.format template; positional or attribute access is refused."""
+    names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    for name in names:
+        if not name.isidentifier():
+            raise ValueError(f"{{{name}}} is no plain name; write {{{{ }}}} for literal braces")
+    return names
+
+
+class DataSpec(Strict):
+    """Where rows come from: exactly one of `python`, `hub`, `files`.
+
+    python: "package.module:function", called with the split's name, yields rows (mappings);
+    hub: a dataset repository `owner/name` with `config` and `revision`;
+    files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file.
+    `data_dir` replaces the hub by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR` sets it.
+    """
+
+    python: str | None = None
+    requires: str | None = None
+    """The pip requirement a `python` source needs, for the message when it is missing."""
+    hub: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    files: str | None = None
+    data_dir: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        given = [name for name in ("python", "hub", "files") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of python, hub, files (got {', '.join(given) or 'none'})")
+        if self.python is not None and self.python.count(":") != 1:
+            raise ValueError("python must be 'package.module:function'")
+        if self.data_dir is not None and (self.hub is None or self.config is None):
+            raise ValueError("data_dir stands in for a hub dataset with a config")
+        return self
+
+
+class FieldSpec(Strict):
+    """Names of a row's fields. `question` and `reference` may be absent in dialogue tasks."""
+
+    user: str
+    question: str | None = None
+    reference: str | None = None
+    persona: str | None = None
+    """A list of strings or of mappings; a string counts as {"text": string}."""
+    item_aliases: dict[str, str] = {}
+    """Older names of a persona item's fields: {missing name: name to read instead}."""
+    extra: list[str] = []
+    """Row fields carried through in Example.extra (gold spans, ratings)."""
+
+
+class PromptSpec(Strict):
+    """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request.
+
+    Without the persona: a `system` that holds {persona} is dropped unless `system_without` replaces it;
+    a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the turn.)
+    """
+
+    system: str | None = None
+    user: str = "{question}"
+    item: str
+    join: str = "\n\n"
+    system_without: str | None = None
+    user_without: str | None = None
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> PromptSpec:
+        for name in ("system", "user", "system_without", "user_without"):
+            template: str | None = getattr(self, name)
+            allowed = {"question"} if name.endswith("without") else {"question", "persona"}
+            unknown = placeholders(template) - allowed if template is not None else set()
+            if unknown:
+                raise ValueError(f"{name}: unknown {{{min(unknown)}}}; allowed: {', '.join(sorted(allowed))}")
+        placeholders(self.item)
+        holds = [name for name in ("system", "user") if "persona" in placeholders(getattr(self, name) or "")]
+        if len(holds) != 1:
+            raise ValueError("{persona} must stand in exactly one of system and user")
+        if holds == ["user"] and self.user_without is None:
+            raise ValueError("user holds {persona}, so user_without must say the persona-free turn")
+        without = self.user_without if self.user_without is not None else self.user
+        if "question" not in placeholders(without) or "question" not in placeholders(self.user):
+            raise ValueError("the user turn must hold {question}, with the persona and without")
+        return self
+
+
+class PersonaSpec(Strict):
+    """Which history items enter the prompt. Items are kept whole, from the `priority` end, until `k` items or
+    `max_tokens` rendered tokens are reached (or the prompt's room, whichever is less), and stand in their own order."""
+
+    k: Count | None = None
+    priority: Literal["first", "last"] = "first"
+    max_tokens: Count | None = None
+
+
+class SamplingSpec(Strict):
+    """temperature 0 is greedy. max_new_tokens is also what a prompt reserves for the answer."""
+
+    max_new_tokens: Count = 512
+    temperature: Annotated[float, Field(ge=0)] = 0.4
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class SimulatorSpec(Strict):
+    """The user simulator of a dialogue task: `instruction` may hold {profile}, {personality}."""
+
+    model: str
+    instruction: str
+    opening: str
+    """The turn that asks the simulator for its first message."""
+    sampling: SamplingSpec
+
+
+class JudgeSpec(Strict):
+    """`instruction` may hold {profile}, {personality}, {message}, {response}; the reply must be one integer 1-5."""
+
+    model: str
+    instruction: str
+    sampling: SamplingSpec
+    retries: Annotated[int, Field(ge=0)] = 2
+    calibrated: bool = False
+    pmi: bool = True
+    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) under the judge's model."""
+
+
+class DialogueSpec(Strict):
+    turns: Count = 10
+    report_turns: list[Count] = []
+    """Turns whose mean is the headline (PerCE: 6..10); empty means all."""
+    simulator: SimulatorSpec
+    judge: JudgeSpec
+
+
+class ExamplesSpec(Strict):
+    """How many examples are drawn from a split, with a fixed seed, when it holds more; None is all."""
+
+    train: Count | None = 2000
+    test: Count | None = 500
+
+
+class TaskSpec(Strict):
+    """One task. `prompt` names the form in force out of `prompts`."""
+
+    summary: str
+    protocol: Literal["generation", "dialogue", "identification"]
+    license: str
+    notes: str = ""
+    data: DataSpec
+    fields: FieldSpec
+    prompt: str | None = None
+    prompts: dict[str, PromptSpec] = {}
+    persona: PersonaSpec = PersonaSpec()
+    examples: ExamplesSpec = ExamplesSpec()
+    max_length: Count = 5000
+    """Prompt and response together, in tokens; the persona is trimmed to fit, never the question or response."""
+    sampling: SamplingSpec = SamplingSpec()
+    metrics: list[str] = []
+    headline: str
+    dialogue: DialogueSpec | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        if self.protocol == "dialogue":
+            if self.dialogue is None:
+                raise ValueError("protocol dialogue needs a `dialogue:` section")
+        elif self.dialogue is not None:
+            raise ValueError(f"`dialogue:` has no reader under protocol {self.protocol}")
+        else:
+            for name in ("question", "reference", "persona"):
+                if getattr(self.fields, name) is None:
+                    raise ValueError(f"fields.{name} is needed by protocol {self.protocol}")
+            if self.prompt not in self.prompts:
+                raise ValueError(f"prompt {self.prompt!r} is not one of prompts: {', '.join(self.prompts) or 'none'}")
+        if self.protocol == "generation":
+            if not self.metrics:
+                raise ValueError("metrics: name at least one")
+            if self.headline not in self.metrics:
+                raise ValueError(f"headline {self.headline!r} is not among metrics {self.metrics}")
+        return self

@@ -1,0 +1,96 @@
+"""The record of one cell: `cell.json`, the only thing the site and other tools read besides samples and scores."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from perbench.specs.base import Strict
+
+SCHEMA = 1
+
+
+class TurnValue(Strict):
+    """A metric at one dialogue turn (1-based)."""
+
+    turn: int
+    value: float | None
+    ci: tuple[float, float] | None = None
+    n: int
+
+
+class Metric(Strict):
+    """`value` is None when nothing could be scored; `ci` is the 95% bootstrap interval, clustered by user;
+    `n` counts scored samples, `missing` those without a score (never invented)."""
+
+    value: float | None
+    ci: tuple[float, float] | None = None
+    n: int
+    missing: int = 0
+    signature: str
+    """What makes the number reproducible: library, version, options ("rougeL|stem:no|rouge-score:0.1.2")."""
+    by_turn: list[TurnValue] = []
+
+
+class Labels(Strict):
+    """What a cell is, for people: row and column of the table."""
+
+    model: str
+    model_label: str | None = None
+    trainer: str | None = None
+    trainer_params: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    """Only the training keys that the matrix varies, so that grid rows can be told apart."""
+    source: str | None = None
+    target: str | None = None
+    identifier: str | None = None
+    identifier_params: dict[str, Any] = {}
+    seed: int
+
+
+class Failure(Strict):
+    type: str
+    message: str
+    traceback: str
+
+
+class CellRecord(Strict):
+    """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on an
+    identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
+
+    schema_version: Literal[1] = SCHEMA
+    kind: Literal["train", "eval", "identify"]
+    identity: str
+    inputs: dict[str, Any]
+    status: Literal["done", "failed"]
+    labels: Labels
+    headline: str | None = None
+    metrics: dict[str, Metric] = {}
+    notes: list[str] = []
+    """Caveats shown wherever the numbers are ("judge uncalibrated", "metric meteor absent: ...")."""
+    counts: dict[str, int] = {}
+    """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped rows..."""
+    tokens: dict[str, int] = {}
+    """prompt, generated (eval); response, total, counterfactual (train)."""
+    seconds: float
+    """Time spent on the cell, over all starts."""
+    started: str
+    finished: str
+    environment: dict[str, Any]
+    command: str
+    trained_by: str | None = None
+    """Identity of the train cell an eval cell evaluates."""
+    training_log: list[dict[str, float]] = []
+    """Thinned {step, loss, lr, grad_norm, tokens_per_second} of a train cell."""
+    error: Failure | None = None
+
+
+class Scores(Strict):
+    """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons between cells.
+
+    All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a missing
+    score is None. Corpus-level metrics (BLEU, chrF) have no entry here.
+    """
+
+    ids: list[str]
+    clusters: list[str]
+    scores: dict[str, list[float | None]]
