@@ -115,17 +115,28 @@ class Trainer(Hyperparameters, ABC):
 
 @dataclass(frozen=True)
 class PersonaText:
-    """What an identifier scores: one response, the persona as rendered sentences, the question."""
+    """What an identifier scores: one response, the persona as rendered sentences, the question.
+
+    An identifier that needs a model also gets token ids in the model's chat template: the prompt with the
+    persona (`factual`), without it (`counterfactual`), and the response's `tokens`, the same under both,
+    without the end of turn. `spans` are the [start, end) characters of `response` that each token shows;
+    start == end where it shows none (white space).
+    """
 
     id: str
     persona: tuple[str, ...]
     question: str
     response: str
+    factual: tuple[int, ...] = ()
+    counterfactual: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """One score per token of a response; `spans` are [start, end) character offsets into it."""
+    """One score per token of a response; `spans` are [start, end) character offsets into it (start == end: the
+    token shows nothing and is never predicted)."""
 
     spans: tuple[tuple[int, int], ...]
     scores: tuple[float, ...]
