@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from perbench.engines.base import Engine
 
-__all__ = ["Example", "Identifier", "PersonaText", "ReferenceLogp", "TokenBatch", "TokenScores", "Trainer", "View"]
+__all__ = [
+    "Example",
+    "Identifier",
+    "PersonaText",
+    "ReferenceLogp",
+    "TokenBatch",
+    "TokenScores",
+    "Trainer",
+    "View",
+]
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class Example:
     """One row of a task: a user's request with the user's history.
 
     `persona` holds the history's items in the task's order, each a mapping of its fields; `reference` is the
-    text the user really wrote (or the gold answer); `extra` keeps what only one protocol reads (gold spans...).
+    text the user really wrote (or the gold answer); `extra` keeps what only one protocol reads (gold spans).
     """
 
     id: str
@@ -135,8 +144,8 @@ class PersonaText:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """One score per token of a response; `spans` are [start, end) character offsets into it (start == end: the
-    token shows nothing and is never predicted)."""
+    """One score per token of a response; `spans` are [start, end) character offsets into it (start == end:
+    the token shows nothing and is never predicted)."""
 
     spans: tuple[tuple[int, int], ...]
     scores: tuple[float, ...]
