@@ -1,4 +1,4 @@
-"""The record of one cell: `cell.json`, the only thing the site and other tools read besides samples and scores."""
+"""The record of one cell, `cell.json`: what the site reads, besides samples and scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from perbench.specs.base import Strict
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 
 class TurnValue(Strict):
@@ -54,8 +54,8 @@ class Failure(Strict):
 
 
 class CellRecord(Strict):
-    """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on an
-    identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
+    """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on
+    an identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
 
     schema_version: Literal[1] = SCHEMA
     kind: Literal["train", "eval", "identify"]
@@ -68,7 +68,7 @@ class CellRecord(Strict):
     notes: list[str] = []
     """Caveats shown wherever the numbers are ("judge uncalibrated", "metric meteor absent: ...")."""
     counts: dict[str, int] = {}
-    """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped rows..."""
+    """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped..."""
     tokens: dict[str, int] = {}
     """prompt, generated (eval); response, total, counterfactual (train)."""
     seconds: float
@@ -87,8 +87,8 @@ class CellRecord(Strict):
 class Scores(Strict):
     """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons between cells.
 
-    All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a missing
-    score is None. Corpus-level metrics (BLEU, chrF) have no entry here.
+    All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a
+    missing score is None. Corpus-level metrics (BLEU, chrF) have no entry here.
     """
 
     ids: list[str]

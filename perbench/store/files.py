@@ -1,0 +1,125 @@
+"""Files that survive a kill, a full disk and a power cut: whole replacements and append-only journals."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perbench.errors import PerbenchError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` in one step: readers see the old content or the new, never a part.
+
+    Raises:
+        OSError: what the file system said; `path` is then as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as indented JSON; NaN and infinity are refused (ValueError)."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new file in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a JSONL file holds: whole rows, the bytes they take, the bytes of a torn last line (0: none)."""
+
+    rows: list[dict[str, Any]]
+    size: int
+    torn: int
+
+
+def read_journal(path: Path) -> Journal:
+    """Rows of a JSONL file, each one object per line; an absent file is empty.
+
+    A last line that lacks its newline or is no JSON object was torn by a kill and is left out.
+
+    Raises:
+        PerbenchError: an invalid line before the last: no kill explains it, so nothing is guessed.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Journal([], 0, 0)
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        line += b"\n" if size + len(line) < len(content) else b""
+        row = _object(line)
+        if row is None:
+            if size + len(line) < len(content):
+                raise PerbenchError(
+                    f"{path}:{number}: not a JSON object, and not the last line, so not torn by a kill. "
+                    f"Restore the file, or delete the folder {path.parent} to run the cell again."
+                )
+            break
+        rows.append(row)
+        size += len(line)
+    return Journal(rows, size, len(content) - size)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def cut_torn(path: Path) -> Journal:
+    """`read_journal`, and the torn last line, if any, is removed from the file."""
+    journal = read_journal(path)
+    if journal.torn:
+        with path.open("r+b") as file:
+            file.truncate(journal.size)
+            os.fsync(file.fileno())
+    return journal
+
+
+def append_journal(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append whole lines, durable on return.
+
+    Raises:
+        OSError: what the file system said; the file is then cut back to what it held before.
+    """
+    lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+    created = not path.exists()
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(lines):
+                written += file.write(lines[written:])
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+    if created:
+        sync_folder(path.parent)

@@ -1,0 +1,113 @@
+"""The run directory: OUT/run.json, OUT/.lock and one folder per cell under OUT/cells."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from perbench.errors import PerbenchError
+from perbench.store.cell import CellDir, Kind, cell_folder, read_record
+from perbench.store.files import write_json
+from perbench.store.record import CellRecord
+
+RUN_SCHEMA = 1
+
+
+class RunDir:
+    """A folder of cells. Made on the first write; reading an absent one finds nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def cell(self, kind: Kind, identity: str) -> CellDir:
+        return CellDir(cell_folder(self.path, kind, identity), kind, identity)
+
+    @contextmanager
+    def lock(self, *, wait: bool = True, notify: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the directory for writing. The kernel frees the lock when its holder dies, however it dies.
+
+        Raises:
+            PerbenchError: another process holds it and `wait` is false. With `wait`, `notify` gets one
+                message that names the holder, and the call returns when the holder is done.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                if not wait:
+                    raise PerbenchError(
+                        f"{self.path} is in use by {holder}. Wait for it, or leave out --no-wait to do so."
+                    ) from None
+                if notify is not None:
+                    notify(f"{self.path} is in use by {holder}; waiting for it to finish")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+            file.truncate(0)
+
+    def describe(self, *, matrix: str, spec: dict[str, Any], command: str, started: str) -> None:
+        """Note in run.json what runs on this directory: the resolved matrix, and one more command.
+
+        `matrices` maps a matrix's name to its latest resolved spec; a command that repeats only counts."""
+        known = self.description()
+        matrices = {**known.get("matrices", {}), matrix: spec}
+        commands = list(known.get("commands", []))
+        same = [entry for entry in commands if entry["command"] == command]
+        if same:
+            same[0].update(last=started, runs=same[0]["runs"] + 1)
+        else:
+            commands.append(
+                {"command": command, "matrix": matrix, "first": started, "last": started, "runs": 1}
+            )
+        write_json(
+            self.path / "run.json", {"schema_version": RUN_SCHEMA, "matrices": matrices, "commands": commands}
+        )
+
+    def description(self) -> dict[str, Any]:
+        """run.json, or {} when there is none."""
+        file = self.path / "run.json"
+        if not file.exists():
+            return {}
+        try:
+            value = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise PerbenchError(
+                f"{file} is damaged: {error}. Delete it; the next run writes it anew."
+            ) from None
+        if not isinstance(value, dict) or value.get("schema_version") != RUN_SCHEMA:
+            raise PerbenchError(
+                f"{file} was written by another version. Delete it; the next run writes it anew."
+            )
+        return value
+
+
+def read_records(path: Path) -> list[tuple[CellRecord, Path]]:
+    """Every finished cell (done or failed) of a run directory with its folder, sorted by folder name.
+
+    Unfinished cells are left out.
+
+    Raises:
+        PerbenchError: `path` is no run directory, or a record is damaged.
+    """
+    cells = path / "cells"
+    if not cells.is_dir():
+        raise PerbenchError(
+            f"{path} is no run directory: it has no cells/. `perbench run --out {path}` makes one."
+        )
+    found = []
+    for folder in sorted(cells.iterdir()):
+        record = read_record(folder) if folder.is_dir() else None
+        if record is not None:
+            found.append((record, folder))
+    return found
