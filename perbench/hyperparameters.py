@@ -43,21 +43,32 @@ class Hyperparameters:
     @classmethod
     def validate(cls, params: dict[str, Any]) -> dict[str, Any]:
         """All hyperparameters, defaults filled in."""
+        faults = cls.faults(params)
+        if faults:
+            raise PerbenchError(f"{cls.__name__}: " + "; ".join(message for _, message in faults))
+        values: dict[str, Any] = cls._model()(**params).model_dump()
+        return values
+
+    @classmethod
+    def faults(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
+        """(hyperparameter, what is wrong with it) for each fault."""
         from pydantic import ValidationError
 
         model = cls._model()
+        found = []
         try:
-            values: dict[str, Any] = model(**params).model_dump()
+            model(**params)
         except ValidationError as error:
-            lines = []
             for fault in error.errors():
                 name = str(fault["loc"][0]) if fault["loc"] else "?"
                 if fault["type"] == "extra_forbidden":
-                    lines.append(f"unknown hyperparameter {name!r}.{suggest(name, model.model_fields)}")
+                    message = f"unknown hyperparameter {name!r}.{suggest(name, model.model_fields)}"
+                elif fault["type"] == "missing":
+                    message = f"hyperparameter {name!r} is required; name it under `params:`"
                 else:
-                    lines.append(f"hyperparameter {name}={fault['input']!r}: {fault['msg']}")
-            raise PerbenchError(f"{cls.__name__}: " + "; ".join(lines)) from None
-        return values
+                    message = f"hyperparameter {name}={fault['input']!r}: {fault['msg']}"
+                found.append((name, message))
+        return found
 
     @classmethod
     def describe(cls) -> list[dict[str, Any]]:
