@@ -1,0 +1,207 @@
+"""Strict YAML 1.2 with the line of every key.
+
+PyYAML parses; this module builds the values from its events, because its loaders keep the last of two equal
+keys, follow YAML 1.1 (`yes` is true, `2e-6` is a string, `12:30` is 750) and forget where a value stood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from perbench.errors import Problem, SpecError
+
+KeyPath = tuple[str | int, ...]
+MAX_DEPTH = 40
+
+_INT = re.compile(r"[-+]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", "+.inf"), float("inf")),
+    "-.inf": float("-inf"),
+    ".nan": float("nan"),
+}
+_HINTS = {
+    "'\\t'": "; indent with spaces",
+    "mapping values are not allowed": "; quote a value that holds ': '",
+    "cannot start any token": "; quote a value that starts with a sign",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value was given: a file and line, or a command-line option without one."""
+
+    source: Path | str
+    line: int | None = None
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.source, self.line, message)
+
+
+@dataclass
+class Document:
+    """A mapping with the place of each of its keys and list items."""
+
+    data: dict[str, Any]
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> Place:
+        """The place of a key, or of the nearest enclosing one that was written down."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+def read(path: Path) -> Document:
+    """Read a file that holds one mapping.
+
+    Raises:
+        SpecError: missing or unreadable file, bad syntax, no mapping, duplicate keys, anchors, tags.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError([Problem(path, None, f"not UTF-8 ({error.reason} at byte {error.start})")]) from None
+    except OSError as error:
+        raise SpecError([Problem(path, None, f"cannot be read: {error.strerror}")]) from None
+    value, places, problems = _parse(text, path)
+    if not isinstance(value, dict):
+        problems = problems or [
+            Problem(path, 1, f"expected a mapping of keys to values, got {describe(value)}")
+        ]
+        raise SpecError(problems)
+    if problems:
+        raise SpecError(problems)
+    return Document(value, places)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """One value as it would be read from a file; `source` is named in errors.
+
+    Raises:
+        SpecError: bad syntax.
+    """
+    value, _, problems = _parse(text, source)
+    if problems:
+        raise SpecError([Problem(source, None, problem.message) for problem in problems])
+    return value
+
+
+def describe(value: Any) -> str:
+    """A value and its YAML type, for messages: "'3' (a string)"."""
+    kinds: dict[type, str] = {bool: "a boolean", int: "an integer", float: "a number", str: "a string"}
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    return f"{shown} ({kinds[type(value)]})"
+
+
+def _scalar(text: str) -> Any:
+    if text in _SPECIAL:
+        return _SPECIAL[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _parse(text: str, source: Path | str) -> tuple[Any, dict[KeyPath, Place], list[Problem]]:
+    builder = _Builder(yaml.parse(text, Loader=yaml.SafeLoader), source)
+    try:
+        value = builder.document()
+    except yaml.MarkedYAMLError as error:
+        mark: Any = error.problem_mark or error.context_mark
+        told = " ".join(filter(None, (error.context, error.problem)))
+        hint = next((hint for part, hint in _HINTS.items() if part in told), "")
+        builder.problems.append(Problem(source, mark.line + 1, f"bad YAML: {told}{hint}"))
+        return {}, {}, builder.problems
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        builder.problems.append(Problem(source, line, f"bad YAML: {error.reason}"))
+        return {}, {}, builder.problems
+    return value, builder.places, builder.problems
+
+
+class _Builder:
+    def __init__(self, events: Iterator[Any], source: Path | str) -> None:
+        self.events = events
+        self.source = source
+        self.places: dict[KeyPath, Place] = {(): Place(source, 1 if isinstance(source, Path) else None)}
+        self.problems: list[Problem] = []
+
+    def document(self) -> Any:
+        next(self.events)  # stream start
+        value = None
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if event.start_mark.line and () in self.places and value is not None:
+                    self._fault(event, "a second document; one file holds one mapping")
+                    return value
+                value = self._value(next(self.events), ())
+        return value
+
+    def _fault(self, event: Any, message: str) -> None:
+        self.problems.append(Problem(self.source, event.start_mark.line + 1, message))
+
+    def _value(self, event: Any, path: KeyPath) -> Any:
+        if isinstance(event, yaml.AliasEvent):
+            return self._fault(
+                event, f"alias *{event.anchor}: aliases are not supported; write the value out"
+            )
+        if event.anchor is not None:
+            self._fault(event, f"anchor &{event.anchor}: anchors are not supported; write the value out")
+        if event.tag is not None:
+            self._fault(event, f"tag {event.tag}: tags are not supported; write a plain value")
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event.value) if event.implicit[0] and event.style is None else event.value
+        if len(path) >= MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark
+            )
+        build: Callable[[KeyPath], Any] = (
+            self._mapping if isinstance(event, yaml.MappingStartEvent) else self._list
+        )
+        return build(path)
+
+    def _list(self, path: KeyPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            here = (*path, len(items))
+            self.places[here] = Place(self.source, event.start_mark.line + 1)
+            items.append(self._value(event, here))
+        return items
+
+    def _mapping(self, path: KeyPath) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = event.value if isinstance(event, yaml.ScalarEvent) else None
+            if key is None:
+                self._fault(event, "a key must be a plain word; is a {placeholder} missing its quotes?")
+                self._value(event, (*path, "?"))
+                self._value(next(self.events), (*path, "?"))
+                continue
+            here = (*path, key)
+            if key == "<<":
+                self._fault(event, "merge keys (<<) are not supported; write the keys out")
+            elif key in found:
+                first = self.places[here].line
+                self._fault(event, f"duplicate key {key!r}, first given on line {first}; remove one")
+            else:
+                self.places[here] = Place(self.source, event.start_mark.line + 1)
+                found[key] = None
+                found[key] = self._value(next(self.events), here)
+                continue
+            self._value(next(self.events), (*path, "?"))
+        return found
