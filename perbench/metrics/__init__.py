@@ -1,0 +1,57 @@
+"""Text metrics: from stored samples to numbers with intervals. Nothing here generates or downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import cast
+
+from perbench.errors import PerbenchError, suggest
+from perbench.metrics.base import Measured, MetricAbsent, Texts
+from perbench.store.record import Metric
+
+__all__ = ["METRICS", "TextScores", "Texts", "score_texts"]
+
+METRICS = {
+    "rouge1": "perbench.metrics.rouge",
+    "rouge2": "perbench.metrics.rouge",
+    "rougeL": "perbench.metrics.rouge",
+    "meteor": "perbench.metrics.meteor",
+    "bleu": "perbench.metrics.corpus",
+    "chrf": "perbench.metrics.corpus",
+    "length": "perbench.metrics.shape",
+    "truncated": "perbench.metrics.shape",
+}
+"""Metric name -> module whose `measure(name, texts)` computes it, imported on first use."""
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """`per_sample` has no entry for corpus-level metrics; `notes` say which metrics are absent and why."""
+
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    per_sample: dict[str, list[float | None]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
+    """Compute the metrics `names`.
+
+    Raises:
+        PerbenchError: a name is no metric.
+    """
+    found = TextScores()
+    for name in names:
+        if name not in METRICS:
+            raise PerbenchError(f"unknown metric {name!r}.{suggest(name, METRICS)}")
+        measure = cast(Callable[[str, Texts], Measured], import_module(METRICS[name]).measure)
+        try:
+            measured = measure(name, texts)
+        except MetricAbsent as absent:
+            found.notes.append(f"metric {name} absent: {absent}")
+            continue
+        found.metrics[name] = measured.metric
+        if measured.per_sample is not None:
+            found.per_sample[name] = measured.per_sample
+    return found

@@ -1,0 +1,45 @@
+"""What a metric reads and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perbench.stats import mean_interval
+from perbench.store.record import Metric
+
+
+class MetricAbsent(Exception):
+    """A metric's data is not on this machine; the message holds the command that adds it."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Answers to score. All lists have one entry per sample, in order."""
+
+    predictions: Sequence[str]
+    references: Sequence[str]
+    clusters: Sequence[str]
+    """The user of each sample: intervals resample users."""
+    truncated: Sequence[bool]
+    """Whether the answer was cut at max_new_tokens."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`per_sample` is None for corpus-level metrics, which are not a mean over samples."""
+
+    metric: Metric
+    per_sample: list[float | None] | None = None
+
+
+def mean_metric(values: Sequence[float | None], clusters: Sequence[str], signature: str) -> Metric:
+    """Mean over the scored samples with its 95% bootstrap interval, clustered by user."""
+    scored = [value for value in values if value is not None]
+    return Metric(
+        value=sum(scored) / len(scored) if scored else None,
+        ci=mean_interval(values, clusters),
+        n=len(scored),
+        missing=len(values) - len(scored),
+        signature=signature,
+    )

