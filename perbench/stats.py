@@ -99,7 +99,7 @@ def ratio_interval(
     level: float = 0.95,
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval (lo, hi) of sum(numerators) / sum(denominators), for micro averages such
-    as precision. Draws as in `mean_interval`; one whose denominators sum to zero has no ratio and is left out.
+    as precision. Draws as in `mean_interval`; one whose denominators sum to zero is left out.
 
     Returns:
         None with fewer than two clusters, or when every draw is left out.
