@@ -80,7 +80,7 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real texts, which never enter the repository; without it, tests that need it are skipped."""
+    """The folder of real texts, which never enter the repository; tests are skipped without it."""
     folder = Path(os.environ.get("PERBENCH_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "MANIFEST.md").is_file():
         pytest.skip(f"real texts not found at {folder}; set PERBENCH_REAL_DATA")

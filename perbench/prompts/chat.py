@@ -1,0 +1,75 @@
+"""A model's chat template: prompts as token ids, and the tokens that end an answer."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+_SYSTEM, _USER, _ANSWER = "a-system-text", "a-user-text", "an-answer"
+"""Probe texts: no template quotes them by itself."""
+
+
+def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
+    """The prompt that asks for the answer to the last of `turns` (user, assistant, user, ...), rendered.
+
+    A template without a system role gets the system text as the first paragraph of the first user turn. A
+    template that adds a system prompt of its own when none is given keeps it: that is the model's chat format.
+    """
+    if system is not None and not _has_system_role(tokenizer):
+        turns, system = [f"{system}\n\n{turns[0]}", *turns[1:]], None
+    return _render(tokenizer, system, turns, ask=True)
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text, with no tokens added around it."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
+    """The ids that the template writes after an answer, up to the first special token; the tokenizer's
+    end-of-sequence token where the template writes no special token there."""
+    return _facts(tokenizer)[1]
+
+
+def _has_system_role(tokenizer: Any) -> bool:
+    return _facts(tokenizer)[0]
+
+
+_known: weakref.WeakKeyDictionary[Any, tuple[str, tuple[bool, tuple[int, ...]]]] = weakref.WeakKeyDictionary()
+
+
+def _facts(tokenizer: Any) -> tuple[bool, tuple[int, ...]]:
+    template = str(tokenizer.chat_template)
+    known = _known.get(tokenizer)
+    if known is None or known[0] != template:
+        known = _known[tokenizer] = template, (_probe_system(tokenizer), _probe_end(tokenizer))
+    return known[1]
+
+
+def _probe_system(tokenizer: Any) -> bool:
+    from jinja2.exceptions import TemplateError
+
+    try:
+        # Some templates refuse a system turn, others leave it out without a word.
+        return _SYSTEM in _render(tokenizer, _SYSTEM, [_USER], ask=True)
+    except TemplateError:
+        return False
+
+
+def _probe_end(tokenizer: Any) -> tuple[int, ...]:
+    after = encode(tokenizer, _render(tokenizer, None, [_USER, _ANSWER], ask=False).rpartition(_ANSWER)[2])
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    special.update(tokenizer.all_special_ids)
+    for position, token in enumerate(after):
+        if token in special:
+            return tuple(after[: position + 1])
+    return () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
+
+
+def _render(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: bool) -> str:
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    messages += [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask)
+    return text

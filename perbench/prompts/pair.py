@@ -1,0 +1,114 @@
+"""The prompt pair: the same request with the user's history (factual) and without it (counterfactual)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from perbench.api import Example
+from perbench.errors import PerbenchError
+from perbench.prompts.chat import chat_text, encode, end_of_turn
+from perbench.prompts.persona import affordable, by_priority, render_items
+from perbench.specs.task import PromptSpec, TaskSpec, placeholders
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged and is empty when an
+    answer is to be generated. Of the history's `k` items, `kept` stand in `factual`, `trimmed` did not fit."""
+
+    factual: tuple[int, ...]
+    counterfactual: tuple[int, ...]
+    response: tuple[int, ...]
+    kept: int
+    trimmed: int
+
+
+def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_response: bool) -> PromptPair:
+    """The example's prompts under the task's prompt form and the model's chat template.
+
+    Prompt and response together (or prompt and `sampling.max_new_tokens`, when the answer is to be generated)
+    take at most `task.max_length` tokens. Only the history is ever trimmed, by whole items. When no item is
+    left, the factual prompt is the counterfactual one.
+
+    Raises:
+        PerbenchError: naming the example, when the request and the response alone are longer than that.
+    """
+    assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
+    form = task.prompts[task.prompt]
+    response: tuple[int, ...] = ()
+    if with_response:
+        response = (*encode(tokenizer, example.reference), *end_of_turn(tokenizer))
+    room = task.max_length - (len(response) if with_response else task.sampling.max_new_tokens)
+
+    counterfactual = encode(tokenizer, _without(form, example, tokenizer))
+    if len(counterfactual) > room:
+        answer = (
+            f"response {len(response)}" if with_response else f"max_new_tokens {task.sampling.max_new_tokens}"
+        )
+        raise PerbenchError(
+            f"example {example.id}: the request takes {len(counterfactual)} tokens without any history, which "
+            f"with {answer} exceeds max_length {task.max_length}; raise max_length"
+        )
+    try:
+        items = render_items(form, example.persona)
+    except PerbenchError as error:
+        raise PerbenchError(f"example {example.id}: {error}") from None
+    order = by_priority(len(items), task.persona)
+    factual, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
+    return PromptPair(
+        tuple(factual) if kept else tuple(counterfactual),
+        tuple(counterfactual),
+        response,
+        kept,
+        len(order) - kept,
+    )
+
+
+def _fill(
+    task: TaskSpec,
+    form: PromptSpec,
+    example: Example,
+    tokenizer: Any,
+    items: list[str],
+    order: list[int],
+    room: int,
+) -> tuple[list[int], int]:
+    """The longest leading part of `items` (most important first) that fits, and the prompt that holds it.
+
+    Items are counted one by one; since tokens may merge differently in place, the prompt itself decides.
+    """
+    if not items:
+        return [], 0
+    costs = [
+        len(ids)
+        for ids in tokenizer([item + form.join for item in items], add_special_tokens=False)["input_ids"]
+    ]
+    frame = len(encode(tokenizer, _with(form, example, tokenizer, "")))
+    kept = affordable(costs, room - frame)
+    if task.persona.max_tokens is not None:
+        kept = min(kept, affordable(costs, task.persona.max_tokens))
+    while kept:
+        standing = [item for _, item in sorted(zip(order[:kept], items[:kept], strict=True))]
+        ids = encode(tokenizer, _with(form, example, tokenizer, form.join.join(standing)))
+        if len(ids) <= room:
+            return ids, kept
+        kept -= 1
+    return [], 0
+
+
+def _with(form: PromptSpec, example: Example, tokenizer: Any, persona: str) -> str:
+    values = {"persona": persona, "question": example.question}
+    system = None if form.system is None else form.system.format_map(values)
+    return chat_text(tokenizer, system, [form.user.format_map(values)])
+
+
+def _without(form: PromptSpec, example: Example, tokenizer: Any) -> str:
+    system = form.system_without
+    if system is None and form.system is not None and "persona" not in placeholders(form.system):
+        system = form.system
+    user = form.user if form.user_without is None else form.user_without
+    values = {"question": example.question}
+    return chat_text(
+        tokenizer, None if system is None else system.format_map(values), [user.format_map(values)]
+    )

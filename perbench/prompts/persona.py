@@ -1,0 +1,45 @@
+"""The user's history as prompt text: items rendered, and the whole items that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perbench.errors import PerbenchError, suggest
+from perbench.specs.task import PersonaSpec, PromptSpec
+
+
+def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each item under the form's `item` template; an absent value (null) renders as nothing.
+
+    Raises:
+        PerbenchError: the template names a field that an item lacks.
+    """
+    rendered = []
+    for number, item in enumerate(persona):
+        fields = {name: "" if value is None else value for name, value in item.items()}
+        try:
+            rendered.append(prompt.item.format_map(fields))
+        except KeyError as error:
+            missing = str(error.args[0])
+            raise PerbenchError(
+                f"persona item {number} has no field {missing!r}.{suggest(missing, fields)}"
+            ) from None
+    return rendered
+
+
+def by_priority(count: int, spec: PersonaSpec) -> list[int]:
+    """Indices of the `spec.k` items to try, most important first."""
+    order = list(range(count)) if spec.priority == "first" else list(reversed(range(count)))
+    return order[: spec.k]
+
+
+def affordable(costs: Sequence[int], room: int) -> int:
+    """How many leading items fit `room` tokens together: the first that does not fit ends the row, so that a
+    longer prompt never holds less of the history."""
+    total = 0
+    for number, cost in enumerate(costs):
+        total += cost
+        if total > room:
+            return number
+    return len(costs)
