@@ -109,7 +109,10 @@ def append_journal(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OSError: what the file system said; the file is then cut back to what it held before.
     """
-    lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+    lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode(
+        "utf-8",
+        "surrogatepass",  # real texts hold lone surrogates; json.loads reads them back
+    )
     created = not path.exists()
     with path.open("ab", buffering=0) as file:
         before = file.seek(0, os.SEEK_END)

@@ -55,7 +55,7 @@ def test_a_kill_at_any_byte_costs_at_most_the_last_line(
 
 
 def test_every_byte_of_one_file_in_turn(tmp_path: Path) -> None:
-    rows = [{"id": "a", "text": "zwei\nZeilen — é"}, {"id": "b", "n": [1, 2.5, None]}]
+    rows = [{"id": "a", "text": "zwei\nZeilen — é \ud83d"}, {"id": "b", "n": [1, 2.5, None]}]
     path = tmp_path / "samples.jsonl"
     append_journal(path, rows)
     content = path.read_bytes()
