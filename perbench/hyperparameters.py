@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from perbench.errors import PerbenchError, suggest
 
@@ -22,20 +23,18 @@ class Hyperparameters:
 
     @classmethod
     def _model(cls) -> Any:
-        import typing
-
         from pydantic import ConfigDict, create_model
 
         fields: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
-            declared = base.__dict__.get("__annotations__", {})
-            hints = typing.get_type_hints(base, include_extras=True) if declared else {}
+            declared = inspect.get_annotations(base)
+            hints = get_type_hints(base, include_extras=True) if declared else {}
             for name in declared:
                 hint = hints[name]
-                if name.startswith("_") or typing.get_origin(hint) is typing.ClassVar or hint is typing.ClassVar:
+                if name.startswith("_") or ClassVar in (hint, get_origin(hint)):
                     continue
                 fields[name] = (hint, getattr(cls, name, ...))
-        model: Any = create_model(  # type: ignore[call-overload]
+        model: Any = create_model(
             cls.__name__, __config__=ConfigDict(extra="forbid", strict=True, validate_default=True), **fields
         )
         return model

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from perbench.errors import suggest
 from perbench.specs.base import Strict
-from perbench.specs.task import Count
+from perbench.specs.task import Count, refuse
 
 NonEmpty = Field(min_length=1)
 
 
 class LoraSpec(Strict):
-    """Low-rank adapters on every linear layer of the body (never the head: the chunked loss reads its weight)."""
+    """Low-rank adapters on every linear layer of the body, never the head (the chunked loss reads it)."""
 
     rank: Count = 16
     alpha: Count = 32
@@ -22,6 +23,8 @@ class LoraSpec(Strict):
 
 class TrainingSpec(Strict):
     """One training run. Defaults follow PerCE, App. B.1, where it speaks (betas, warm-up, epochs, length)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     method: Literal["lora", "full"] = "lora"
     lora: LoraSpec = LoraSpec()
@@ -61,8 +64,8 @@ class MatrixSpec(Strict):
 
     `training` holds TrainingSpec keys; a list as a value is an axis of the grid. `tasks` overrides keys of a
     task's spec by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
-    identification are evaluated for every identifier on every base model. `baseline` is the trainer that gains
-    are measured over.
+    identification are evaluated for every identifier on every base model. `baseline` is the trainer that
+    gains are measured over.
     """
 
     summary: str
@@ -71,7 +74,7 @@ class MatrixSpec(Strict):
     sources: list[str] = []
     targets: Annotated[list[str], NonEmpty]
     identifiers: list[str | IdentifierRow] = []
-    seeds: Annotated[list[int], NonEmpty] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], NonEmpty] = [0]
     base_rows: bool = True
     baseline: str | None = None
     training: dict[str, Any] = {}
@@ -79,15 +82,21 @@ class MatrixSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> MatrixSpec:
+        faults = []
         if bool(self.trainers) != bool(self.sources):
-            raise ValueError("trainers and sources go together: name both, or neither for base rows only")
+            given, absent = ("trainers", "sources") if self.trainers else ("sources", "trainers")
+            faults.append(f"{given} given without {absent}: name both, or neither for base rows only")
         if not self.trainers and not self.base_rows and not self.identifiers:
-            raise ValueError("nothing to run: no trainers, no base_rows, no identifiers")
+            faults.append("nothing to run: no trainers, no base_rows, no identifiers")
         names = [row if isinstance(row, str) else row.name for row in self.trainers]
         if self.baseline is not None and self.baseline not in names:
-            raise ValueError(f"baseline {self.baseline!r} is not among the trainers: {', '.join(names) or 'none'}")
+            faults.append(
+                f"baseline {self.baseline!r} is not among the trainers.{suggest(self.baseline, names)}"
+            )
         for axis in ("models", "sources", "targets", "seeds"):
             values = getattr(self, axis)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{axis} names a value twice")
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                faults.append(f"{axis} names {', '.join(twice)} twice; remove one")
+        refuse(faults)
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from perbench.errors import suggest
 from perbench.specs.base import Strict
 
 Count = Annotated[int, Field(gt=0)]
@@ -15,10 +17,28 @@ Count = Annotated[int, Field(gt=0)]
 def placeholders(template: str) -> set[str]:
     """Names in braces of a str.format template; positional or attribute access is refused."""
     names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    for name in names:
+    for name in sorted(names):
         if not name.isidentifier():
-            raise ValueError(f"{{{name}}} is no plain name; write {{{{ }}}} for literal braces")
+            raise ValueError(f"{{{name}}} is no plain name")
     return names
+
+
+def template_faults(name: str, template: str | None, allowed: Collection[str] | None = None) -> list[str]:
+    """What is wrong with a template: its braces, or placeholders outside `allowed` (None: any name)."""
+    try:
+        used = placeholders(template or "")
+    except ValueError as error:
+        return [f"{name}: {error}; write {{{{ and }}}} for literal braces"]
+    if allowed is None:
+        return []
+    told = ", ".join(f"{{{word}}}" for word in sorted(allowed))
+    return [f"{name}: unknown {{{word}}}; allowed: {told}" for word in sorted(used.difference(allowed))]
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Raise all faults of a model validator at once, one a line, each starting with the key it is about."""
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 class DataSpec(Strict):
@@ -71,7 +91,8 @@ class PromptSpec(Strict):
     """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request.
 
     Without the persona: a `system` that holds {persona} is dropped unless `system_without` replaces it;
-    a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the turn.)
+    a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
+    turn.)
     """
 
     system: str | None = None
@@ -83,27 +104,27 @@ class PromptSpec(Strict):
 
     @model_validator(mode="after")
     def _placeholders(self) -> PromptSpec:
+        faults = template_faults("item", self.item)
         for name in ("system", "user", "system_without", "user_without"):
-            template: str | None = getattr(self, name)
             allowed = {"question"} if name.endswith("without") else {"question", "persona"}
-            unknown = placeholders(template) - allowed if template is not None else set()
-            if unknown:
-                raise ValueError(f"{name}: unknown {{{min(unknown)}}}; allowed: {', '.join(sorted(allowed))}")
-        placeholders(self.item)
+            faults += template_faults(name, getattr(self, name), allowed)
+        refuse(faults)
         holds = [name for name in ("system", "user") if "persona" in placeholders(getattr(self, name) or "")]
         if len(holds) != 1:
-            raise ValueError("{persona} must stand in exactly one of system and user")
+            faults.append("{persona} must stand in exactly one of system and user")
         if holds == ["user"] and self.user_without is None:
-            raise ValueError("user holds {persona}, so user_without must say the persona-free turn")
+            faults.append("user holds {persona}, so user_without must say the persona-free turn")
         without = self.user_without if self.user_without is not None else self.user
         if "question" not in placeholders(without) or "question" not in placeholders(self.user):
-            raise ValueError("the user turn must hold {question}, with the persona and without")
+            faults.append("user must hold {question}, with the persona and without")
+        refuse(faults)
         return self
 
 
 class PersonaSpec(Strict):
     """Which history items enter the prompt. Items are kept whole, from the `priority` end, until `k` items or
-    `max_tokens` rendered tokens are reached (or the prompt's room, whichever is less), and stand in their own order."""
+    `max_tokens` rendered tokens are reached (or the prompt's room, whichever is less), and stand in their own
+    order."""
 
     k: Count | None = None
     priority: Literal["first", "last"] = "first"
@@ -112,6 +133,8 @@ class PersonaSpec(Strict):
 
 class SamplingSpec(Strict):
     """temperature 0 is greedy. max_new_tokens is also what a prompt reserves for the answer."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     max_new_tokens: Count = 512
     temperature: Annotated[float, Field(ge=0)] = 0.4
@@ -127,9 +150,15 @@ class SimulatorSpec(Strict):
     """The turn that asks the simulator for its first message."""
     sampling: SamplingSpec
 
+    @model_validator(mode="after")
+    def _placeholders(self) -> SimulatorSpec:
+        refuse(template_faults("instruction", self.instruction, {"profile", "personality"}))
+        return self
+
 
 class JudgeSpec(Strict):
-    """`instruction` may hold {profile}, {personality}, {message}, {response}; the reply must be one integer 1-5."""
+    """`instruction` may hold {profile}, {personality}, {message}, {response}; the reply must be one integer
+    1-5."""
 
     model: str
     instruction: str
@@ -137,7 +166,14 @@ class JudgeSpec(Strict):
     retries: Annotated[int, Field(ge=0)] = 2
     calibrated: bool = False
     pmi: bool = True
-    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) under the judge's model."""
+    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) under the judge's
+    model."""
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> JudgeSpec:
+        allowed = {"profile", "personality", "message", "response"}
+        refuse(template_faults("instruction", self.instruction, allowed))
+        return self
 
 
 class DialogueSpec(Strict):
@@ -169,7 +205,7 @@ class TaskSpec(Strict):
     persona: PersonaSpec = PersonaSpec()
     examples: ExamplesSpec = ExamplesSpec()
     max_length: Count = 5000
-    """Prompt and response together, in tokens; the persona is trimmed to fit, never the question or response."""
+    """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
     sampling: SamplingSpec = SamplingSpec()
     metrics: list[str] = []
     headline: str
@@ -177,20 +213,26 @@ class TaskSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
+        faults = []
         if self.protocol == "dialogue":
             if self.dialogue is None:
-                raise ValueError("protocol dialogue needs a `dialogue:` section")
-        elif self.dialogue is not None:
-            raise ValueError(f"`dialogue:` has no reader under protocol {self.protocol}")
+                faults.append("protocol dialogue needs a `dialogue:` section")
         else:
+            if self.dialogue is not None:
+                faults.append(f"dialogue: has no reader under protocol {self.protocol}; remove it")
             for name in ("question", "reference", "persona"):
                 if getattr(self.fields, name) is None:
-                    raise ValueError(f"fields.{name} is needed by protocol {self.protocol}")
+                    faults.append(f"fields.{name} is needed by protocol {self.protocol}")
             if self.prompt not in self.prompts:
-                raise ValueError(f"prompt {self.prompt!r} is not one of prompts: {', '.join(self.prompts) or 'none'}")
+                faults.append(
+                    f"prompt {self.prompt!r} is not one of prompts.{suggest(self.prompt or '', self.prompts)}"
+                )
         if self.protocol == "generation":
             if not self.metrics:
-                raise ValueError("metrics: name at least one")
-            if self.headline not in self.metrics:
-                raise ValueError(f"headline {self.headline!r} is not among metrics {self.metrics}")
+                faults.append("metrics: name at least one")
+            elif self.headline not in self.metrics:
+                faults.append(
+                    f"headline {self.headline!r} is not among metrics.{suggest(self.headline, self.metrics)}"
+                )
+        refuse(faults)
         return self

@@ -122,10 +122,10 @@ def _parse(text: str, source: Path | str) -> tuple[Any, dict[KeyPath, Place], li
     try:
         value = builder.document()
     except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
+        mark = error.problem_mark or error.context_mark
         told = " ".join(filter(None, (error.context, error.problem)))
         hint = next((hint for part, hint in _HINTS.items() if part in told), "")
-        builder.problems.append(Problem(source, mark.line + 1, f"bad YAML: {told}{hint}"))
+        builder.problems.append(Problem(source, mark.line + 1 if mark else None, f"bad YAML: {told}{hint}"))
         return {}, {}, builder.problems
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
