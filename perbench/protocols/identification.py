@@ -1,0 +1,193 @@
+"""Identification: which tokens of a response are personal (PerCE paper, 2.2 and App. B.2).
+
+A predicted token is correct when it lies in a gold word or phrase, as in the paper. The paper does not define
+recall; here gold tokens are the tokens of the response, as the identifier splits it, that touch a gold span.
+`word_recall` counts gold words of which a correct token shows at least a part: its denominator is the same
+for every identifier and tokenizer. All are micro averages over the responses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from perbench.api import Identifier, PersonaText, TokenScores
+from perbench.errors import CellError
+from perbench.prompts.pair import build_pair
+from perbench.prompts.persona import render_items
+from perbench.prompts.spans import encode_with_spans
+from perbench.protocols.base import SampleStore, Scored
+from perbench.protocols.gold import count, gold_spans
+from perbench.store.record import Metric, Scores
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.data import Dataset
+    from perbench.engines.base import Engine, Tick
+    from perbench.specs.load import Named
+    from perbench.specs.task import TaskSpec
+
+BATCH = 16
+"""Examples per call of an identifier and per write. Fixed, so that a resumed run sees the same batches."""
+
+
+def run_identifier(
+    task: Named[TaskSpec],
+    dataset: Dataset,
+    identifier: Identifier,
+    engine: Engine | None,
+    store: SampleStore,
+    *,
+    tick: Tick,
+) -> dict[str, int]:
+    """Score every example that has no stored sample yet; see `_sample` for what is stored.
+
+    Returns: token counts over all stored samples.
+
+    Raises:
+        PerbenchError: bad gold (before anything is scored), or an example too long for the model.
+        CellError: the identifier's answer does not fit what it was given.
+    """
+    gold = {example.id: gold_spans(example) for example in dataset.examples}
+    done = {sample["id"] for sample in store.samples()}
+    started, scored, tokens = perf_counter(), 0, 0
+    for first in range(0, len(dataset.examples), BATCH):
+        batch = dataset.examples[first : first + BATCH]
+        missing = {example.id for example in batch} - done
+        if missing:
+            texts = [persona_text(task.spec, example, engine) for example in batch]
+            found = _checked(identifier, texts, identifier.score(texts, engine))
+            store.append(
+                [
+                    _sample(example, text, gold[example.id], scores, identifier.threshold)
+                    for example, text, scores in zip(batch, texts, found, strict=True)
+                    if example.id in missing
+                ]
+            )
+            scored += len(batch)
+            tokens += sum(len(scores.spans) for scores in found)
+        seconds = max(perf_counter() - started, 1e-9)
+        tick(
+            first + len(batch),
+            len(dataset.examples),
+            {"ex/s": scored / seconds, "tok/s": tokens / seconds},
+        )
+    return {"response": sum(len(sample["spans"]) for sample in store.samples())}
+
+
+def persona_text(spec: TaskSpec, example: Example, engine: Engine | None) -> PersonaText:
+    """What an identifier sees of an example; token ids only with an engine."""
+    assert spec.prompt is not None, "the spec of an identification task names its prompt"
+    persona = tuple(render_items(spec.prompts[spec.prompt], example.persona))
+    if engine is None:
+        return PersonaText(example.id, persona, example.question, example.reference)
+    pair = build_pair(spec, example, engine.tokenizer, with_response=True)
+    tokens, spans = encode_with_spans(engine.tokenizer, example.reference)
+    return PersonaText(
+        example.id,
+        persona,
+        example.question,
+        example.reference,
+        pair.factual,
+        pair.counterfactual,
+        pair.response[: len(tokens)],
+        tuple(spans),
+    )
+
+
+def _sample(
+    example: Example, text: PersonaText, gold: Sequence[Sequence[int]], found: TokenScores, threshold: float
+) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "user": example.user,
+        "persona": list(text.persona),
+        "question": text.question,
+        "response": text.response,
+        "gold": [list(span) for span in gold],
+        "spans": [list(span) for span in found.spans],
+        "scores": list(found.scores),
+        "threshold": threshold,
+        "counts": dict(found.counts),
+    }
+
+
+def _checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -> list[TokenScores]:
+    name = type(identifier).__module__.rpartition(".")[2]
+    if not isinstance(found, list) or len(found) != len(texts):
+        given = f"{len(found)} results" if isinstance(found, list) else repr(found)[:80]
+        raise CellError(
+            f"identifier {name}: score() must return a list of {len(texts)} TokenScores for the examples "
+            f"{texts[0].id!r} to {texts[-1].id!r}, one each, and returned {given}"
+        )
+    for text, one in zip(texts, found, strict=True):
+        place = f"identifier {name}, example {text.id!r}"
+        if not isinstance(one, TokenScores):
+            raise CellError(f"{place}: score() must return TokenScores, not {type(one).__name__}")
+        if len(one.scores) != len(one.spans):
+            raise CellError(
+                f"{place}: {len(one.scores)} scores for {len(one.spans)} spans; give one for each"
+            )
+        for span, score in zip(one.spans, one.scores, strict=True):
+            if not 0 <= span[0] <= span[1] <= len(text.response):
+                raise CellError(
+                    f"{place}: span {list(span)} is outside the response's {len(text.response)} characters"
+                )
+            if not math.isfinite(score):
+                raise CellError(f"{place}: score {score} of span {list(span)} is not finite")
+    return found
+
+
+def score(task: Named[TaskSpec], samples: list[dict[str, Any]]) -> Scored:
+    """Metrics of stored samples: precision, recall, f1, word_recall, with intervals that resample users."""
+    counts = [
+        count(s["response"], s["gold"], s["spans"], [value > s["threshold"] for value in s["scores"]])
+        for s in samples
+    ]
+    clusters = [sample["user"] for sample in samples]
+    thresholds = "/".join(sorted({f"{sample['threshold']:g}" for sample in samples}))
+    signature = f"micro|score>{thresholds}|token in gold span|v1"
+    ratios = {
+        "precision": ([c.tp for c in counts], [c.tp + c.fp for c in counts]),
+        "recall": ([c.tp for c in counts], [c.tp + c.fn for c in counts]),
+        "f1": ([2 * c.tp for c in counts], [2 * c.tp + c.fp + c.fn for c in counts]),
+        "word_recall": ([c.found for c in counts], [c.words for c in counts]),
+    }
+    problems: dict[str, int] = {}
+    for sample in samples:
+        for key, value in sample["counts"].items():
+            problems[key] = problems.get(key, 0) + value
+    notes = []
+    if problems.get("unparsable"):
+        notes.append(
+            f"{problems['unparsable']} of {len(samples)} replies hold no list and count as naming nothing"
+        )
+    per_sample: dict[str, list[float | None]] = {
+        name: [top / bottom if bottom else None for top, bottom in zip(*sides, strict=True)]
+        for name, sides in ratios.items()
+    }
+    for name in ("tp", "fp", "fn"):
+        per_sample[name] = [float(getattr(c, name)) for c in counts]
+    return Scored(
+        scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=per_sample),
+        metrics={
+            name: _metric(tops, bottoms, clusters, f"{name}|{signature}")
+            for name, (tops, bottoms) in ratios.items()
+        },
+        counts={"samples": len(samples), **problems},
+        notes=notes,
+    )
+
+
+def _metric(tops: Sequence[int], bottoms: Sequence[int], clusters: Sequence[str], signature: str) -> Metric:
+    from perbench.stats import ratio_interval
+
+    total = sum(bottoms)
+    return Metric(
+        value=sum(tops) / total if total else None,
+        ci=ratio_interval(tops, bottoms, clusters),
+        n=len(tops),
+        signature=signature,
+    )
