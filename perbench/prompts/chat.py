@@ -14,7 +14,7 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
     """The prompt that asks for the answer to the last of `turns` (user, assistant, user, ...), rendered.
 
     A template without a system role gets the system text as the first paragraph of the first user turn. A
-    template that adds a system prompt of its own when none is given keeps it: that is the model's chat format.
+    template that adds a system prompt of its own when none is given keeps it: that is the model's format.
     """
     if system is not None and not _has_system_role(tokenizer):
         turns, system = [f"{system}\n\n{turns[0]}", *turns[1:]], None

@@ -15,7 +15,7 @@ from perbench.specs.task import PromptSpec, TaskSpec, placeholders
 @dataclass(frozen=True)
 class PromptPair:
     """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged and is empty when an
-    answer is to be generated. Of the history's `k` items, `kept` stand in `factual`, `trimmed` did not fit."""
+    answer is to be generated. Of the history's `k` items `kept` stand in `factual`; `trimmed` did not fit."""
 
     factual: tuple[int, ...]
     counterfactual: tuple[int, ...]
@@ -47,7 +47,7 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
             f"response {len(response)}" if with_response else f"max_new_tokens {task.sampling.max_new_tokens}"
         )
         raise PerbenchError(
-            f"example {example.id}: the request takes {len(counterfactual)} tokens without any history, which "
+            f"example {example.id}: the request takes {len(counterfactual)} tokens without history, which "
             f"with {answer} exceeds max_length {task.max_length}; raise max_length"
         )
     try:

@@ -1,0 +1,144 @@
+"""Rows -> examples: fields checked by name and type, a fixed draw, a digest over what was drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from perbench.api import Example
+from perbench.cache import canonical_digest
+from perbench.data import sources
+from perbench.data.sources import Row
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.specs.task import FieldSpec, TaskSpec, placeholders
+
+if TYPE_CHECKING:
+    from perbench.specs.load import Named
+
+DRAW = 0
+"""Seed of every draw: one task has one set of examples, whatever the run's seed."""
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """`digest`: sha256 over canonical JSON of `examples`; `skipped`: reason -> rows left out; `source`: where
+    the rows come from, without a machine's paths."""
+
+    examples: list[Example]
+    digest: str
+    skipped: dict[str, int] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+def load_examples(
+    task: Named[TaskSpec], split: Literal["train", "test"], limit: int | None = None
+) -> Dataset:
+    """The examples of a split, in an order drawn once and for all: `examples.<split>` of the spec keeps the
+    first of that order, `limit` the first of those. So a smaller set is always part of a larger one.
+
+    Raises:
+        PerbenchError: the data is not there, or nothing of it can be used.
+        SpecError: every row that lacks a field or holds another type, by file and line.
+    """
+    spec = task.spec
+    name = spec.data.train_split if split == "train" else spec.data.test_split
+    beside = task.path.parent if task.path is not None else None
+    source = sources.read(spec.data, name, beside)
+    reader = _Reader(spec, name)
+    examples = [
+        example for index, row in enumerate(source.rows) if (example := reader.read(index, row)) is not None
+    ]
+    if reader.problems:
+        raise SpecError(reader.problems[:MOST_PROBLEMS])
+    if not examples:
+        skipped = ", ".join(f"{count} {reason}" for reason, count in reader.skipped.items()) or "no rows"
+        raise PerbenchError(f"task {task.name}: split {name!r} holds no usable example ({skipped})")
+    # Ordered by a hash of the id: a row added to the data leaves the order of the others as it was.
+    examples.sort(key=lambda example: hashlib.sha256(f"{DRAW}/{example.id}".encode()).digest())
+    most = min((count for count in (getattr(spec.examples, split), limit) if count is not None), default=None)
+    examples = examples[:most]
+    try:
+        digest = canonical_digest([asdict(example) for example in examples])
+    except (TypeError, ValueError) as error:
+        raise PerbenchError(f"task {task.name}: a row holds what JSON has no form for: {error}") from None
+    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described)
+
+
+class _Reader:
+    """Turns rows into examples, collecting faults instead of stopping at the first."""
+
+    def __init__(self, spec: TaskSpec, split: str) -> None:
+        self.fields: FieldSpec = spec.fields
+        self.split = split
+        self.needed = placeholders(spec.prompts[spec.prompt].item) if spec.prompt is not None else set()
+        self.skipped: Counter[str] = Counter()
+        self.problems: list[Problem] = []
+
+    def read(self, index: int, row: Row) -> Example | None:
+        """The example, or None when the row is skipped (counted) or at fault (noted)."""
+        before = len(self.problems)
+        user = self._text(row, self.fields.user, number=True)
+        question = self._text(row, self.fields.question)
+        reference = self._text(row, self.fields.reference)
+        persona = self._persona(row)
+        extra = {name: self._get(row, name) for name in self.fields.extra}
+        if len(self.problems) > before:
+            return None
+        for name, text in (
+            (self.fields.user, user),
+            (self.fields.question, question),
+            (self.fields.reference, reference),
+        ):
+            if name is not None and not text.strip():
+                self.skipped[f"empty {name}"] += 1
+                return None
+        return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra)
+
+    def _fault(self, row: Row, message: str) -> None:
+        self.problems.append(Problem(row.place, row.line, message))
+
+    def _get(self, row: Row, name: str) -> Any:
+        if name not in row.fields:
+            self._fault(row, f"the row has no field {name!r}.{suggest(name, map(str, row.fields))}")
+            return None
+        return row.fields[name]
+
+    def _text(self, row: Row, name: str | None, *, number: bool = False) -> str:
+        """A text field; null counts as empty. A user may be named by a number."""
+        if name is None or (value := self._get(row, name)) is None:
+            return ""
+        if isinstance(value, str):
+            return value
+        if number and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        self._fault(row, f"field {name!r} is {type(value).__name__}, not a text")
+        return ""
+
+    def _persona(self, row: Row) -> tuple[Mapping[str, Any], ...]:
+        name = self.fields.persona
+        if name is None or (items := self._get(row, name)) is None:
+            return ()
+        if not isinstance(items, (list, tuple)):
+            self._fault(row, f"field {name!r} is {type(items).__name__}, not a list")
+            return ()
+        return tuple(self._item(row, name, number, item) for number, item in enumerate(items))
+
+    def _item(self, row: Row, name: str, number: int, item: Any) -> dict[str, Any]:
+        if isinstance(item, str):
+            item = {"text": item}
+        if not isinstance(item, Mapping):
+            self._fault(row, f"{name}[{number}] is {type(item).__name__}, not a text or an object")
+            return {}
+        fields = dict(item)
+        for missing, older in self.fields.item_aliases.items():
+            if missing not in fields and older in fields:
+                fields[missing] = fields.pop(older)
+        for missing in sorted(self.needed - fields.keys()):
+            self._fault(
+                row, f"{name}[{number}] has no field {missing!r}.{suggest(missing, map(str, fields))}"
+            )
+        return fields

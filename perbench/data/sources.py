@@ -1,0 +1,151 @@
+"""Where rows come from: a Python function, JSONL files, or a dataset hub."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.specs.task import DataSpec
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as the source gives it; `line` is its 1-based place in `place`."""
+
+    place: Path | str
+    line: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of one split, and what a record says of them: no machine's paths, so that records compare."""
+
+    rows: list[Row]
+    described: dict[str, Any]
+
+
+def read(data: DataSpec, split: str, beside: Path | None) -> Source:
+    """All rows of `split`. Relative paths are taken from the folder `beside` (the spec's), else from here.
+
+    Raises:
+        PerbenchError: the source is not there, with the way out.
+        SpecError: every malformed line of a file, by number.
+    """
+    base = beside or Path()
+    if data.data_dir is not None:
+        assert data.config is not None, "DataSpec asks for a config beside data_dir"
+        folder = base / Path(data.data_dir).expanduser() / data.config
+        return Source(read_jsonl(_split_file(folder, split)), {"data_dir": f"{data.config}/{split}.jsonl"})
+    if data.files is not None:
+        path = base / Path(data.files).expanduser()
+        if path.is_dir():
+            return Source(read_jsonl(_split_file(path, split)), {"files": f"{path.name}/{split}.jsonl"})
+        return Source(read_jsonl(path), {"files": path.name})
+    if data.hub is not None:
+        return _from_hub(data, split)
+    return _from_python(data, split)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    path = folder / f"{split}.jsonl"
+    if folder.is_dir() and not path.is_file():
+        there = [file.stem for file in folder.glob("*.jsonl")]
+        raise PerbenchError(f"{folder} has no split {split!r}.{suggest(split, there)}")
+    return path
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """One JSON object per line; blank lines are passed over.
+
+    Raises:
+        PerbenchError: the file is not there or is not UTF-8.
+        SpecError: every line that is no JSON object.
+    """
+    if not path.is_file():
+        raise PerbenchError(f"no data file {path}")
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    fields = json.loads(line)
+                except ValueError as error:
+                    problems.append(Problem(path, number, f"not JSON: {error}"))
+                    continue
+                if isinstance(fields, dict):
+                    rows.append(Row(path, number, fields))
+                else:
+                    found = type(fields).__name__
+                    problems.append(Problem(path, number, f"a row is a JSON object, not {found}"))
+    except UnicodeDecodeError as error:
+        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    if problems:
+        raise SpecError(problems)
+    return rows
+
+
+# ---------------------------------------------------------------- a Python function
+
+
+def _from_python(data: DataSpec, split: str) -> Source:
+    assert data.python is not None, "DataSpec has exactly one source"
+    module_name, _, function_name = data.python.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+        function = getattr(module, function_name, None)
+        if function is None:
+            raise PerbenchError(f"data.python: module {module_name} has no function {function_name!r}")
+        rows = list(_numbered(data.python, function(split)))
+    except ModuleNotFoundError as error:
+        way_out = f" Run: pip install {data.requires}" if data.requires else ""
+        raise PerbenchError(f"data.python: {data.python} needs the module {error.name}.{way_out}") from error
+    described: dict[str, Any] = {"python": data.python, "split": split}
+    if data.requires:
+        name = data.requires.partition("==")[0]
+        try:
+            described["package"] = f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            described["package"] = data.requires
+    return Source(rows, described)
+
+
+def _numbered(place: str, rows: Iterable[Any]) -> Iterator[Row]:
+    for number, fields in enumerate(rows, start=1):
+        if not isinstance(fields, Mapping):
+            raise PerbenchError(f"{place}, row {number}: a row is a mapping, not {type(fields).__name__}")
+        yield Row(place, number, fields)
+
+
+# ---------------------------------------------------------------- the hub
+
+
+def _from_hub(data: DataSpec, split: str) -> Source:
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ModuleNotFoundError as error:
+        raise PerbenchError(
+            f"reading {data.hub} from the hub needs the package datasets. Run: pip install 'datasets>=3'; "
+            f"or name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR"
+        ) from error
+    try:
+        table = datasets.load_dataset(data.hub, data.config, split=split, revision=data.revision)
+    except Exception as error:  # the client raises a family of types of its own and of its HTTP library
+        raise PerbenchError(
+            f"{data.hub} ({data.config}, {split}) does not load: {type(error).__name__}: {error}. Offline, "
+            f"name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR"
+        ) from error
+    described = {"hub": data.hub, "config": data.config, "split": split, "revision": data.revision}
+    return Source(list(_numbered(f"{data.hub} {data.config} {split}", table)), described)
