@@ -1,0 +1,171 @@
+"""The transformers engine: a model in this process, on one GPU or the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.contrast import batches, response_logp
+from perbench.engines.base import Generation, TokenIds
+from perbench.errors import PerbenchError
+from perbench.models import load_causal_lm, load_tokenizer
+from perbench.prompts.chat import end_of_turn
+from perbench.specs.task import SamplingSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TOKEN_BUDGET = 32768
+"""Padded tokens of prompts and answers generated at once; bounds the key-value cache."""
+
+
+_CHANGING = Path()
+"""Stands for the served folder while weights change, so that a failed change is never taken for done."""
+
+
+class TransformersEngine:
+    """Implements `perbench.engines.base.Engine`. `model` is the torch module now served."""
+
+    def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
+        self.name = f"transformers {version('transformers')}"
+        self.tokenizer = load_tokenizer(folder)
+        self._folder = folder
+        self._dtype = dtype
+        self._stop: frozenset[int] = frozenset()
+        self._served: Path | None = None
+        self.model: Any = self._load(folder)
+
+    # ------------------------------------------------------------ weights
+
+    def load_adapter(self, path: Path | None) -> None:
+        """Serve a peft adapter folder or a full model folder; None returns to the base model, bit for bit.
+
+        An adapter is merged: unmerged it costs a third of the generation speed on a CPU. Merging rounds the
+        sum to the weights' dtype, which in bfloat16 moves the log-probs far less than computing in bfloat16
+        does. The base is read again from its folder, so a second copy of it is never held.
+
+        Raises:
+            PerbenchError: the folder holds neither, or does not load.
+        """
+        if path == self._served:
+            return
+        adapter = path is not None and _is_adapter(path)
+        self._served = _CHANGING
+        self.model = None  # freed before its successor is loaded
+        self.model = self._load(self._folder if path is None or adapter else path)
+        if path is not None and adapter:
+            self.model = self._merge(path)
+        self._served = path
+
+    def _load(self, folder: Path) -> Any:
+        import torch
+        from transformers import GenerationConfig
+
+        model = load_causal_lm(folder, self._dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+        if not self._stop:
+            named = model.generation_config.eos_token_id
+            stop = {named} if isinstance(named, int) else set(named or ())
+            stop.update(end_of_turn(self.tokenizer)[-1:])
+            self._stop = frozenset(stop)
+            if not stop:
+                raise PerbenchError(
+                    f"{folder}: neither generation_config.json nor the chat template ends a turn"
+                )
+        # generate() fills unset options from here: a checkpoint's own temperature or penalties would leak in.
+        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+        return model
+
+    def _merge(self, path: Path) -> Any:
+        from peft import PeftModel
+
+        try:
+            adapted = PeftModel.from_pretrained(self.model, str(path))
+            return adapted.merge_and_unload(safe_merge=True).eval()
+        except (ValueError, RuntimeError, KeyError, OSError) as error:
+            raise PerbenchError(f"{path}: the adapter does not fit {self._folder}: {error}") from error
+
+    # ------------------------------------------------------------ the protocol
+
+    def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
+        """See `perbench.engines.base.Engine.score`."""
+        return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
+
+    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+        """See `perbench.engines.base.Engine.generate`. The batch is split by a fixed token
+        budget; `new_tokens` counts the stop token, the text holds neither it nor any other special token.
+
+        Raises:
+            PerbenchError: a prompt and its answer exceed the model's context.
+        """
+        import torch
+
+        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
+        if room is not None and lengths and max(lengths) > room:
+            raise PerbenchError(
+                f"a prompt of {max(lengths) - sampling.max_new_tokens} tokens and max_new_tokens "
+                f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's max_length"
+            )
+        answers: dict[int, Generation] = {}
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        with torch.inference_mode(), torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            for group in batches(lengths, TOKEN_BUDGET):
+                generated = self._generate([prompts[index] for index in group], sampling)
+                answers.update(zip(group, generated, strict=True))
+        return [answers[index] for index in range(len(prompts))]
+
+    def _generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec) -> list[Generation]:
+        import torch
+        from transformers import GenerationConfig
+
+        stop = sorted(self._stop)
+        pad = self.tokenizer.pad_token_id
+        pad = stop[0] if pad is None else pad
+        width = max(map(len, prompts))
+        # Padded on the left, so that every answer continues right where its prompt ends.
+        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        options: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            options = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": 0,
+            }
+        config = GenerationConfig(  # type: ignore[no-untyped-call]
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=stop,
+            pad_token_id=pad,
+            use_cache=True,
+            **options,
+        )
+        device = self.model.device
+        output = self.model.generate(
+            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config
+        )
+        return [
+            self._answer(len(prompt), row)
+            for prompt, row in zip(prompts, output[:, width:].tolist(), strict=True)
+        ]
+
+    def _answer(self, prompt_tokens: int, row: list[int]) -> Generation:
+        end = next((place for place, token in enumerate(row) if token in self._stop), None)
+        text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        if end is None:
+            return Generation(text, "length", prompt_tokens, len(row))
+        return Generation(text, "stop", prompt_tokens, end + 1)
+
+
+def _is_adapter(path: Path) -> bool:
+    if (path / "adapter_config.json").is_file() and (path / "adapter_model.safetensors").is_file():
+        return True
+    if (path / "config.json").is_file():
+        return False
+    raise PerbenchError(
+        f"{path} holds neither a peft adapter (adapter_config.json and adapter_model.safetensors) nor a "
+        f"model in the HF format (config.json); train it again"
+    )
