@@ -96,6 +96,13 @@ def parse_value(text: str, source: str) -> Any:
     return value
 
 
+def at(data: Any, path: KeyPath) -> Any:
+    """The value at a key path, None where there is none."""
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
 def describe(value: Any) -> str:
     """A value and its YAML type, for messages: "'3' (a string)"."""
     kinds: dict[type, str] = {bool: "a boolean", int: "an integer", float: "a number", str: "a string"}
@@ -122,10 +129,10 @@ def _parse(text: str, source: Path | str) -> tuple[Any, dict[KeyPath, Place], li
     try:
         value = builder.document()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
         told = " ".join(filter(None, (error.context, error.problem)))
         hint = next((hint for part, hint in _HINTS.items() if part in told), "")
-        builder.problems.append(Problem(source, mark.line + 1 if mark else None, f"bad YAML: {told}{hint}"))
+        marks = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
+        builder.problems.append(Problem(source, marks[0] if marks else None, f"bad YAML: {told}{hint}"))
         return {}, {}, builder.problems
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -142,11 +149,11 @@ class _Builder:
         self.problems: list[Problem] = []
 
     def document(self) -> Any:
-        next(self.events)  # stream start
-        value = None
+        value, documents = None, 0
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
-                if event.start_mark.line and () in self.places and value is not None:
+                documents += 1
+                if documents > 1:
                     self._fault(event, "a second document; one file holds one mapping")
                     return value
                 value = self._value(next(self.events), ())

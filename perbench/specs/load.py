@@ -1,0 +1,185 @@
+"""Load specs by name, path or hub name, with every fault of the files at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from perbench import plugins
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.specs import yaml
+from perbench.specs.base import Strict
+from perbench.specs.faults import check, path_fault
+from perbench.specs.matrix import MatrixSpec
+from perbench.specs.model import ModelSpec
+from perbench.specs.task import TaskSpec
+from perbench.specs.yaml import Document, Place
+
+T = TypeVar("T", bound=Strict, covariant=True)
+S = TypeVar("S", bound=Strict)
+
+
+@dataclass(frozen=True)
+class Named(Generic[T]):
+    """A spec with its name; `path` is its file, None for a model given by folder or hub name."""
+
+    name: str
+    spec: T
+    path: Path | None
+
+    @property
+    def family(self) -> str:
+        """The folder of a task ("longlamp" of "longlamp/pag")."""
+        return self.name.partition("/")[0]
+
+
+def load_task(
+    name_or_path: str | Path, *, data: Mapping[str, Path] = {}, overrides: Mapping[str, Any] = {}
+) -> Named[TaskSpec]:
+    """A task by name or YAML file.
+
+    Args:
+        data: local folders by family; `{"longlamp": PATH}` sets `data.data_dir` of the family's tasks.
+        overrides: values by dotted key path, `{"dialogue.turns": 3}`.
+
+    Raises:
+        SpecError: every fault of the file and the overrides.
+        PerbenchError: no such task.
+    """
+    placed = {key: (value, Place(f"override {key}")) for key, value in overrides.items()}
+    named, problems = checked_task(name_or_path, data=data, overrides=placed)
+    if named is None:
+        raise SpecError(problems)
+    return named
+
+
+def checked_task(
+    name_or_path: str | Path,
+    *,
+    data: Mapping[str, Path] = {},
+    overrides: Mapping[str, tuple[Any, Place]] = {},
+) -> tuple[Named[TaskSpec] | None, list[Problem]]:
+    """As `load_task`, with the faults returned; each override says where it was written."""
+    name, path = find("task", name_or_path)
+    document = yaml.read(path)
+    problems = []
+    for key, (value, place) in overrides.items():
+        fault = path_fault(TaskSpec, key) or put(document, key.split("."), value, place)
+        if fault:
+            problems.append(place.problem(f"task {name}: {fault}"))
+    family = name.partition("/")[0]
+    if family in data:
+        option = f"--data {family}={data[family]}"
+        fault = put(document, ["data", "data_dir"], str(data[family]), Place(option))
+        if fault:
+            problems.append(Problem(option, None, f"task {name}: {fault}"))
+    spec, found = check(TaskSpec, document.data, document.place)
+    problems += found
+    for role in ("simulator", "judge"):
+        model = yaml.at(document.data, ("dialogue", role, "model"))
+        if isinstance(model, str):
+            problems += model_problems(model, document.place(("dialogue", role, "model")))
+    if spec is None or problems:
+        return None, problems
+    return Named(name, spec, path), []
+
+
+def load_model(name: str) -> Named[ModelSpec]:
+    """A model by its name in the registry, its YAML file, a local folder, or its hub name `owner/name`.
+
+    Raises:
+        SpecError: every fault of the YAML file.
+        PerbenchError: no such model, with a suggestion.
+    """
+    if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover():
+        name, path = find("model", name)
+        document = yaml.read(path)
+        spec, problems = check(ModelSpec, document.data, document.place)
+        if spec is None:
+            raise SpecError(problems)
+        return Named(name, spec, path)
+    if Path(name).is_dir():
+        return Named(
+            name.rstrip("/"), ModelSpec(summary="local folder", path=str(Path(name).resolve())), None
+        )
+    if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", name):
+        return Named(name, ModelSpec(summary="from the hub", hub=name), None)
+    raise PerbenchError(
+        f"unknown model {name!r}, neither in the registry nor a local folder nor a hub name owner/name."
+        + suggest(name, plugins.names("model"))
+    )
+
+
+def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[MatrixSpec]:
+    """A matrix by name or YAML file; `sets` are "dotted.path=value" with values read as YAML
+    ("training.learning_rate=1e-4", "tasks.embedded/dialogue.dialogue.turns=3").
+
+    Raises:
+        SpecError: every fault of the file, of the tasks, models and plugins it names, and of the sets.
+        PerbenchError: no such matrix.
+    """
+    from perbench.specs.names import apply_sets, name_problems  # which loads tasks and models by this module
+
+    name, path = find("matrix", name_or_path)
+    document = yaml.read(path)
+    problems = apply_sets(document, sets)
+    spec, found = check(MatrixSpec, document.data, document.place)
+    problems += found + name_problems(document)
+    if spec is None or problems:
+        raise SpecError(in_order(problems))
+    return Named(name, spec, path)
+
+
+def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:
+    """(name, file) of a spec given by name or by its YAML file.
+
+    Raises:
+        PerbenchError: neither.
+    """
+    text = str(name_or_path)
+    if not text.endswith((".yaml", ".yml")):
+        return text, plugins.get(kind, text).path
+    path = Path(text)
+    for plugin in plugins.discover().values():
+        if plugin.kind == kind and path.exists() and plugin.path.samefile(path):
+            return plugin.name, path
+    return path.stem, path
+
+
+def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> str | None:
+    """Set a value deep in a document; returns what stands in the way, if anything."""
+    inner = document.data
+    for depth, key in enumerate(keys[:-1], 1):
+        if inner.get(key) is None:
+            inner[key] = {}
+            document.places[tuple(keys[:depth])] = place
+        inner = inner[key]
+        if not isinstance(inner, dict):
+            return f"{'.'.join(keys[:depth])} is {yaml.describe(inner)} and has no key {keys[depth]!r}"
+    inner[keys[-1]] = value
+    whole = tuple(keys)
+    document.places = {path: at for path, at in document.places.items() if path[: len(whole)] != whole}
+    document.places[whole] = place
+    return None
+
+
+def model_problems(name: str, place: Place) -> list[Problem]:
+    """Faults of a model that `place` names."""
+    try:
+        load_model(name)
+    except SpecError as error:
+        return list(error.problems)
+    except PerbenchError as error:
+        return [place.problem(str(error))]
+    return []
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Each fault once; a file's faults by line, files in the order they were met."""
+    files = list(dict.fromkeys(str(problem.path) for problem in problems))
+    return sorted(
+        dict.fromkeys(problems), key=lambda problem: (files.index(str(problem.path)), problem.line or 0)
+    )

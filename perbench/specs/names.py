@@ -1,0 +1,181 @@
+"""What a matrix names: its tasks, models, trainers, identifiers and hyperparameters, checked by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from perbench import plugins
+from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.specs import yaml
+from perbench.specs.expand import leaves, nest
+from perbench.specs.faults import check, path_fault
+from perbench.specs.load import Named, checked_task, model_problems, put
+from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.task import TaskSpec
+from perbench.specs.yaml import Document, KeyPath, Place
+
+
+def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
+    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets."""
+    problems = []
+    for text in sets:
+        place = Place(f"--set {text}")
+        key, equals, value = text.partition("=")
+        if not equals:
+            problems.append(place.problem("expected PATH=VALUE, such as training.learning_rate=1e-4"))
+            continue
+        keys, fault = _set_path(document, key.strip())
+        try:
+            fault = fault or put(document, keys, yaml.parse_value(value, str(place.source)), place)
+        except SpecError as error:
+            problems += error.problems
+        if fault:
+            problems.append(place.problem(fault))
+    return problems
+
+
+def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
+    head, _, rest = dotted.partition(".")
+    if head == "tasks" and rest:
+        # A task's name may hold dots: take the one that the path starts with, else up to the first dot.
+        names = [name for name in _task_names(document) if rest.startswith(f"{name}.")]
+        task = max(names, key=len, default=rest.partition(".")[0])
+        return ["tasks", task, rest[len(task) + 1 :]], None
+    keys = dotted.split(".")
+    if head == "training" and rest:
+        return keys, path_fault(TrainingSpec, rest)
+    return keys, path_fault(MatrixSpec, dotted)
+
+
+def name_problems(document: Document) -> list[Problem]:
+    """Faults of the names in a matrix, whatever else is wrong with it."""
+    problems = _training(document)
+    for index, name in _strings(document, "models"):
+        problems += model_problems(name, document.place(("models", index)))
+    for axis in ("trainers", "identifiers"):
+        rows = _list(document, axis)
+        for index, row in enumerate(rows):
+            if row in rows[:index]:
+                problems.append(document.place((axis, index)).problem(f"{axis}: names a row twice; remove one"))
+            problems += _row(document, (axis, index), row, axis == "trainers")
+    return problems + _tasks(document)
+
+
+def _list(document: Document, key: str) -> list[Any]:
+    value = document.data.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _strings(document: Document, key: str) -> Iterator[tuple[int, str]]:
+    return ((index, item) for index, item in enumerate(_list(document, key)) if isinstance(item, str))
+
+
+def _task_names(document: Document) -> list[str]:
+    return [name for axis in ("sources", "targets") for _, name in _strings(document, axis)]
+
+
+def _training(document: Document) -> list[Problem]:
+    training = document.data.get("training")
+    if not isinstance(training, dict):
+        return []
+    problems: list[Problem] = []
+    for keys, value in leaves(training).items():
+        where: KeyPath = ("training", *keys)
+        for item, place in _axis(document, where, value, problems):
+            problems += check(TrainingSpec, nest({keys: item}), lambda _, place=place: place)[1]  # type: ignore[misc]
+    return problems
+
+
+def _axis(
+    document: Document, where: KeyPath, value: Any, problems: list[Problem]
+) -> Iterator[tuple[Any, Place]]:
+    """The values of a hyperparameter with their places; a list is an axis."""
+    place = document.place(where)
+    if not isinstance(value, list):
+        yield value, place
+        return
+    name = where[-1]
+    if not value:
+        problems.append(place.problem(f"{name}: an empty axis; name at least one value or remove the key"))
+    if any(item in value[:index] for index, item in enumerate(value)):
+        problems.append(place.problem(f"{name}: the axis names a value twice; remove one"))
+    for index, item in enumerate(value):
+        yield item, document.place((*where, index))
+
+
+def _row(document: Document, where: KeyPath, row: Any, grid: bool) -> list[Problem]:
+    """A trainer or identifier: a name, or a mapping with a name and hyperparameters."""
+    kind = str(where[0])[:-1]
+    params = row.get("params", {}) if isinstance(row, dict) else {}
+    name = row.get("name") if isinstance(row, dict) else row
+    if not isinstance(name, str) or not isinstance(params, dict):
+        return []
+    try:
+        cls = plugins.get(kind, name).load_class()
+    except PerbenchError as error:
+        return [document.place((*where, "name")).problem(str(error))]
+    problems: list[Problem] = []
+    given = set()
+    for key, value in params.items():
+        here = (*where, "params", key)
+        pairs = _axis(document, here, value, problems) if grid else iter([(value, document.place(here))])
+        for item, place in pairs:
+            problems += [
+                place.problem(f"{name}: {said}") for about, said in cls.faults({key: item}) if about == key
+            ]
+        given.add(key)
+    required = [said for about, said in cls.faults({}) if about not in given]
+    return problems + [document.place(where).problem(f"{name}: {said}") for said in required]
+
+
+def _tasks(document: Document) -> list[Problem]:
+    problems: list[Problem] = []
+    overrides = document.data.get("tasks")
+    overrides = overrides if isinstance(overrides, dict) else {}
+    named = set(_task_names(document))
+    for name in overrides:
+        if name not in named:
+            said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets"
+            problems.append(document.place(("tasks", name)).problem(said))
+    benchmarks, complete = [], True
+    loaded: dict[str, Named[TaskSpec] | None] = {}
+    for axis in ("sources", "targets"):
+        for index, name in _strings(document, axis):
+            place = document.place((axis, index))
+            if name not in loaded:
+                loaded[name] = _task(document, name, overrides.get(name), place, problems)
+            task = loaded[name]
+            complete = complete and task is not None
+            if task is None:
+                continue
+            if axis == "sources" and task.spec.protocol != "generation":
+                said = f"source {name!r} is of protocol {task.spec.protocol}; only generation tasks train"
+                problems.append(place.problem(said))
+            if axis == "targets" and task.spec.protocol == "identification":
+                benchmarks.append((name, place))
+    identifiers = document.data.get("identifiers")
+    if benchmarks and not identifiers:
+        said = "is of protocol identification: name `identifiers:` to evaluate on it"
+        problems += [place.problem(f"target {name!r} {said}") for name, place in benchmarks]
+    if identifiers and complete and not benchmarks:
+        said = "identifiers: no target is of protocol identification; add one or remove the key"
+        problems.append(document.place(("identifiers",)).problem(said))
+    return problems
+
+
+def _task(
+    document: Document, name: str, overrides: Any, place: Place, problems: list[Problem]
+) -> Named[TaskSpec] | None:
+    given = overrides if isinstance(overrides, dict) else {}
+    placed = {key: (value, document.place(("tasks", name, key))) for key, value in given.items()}
+    try:
+        task, found = checked_task(name, overrides=placed)
+    except SpecError as error:
+        problems += error.problems
+    except PerbenchError as error:
+        problems.append(place.problem(str(error)))
+    else:
+        problems += found
+        return task
+    return None
