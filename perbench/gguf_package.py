@@ -26,6 +26,11 @@ def identity(package: GgufPackage) -> dict[str, Any]:
     }
 
 
+def folder(package: GgufPackage) -> Path:
+    """Where the converted weights are, or will be, in the user cache."""
+    return cache_dir() / "models" / f"{canonical_digest(identity(package))[:12]}-v{CONVERSION}"
+
+
 def materialise(package: GgufPackage) -> Path:
     """The converted folder in the user cache; made under a lock when it is not there yet (about 20 s).
 
@@ -36,7 +41,7 @@ def materialise(package: GgufPackage) -> Path:
     """
     from filelock import FileLock
 
-    final = cache_dir() / "models" / f"{canonical_digest(identity(package))[:12]}-v{CONVERSION}"
+    final = folder(package)
     if final.is_dir():
         return final
     source = _find(package)

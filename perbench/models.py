@@ -65,6 +65,21 @@ def resolve(model: Named[ModelSpec]) -> ResolvedModel:
     return ResolvedModel(model.name, folder, canonical_digest(inputs), spec.label)
 
 
+def at_hand(model: Named[ModelSpec]) -> Path | None:
+    """The folder that `resolve` would give, if it needs no conversion and no download; else None."""
+    spec = model.spec
+    if spec.gguf is not None:
+        folder = gguf_package.folder(spec.gguf)
+        return folder if folder.is_dir() else None
+    if spec.path is not None:
+        return _local_folder(model)
+    from huggingface_hub import try_to_load_from_cache
+
+    assert spec.hub is not None
+    found = try_to_load_from_cache(spec.hub, "config.json", revision=identify(model)["revision"])
+    return Path(found).parent if isinstance(found, str) else None
+
+
 # ---------------------------------------------------------------- local folders
 
 

@@ -121,10 +121,16 @@ def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[Mat
         SpecError: every fault of the file, of the tasks, models and plugins it names, and of the sets.
         PerbenchError: no such matrix.
     """
+    name, path = find("matrix", name_or_path)
+    return matrix_of(name, path, yaml.read(path), sets)
+
+
+def matrix_of(
+    name: str, path: Path | None, document: Document, sets: Sequence[str] = ()
+) -> Named[MatrixSpec]:
+    """As `load_matrix`, from a document that is already read or was never a file."""
     from perbench.specs.names import apply_sets, name_problems  # which loads tasks and models by this module
 
-    name, path = find("matrix", name_or_path)
-    document = yaml.read(path)
     problems = apply_sets(document, sets)
     spec, found = check(MatrixSpec, document.data, document.place)
     problems += found + name_problems(document)
