@@ -85,6 +85,8 @@ class _Reader:
         question = self._text(row, self.fields.question)
         reference = self._text(row, self.fields.reference)
         persona = self._persona(row)
+        if self.fields.user is None:
+            user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
         if len(self.problems) > before:
             return None

@@ -76,7 +76,8 @@ class DataSpec(Strict):
 class FieldSpec(Strict):
     """Names of a row's fields. `question` and `reference` may be absent in dialogue tasks."""
 
-    user: str
+    user: str | None = None
+    """May be absent under protocol identification, where then every distinct persona is a user."""
     question: str | None = None
     reference: str | None = None
     persona: str | None = None
@@ -214,6 +215,8 @@ class TaskSpec(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
         faults = []
+        if self.fields.user is None and self.protocol != "identification":
+            faults.append(f"fields.user is needed by protocol {self.protocol}")
         if self.protocol == "dialogue":
             if self.dialogue is None:
                 faults.append("protocol dialogue needs a `dialogue:` section")
