@@ -56,7 +56,7 @@ def _entries(line: str) -> list[str]:
 
 
 def _json_strings(text: str) -> list[str] | None:
-    """Every string of the first JSON list or object of the reply; None where there is none."""
+    """Every string of the first JSON list or object of the reply; None where there is none of strings."""
     start = re.search(r"[\[{]", text)
     if start is None:
         return None
@@ -72,4 +72,6 @@ def _json_strings(text: str) -> list[str] | None:
             found.append(item)
         elif isinstance(item, (list, dict)):
             waiting += reversed(list(item.values()) if isinstance(item, dict) else item)
-    return found if found or not value else None
+        else:
+            return None  # numbers and the like: not a list of keywords
+    return found
