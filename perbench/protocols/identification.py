@@ -44,7 +44,9 @@ def run_identifier(
 ) -> dict[str, int]:
     """Score every example that has no stored sample yet; see `_sample` for what is stored.
 
-    Returns: token counts over all stored samples.
+    Returns:
+        `response`: tokens of all stored samples. Of what this call scored, for throughput: `timed_examples`,
+        `timed_tokens` and `timed_ms`, the milliseconds spent on prompts and scores, loading not included.
 
     Raises:
         PerbenchError: bad gold (before anything is scored), or an example too long for the model.
@@ -52,13 +54,15 @@ def run_identifier(
     """
     gold = {example.id: gold_spans(example) for example in dataset.examples}
     done = {sample["id"] for sample in store.samples()}
-    started, scored, tokens = perf_counter(), 0, 0
+    scored, tokens, seconds = 0, 0, 0.0
     for first in range(0, len(dataset.examples), BATCH):
         batch = dataset.examples[first : first + BATCH]
         missing = {example.id for example in batch} - done
         if missing:
+            started = perf_counter()
             texts = [persona_text(task.spec, example, engine) for example in batch]
             found = _checked(identifier, texts, identifier.score(texts, engine))
+            seconds += perf_counter() - started
             store.append(
                 [
                     _sample(example, text, gold[example.id], scores, identifier.threshold)
@@ -68,13 +72,14 @@ def run_identifier(
             )
             scored += len(batch)
             tokens += sum(len(scores.spans) for scores in found)
-        seconds = max(perf_counter() - started, 1e-9)
-        tick(
-            first + len(batch),
-            len(dataset.examples),
-            {"ex/s": scored / seconds, "tok/s": tokens / seconds},
-        )
-    return {"response": sum(len(sample["spans"]) for sample in store.samples())}
+        figures = {"ex/s": scored / seconds, "tok/s": tokens / seconds} if seconds else {}
+        tick(first + len(batch), len(dataset.examples), figures)
+    return {
+        "response": sum(len(sample["spans"]) for sample in store.samples()),
+        "timed_examples": scored,
+        "timed_tokens": tokens,
+        "timed_ms": round(1000 * seconds),
+    }
 
 
 def persona_text(spec: TaskSpec, example: Example, engine: Engine | None) -> PersonaText:
