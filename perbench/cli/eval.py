@@ -1,0 +1,27 @@
+"""perbench eval: one model on one task; the matrix of one cell, or of two when it is trained first."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "evaluate one model on one task, trained first if --trainer and --source say so"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix import options
+
+    parser.add_argument("--target", required=True, metavar="TASK", help="task to evaluate on")
+    parser.add_argument(
+        "--identifier", metavar="NAME", help="identifier, for a task of protocol identification"
+    )
+    options.add_training(parser, required=False)
+    options.add_common(parser)
+    options.add_out(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.matrix import options
+    from perbench.matrix.session import carry_out
+
+    matrix = options.one_cell(args, target=args.target, identifier=args.identifier)
+    return carry_out(matrix, options.read(args, args.out))

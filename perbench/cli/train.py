@@ -1,0 +1,23 @@
+"""perbench train: one model, one trainer, one task; the matrix of one cell."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "train one model on one task (a matrix of one cell)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix import options
+
+    options.add_training(parser, required=True)
+    options.add_common(parser)
+    options.add_out(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.matrix import options
+    from perbench.matrix.session import carry_out
+
+    matrix = options.one_cell(args, target=args.source)
+    return carry_out(matrix, options.read(args, args.out, train_only=True))

@@ -1,0 +1,135 @@
+"""How much a plan will cost: tokens from the data, seconds from what past cells took."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perbench import models
+from perbench.api import Example
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import Catalogue, Cell
+from perbench.specs.task import TaskSpec
+from perbench.store import CellRecord, read_records
+
+CHARS_PER_TOKEN = 4
+"""English text under the vocabularies in use; only for what cannot be counted."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Tokens of a cell as the model reads and at most writes them; `exact` says they were counted with its
+    tokenizer. `seconds` is None where no past cell tells."""
+
+    tokens: int
+    exact: bool
+    seconds: float | None
+
+
+class Estimator:
+    """Estimates cells; past speeds come from `out` and the run directories beside it."""
+
+    def __init__(self, catalogue: Catalogue, out: Path) -> None:
+        self._catalogue = catalogue
+        self._tokenizers: dict[str, Any] = {}
+        self._tokens: dict[tuple[str, str, str], tuple[int, bool]] = {}
+        self._speeds = _speeds(out)
+
+    def __call__(self, cell: Cell) -> Estimate:
+        tokens, exact = self._count(cell)
+        if cell.training is not None:
+            tokens = round(tokens * cell.training.epochs)
+        speed = self._speeds.get((cell.kind, cell.labels.model, cell.task.spec.protocol))
+        return Estimate(tokens, exact, tokens * speed if speed is not None else None)
+
+    def _count(self, cell: Cell) -> tuple[int, bool]:
+        key = (cell.kind, cell.model.name, cell.task.name)
+        if key not in self._tokens:
+            spec = cell.task.spec
+            examples = self._catalogue.dataset(cell.task.name, cell.split).examples
+            tokenizer = self._tokenizer(cell.model.name)
+            if spec.dialogue is not None:
+                self._tokens[key] = sum(_dialogue(spec, example) for example in examples), False
+            elif tokenizer is None:
+                self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
+            else:
+                self._tokens[key] = sum(_tokens(cell, spec, example, tokenizer) for example in examples), True
+        return self._tokens[key]
+
+    def _tokenizer(self, name: str) -> Any:
+        """The model's tokenizer if its folder is at hand; a plan neither downloads nor converts."""
+        if name not in self._tokenizers:
+            folder = models.at_hand(self._catalogue.model(name))
+            self._tokenizers[name] = models.load_tokenizer(folder) if folder is not None else None
+        return self._tokenizers[name]
+
+
+def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:
+    from perbench.prompts.pair import build_pair
+
+    pair = build_pair(spec, example, tokenizer, with_response=cell.kind != "eval")
+    if cell.kind == "eval":
+        return len(pair.factual) + spec.sampling.max_new_tokens
+    passes = len(pair.factual) + len(pair.response)
+    return passes if cell.kind == "train" else passes + len(pair.counterfactual) + len(pair.response)
+
+
+def _guess(cell: Cell, spec: TaskSpec, example: Example) -> int:
+    items = example.persona[: spec.persona.k]
+    persona = _length(*(str(value) for item in items for value in item.values()))
+    answer = spec.sampling.max_new_tokens if cell.kind == "eval" else _length(example.reference)
+    bare = _length(example.question) + answer
+    whole = min(bare + min(persona, spec.persona.max_tokens or persona), spec.max_length)
+    return whole + bare if cell.kind == "identify" else whole
+
+
+def _dialogue(spec: TaskSpec, example: Example) -> int:
+    """Every turn the simulator, the subject and the judge read the dialogue so far and answer."""
+    assert spec.dialogue is not None
+    simulated, judged = spec.dialogue.simulator.sampling, spec.dialogue.judge.sampling
+    profile = _length(*map(str, example.extra.values()))
+    spoken = simulated.max_new_tokens + spec.sampling.max_new_tokens
+    total = 0
+    for turn in range(spec.dialogue.turns):
+        total += 2 * turn * spoken + spoken  # simulator and subject, with the dialogue so far
+        total += 2 * profile + spoken + judged.max_new_tokens  # profiles in both prompts; the judge's turn
+    return total
+
+
+def _length(*texts: str) -> int:
+    return sum(map(len, texts)) // CHARS_PER_TOKEN
+
+
+def _speeds(out: Path) -> dict[tuple[str, str, str], float]:
+    """Seconds per token of past cells, by kind, model and protocol of the task."""
+    seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+    tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    for record in _past(out):
+        spent = _spent(record)
+        if record.status == "done" and spent:
+            protocol = record.inputs.get("target", {}).get("protocol", "generation")
+            key = (record.kind, record.labels.model, protocol)
+            seconds[key] += record.seconds
+            tokens[key] += spent
+    return {key: seconds[key] / tokens[key] for key in tokens}
+
+
+def _spent(record: CellRecord) -> int:
+    if record.kind == "train":
+        return record.tokens.get("total", 0)
+    return sum(record.tokens.values())
+
+
+def _past(out: Path) -> Sequence[CellRecord]:
+    found: list[CellRecord] = []
+    beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
+    for run in {out, *beside}:
+        if (run / "cells").is_dir():
+            try:
+                found += [record for record, _ in read_records(run)]
+            except PerbenchError:
+                continue  # another run's damage is no concern of a guess about this one
+    return found

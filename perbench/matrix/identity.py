@@ -1,0 +1,132 @@
+"""What a cell is made of: its resolved inputs, and their sha256 as its identity.
+
+Everything that can change a cell's numbers beyond rounding is in. Versions of the software are in the
+record's environment instead; a VERSION below is bumped by hand when perbench changes what it computes.
+Paths never enter: weights and data are named by their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perbench.cache import canonical_digest
+from perbench.specs.matrix import TrainingSpec
+from perbench.specs.task import TaskSpec
+
+TRAIN_VERSION = 1
+EVAL_VERSION = 1
+IDENTIFY_VERSION = 1
+
+ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "save_every"})
+"""TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
+through on another machine and keep what is finished."""
+
+Inputs = dict[str, Any]
+
+
+def identity_of(inputs: Inputs) -> str:
+    """sha256 in hex over canonical JSON."""
+    return canonical_digest(inputs)
+
+
+def plugin_inputs(
+    name: str, digest: str, params: Mapping[str, Any], reference: tuple[str, Inputs] | None = None
+) -> Inputs:
+    """A trainer or identifier: name, sha256 of its file, all hyperparameters. `reference` is a frozen model
+    named by a hyperparameter with what identifies it: its name or path gives way to its content."""
+    named = dict(params)
+    if reference is not None:
+        named = {key: "reference" if value == reference[0] else value for key, value in named.items()}
+    inputs: Inputs = {"name": name, "plugin": digest, "params": named}
+    return {**inputs, "reference": reference[1]} if reference is not None else inputs
+
+
+def train_inputs(
+    *,
+    model: Inputs,
+    trainer: Inputs,
+    source: str,
+    task: TaskSpec,
+    data: str,
+    training: TrainingSpec,
+    seed: int,
+) -> Inputs:
+    """Inputs of a train cell. `data` is the training split's digest."""
+    spec = training.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
+    if training.method != "lora":
+        del spec["lora"]
+    return {
+        "version": TRAIN_VERSION,
+        "model": model,
+        "trainer": trainer,
+        "source": {"name": source, **_prompting(task)},
+        "data": data,
+        "training": spec,
+        "seed": seed,
+    }
+
+
+def eval_inputs(
+    *,
+    model: Inputs,
+    train: str | None,
+    target: str,
+    task: TaskSpec,
+    data: str,
+    engine: str,
+    seed: int,
+    helpers: Mapping[str, Inputs],
+) -> Inputs:
+    """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
+    the names of the simulator's and the judge's models to what identifies them."""
+    spec: Inputs = {"name": target, "protocol": task.protocol, **_prompting(task)}
+    spec["sampling"] = task.sampling.model_dump(mode="json")
+    if task.dialogue is not None:
+        dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
+        for role in ("simulator", "judge"):
+            dialogue[role]["model"] = helpers[dialogue[role]["model"]]
+        spec["dialogue"] = dialogue
+    return {
+        "version": EVAL_VERSION,
+        "model": model,
+        "train": train,
+        "target": spec,
+        "data": data,
+        "engine": engine,
+        "seed": seed,
+    }
+
+
+def identify_inputs(
+    *, model: Inputs, identifier: Inputs, target: str, task: TaskSpec, data: str, engine: str
+) -> Inputs:
+    """Inputs of an identify cell."""
+    return {
+        "version": IDENTIFY_VERSION,
+        "model": model,
+        "identifier": identifier,
+        "target": {"name": target, "protocol": task.protocol, **_prompting(task)},
+        "data": data,
+        "engine": engine,
+    }
+
+
+def _prompting(task: TaskSpec) -> Inputs:
+    # Metrics and headline stay out: they are recomputed from the samples (`perbench rescore`).
+    form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
+    return {"prompt": form, "persona": task.persona.model_dump(mode="json"), "max_length": task.max_length}
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Dotted paths of the inputs that differ, sorted: ["data", "trainer.params.alpha"]."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from _leaves(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", (inner,)  # a tuple, so that an absent path and a null differ

@@ -1,0 +1,126 @@
+"""Command-line options that `run`, `train` and `eval` share, and the one-cell matrices of the short forms."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.errors import PerbenchError
+
+if TYPE_CHECKING:
+    from perbench.matrix.session import Options
+    from perbench.specs.load import Named
+    from perbench.specs.matrix import MatrixSpec
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="set a key of the matrix, training.learning_rate=1e-4; may be repeated",
+    )
+    parser.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of every split")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=_family,
+        metavar="FAMILY=DIR",
+        help="read the tasks of a family from a local folder, longlamp=DIR; may be repeated",
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="refuse, rather than wait, when another process uses the run directory",
+    )
+    parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
+
+def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
+    )
+    parser.add_argument("--trainer", required=required, metavar="NAME", help="trainer to train by")
+    parser.add_argument("--source", required=required, metavar="TASK", help="task to train on")
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter of the trainer or identifier; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="run directory, new or earlier"
+    )
+
+
+def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_only: bool = False) -> Options:
+    from perbench.matrix.session import Options
+
+    return Options(
+        out=out,
+        data=dict(args.data),
+        limit=args.limit,
+        dry_run=dry_run,
+        wait=not args.no_wait,
+        json=args.json,
+        train_only=train_only,
+    )
+
+
+def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = None) -> Named[MatrixSpec]:
+    """The matrix that a short form stands for.
+
+    Raises:
+        PerbenchError: --trainer without --source or the reverse, a --param without its method.
+    """
+    from perbench.specs.load import matrix_of
+    from perbench.specs.yaml import Document, Place, parse_value
+
+    if (args.trainer is None) != (args.source is None):
+        raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
+    if identifier is not None and args.trainer is not None:
+        raise PerbenchError("--identifier runs on the base model; leave out --trainer and --source")
+    params: dict[str, Any] = {}
+    for text in args.param:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise PerbenchError(f"--param {text}: expected NAME=VALUE")
+        params[name] = parse_value(value, f"--param {text}")
+    method = args.trainer or identifier
+    if params and method is None:
+        raise PerbenchError("--param sets a hyperparameter of --trainer or --identifier; name one")
+    row = {"name": method, "params": params}
+    words = [args.model, method or "base", args.source, target if target != args.source else None]
+    name = " ".join(word for word in words if word)
+    values = {
+        "summary": name,
+        "models": [args.model],
+        "trainers": [row] if args.trainer else [],
+        "sources": [args.source] if args.source else [],
+        "targets": [target],
+        "identifiers": [row] if identifier else [],
+        "seeds": [args.seed],
+        "base_rows": args.trainer is None and identifier is None,
+    }
+    return matrix_of(name, None, Document(values, {(): Place("command line")}), args.set)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
+
+
+def _family(text: str) -> tuple[str, Path]:
+    family, equals, folder = text.partition("=")
+    if not equals or not family or not folder:
+        raise argparse.ArgumentTypeError(f"expected FAMILY=DIR, got {text!r}")
+    return family, Path(folder)

@@ -1,0 +1,113 @@
+"""What a run will do, cell by cell, and why. Reads records and data; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from perbench.matrix.cells import Cell
+from perbench.matrix.identity import differing
+from perbench.store import CellRecord, Labels, RunDir, read_records
+
+Action = Literal["reuse", "resume", "run"]
+SHOWN = 4
+"""Differing inputs that a reason names."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A cell, what to do with it, and the reason in words."""
+
+    cell: Cell
+    action: Action
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: tuple[Step, ...]
+
+    @property
+    def todo(self) -> tuple[Step, ...]:
+        return tuple(step for step in self.steps if step.action != "reuse")
+
+    def counts(self) -> dict[str, int]:
+        """Cells by what happens to them: {"train": 2, "eval": 6, "identify": 0, "reuse": 12}."""
+        counts = {"train": 0, "eval": 0, "identify": 0, "reuse": 0}
+        for step in self.steps:
+            counts["reuse" if step.action == "reuse" else step.cell.kind] += 1
+        return counts
+
+
+def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
+    """Compare the cells with the run directory's records. Changes nothing.
+
+    Raises:
+        PerbenchError: a record is damaged; the message names it and the way out.
+    """
+    records = [record for record, _ in read_records(run.path)] if (run.path / "cells").is_dir() else []
+    current = {cell.identity for cell in cells}
+    others = [record for record in records if record.identity not in current]
+    steps = [_step(cell, run, others) for cell in cells]
+    wanted = {
+        step.cell.needs.identity for step in steps if step.action != "reuse" and step.cell.needs is not None
+    }
+    return Plan(tuple(_retrain(step, run) if step.cell.identity in wanted else step for step in steps))
+
+
+def _retrain(step: Step, run: RunDir) -> Step:
+    """A finished training whose weights were deleted runs again when an evaluation needs them."""
+    weights = run.cell("train", step.cell.identity).checkpoint / "final"
+    if step.action != "reuse" or weights.is_dir():
+        return step
+    return Step(step.cell, "run", f"its weights are gone: {weights}")
+
+
+def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
+    folder = run.cell(cell.kind, cell.identity)
+    record = folder.record()
+    if record is not None and record.status == "done":
+        absent = (
+            [name for name in cell.task.spec.metrics if name not in record.metrics]
+            if cell.kind == "eval"
+            else []
+        )
+        absent = [name for name in absent if not any(name in note for note in record.notes)]
+        hint = f"; without {', '.join(absent)}, which `perbench rescore {run.path}` adds" if absent else ""
+        return Step(cell, "reuse", f"finished {record.finished}{hint}")
+    if record is not None:
+        message = record.error.message.partition("\n")[0] if record.error else "unknown error"
+        return Step(cell, "run", f"failed before: {message}")
+    if cell.kind == "train":
+        found = _checkpoint(folder.checkpoint)
+        if found is not None:
+            return Step(cell, "resume", found)
+    elif stored := folder.stored():
+        return Step(cell, "resume", f"{stored} samples stored")
+    changed = _changed(cell, others)
+    return Step(cell, "run", f"stale: {changed} changed since" if changed else "no record")
+
+
+def _checkpoint(folder: Path) -> str | None:
+    if (folder / "final").is_dir():
+        return "trained, not yet recorded"
+    steps = sorted(folder.glob("step-*"))
+    return f"checkpoint at step {int(steps[-1].name.removeprefix('step-'))}" if steps else None
+
+
+def _changed(cell: Cell, others: Sequence[CellRecord]) -> str | None:
+    """The inputs in which the nearest earlier record of the same row and column differs."""
+    same = [
+        record for record in others if _place(record.kind, record.labels) == _place(cell.kind, cell.labels)
+    ]
+    if not same:
+        return None
+    paths = min((differing(record.inputs, cell.inputs) for record in same), key=len)
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more
+
+
+def _place(kind: str, labels: Labels) -> tuple[Any, ...]:
+    return kind, labels.model, labels.trainer, labels.source, labels.target, labels.identifier, labels.seed

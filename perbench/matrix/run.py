@@ -1,0 +1,188 @@
+"""Carry out a plan: train what is missing, evaluate what is missing, record what fails, and go on."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from perbench import models, protocols
+from perbench.errors import CellError, PerbenchError
+from perbench.matrix.cells import Catalogue, Cell
+from perbench.matrix.engines import EnginePool, free_memory
+from perbench.matrix.plan import Plan
+from perbench.progress import Progress
+from perbench.store import CellDir, CellRecord, Failure, RunDir
+from perbench.store.cell import CLOCK_SECONDS
+from perbench.store.environment import capture
+
+if TYPE_CHECKING:
+    from perbench.engines.base import Tick
+    from perbench.prompts.pair import PromptPair
+
+
+def now() -> str:
+    """UTC, to the second, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Runner:
+    """Runs the cells of a plan one after the other. The caller holds the run directory's lock."""
+
+    catalogue: Catalogue
+    run: RunDir
+    command: str
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self._pool = EnginePool(self.catalogue)
+        self._pairs: tuple[tuple[str, str], list[PromptPair]] | None = None
+
+    def execute(self, plan: Plan) -> list[CellRecord]:
+        """Run every cell that is to do, in the plan's order. A failure is recorded and stops nothing else.
+
+        Raises:
+            PerbenchError: the disk is full. Every finished cell and sample is kept.
+        """
+        records = []
+        for step in plan.todo:
+            with self.progress.cell(str(step.cell)) as tick:
+                record = self._cell(step.cell, tick)
+            if record.error is not None:
+                self.progress.say(f"FAILED {step.cell}: {record.error.message}")
+                free_memory()
+            records.append(record)
+        return records
+
+    def _cell(self, cell: Cell, tick: Tick) -> CellRecord:
+        folder = self.run.cell(cell.kind, cell.identity)
+        started = now()
+
+        def timed(done: int, total: int, figures: dict[str, float]) -> None:
+            tick(done, total, figures)
+            folder.save_clock(every=CLOCK_SECONDS)
+
+        try:
+            folder.begin()
+            try:
+                found = self._work(cell, folder, timed)
+            except Exception as error:
+                _stop_on_full_disk(error)
+                record = self._record(cell, folder, started, {"status": "failed", "error": _failure(error)})
+                folder.fail(record)
+                return record
+            record = self._record(cell, folder, started, {"status": "done", **found})
+            folder.finish(record)
+        except OSError as error:
+            _stop_on_full_disk(error)
+            raise
+        return record
+
+    def _work(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
+        if cell.kind == "train":
+            return self._train(cell, folder, tick)
+        return self._evaluate(cell, folder, tick)
+
+    def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
+        from perbench.training import fit
+
+        assert cell.trainer is not None
+        assert cell.training is not None
+        self._pool.release_subject()
+        model = models.resolve(cell.model)
+        data = self.catalogue.dataset(cell.task.name, "train")
+        pairs = self._training_pairs(cell, model)
+        ids = [example.id for example in data.examples]
+        result = fit(
+            model,
+            cell.trainer,
+            pairs,
+            ids,
+            cell.training,
+            seed=cell.labels.seed,
+            folder=folder.checkpoint,
+            tick=tick,
+        )
+        free_memory()
+        kept = {
+            "persona_items_kept": sum(pair.kept for pair in pairs),
+            "persona_items_trimmed": sum(pair.trimmed for pair in pairs),
+        }
+        counts = {"examples": len(pairs), "steps": result.steps, **kept}
+        return {"counts": counts, "tokens": result.tokens, "training_log": result.log}
+
+    def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair]:
+        # Neighbouring cells differ in the trainer only; one entry is all that is ever used again.
+        from perbench.prompts.pair import build_pair
+
+        key = (cell.model.name, cell.task.name)
+        if self._pairs is None or self._pairs[0] != key:
+            tokenizer = models.load_tokenizer(model.folder)
+            examples = self.catalogue.dataset(cell.task.name, "train").examples
+            pairs = [
+                build_pair(cell.task.spec, example, tokenizer, with_response=True) for example in examples
+            ]
+            self._pairs = key, pairs
+        return self._pairs[1]
+
+    def _evaluate(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
+        checkpoint = None
+        if cell.needs is not None:
+            trained = self.run.cell("train", cell.needs.identity)
+            record = trained.record()
+            if record is None or record.status != "done":
+                reason = (
+                    record.error.message
+                    if record is not None and record.error is not None
+                    else "it did not run"
+                )
+                raise CellError(f"its training did not finish: {reason}")
+            checkpoint = trained.checkpoint / "final"
+        data = self.catalogue.dataset(cell.task.name, "test")
+        protocol = protocols.get(cell.task.spec.protocol)
+        if cell.identifier is not None:
+            engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
+            tokens = protocol.run_identifier(cell.task, data, cell.identifier, engine, folder, tick=tick)
+        else:
+            self._pool.serve(cell.model, checkpoint)
+            tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
+        scored = protocol.score(cell.task, folder.samples())
+        folder.write_scores(scored.scores)
+        return {"metrics": scored.metrics, "counts": scored.counts, "notes": scored.notes, "tokens": tokens}
+
+    def _record(self, cell: Cell, folder: CellDir, started: str, found: dict[str, Any]) -> CellRecord:
+        data = self.catalogue.dataset(cell.task.name, cell.split)
+        counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
+        if folder.torn:
+            counts["torn_lines_cut"] = folder.torn
+        return CellRecord(
+            kind=cell.kind,
+            identity=cell.identity,
+            inputs=cell.inputs,
+            labels=cell.labels,
+            headline=cell.task.spec.headline if cell.kind != "train" else None,
+            counts=counts,
+            seconds=round(folder.seconds(), 3),
+            started=started,
+            finished=now(),
+            environment={**capture(), "data": data.source},
+            command=self.command,
+            trained_by=cell.needs.identity if cell.needs is not None else None,
+            **found,
+        )
+
+
+def _failure(error: Exception) -> Failure:
+    text = "".join(traceback.format_exception(error))
+    return Failure(type=type(error).__name__, message=str(error) or type(error).__name__, traceback=text)
+
+
+def _stop_on_full_disk(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise PerbenchError(
+            f"{error.strerror}: {error.filename or 'while writing'}. Nothing finished is lost: "
+            f"free some space and run the same command again."
+        ) from error
