@@ -1,0 +1,154 @@
+"""The `perbench` command: one file in this folder per subcommand, found by its presence.
+
+A command file holds SUMMARY (a string literal), configure(parser) and run(args) -> exit code. Summaries are
+read without importing, and only the chosen command is imported.
+
+Exit codes: 0 done, 1 some cells failed, 2 usage or spec error, 3 internal error, 130 interrupted.
+Results go to stdout (JSON with --json), everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import errno
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from perbench import __version__
+from perbench.errors import PerbenchError, suggest
+
+# Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+ENVIRONMENT_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code. `--include` holds for this call only."""
+    before = os.environ.get("PERBENCH_INCLUDE")
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except SystemExit as done:  # argparse: --help, --version and usage errors, already told
+        return done.code if isinstance(done.code, int) else 0
+    except PerbenchError as error:
+        return _say(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of stdout has seen enough; nothing may be written there at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno in ENVIRONMENT_FAULTS and error.filename is not None:
+            return _say(f"error: {error.filename}: {error.strerror}", 2)
+        return _internal(error)
+    except Exception as error:
+        return _internal(error)
+    finally:
+        if before is None:
+            os.environ.pop("PERBENCH_INCLUDE", None)
+        else:
+            os.environ["PERBENCH_INCLUDE"] = before
+
+
+def _say(message: str, code: int) -> int:
+    print(f"perbench: {message}", file=sys.stderr)
+    return code
+
+
+def _internal(error: Exception) -> int:
+    traceback.print_exception(error)
+    return _say(f"internal error, a fault of perbench itself: {type(error).__name__}: {error}", 3)
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command: argparse.ArgumentParser = args.parser_in_use
+        words = [word.partition("=")[0] for word in unknown]
+        options = [word for word in words if word.startswith("-")]
+        tail = suggest(options[0], command._option_string_actions) if options else ""
+        command.error(f"unrecognized arguments: {' '.join(unknown)}.{tail}")
+    folders = [*args.include, *args.include_here]
+    if folders:
+        from perbench import plugins
+
+        plugins.include(*folders)
+    code: int = args.run(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="perbench",
+        description="Benchmark methods that personalise language models.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"perbench {__version__}")
+    _add_include(parser, "include")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_Command, title="commands"
+    )
+    for name, summary in _commands():
+        commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    return parser
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
+                "SUMMARY"
+            ]:
+                yield path.stem.replace("_", "-"), ast.literal_eval(node.value)
+
+
+def _add_include(parser: argparse.ArgumentParser, dest: str) -> None:
+    parser.add_argument(
+        "--include",
+        dest=dest,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="also look for tasks, identifiers, trainers, models and matrices in DIR (repeatable)",
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Adds "Did you mean" to argparse's list of choices."""
+
+    def error(self, message: str) -> NoReturn:
+        match = re.search(r"invalid choice: '(?P<given>.*?)' \(choose from (?P<known>.*)\)", message)
+        if match:
+            known = [word.strip("' ") for word in match["known"].split(",")]
+            message = (
+                message[: match.start()] + f"unknown {match['given']!r}.{suggest(match['given'], known)}"
+            )
+        super().error(message)
+
+
+class _Command(_Parser):
+    """The parser of a subcommand, which imports and configures the command when it is chosen."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.get_default("parser_in_use") is None and self.prog.count(" ") == 1:
+            module = _load(self.prog.split()[-1])
+            module.configure(self)
+            _add_include(self, "include_here")
+            self.set_defaults(run=module.run, parser_in_use=self)
+        return super().parse_known_args(args, namespace)
+
+
+def _load(command: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{command.replace('-', '_')}")

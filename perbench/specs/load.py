@@ -73,7 +73,7 @@ def checked_task(
     family = name.partition("/")[0]
     if family in data:
         option = f"--data {family}={data[family]}"
-        fault = put(document, ["data", "data_dir"], str(data[family]), Place(option))
+        fault = put(document, ["data", "data_dir"], str(data[family].expanduser().absolute()), Place(option))
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
     spec, found = check(TaskSpec, document.data, document.place)

@@ -57,7 +57,9 @@ def name_problems(document: Document) -> list[Problem]:
         rows = _list(document, axis)
         for index, row in enumerate(rows):
             if row in rows[:index]:
-                problems.append(document.place((axis, index)).problem(f"{axis}: names a row twice; remove one"))
+                problems.append(
+                    document.place((axis, index)).problem(f"{axis}: names a row twice; remove one")
+                )
             problems += _row(document, (axis, index), row, axis == "trainers")
     return problems + _tasks(document)
 

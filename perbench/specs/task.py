@@ -12,6 +12,8 @@ from perbench.errors import suggest
 from perbench.specs.base import Strict
 
 Count = Annotated[int, Field(gt=0)]
+MetricName = Literal["rouge1", "rouge2", "rougeL", "meteor", "bleu", "chrf", "length", "truncated"]
+"""The keys of perbench.metrics.METRICS."""
 
 
 def placeholders(template: str) -> set[str]:
@@ -208,7 +210,7 @@ class TaskSpec(Strict):
     max_length: Count = 5000
     """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
     sampling: SamplingSpec = SamplingSpec()
-    metrics: list[str] = []
+    metrics: list[MetricName] = []
     headline: str
     dialogue: DialogueSpec | None = None
 

