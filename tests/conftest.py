@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spin barriers cost up to 30x on shared machines
@@ -95,3 +97,14 @@ def smollm2() -> ResolvedModel:
     from perbench.models import resolve
 
     return resolve(load_model("smollm2-135m"))
+
+
+@pytest.fixture(scope="session")
+def third_party_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a machine where tests/third_party is pip-installed: identifier long_words, trainer
+    halved_ce. For subprocesses."""
+    target = tmp_path_factory.mktemp("site-packages")
+    package = Path(__file__).parent / "third_party"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
+    return {**os.environ, "PYTHONPATH": str(target)}

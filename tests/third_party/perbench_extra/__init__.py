@@ -1,0 +1,1 @@
+"""A root for perbench: one identifier, one trainer."""
