@@ -1,0 +1,205 @@
+"""Identities: the same for the same inputs in any order, another for any other input."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perbench.matrix.identity import differing, eval_inputs, identity_of, plugin_inputs, train_inputs
+from perbench.specs.matrix import TrainingSpec
+from perbench.specs.task import TaskSpec
+
+SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
+INPUTS = st.dictionaries(
+    st.text(max_size=3), SCALARS | st.dictionaries(st.text(max_size=3), SCALARS, max_size=3)
+)
+
+
+def reversed_keys(value: Any) -> Any:
+    return {k: reversed_keys(v) for k, v in reversed(value.items())} if isinstance(value, dict) else value
+
+
+@given(INPUTS)
+def test_the_order_of_keys_is_nothing(inputs: dict[str, Any]) -> None:
+    assert identity_of(reversed_keys(inputs)) == identity_of(inputs)
+    assert differing(inputs, reversed_keys(inputs)) == []
+
+
+@given(INPUTS, INPUTS)
+def test_identity_differs_exactly_where_differing_names_a_path(
+    one: dict[str, Any], two: dict[str, Any]
+) -> None:
+    same = repr(sorted(one.items())) == repr(sorted(two.items())) or one == two
+    if identity_of(one) == identity_of(two):
+        assert same
+        assert differing(one, two) == []
+    else:
+        assert differing(one, two) != [] or one == two  # 1 == True in Python, not in JSON
+
+
+def test_identity_is_a_known_sha256() -> None:
+    # printf '{"a":[1,null],"b":"é"}' | sha256sum
+    assert identity_of({"b": "é", "a": [1, None]}).startswith("e03c3c1ebb5fccd7")
+
+
+def test_differing_names_leaves_and_tells_absent_from_null() -> None:
+    old = {"data": "x", "trainer": {"params": {"alpha": 1, "beta": 2}}, "train": None}
+    new = {"data": "y", "trainer": {"params": {"alpha": 1, "beta": 3}}}
+    assert differing(old, new) == ["data", "train", "trainer.params.beta"]
+
+
+TASK: dict[str, Any] = {
+    "summary": "s",
+    "protocol": "generation",
+    "license": "l",
+    "data": {"files": "x"},
+    "fields": {"user": "u", "question": "q", "reference": "r", "persona": "p"},
+    "prompt": "one",
+    "prompts": {
+        "one": {"system": "{persona}", "item": "{text}"},
+        "two": {"system": "{persona}!", "item": "{text}"},
+    },
+    "metrics": ["rouge1", "rouge2"],
+    "headline": "rouge1",
+}
+
+
+def task(**changes: Any) -> TaskSpec:
+    return TaskSpec(**{**copy.deepcopy(TASK), **changes})
+
+
+def train(spec: TaskSpec, **changes: Any) -> str:
+    values: dict[str, Any] = {
+        "model": {"weights_sha256": "m"},
+        "trainer": plugin_inputs("ce", "d", {}),
+        "source": "t",
+        "data": "d",
+        "training": TrainingSpec(),
+        "seed": 0,
+    }
+    return identity_of(train_inputs(task=spec, **{**values, **changes}))
+
+
+def evaluation(spec: TaskSpec, **changes: Any) -> str:
+    values: dict[str, Any] = {
+        "model": {"weights_sha256": "m"},
+        "train": None,
+        "target": "t",
+        "data": "d",
+        "engine": "transformers",
+        "seed": 0,
+        "helpers": {},
+    }
+    return identity_of(eval_inputs(task=spec, **{**values, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"summary": "other"},
+        {"license": "other"},
+        {"notes": "other"},
+        {"data": {"files": "moved/elsewhere"}},  # the data's digest stands for it
+        {"metrics": ["rouge1"]},  # recomputed from the samples
+        {"headline": "rouge2"},
+        {
+            "prompts": {
+                **TASK["prompts"],
+                "two": {"user": "{persona}{question}", "user_without": "{question}", "item": "{x}"},
+            }
+        },
+    ],
+)
+def test_what_cannot_change_a_sample_is_left_out(changes: dict[str, Any]) -> None:
+    assert train(task(**changes)) == train(task())
+    assert evaluation(task(**changes)) == evaluation(task())
+
+
+@pytest.mark.parametrize("changes", [{"prompt": "two"}, {"persona": {"k": 1}}, {"max_length": 9}])
+def test_what_changes_a_prompt_is_in(changes: dict[str, Any]) -> None:
+    assert train(task(**changes)) != train(task())
+    assert evaluation(task(**changes)) != evaluation(task())
+
+
+def test_sampling_matters_to_evaluation_only() -> None:
+    changed = task(sampling={"temperature": 0.0})
+    assert train(changed) == train(task())
+    assert evaluation(changed) != evaluation(task())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"weights_sha256": "other"}},
+        {"trainer": plugin_inputs("ce", "edited file", {})},
+        {"trainer": plugin_inputs("ce", "d", {"alpha": 1})},
+        {"source": "other"},
+        {"data": "other"},
+        {"training": TrainingSpec(epochs=1)},
+        {"training": TrainingSpec(lora={"rank": 2})},
+        {"seed": 1},
+    ],
+)
+def test_every_input_of_a_training_is_in(changes: dict[str, Any]) -> None:
+    assert train(task(), **changes) != train(task())
+
+
+def test_training_options_that_only_round_are_left_out() -> None:
+    same = TrainingSpec(micro_batch_tokens=1, gradient_checkpointing=True, save_every=1)
+    assert train(task(), training=same) == train(task())
+    full = TrainingSpec(method="full")
+    ignored = TrainingSpec(method="full", lora={"rank": 2})
+    assert train(task(), training=full) == train(task(), training=ignored)
+    assert train(task(), training=full) != train(task())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": "x"},
+        {"target": "o"},
+        {"data": "o"},
+        {"engine": "vllm"},
+        {"seed": 1},
+        {"model": {"hub": "o"}},
+    ],
+)
+def test_every_input_of_an_evaluation_is_in(changes: dict[str, Any]) -> None:
+    assert evaluation(task(), **changes) != evaluation(task())
+
+
+def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None:
+    sampling = {"max_new_tokens": 4}
+    section = {
+        "turns": 2,
+        "simulator": {"model": "a/path", "instruction": "i", "opening": "o", "sampling": sampling},
+        "judge": {"model": "a/path", "instruction": "i", "sampling": sampling},
+    }
+    fields = {"user": "u"}
+    spec = task(protocol="dialogue", prompt=None, prompts={}, fields=fields, dialogue=section)
+    one = evaluation(spec, helpers={"a/path": {"weights_sha256": "w"}})
+    assert one != evaluation(spec, helpers={"a/path": {"weights_sha256": "v"}})
+    moved = {
+        **section,
+        "simulator": {**section["simulator"], "model": "b"},
+        "judge": {**section["judge"], "model": "b"},
+    }
+    spec = task(
+        protocol="dialogue", prompt=None, prompts={}, fields=fields, dialogue={**moved, "report_turns": [2]}
+    )
+    assert one == evaluation(spec, helpers={"b": {"weights_sha256": "w"}})
+
+
+def test_a_reference_model_is_named_by_content() -> None:
+    here = plugin_inputs(
+        "nextquill", "d", {"effect_model": "/here", "alpha": 1}, ("/here", {"weights_sha256": "w"})
+    )
+    there = plugin_inputs(
+        "nextquill", "d", {"effect_model": "/there", "alpha": 1}, ("/there", {"weights_sha256": "w"})
+    )
+    assert here == there
+    assert here["params"] == {"effect_model": "reference", "alpha": 1}

@@ -1,0 +1,195 @@
+"""Plans: how many cells, in what order, and why each runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import Catalogue, Cell, expand
+from perbench.matrix.plan import Plan, make_plan
+from perbench.specs.load import load_matrix
+from perbench.store import CellRecord, Failure, Metric, RunDir
+from tests.matrix.conftest import Root
+
+
+def cells_of(root: Root, limit: int | None = None, sets: tuple[str, ...] = (), **changes: Any) -> list[Cell]:
+    spec = load_matrix(root.matrix(**changes), sets).spec
+    return expand(spec, Catalogue(spec, {}, limit))
+
+
+def record(cell: Cell, **changes: Any) -> CellRecord:
+    names = cell.task.spec.metrics if cell.kind == "eval" else []
+    values: dict[str, Any] = {
+        "kind": cell.kind,
+        "identity": cell.identity,
+        "inputs": cell.inputs,
+        "status": "done",
+        "labels": cell.labels,
+        "metrics": {name: Metric(value=0.5, n=1, signature="s") for name in names},
+        "seconds": 10.0,
+        "started": "2026-01-01T00:00:00Z",
+        "finished": "2026-01-01T00:00:10Z",
+        "environment": {},
+        "command": "c",
+    }
+    return CellRecord(**{**values, **changes})
+
+
+def finish(run: RunDir, cell: Cell, **changes: Any) -> None:
+    folder = run.cell(cell.kind, cell.identity)
+    folder.begin()
+    if cell.kind == "train":
+        (folder.checkpoint / "final").mkdir(parents=True)
+    folder.finish(record(cell, **changes))
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    return {f"{step.action}: {step.reason}": str(step.cell) for step in plan.steps}
+
+
+def test_every_model_is_trained_once_and_evaluated_everywhere(root: Root) -> None:
+    cells = cells_of(
+        root,
+        sources=["tiny/writing", "tiny/other"],
+        targets=["tiny/writing", "tiny/other", "tiny/talk", "tiny/qa"],
+        trainers=["ce", {"name": "perce", "params": {"clip_max": [3.0, 5.0]}}],
+        identifiers=["percontrast", {"name": "word_matching"}],
+        training={"learning_rate": [1e-3, 1e-4], "lora": {"rank": [2, 4]}},
+        seeds=[0, 1],
+    )
+    trained = 2 * 3 * 4 * 2  # sources, trainer variants, training variants, seeds
+    assert Counter(cell.kind for cell in cells) == {
+        "train": trained,
+        "eval": trained * 3 + 3 * 2,
+        "identify": 2,
+    }
+    assert len({cell.identity for cell in cells}) == len(cells)
+    places = {cell.identity: place for place, cell in enumerate(cells)}
+    assert all(places[cell.needs.identity] < place for place, cell in enumerate(cells) if cell.needs)
+    served = [cell.needs.identity if cell.needs else None for cell in cells if cell.kind == "eval"]
+    loads = 1 + sum(one != two for one, two in pairwise(served))
+    assert loads == trained + 1  # each checkpoint is loaded once, the base model once
+    example = next(cell for cell in cells if cell.labels.training)
+    assert set(example.labels.training) == {"learning_rate", "lora.rank"}
+
+
+def test_base_rows_can_be_left_out(root: Root) -> None:
+    assert all(cell.needs for cell in cells_of(root, base_rows=False) if cell.kind == "eval")
+
+
+def test_limit_changes_the_data_and_so_every_identity(root: Root) -> None:
+    one, two = cells_of(root), cells_of(root, limit=1)
+    assert len(one) == len(two)
+    assert not {cell.identity for cell in one} & {cell.identity for cell in two}
+
+
+def test_two_names_of_one_model_are_refused(root: Root) -> None:
+    (root.path / "leaderboard/models/again.yaml").write_text(
+        (root.path / "leaderboard/models/tiny.yaml").read_text()
+    )
+    with pytest.raises(PerbenchError, match=r"same work twice: \[train tiny ce .*\] and \[train again ce"):
+        cells_of(root, models=["tiny", "again"])
+
+
+def test_a_local_folder_is_known_by_its_last_part_only(root: Root, tiny_model_dir: Path) -> None:
+    cells = cells_of(root, models=[str(tiny_model_dir)])
+    assert {cell.labels.model for cell in cells} == {"tiny"}
+    assert str(tiny_model_dir) not in json.dumps([cell.inputs for cell in cells])
+    assert {cell.identity for cell in cells} == {cell.identity for cell in cells_of(root)}
+
+
+def test_reasons_of_each_state(root: Root, tmp_path: Path) -> None:
+    cells = cells_of(root)
+    run = RunDir(tmp_path / "run")
+    assert reasons(make_plan(cells, run)).keys() == {"run: no record"}
+    train = [cell for cell in cells if cell.kind == "train"]
+    evals = [cell for cell in cells if cell.kind == "eval"]
+    finish(run, train[0])
+    (run.cell("train", train[1].identity).checkpoint / "step-000002").mkdir(parents=True)
+    finish(run, evals[0])
+    error = Failure(type="E", message="loss is nan\nand more", traceback="")
+    failed = run.cell("eval", evals[1].identity)
+    failed.fail(record(evals[1], status="failed", error=error))
+    run.cell("eval", evals[2].identity).begin()
+    run.cell("eval", evals[2].identity).append([{"id": "a"}, {"id": "b"}])
+    found = reasons(make_plan(cells, run))
+    assert found == {
+        "reuse: finished 2026-01-01T00:00:10Z": str(evals[0]),
+        "resume: checkpoint at step 2": str(train[1]),
+        "run: failed before: loss is nan": str(evals[1]),
+        "resume: 2 samples stored": str(evals[2]),
+        "run: no record": str(cells[-1]),
+    }
+    counts = make_plan(cells, run).counts()
+    assert counts == {"train": 1, "eval": len(evals) - 1, "identify": 1, "reuse": 2}
+
+
+def test_stale_cells_name_the_input_that_changed(root: Root, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    for cell in cells_of(root):
+        finish(run, cell)
+    changed = reasons(make_plan(cells_of(root, sets=("training.learning_rate=1.0",)), run))
+    assert set(changed) == {
+        "reuse: finished 2026-01-01T00:00:10Z",  # base rows and identification
+        "run: stale: training.learning_rate changed since",
+        "run: stale: train changed since",
+    }
+    root.task("writing", max_length=399)
+    assert "run: stale: source.max_length changed since" in reasons(make_plan(cells_of(root), run))
+    root.task("writing")
+    rows = root.path / "data/writing/test.jsonl"
+    rows.write_text(rows.read_text().replace("deer", "bear"))
+    found = make_plan(cells_of(root), run)
+    assert {step.reason for step in found.todo} == {"stale: data changed since"}
+    assert {step.cell.task.name for step in found.todo} == {"tiny/writing"}
+
+
+def test_a_training_whose_weights_are_gone_runs_again_only_if_needed(root: Root, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    cells = cells_of(root)
+    for cell in cells:
+        finish(run, cell)
+    first = run.cell("train", cells[0].identity)
+    (first.checkpoint / "final").rmdir()
+    assert make_plan(cells, run).todo == ()
+    wanting = next(cell for cell in cells if cell.needs is cells[0])
+    (run.cell("eval", wanting.identity).path / "cell.json").unlink()
+    assert [step.reason.partition(":")[0] for step in make_plan(cells, run).todo] == [
+        "its weights are gone",
+        "no record",
+    ]
+
+
+def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    cell = next(cell for cell in cells_of(root) if cell.kind == "eval")
+    finish(run, cell, metrics={})
+    [step] = make_plan([cell], run).steps
+    assert step.action == "reuse"
+    assert "without rouge1, length, which `perbench rescore" in step.reason
+    (run.cell("eval", cell.identity).path / "cell.json").write_text(
+        record(cell, metrics={}, notes=["rouge1 absent: x", "length absent: y"]).model_dump_json()
+    )
+    assert "rescore" not in make_plan([cell], run).steps[0].reason
+
+
+def test_planning_imports_no_torch(root: Root) -> None:
+    code = (
+        "import sys; from pathlib import Path; from perbench.matrix.session import Options, carry_out;"
+        "from perbench.specs.load import load_matrix; from perbench.store import RunDir;"
+        "from perbench.matrix.cells import Catalogue, expand; from perbench.matrix.plan import make_plan;"
+        f"spec = load_matrix({str(root.matrix())!r}).spec;"
+        "cells = expand(spec, Catalogue(spec, {}, None));"
+        f"plan = make_plan(cells, RunDir(Path({str(root.path / 'none')!r})));"
+        "assert len(plan.todo) == 9, len(plan.todo);"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
