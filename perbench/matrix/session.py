@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +38,14 @@ class Options:
     train_only: bool = False
 
 
-def carry_out(matrix: Named[MatrixSpec], options: Options) -> int:
-    """Run (or only plan) a matrix. Results go to stdout, all else to stderr.
+def carry_out(
+    matrix: Named[MatrixSpec],
+    options: Options,
+    *,
+    show: Callable[[Sequence[CellRecord], Options], None] | None = None,
+) -> int:
+    """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, the
+    headlines' tables (or JSON) by default.
 
     Returns: 0 when every cell is done, 1 when some failed.
 
@@ -69,7 +75,8 @@ def carry_out(matrix: Named[MatrixSpec], options: Options) -> int:
         with progress.shown():
             Runner(catalogue, run, command, progress).execute(plan)
         records = _records(cells, run)
-    return _show_results(records, options)
+    (show or _show_results)(records, options)
+    return _tell_failures(records, options)
 
 
 def _say(message: str) -> None:
@@ -97,10 +104,9 @@ def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
     return [record for record in found if record is not None]
 
 
-def _show_results(records: list[CellRecord], options: Options) -> int:
+def _show_results(records: Sequence[CellRecord], options: Options) -> None:
     from rich.console import Console
 
-    failed = [record for record in records if record.error is not None]
     if options.json:
         print(json.dumps(as_json(records, str(options.out)), ensure_ascii=False))
     shown = tables(records)
@@ -109,6 +115,10 @@ def _show_results(records: list[CellRecord], options: Options) -> int:
         console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 200)
         for table in shown:
             console.print(table)
+
+
+def _tell_failures(records: Sequence[CellRecord], options: Options) -> int:
+    failed = [record for record in records if record.error is not None]
     for record in failed:
         assert record.error is not None
         file = RunDir(options.out).cell(record.kind, record.identity).path / "cell.json"
