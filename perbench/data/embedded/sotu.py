@@ -56,8 +56,12 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
     authors = [_read(name, documents) for name, documents in _documents(split).items()]
     passages = [passage for author in authors for passage in (*author.history, *author.targets)]
     frequency = Counter(word for passage in passages for word in passage.counts)
-    # A word of a single passage is often a name or a misprint: it would give the target away or say nothing.
-    idf = {word: math.log(len(passages) / count) for word, count in frequency.items() if count > 1}
+    # A word of a single passage is often a name or a misprint; a word of every twentieth says nothing of one.
+    idf = {
+        word: math.log(len(passages) / count)
+        for word, count in frequency.items()
+        if 1 < count < len(passages) / 20
+    }
     for author in authors:
         for target in spread(author.targets, TARGETS):
             weights = {word: count * idf[word] for word, count in target.counts.items() if word in idf}
