@@ -92,9 +92,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> ResolvedModel:
     """The embedded model, from the user cache (about 20 s once per machine)."""
-    from perbench.specs.load import load_model
-
     from perbench.models import resolve
+    from perbench.specs.load import load_model
 
     return resolve(load_model("smollm2-135m"))
 

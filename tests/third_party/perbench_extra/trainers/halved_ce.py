@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from perbench.api import TokenBatch, Trainer
 from pydantic import Field
+
+from perbench.api import TokenBatch, Trainer
 
 if TYPE_CHECKING:
     from torch import Tensor
