@@ -186,6 +186,12 @@ class DialogueSpec(Strict):
     simulator: SimulatorSpec
     judge: JudgeSpec
 
+    @model_validator(mode="after")
+    def _within(self) -> DialogueSpec:
+        if max(self.report_turns, default=0) > self.turns:
+            refuse([f"report_turns {self.report_turns} go beyond the dialogue's {self.turns} turns"])
+        return self
+
 
 class ExamplesSpec(Strict):
     """How many examples are drawn from a split, with a fixed seed, when it holds more; None is all."""
@@ -222,6 +228,12 @@ class TaskSpec(Strict):
         if self.protocol == "dialogue":
             if self.dialogue is None:
                 faults.append("protocol dialogue needs a `dialogue:` section")
+            else:
+                known = ["rating", "pmi"] if self.dialogue.judge.pmi else ["rating"]
+                if self.headline not in known:
+                    faults.append(
+                        f"headline {self.headline!r} is no dialogue metric.{suggest(self.headline, known)}"
+                    )
         else:
             if self.dialogue is not None:
                 faults.append(f"dialogue: has no reader under protocol {self.protocol}; remove it")
