@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import cast
 
 from perbench.errors import PerbenchError, suggest
-from perbench.metrics.base import Measured, MetricAbsent, Texts
+from perbench.metrics.base import Measured, MetricAbsent, Texts, mean_metric
 from perbench.store.record import Metric
 
-__all__ = ["METRICS", "TextScores", "Texts", "score_texts"]
+__all__ = ["METRICS", "TextScores", "Texts", "mean_metric", "score_texts"]
 
 METRICS = {
     "rouge1": "perbench.metrics.rouge",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perbench.stats import mean_interval
 from perbench.store.record import Metric
 
 
@@ -35,6 +34,8 @@ class Measured:
 
 def mean_metric(values: Sequence[float | None], clusters: Sequence[str], signature: str) -> Metric:
     """Mean over the scored samples with its 95% bootstrap interval, clustered by user."""
+    from perbench.stats import mean_interval
+
     scored = [value for value in values if value is not None]
     return Metric(
         value=sum(scored) / len(scored) if scored else None,

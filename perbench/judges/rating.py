@@ -1,0 +1,53 @@
+"""Ratings from 1 to 5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perbench.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from perbench.engines.base import Engine, TokenIds
+    from perbench.specs.task import SamplingSpec
+
+
+def parse_rating(reply: str) -> int | None:
+    """The reply's one integer from 1 to 5; "/5", a final period and white space may stand around it. Anything
+    else ("Score: 4", "4 or 5", "4.5") is None: a judge that does not follow its instruction has not judged.
+    """
+    match = re.fullmatch(r"\s*([1-5])\s*(?:/\s*5)?\s*\.?\s*", reply)
+    return int(match[1]) if match else None
+
+
+@dataclass(frozen=True)
+class Rating:
+    """`value` is None when no reply parsed; `raw` holds every reply in order."""
+
+    value: int | None
+    raw: tuple[str, ...]
+    prompt_tokens: int
+    new_tokens: int
+
+
+def rate(
+    engine: Engine, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, retries: int, seed: int
+) -> list[Rating]:
+    """One rating per prompt. What does not parse is asked again, at most `retries` times, each time with
+    another seed; not at temperature 0, where the reply would be the same."""
+    values: list[int | None] = [None] * len(prompts)
+    raw: list[list[str]] = [[] for _ in prompts]
+    read, written = [0] * len(prompts), [0] * len(prompts)
+    for attempt in range(1 + (retries if sampling.temperature > 0 else 0)):
+        open_ = [index for index, value in enumerate(values) if value is None]
+        replies = engine.generate(
+            [prompts[index] for index in open_], sampling, seed=derive_seed(seed, "attempt", attempt)
+        )
+        for index, reply in zip(open_, replies, strict=True):
+            values[index] = parse_rating(reply.text)
+            raw[index].append(reply.text)
+            read[index] += reply.prompt_tokens
+            written[index] += reply.new_tokens
+    return [Rating(*found) for found in zip(values, map(tuple, raw), read, written, strict=True)]

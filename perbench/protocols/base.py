@@ -1,0 +1,55 @@
+"""What protocols read and return.
+
+A protocol appends finished samples in fixed batches, in a fixed order. Every batch draws from a seed of its
+own; a batch of which anything is missing is computed anew as a whole, and only what is missing is appended.
+So a run killed at any moment and started again stores the samples of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from perbench.engines.base import Engine
+from perbench.store.record import Metric, Scores
+
+T = TypeVar("T")
+
+BATCH = 8
+"""Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
+draws for a whole batch, so another size gives other (equally valid) samples."""
+
+
+class Engines(Protocol):
+    """The models of an evaluation."""
+
+    @property
+    def subject(self) -> Engine:
+        """The model under evaluation."""
+
+    def named(self, model: str) -> Engine:
+        """A simulator's or judge's model, by its registry name."""
+
+
+class SampleStore(Protocol):
+    """A cell's samples: dicts of JSON values, each with a unique "id"."""
+
+    def samples(self) -> list[dict[str, Any]]: ...
+
+    def append(self, samples: Sequence[dict[str, Any]]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What stored samples amount to. `notes` are caveats to show wherever the numbers are."""
+
+    scores: Scores
+    metrics: dict[str, Metric]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def chunks(items: Sequence[T], size: int = BATCH) -> list[Sequence[T]]:
+    """Consecutive batches of `size`; the last may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,106 @@
+"""Generation: one answer per example, scored against what the user really wrote (LongLaMP, NextQuill)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from perbench.metrics import Texts, score_texts
+from perbench.prompts.pair import PromptPair, build_pair
+from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.seeds import derive_seed
+from perbench.store.record import Scores
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.data import Dataset
+    from perbench.engines.base import Generation, Tick
+    from perbench.specs.load import Named
+    from perbench.specs.task import TaskSpec
+
+
+def run(
+    task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
+) -> dict[str, int]:
+    """Generate what is not stored yet: {"id", "user", "question", "reference", "response", "finish_reason",
+    "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example.
+
+    Returns: tokens of all stored samples, {"prompt", "generated"}.
+
+    Raises:
+        PerbenchError: an example whose request alone exceeds max_length.
+    """
+    engine = engines.subject
+    pairs = [
+        build_pair(task.spec, example, engine.tokenizer, with_response=False) for example in dataset.examples
+    ]
+    # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
+    order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i].factual), dataset.examples[i].id))
+    stored = {sample["id"] for sample in store.samples()}
+    tick(len(stored), len(pairs), {})
+    for number, batch in enumerate(chunks(order)):
+        missing = [i for i in batch if dataset.examples[i].id not in stored]
+        if not missing:
+            continue
+        begun = time.perf_counter()
+        answers = engine.generate(
+            [pairs[i].factual for i in batch],
+            task.spec.sampling,
+            seed=derive_seed("generation", seed, number),
+        )
+        speed = sum(answer.new_tokens for answer in answers) / (time.perf_counter() - begun)
+        samples = {
+            i: _sample(dataset.examples[i], pairs[i], answer)
+            for i, answer in zip(batch, answers, strict=True)
+        }
+        store.append([samples[i] for i in missing])
+        stored.update(samples[i]["id"] for i in missing)
+        tick(len(stored), len(pairs), {"tok/s": speed})
+    finished = store.samples()
+    return {
+        "prompt": sum(sample["prompt_tokens"] for sample in finished),
+        "generated": sum(sample["new_tokens"] for sample in finished),
+    }
+
+
+def _sample(example: Example, pair: PromptPair, answer: Generation) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "user": example.user,
+        "question": example.question,
+        "reference": example.reference,
+        "response": answer.text,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "new_tokens": answer.new_tokens,
+        "persona_kept": pair.kept,
+        "persona_trimmed": pair.trimmed,
+    }
+
+
+def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
+    """The task's metrics over stored samples."""
+    texts = Texts(
+        predictions=[sample["response"] for sample in samples],
+        references=[sample["reference"] for sample in samples],
+        clusters=[sample["user"] for sample in samples],
+        truncated=[sample["finish_reason"] == "length" for sample in samples],
+    )
+    found = score_texts(task.spec.metrics, texts)
+    return Scored(
+        scores=Scores(
+            ids=[sample["id"] for sample in samples],
+            clusters=list(texts.clusters),
+            scores=found.per_sample,
+        ),
+        metrics=found.metrics,
+        counts={
+            "samples": len(samples),
+            "truncated": sum(texts.truncated),
+            "empty": sum(not text.strip() for text in texts.predictions),
+            "persona_items_kept": sum(sample["persona_kept"] for sample in samples),
+            "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in samples),
+        },
+        notes=found.notes,
+    )

@@ -1,0 +1,178 @@
+"""One turn of many dialogues: the user's message, the model's reply, the judge's rating, the reply's PMI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perbench.errors import PerbenchError
+from perbench.judges import rate
+from perbench.prompts.chat import chat_text, encode
+from perbench.protocols.base import Engines
+from perbench.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.specs.task import DialogueSpec, TaskSpec
+
+PMI_SYSTEM = (
+    "The person you are talking to is described here. Let your replies suit them.\n\n"
+    "Profile: {profile}\n\nPersonality: {personality}"
+)
+"""What the judge's model is told for the PMI's first term; it is told nothing for the second."""
+
+
+class Dialogue:
+    """One persona's dialogue; its finished turns are looked up among the stored samples."""
+
+    def __init__(self, example: Example, stored: Mapping[str, dict[str, Any]]) -> None:
+        missing = [name for name in ("profile", "personality") if name not in example.extra]
+        if missing:
+            raise PerbenchError(
+                f"example {example.id}: no {' and no '.join(missing)}; list them in the task's fields.extra"
+            )
+        self.user = example.user
+        self.persona = {name: str(example.extra[name]) for name in ("profile", "personality")}
+        self._id = example.id
+        self._stored = stored
+
+    def sample_id(self, turn: int) -> str:
+        return f"{self._id}#{turn}"
+
+    def turns(self, before: int) -> list[str]:
+        """Message, reply, message, reply... of the turns before turn `before`."""
+        samples = [self._stored[self.sample_id(turn)] for turn in range(1, before)]
+        return [text for sample in samples for text in (sample["message"], sample["response"])]
+
+
+def strip_actions(text: str) -> str:
+    """The text without `*stage directions*`, which simulators add though told not to. Bold words stay."""
+    return re.sub(r"[^\S\n]{2,}", " ", re.sub(r"\*[^*]*\*", "", text)).strip()
+
+
+def fit(
+    tokenizer: Any, system: str | None, turns: Sequence[str], room: int, *, first: int = 0
+) -> tuple[list[int], int]:
+    """The prompt that asks for the answer to the last turn, in at most `room` tokens: where it does not fit,
+    the oldest message and reply go, never the last turn nor the `first` ones.
+
+    Returns: token ids, and how many turns of the dialogue (message and reply) were dropped.
+
+    Raises:
+        PerbenchError: the last turn alone does not fit.
+    """
+    kept = list(turns)
+    dropped = 0
+    while len(ids := encode(tokenizer, chat_text(tokenizer, system, kept))) > room:
+        if len(kept) < first + 3:
+            raise PerbenchError(
+                f"a turn of the dialogue takes {len(ids)} tokens where {room} are left; raise max_length"
+            )
+        del kept[first : first + 2]
+        dropped += 1
+    return ids, dropped
+
+
+class Talk:
+    """Holds a turn for a batch of dialogues. All randomness comes from (seed, turn, batch number)."""
+
+    def __init__(self, task: TaskSpec, spec: DialogueSpec, engines: Engines, seed: int) -> None:
+        self._task = task
+        self._spec = spec
+        self._subject = engines.subject
+        self._simulator = engines.named(spec.simulator.model)
+        self._judge = engines.named(spec.judge.model)
+        self._seed = seed
+
+    def turn(self, turn: int, number: int, batch: Sequence[Dialogue]) -> list[dict[str, Any]]:
+        """One sample per dialogue of batch `number`, see `perbench.protocols.dialogue.run`."""
+        seeds = {role: derive_seed(role, self._seed, turn, number) for role in ("user", "subject", "judge")}
+        histories = [dialogue.turns(turn) for dialogue in batch]
+        simulator, task = self._spec.simulator, self._task
+
+        prompts = [
+            fit(
+                self._simulator.tokenizer,
+                simulator.instruction.format_map(dialogue.persona),
+                [simulator.opening, *history],
+                task.max_length - simulator.sampling.max_new_tokens,
+                first=1,
+            )[0]
+            for dialogue, history in zip(batch, histories, strict=True)
+        ]
+        said = self._simulator.generate(prompts, simulator.sampling, seed=seeds["user"])
+        messages = [strip_actions(answer.text) for answer in said]
+
+        room = task.max_length - task.sampling.max_new_tokens
+        asked = [
+            fit(self._subject.tokenizer, None, [*history, message], room)
+            for history, message in zip(histories, messages, strict=True)
+        ]
+        replies = self._subject.generate([ids for ids, _ in asked], task.sampling, seed=seeds["subject"])
+        responses = [reply.text for reply in replies]
+        ratings = self._rate(batch, messages, responses, seeds["judge"])
+        pmis = self._pmi(batch, histories, messages, responses)
+        return [
+            {
+                "id": dialogue.sample_id(turn),
+                "user": dialogue.user,
+                "turn": turn,
+                "message": messages[i],
+                "response": responses[i],
+                "finish_reason": replies[i].finish_reason,
+                "prompt_tokens": replies[i].prompt_tokens,
+                "new_tokens": replies[i].new_tokens,
+                "turns_dropped": asked[i][1],
+                "rating": ratings[i].value,
+                "rating_raw": list(ratings[i].raw),
+                "pmi": pmis[i],
+                "overhead": {
+                    "simulator_prompt": said[i].prompt_tokens,
+                    "simulator_generated": said[i].new_tokens,
+                    "judge_prompt": ratings[i].prompt_tokens,
+                    "judge_generated": ratings[i].new_tokens,
+                },
+            }
+            for i, dialogue in enumerate(batch)
+        ]
+
+    def _rate(
+        self, batch: Sequence[Dialogue], messages: Sequence[str], responses: Sequence[str], seed: int
+    ) -> list[Any]:
+        """The judge sees the current message and reply only, as in ALOE."""
+        judge = self._spec.judge
+        texts = [
+            judge.instruction.format_map({**dialogue.persona, "message": message, "response": response})
+            for dialogue, message, response in zip(batch, messages, responses, strict=True)
+        ]
+        room = self._task.max_length - judge.sampling.max_new_tokens
+        prompts = [fit(self._judge.tokenizer, None, [text], room)[0] for text in texts]
+        return rate(self._judge, prompts, judge.sampling, retries=judge.retries, seed=seed)
+
+    def _pmi(
+        self,
+        batch: Sequence[Dialogue],
+        histories: Sequence[Sequence[str]],
+        messages: Sequence[str],
+        responses: Sequence[str],
+    ) -> list[float | None]:
+        """Mean over the reply's tokens of log P(token | persona, dialogue) - log P(token | dialogue), nats;
+        None for an empty reply. Both contexts hold the same turns."""
+        values: list[float | None] = [None] * len(batch)
+        if not self._spec.judge.pmi:
+            return values
+        tokenizer = self._judge.tokenizer
+        ids = [encode(tokenizer, response) for response in responses]
+        scored = [i for i, response in enumerate(ids) if response]
+        told, untold = [], []
+        for i in scored:
+            turns = [*histories[i], messages[i]]
+            system = PMI_SYSTEM.format_map(batch[i].persona)
+            prompt, dropped = fit(tokenizer, system, turns, self._task.max_length - len(ids[i]))
+            told.append(prompt)
+            untold.append(encode(tokenizer, chat_text(tokenizer, None, turns[2 * dropped :])))
+        logp = self._judge.score([*told, *untold], [ids[i] for i in scored] * 2)
+        for place, i in enumerate(scored):
+            values[i] = float((logp[place] - logp[place + len(scored)]).mean())
+        return values
