@@ -13,7 +13,7 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.specs.task import TaskSpec
-from perbench.store import CellRecord, read_records
+from perbench.store import CellRecord, Labels, read_records
 
 CHARS_PER_TOKEN = 4
 """English text under the vocabularies in use; only for what cannot be counted."""
@@ -42,8 +42,10 @@ class Estimator:
         tokens, exact = self._count(cell)
         if cell.training is not None:
             tokens = round(tokens * cell.training.epochs)
-        speed = self._speeds.get((cell.kind, cell.labels.model, cell.task.spec.protocol))
-        return Estimate(tokens, exact, tokens * speed if speed is not None else None)
+        examples = len(self._catalogue.dataset(cell.task.name, cell.split).examples)
+        work = examples if cell.kind == "identify" else tokens
+        speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
+        return Estimate(tokens, exact, work * speed if speed is not None else None)
 
     def _count(self, cell: Cell) -> tuple[int, bool]:
         key = (cell.kind, cell.model.name, cell.task.name)
@@ -103,23 +105,33 @@ def _length(*texts: str) -> int:
     return sum(map(len, texts)) // CHARS_PER_TOKEN
 
 
-def _speeds(out: Path) -> dict[tuple[str, str, str], float]:
-    """Seconds per token of past cells, by kind, model and protocol of the task."""
-    seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
-    tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+Pace = tuple[str, str, str]
+
+
+def _pace(kind: str, labels: Labels, protocol: str) -> Pace:
+    """Cells that go at one speed: of one kind and model, and one trainer, identifier or protocol."""
+    return kind, labels.model, (labels.trainer if kind == "train" else labels.identifier) or protocol
+
+
+def _speeds(out: Path) -> dict[Pace, float]:
+    """Seconds of past cells per token; of identification per example: methods differ in what they read."""
+    seconds: defaultdict[Pace, float] = defaultdict(float)
+    work: defaultdict[Pace, int] = defaultdict(int)
     for record in _past(out):
         spent = _spent(record)
         if record.status == "done" and spent:
             protocol = record.inputs.get("target", {}).get("protocol", "generation")
-            key = (record.kind, record.labels.model, protocol)
-            seconds[key] += record.seconds
-            tokens[key] += spent
-    return {key: seconds[key] / tokens[key] for key in tokens}
+            pace = _pace(record.kind, record.labels, protocol)
+            seconds[pace] += record.seconds
+            work[pace] += spent
+    return {pace: seconds[pace] / work[pace] for pace in work}
 
 
 def _spent(record: CellRecord) -> int:
     if record.kind == "train":
         return record.tokens.get("total", 0)
+    if record.kind == "identify":
+        return record.counts.get("samples", 0)
     return sum(record.tokens.values())
 
 

@@ -15,7 +15,7 @@ from perbench.matrix.cells import Catalogue, Cell, expand
 from perbench.matrix.estimate import Estimate, Estimator
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
-from perbench.matrix.summary import as_json, tables
+from perbench.matrix.summary import as_json
 from perbench.progress import Progress, duration
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
@@ -47,7 +47,7 @@ def carry_out(
     """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, the
     headlines' tables (or JSON) by default.
 
-    Returns: 0 when every cell is done, 1 when some failed.
+    Returns: the exit code, 0 when every cell is done, 1 when some failed.
 
     Raises:
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
@@ -105,16 +105,12 @@ def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
 
 
 def _show_results(records: Sequence[CellRecord], options: Options) -> None:
-    from rich.console import Console
+    from perbench.site.terminal import print_results
 
     if options.json:
         print(json.dumps(as_json(records, str(options.out)), ensure_ascii=False))
-    shown = tables(records)
-    if shown:
-        # Piped, a table must not be folded to 80 columns: its reader knows nothing of a terminal's width.
-        console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 200)
-        for table in shown:
-            console.print(table)
+    elif any(record.kind != "train" for record in records):
+        print_results([options.out])
 
 
 def _tell_failures(records: Sequence[CellRecord], options: Options) -> int:
