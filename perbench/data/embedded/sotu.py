@@ -10,7 +10,7 @@ import csv
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,24 @@ class Author:
     history: list[Passage] = field(default_factory=list)
     targets: list[Passage] = field(default_factory=list)
 
+    @cached_property
+    def holders(self) -> dict[str, list[int]]:
+        """Word -> indices of the passages of `history` that hold it."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for index, passage in enumerate(self.history):
+            for word in passage.counts:
+                found[word].append(index)
+        return found
+
+    def nearest(self, weights: Mapping[str, float]) -> list[Passage]:
+        """The passages of `history` that hold the most of the weighted words, the best first."""
+        scores = [0.0] * len(self.history)
+        for word, weight in weights.items():
+            for index in self.holders.get(word, ()):
+                scores[index] += weight
+        order = sorted(range(len(scores)), key=lambda index: -scores[index])
+        return [self.history[index] for index in order[:HISTORY]]
+
 
 def rows(split: str) -> Iterator[dict[str, Any]]:
     """Rows {author, year, input, output, profile: [{year, text}]} of "train" or "test", of disjoint authors.
@@ -66,17 +84,14 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
         for target in spread(author.targets, TARGETS):
             weights = {word: count * idf[word] for word, count in target.counts.items() if word in idf}
             keywords = sorted(weights, key=lambda word: (-weights[word], word))[:KEYWORDS]
-            ranked = sorted(
-                author.history,
-                key=lambda passage: -sum(idf[word] for word in keywords if word in passage.counts),
-            )
+            nearest = author.nearest({word: idf[word] for word in keywords})
             yield {
                 "author": author.name,
                 "year": target.year,
                 "input": f"Write a passage of an annual address to Congress, given in {target.year}, "
                 f"using the following items: {', '.join(keywords)}.",
                 "output": target.text,
-                "profile": [{"year": passage.year, "text": passage.text} for passage in ranked[:HISTORY]],
+                "profile": [{"year": passage.year, "text": passage.text} for passage in nearest],
             }
 
 
