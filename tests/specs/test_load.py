@@ -1,0 +1,291 @@
+"""Specs by name, path and hub name; overrides and sets; every fault at its line."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from perbench.errors import PerbenchError, SpecError
+from perbench.metrics import METRICS
+from perbench.specs import load_matrix, load_model, load_task
+from perbench.specs.task import MetricName
+
+TASK = """\
+summary: notes of people
+protocol: generation
+license: CC0
+data:
+  hub: org/notes
+  config: notes
+fields: {user: u, question: q, reference: r, persona: p}
+prompt: plain
+prompts:
+  plain:
+    system: "{persona}"
+    item: "{text}"
+metrics: [rougeL]
+headline: rougeL
+"""
+MATRIX = """\
+summary: a small matrix
+models: [toy]
+trainers: [plain]
+sources: [diary/notes]
+targets: [diary/notes]
+training:
+  learning_rate: 1e-4
+"""
+ROWS, RATE, GRID = "trainers: [plain]", "learning_rate: 1e-4", "training:\n"
+"""Parts of MATRIX that the tests below replace."""
+TRAINER = '''"""A loss."""
+
+from perbench.api import Trainer
+
+
+class Plain(Trainer):
+    scale: float = 1.0
+
+    def loss(self, batch):
+        return -self.scale * batch.factual.logp, batch.factual.logp.new_ones(())
+'''
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    for name, text in {
+        "tasks/diary/notes.yaml": TASK,
+        "leaderboard/models/toy.yaml": "summary: a toy\nhub: org/toy\nrevision: abc\n",
+        "leaderboard/matrices/small.yaml": MATRIX,
+        "trainers/plain.py": TRAINER,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    return tmp_path
+
+
+def faults(call, *args, **keys):
+    with pytest.raises(SpecError) as error:
+        call(*args, **keys)
+    return [str(problem) for problem in error.value.problems]
+
+
+def test_a_task_by_name_and_by_path_is_the_same(root, monkeypatch):
+    path = root / "tasks" / "diary" / "notes.yaml"
+    by_name = load_task("diary/notes")
+    assert by_name == load_task(path)
+    assert (by_name.name, by_name.family, by_name.path) == ("diary/notes", "diary", path)
+    monkeypatch.chdir(path.parent)
+    assert load_task("notes.yaml").name == "diary/notes"
+
+
+def test_overrides_and_data_change_the_spec(root, tmp_path):
+    task = load_task("diary/notes", data={"diary": tmp_path, "other": tmp_path}, overrides={"persona.k": 3})
+    assert task.spec.persona.k == 3
+    assert task.spec.data.data_dir == str(tmp_path)
+    assert load_task("diary/notes").spec.persona.k is None
+
+
+def test_wrong_overrides_are_told_all_at_once(root):
+    told = faults(load_task, "diary/notes", overrides={"persona.q": 3, "sampling.top_p": 2, "metrics.x": 1})
+    assert told == [
+        "override persona.q: task diary/notes: unknown key 'q' under persona."
+        " There are: k, max_tokens, priority.",
+        "override metrics.x: task diary/notes: unknown key 'x' under metrics. It takes no keys.",
+        "override sampling.top_p: sampling.top_p: input should be less than or equal to 1,"
+        " got 2 (an integer)",
+    ]
+
+
+def test_an_override_into_an_absent_section_is_blamed_for_what_the_section_lacks(root):
+    told = faults(load_task, "diary/notes", overrides={"dialogue.turns": 3})
+    assert "override dialogue.turns: missing key 'simulator' in dialogue" in told
+
+
+def test_models_by_registry_folder_and_hub_name(root, tmp_path):
+    assert load_model("toy").spec.revision == "abc"
+    folder = load_model(str(tmp_path))
+    assert (folder.path, folder.spec.path) == (None, str(tmp_path))
+    assert load_model("org/other").spec.hub == "org/other"
+    with pytest.raises(PerbenchError, match=r"unknown model 'tay'.*Did you mean 'toy'"):
+        load_model("tay")
+
+
+def test_a_matrix_with_sets(root):
+    sets = ["training.learning_rate=[1e-4, 2e-4]", "tasks.diary/notes.persona.k=2", "seeds=[1, 2]"]
+    spec = load_matrix("small", sets).spec
+    assert spec.training == {"learning_rate": [1e-4, 2e-4]}
+    assert spec.tasks == {"diary/notes": {"persona.k": 2}}
+    assert spec.seeds == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training.learnin_rate=1", "unknown key 'learnin_rate'. Did you mean 'learning_rate'?"),
+        ("trainig.epochs=1", "unknown key 'trainig'. Did you mean 'training'?"),
+        ("seed=1", "unknown key 'seed'. Did you mean 'seeds'?"),
+        ("seeds.0=1", "unknown key '0' under seeds. It takes no keys."),
+        ("seeds=1", "seeds: expected a list, got 1 (an integer)"),
+        ("seeds", "expected PATH=VALUE"),
+        ("seeds=[1", "bad YAML"),
+        ("training.epochs=none", "epochs: expected a number, got 'none' (a string)"),
+        ("tasks.diary/notes.persona.kk=2", "unknown key 'kk' under persona. Did you mean 'k'?"),
+        ("tasks.diary/nots.persona.k=2", "'diary/nots' is neither a source nor a target"),
+        ("training=5", "training: expected a mapping"),
+    ],
+)
+def test_wrong_sets_name_themselves_and_the_way_out(root, text, said):
+    (told,) = faults(load_matrix, "small", [text])
+    assert told.startswith(f"--set {text}: ")
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("models: [toy]", "models: [toi]", 2, "unknown model 'toi'"),
+        ("models: [toy]", "models: []", 2, "models: an empty list; name at least one"),
+        ("models: [toy]", "models: [toy, toy]", 2, "models names toy twice"),
+        (ROWS, "trainers: [plane]", 3, "unknown trainer 'plane'. Did you mean 'plain'?"),
+        (ROWS, "trainers: [5]", 3, "trainers[0]: expected a string or a mapping, got 5"),
+        (ROWS, "trainers: [plain, plain]", 3, "names a row twice"),
+        (ROWS, "trainers:\n- name: plain\n  parms: {}", 5, "unknown key 'parms' in trainers[0]"),
+        (ROWS, "trainers:\n- params: {}", 4, "missing key 'name' in trainers[0]"),
+        (ROWS, "trainers:\n- {name: plain, params: {scale: a}}", 4, "plain: hyperparameter scale='a'"),
+        (ROWS, "trainers:\n- name: plain\n  params:\n    scale:\n    - 1\n    - x", 8, "scale='x'"),
+        (ROWS, "trainers:\n- {name: plain, params: {scal: 1}}", 4, "Did you mean 'scale'?"),
+        (ROWS, "trainers:\n- {name: plain, params: {scale: []}}", 4, "scale: an empty axis"),
+        (ROWS, "", 4, "sources given without trainers"),
+        ("sources: [diary/notes]", "sources: [diary/note]", 4, "unknown task 'diary/note'. Did you mean"),
+        ("targets: [diary/notes]", "targets: diary/notes", 5, "targets: expected a list, got 'diary/notes'"),
+        ("targets: [diary/notes]", "", 1, "missing key 'targets'"),
+        (RATE, "learning_rate: 1e-4x", 7, "learning_rate: expected a number, got '1e-4x'"),
+        (RATE, "learning_rate: .inf", 7, "learning_rate: input should be a finite number"),
+        (RATE, "learning_rate: [1, 1]", 7, "the axis names a value twice"),
+        (RATE, "learning_rates: 1e-4", 7, "Did you mean 'learning_rate'?"),
+        (RATE, "schedule: cosin", 7, "got 'cosin' (a string). Did you mean 'cosine'?"),
+        (RATE, "gradient_checkpointing: yes", 7, "expected true or false, got 'yes' (a string)"),
+        (RATE, "lora: {rnk: 8}", 7, "unknown key 'rnk' in lora. Did you mean 'rank'?"),
+        ("summary: a small", "baseline: ce\nsummary: a small", 1, "baseline 'ce' is not among the trainers"),
+        ("summary: a small", "identifiers: [x]\nsummary: a small", 1, "unknown identifier 'x'"),
+        (GRID, "tasks:\n  diary/notes:\n    persona.k: 0\n" + GRID, 8, "persona.k: input should be gr"),
+        (GRID, "tasks:\n  diary/notes:\n    prsona.k: 1\n" + GRID, 8, "Did you mean 'persona'?"),
+        (GRID, "tasks:\n  diary/notes:\n    headline: bleu\n" + GRID, 8, "headline 'bleu' is not among"),
+        (GRID, "tasks:\n  diary/x:\n    headline: bleu\n" + GRID, 7, "neither a source nor a target"),
+    ],
+)  # fmt: skip
+def test_a_wrong_matrix_is_told_by_line(root, old, new, line, said):
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    assert MATRIX.count(old) == 1
+    path.write_text(MATRIX.replace(old, new), encoding="utf-8")
+    told = faults(load_matrix, "small")
+    assert any(fault.startswith(f"{path}:{line}: ") and said in fault for fault in told), told
+
+
+def test_all_faults_of_a_matrix_come_together_in_order_of_lines(root):
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    text = MATRIX.replace("[toy]", "[toi]").replace("[plain]", "[plane]").replace("1e-4", "x")
+    path.write_text(text + "sede: 1\n", encoding="utf-8")
+    told = faults(load_matrix, "small")
+    assert [fault.split(":")[1] for fault in told] == ["2", "3", "7", "8"]
+
+
+def test_a_fault_of_a_named_task_is_told_at_the_tasks_own_line(root):
+    path = root / "tasks" / "diary" / "notes.yaml"
+    path.write_text(TASK.replace("[rougeL]", "[rogueL]"), encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(f"{path}:13: metrics[0]: got 'rogueL' (a string). Did you mean 'rougeL'?")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ('item: "{text}"', 'item: "{text"', 12, "prompts.plain: item: expected '}' before end of string"),
+        (
+            'system: "{persona}"',
+            'system: "{persna}"',
+            11,
+            "system: unknown {persna}; allowed: {persona}, {question}",
+        ),
+        (
+            'system: "{persona}"',
+            'system: "none"',
+            10,
+            "{persona} must stand in exactly one of system and user",
+        ),
+        ("protocol: generation", "protocol: dialogue", 2, "protocol dialogue needs a `dialogue:` section"),
+        ("prompt: plain", "prompt: plan", 8, "prompt 'plan' is not one of prompts. Did you mean 'plain'?"),
+        ("reference: r, ", "", 7, "fields.reference is needed by protocol generation"),
+        (
+            "  config: notes",
+            "  config: notes\n  files: x",
+            4,
+            "give exactly one of python, hub, files (got hub, files)",
+        ),
+        ("headline: rougeL", "headline: bleu", 14, "headline 'bleu' is not among metrics"),
+        ("license: CC0", "", 1, "missing key 'license'"),
+    ],
+)
+def test_a_wrong_task_is_told_by_line(root, old, new, line, said):
+    path = root / "tasks" / "diary" / "notes.yaml"
+    assert TASK.count(old) == 1
+    path.write_text(TASK.replace(old, new), encoding="utf-8")
+    told = faults(load_task, "diary/notes")
+    assert any(f"{path}:{line}: " in fault and said in fault for fault in told), told
+
+
+def test_a_judge_model_that_is_not_there_is_told_at_its_line(root):
+    path = root / "tasks" / "diary" / "talk.yaml"
+    model = "{model: toi, instruction: '{profile}', sampling: {}"
+    judge = model.replace("profile", "prfile")
+    path.write_text(
+        TASK.replace("protocol: generation", "protocol: dialogue")
+        + f"dialogue:\n  simulator: {model}, opening: Hi}}\n  judge: {judge}}}\n",
+        encoding="utf-8",
+    )
+    told = faults(load_task, "diary/talk")
+    assert any(f"{path}:16: unknown model 'toi'" in fault for fault in told)
+    assert any(f"{path}:17: unknown model 'toi'" in fault for fault in told)
+    assert any(f"{path}:17: dialogue.judge: instruction: unknown {{prfile}}" in fault for fault in told)
+
+
+def test_sources_and_targets_fit_their_protocols(root):
+    path = root / "tasks" / "diary" / "spot.yaml"
+    path.write_text(TASK.replace("protocol: generation", "protocol: identification"), encoding="utf-8")
+    matrix = root / "leaderboard" / "matrices" / "small.yaml"
+    matrix.write_text(MATRIX.replace("sources: [diary/notes]", "sources: [diary/spot]"), encoding="utf-8")
+    assert (
+        "source 'diary/spot' is of protocol identification; only generation tasks train"
+        in faults(load_matrix, "small")[0]
+    )
+    matrix.write_text(MATRIX.replace("targets: [diary/notes]", "targets: [diary/spot]"), encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(f"{matrix}:5: target 'diary/spot'")
+    matrix.write_text(MATRIX + "identifiers: [word_matching]\n", encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(f"{matrix}:8: identifiers: no target is of protocol identification")
+
+
+def test_a_broken_trainer_is_told_at_the_row_that_uses_it(root):
+    (root / "trainers" / "plain.py").write_text("import nothing_of_the_sort\n", encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(
+        f"{root / 'leaderboard' / 'matrices' / 'small.yaml'}:3: {root / 'trainers' / 'plain.py'}:1: "
+    )
+    assert "nothing_of_the_sort" in told
+
+
+def test_metric_names_are_those_there_are():
+    assert set(get_args(MetricName)) == set(METRICS)
+
+
+def test_every_built_in_spec_loads():
+    from perbench import plugins
+
+    load = {"task": load_task, "model": load_model, "matrix": load_matrix}
+    specs = [plugin for plugin in plugins.discover().values() if plugin.kind in load]
+    assert specs
+    for plugin in specs:
+        assert load[plugin.kind](plugin.name).name == plugin.name
+        assert Path(plugin.path).is_file()

@@ -1,0 +1,130 @@
+"""The YAML reader: values by YAML 1.2, the line of every key, and every fault at once."""
+
+import pytest
+import yaml as pyyaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perbench.errors import SpecError
+from perbench.specs.yaml import parse_value, read
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2e-6", 2e-6),
+        ("1E5", 1e5),
+        ("-.5", -0.5),
+        (".inf", float("inf")),
+        ("3", 3),
+        ("010", 10),
+        ("true", True),
+        ("False", False),
+        ("yes", "yes"),
+        ("off", "off"),
+        ("~", None),
+        ("", None),
+        ("'3'", "3"),
+        ('"true"', "true"),
+        ("12:30", "12:30"),
+        ("2020-01-01", "2020-01-01"),
+        ("1_000", "1_000"),
+        ("9" * 30, 1e30),
+        ("[1, a, [2.5]]", [1, "a", [2.5]]),
+        ("{a: {b: null}}", {"a": {"b": None}}),
+        ("{1: x}", {"1": "x"}),
+    ],
+)
+def test_values_follow_yaml_1_2(text, value):
+    assert parse_value(text, "--set") == value
+    assert type(parse_value(text, "--set")) is type(value)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**12), 10**12)
+    | st.text(st.characters(codec="utf-8"), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abcdefgh.", max_size=4), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text("abcdefgh", min_size=1, max_size=4), JSON, max_size=4))
+def test_what_is_written_quoted_is_read_back(data):
+    text = pyyaml.safe_dump(data, default_style='"', allow_unicode=True)
+    # The dumper tags null, booleans and integers when told to quote everything; those are written plain.
+    text = pyyaml.safe_dump(data, allow_unicode=True) if "!!" in text else text
+    assert parse_value(text, "x") == data
+
+
+def test_every_key_and_item_has_its_line(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "# note\na: 1\nb:\n  c: |\n    two\n    lines\n  d:\n    - x\n    - y: 1\n", encoding="utf-8"
+    )
+    document = read(path)
+    assert document.data == {"a": 1, "b": {"c": "two\nlines\n", "d": ["x", {"y": 1}]}}
+    lines = {
+        (): 1,
+        ("a",): 2,
+        ("b",): 3,
+        ("b", "c"): 4,
+        ("b", "d"): 7,
+        ("b", "d", 0): 8,
+        ("b", "d", 1, "y"): 9,
+    }
+    for place, line in lines.items():
+        assert document.place(place).line == line
+    assert document.place(("b", "d", 7, "z")).line == 7, "the nearest enclosing key stands for a missing one"
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ["3: duplicate key 'a', first given on line 1"]),
+        (
+            "x:\n  a: 1\n  a: 2\nb: 1\nb: 2\n",
+            ["3: duplicate key 'a', first given on line 2", "5: duplicate key 'b'"],
+        ),
+        ("a: &x 1\nb: *x\n", ["1: anchor &x", "2: alias *x"]),
+        ("a: {b: 1}\n<<: {c: 1}\n", ["2: merge keys"]),
+        (
+            "a: !!python/object/apply:os.system ['true']\n",
+            ["1: tag tag:yaml.org,2002:python/object/apply:os.system"],
+        ),
+        ("a: 1\n---\nb: 2\n", ["2: a second document"]),
+        ("- 1\n", ["1: expected a mapping of keys to values, got a list"]),
+        ("", ["1: expected a mapping of keys to values, got nothing"]),
+        ("a:\n\t- 1\n", ["2: bad YAML: ", "indent with spaces"]),
+        ("a: b: c\n", ["1: bad YAML: ", "quote a value that holds ': '"]),
+        ("ok: 1\na: [1, 2\n", ["3: bad YAML: "]),
+        ("a: 1\nb: \0\n", ["2: bad YAML: special characters"]),
+        ("a: {{persona}}\n", ["1: a key must be a plain word"]),
+        ("a: " + "[" * 5000, ["1: bad YAML: nested deeper than 40"]),
+    ],
+)
+def test_faults_name_their_lines(tmp_path, text, faults):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        read(path)
+    for fault in faults:
+        assert fault in str(error.value)
+    assert all(problem.path == path for problem in error.value.problems)
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(SpecError, match=r"none\.yaml: cannot be read: No such file"):
+        read(tmp_path / "none.yaml")
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"a: caf\xe9\n")
+    with pytest.raises(SpecError, match=r"latin\.yaml: not UTF-8"):
+        read(latin)
+
+
+def test_a_faulty_value_names_its_option():
+    with pytest.raises(SpecError, match=r"^--set a=\[1: bad YAML"):
+        parse_value("[1", "--set a=[1")
