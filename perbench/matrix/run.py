@@ -16,7 +16,7 @@ from perbench.matrix.plan import Plan
 from perbench.progress import Progress
 from perbench.store import CellDir, CellRecord, Failure, RunDir
 from perbench.store.cell import CLOCK_SECONDS
-from perbench.store.environment import capture
+from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
     from perbench.engines.base import Tick
@@ -176,8 +176,9 @@ class Runner:
 
 
 def _failure(error: Exception) -> Failure:
+    name = type(error).__name__
     text = "".join(traceback.format_exception(error))
-    return Failure(type=type(error).__name__, message=str(error) or type(error).__name__, traceback=text)
+    return Failure(type=name, message=shorten(str(error) or name), traceback=shorten(text))
 
 
 def _stop_on_full_disk(error: Exception) -> None:

@@ -20,6 +20,7 @@ from perbench.progress import Progress, duration
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, RunDir
+from perbench.store.environment import shorten
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,10 +85,7 @@ def _say(message: str) -> None:
 
 
 def _command() -> str:
-    """The command as typed, paths below the working and home folders shortened: records are published."""
-    words = ["perbench", *sys.argv[1:]]
-    here, home = f"{Path.cwd()}/", f"{Path.home()}/"
-    return shlex.join([word.replace(here, "").replace(home, "~/") for word in words])
+    return shorten(shlex.join(["perbench", *sys.argv[1:]]))
 
 
 def _check_families(spec: MatrixSpec, data: Mapping[str, Path]) -> None:

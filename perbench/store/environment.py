@@ -34,6 +34,13 @@ def capture() -> dict[str, Any]:
     return {**_fixed(), "threads": _threads(), "device": _device()}
 
 
+def shorten(text: str) -> str:
+    """`text` with this machine's folders shortened: records are published."""
+    for folder, name in ((Path.cwd(), ""), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
+        text = text.replace(f"{folder}/", name)
+    return text
+
+
 @cache
 def _fixed() -> dict[str, Any]:
     packages = {}

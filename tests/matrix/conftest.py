@@ -149,7 +149,7 @@ def make_root(tiny_model_dir: Path, tmp_path: Path) -> Callable[[], Root]:
         people = [{"name": f"p{i}", "profile": f"a {WORDS[i]} fan", "personality": "calm"} for i in range(2)]
         write_rows(root.path / "data" / "talk" / "test.jsonl", people)
         root.task("talk")
-        rows = [{**row, "gold": ["deer"]} for row in writing_rows(0, 3)]
+        rows = [{**row, "gold": [row["answer"].split()[1]]} for row in writing_rows(0, 3)]
         write_rows(root.path / "data" / "qa" / "test.jsonl", rows)
         root.task("qa")
         root.write("leaderboard/models/tiny", {"summary": "tiny random model", "path": str(tiny_model_dir)})
