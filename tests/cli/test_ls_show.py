@@ -1,0 +1,77 @@
+"""perbench ls and show."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from perbench import cli
+
+
+def run(capsys, *words):
+    assert cli.main(list(words)) == 0
+    return capsys.readouterr().out
+
+
+def test_ls_groups_by_kind_with_summaries(capsys):
+    out = run(capsys, "ls")
+    lines = out.splitlines()
+    assert lines.index("identifiers") < lines.index("trainers") < lines.index("models")
+    assert any(line.startswith("  smollm2-135m  ") and "SmolLM2" in line for line in lines)
+    only = run(capsys, "ls", "trainers")
+    assert only.splitlines()[0] == "trainers"
+    assert "smollm2" not in only
+
+
+def test_ls_json_is_a_list_of_what_there_is(capsys):
+    rows = json.loads(run(capsys, "ls", "trainers", "--json"))
+    assert {"ce", "perce", "nextquill"} <= {row["name"] for row in rows}
+    assert all(
+        set(row) == {"kind", "name", "summary", "path"} and Path(row["path"]).is_file() for row in rows
+    )
+    assert all(row["summary"] for row in rows)
+
+
+def test_show_a_trainer(capsys):
+    out = run(capsys, "show", "trainer", "perce")
+    for part in ("PerCE", "clip_max", "= 5.0", "counterfactual: no_grad", "perce.py"):
+        assert part in out
+    about = json.loads(run(capsys, "show", "trainer", "perce", "--json"))
+    assert about["sha256"] == hashlib.sha256(Path(about["path"]).read_bytes()).hexdigest()
+    defaults = {row["name"]: row["default"] for row in about["hyperparameters"]}
+    assert (defaults["clip_min"], defaults["clip_max"]) == (0.8, 5.0)
+    assert about["needs"] == {"counterfactual": "no_grad"}
+
+
+def test_show_says_which_hyperparameters_are_required(tmp_path, capsys):
+    (tmp_path / "trainers").mkdir()
+    (tmp_path / "trainers" / "must.py").write_text(
+        "from perbench.api import Trainer\n\n\nclass Must(Trainer):\n    given: int\n"
+        "    free: int | None = None\n\n"
+        "    def loss(self, batch):\n        return batch.targets, batch.targets\n",
+        encoding="utf-8",
+    )
+    out = run(capsys, "show", "trainer", "must", "--include", str(tmp_path))
+    assert "given: int required" in out
+    assert "free: int | None = None" in out
+
+
+def test_show_a_spec_with_its_defaults(capsys):
+    out = run(capsys, "show", "model", "smollm2-135m")
+    spec = yaml.safe_load(out.partition("\n\n")[2])
+    assert (spec["label"], spec["dtype"], spec["hub"]) == ("Q4_1 dequantised", "auto", None)
+    assert json.loads(run(capsys, "show", "model", "smollm2-135m", "--json"))["spec"] == spec
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "trainer", "perse"], "unknown trainer 'perse'. Did you mean 'perce'?"),
+        (["show", "trainers", "ce"], "unknown 'trainers'. Did you mean 'trainer'?"),
+    ],
+)
+def test_show_suggests(words, said, capsys):
+    assert cli.main(words) == 2
+    assert said in capsys.readouterr().err
