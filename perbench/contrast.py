@@ -1,0 +1,118 @@
+"""Log-probs of response tokens with the persona and without: what PerContrast, PerCE and NextQuill share.
+
+Sequences are padded on the right and no attention mask is passed: under causal attention no token sees what
+follows it, so the padding cannot change a value, and attention keeps its fast path. The head is applied only
+at the positions that predict response tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from perbench.engines.base import TokenIds
+    from perbench.prompts.pair import PromptPair
+
+__all__ = ["Contrast", "batches", "contrast", "response_hidden", "response_logp"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Natural-log probabilities [n] of one response's tokens in the two contexts, float32."""
+
+    factual: Tensor
+    counterfactual: Tensor
+
+    @property
+    def pir(self) -> Tensor:
+        """Persona information ratio log P(y_i | persona, x, y_<i) - log P(y_i | x, y_<i), [n] (PerContrast,
+        Eq. 2)."""
+        return self.factual - self.counterfactual
+
+
+def batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices grouped so that a group's padded size, members times longest, stays within `token_budget` (one
+    that exceeds it alone stands alone). Longest first, ties in order: the same input gives the same
+    groups."""
+    groups: list[list[int]] = []
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not groups or (len(groups[-1]) + 1) * longest > token_budget:
+            groups.append([])
+            longest = lengths[index]
+        groups[-1].append(index)
+    return groups
+
+
+def response_hidden(body: nn.Module, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> Tensor:
+    """States [N, D] at the positions that predict the response tokens, from one padded forward pass of the
+    model's body; N runs over all responses, in order. Sequences that recur are computed once."""
+    import torch
+
+    device = next(body.parameters()).device
+    sequences: dict[tuple[int, ...], int] = {}
+    rows: list[int] = []
+    columns: list[int] = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        row = sequences.setdefault((*prompt, *response[:-1]), len(sequences))
+        rows += [row] * len(response)
+        columns += range(len(prompt) - 1, len(prompt) - 1 + len(response))
+    width = max(map(len, sequences))
+    ids = torch.tensor([[*sequence, *[0] * (width - len(sequence))] for sequence in sequences], device=device)
+    states: Tensor = body(input_ids=ids, use_cache=False).last_hidden_state
+    return states[torch.tensor(rows, device=device), torch.tensor(columns, device=device)]
+
+
+def response_logp(
+    model: nn.Module, prompts: Sequence[TokenIds], responses: Sequence[TokenIds], *, token_budget: int = 8192
+) -> list[Tensor]:
+    """Natural-log probability of every response token given its prompt and the response before it.
+
+    Args:
+        token_budget: padded tokens of one forward pass.
+
+    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs are computed once.
+
+    Raises:
+        PerbenchError: an empty prompt, or a model whose head cannot be applied apart.
+    """
+    import torch
+
+    from perbench.errors import PerbenchError
+    from perbench.head import body_and_head, evaluating
+
+    unique: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    places = []
+    for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        if not len(prompt):
+            raise PerbenchError(
+                f"prompt {index} is empty: nothing predicts the first response token; use a chat template"
+            )
+        places.append(unique.setdefault((tuple(prompt), tuple(response)), len(unique)))
+    pairs = list(unique)
+    results: list[Tensor] = [torch.zeros(0)] * len(pairs)
+    full = [index for index, (_, response) in enumerate(pairs) if response]
+    with torch.no_grad(), evaluating(model):
+        body, head = body_and_head(model)
+        for group in batches([len(pairs[i][0]) + len(pairs[i][1]) - 1 for i in full], token_budget):
+            members = [full[i] for i in group]
+            answers = [pairs[i][1] for i in members]
+            hidden = response_hidden(body, [pairs[i][0] for i in members], answers)
+            targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
+            logp = head.logp(hidden, targets).float().cpu()
+            for index, part in zip(members, torch.split(logp, [len(a) for a in answers]), strict=True):
+                results[index] = part
+    return [results[place] for place in places]
+
+
+def contrast(model: nn.Module, pairs: Sequence[PromptPair], *, token_budget: int = 8192) -> list[Contrast]:
+    """Both contexts of every pair; see `response_logp`. Persona-free sequences that recur are computed
+    once."""
+    responses = [pair.response for pair in pairs]
+    factual = response_logp(model, [pair.factual for pair in pairs], responses, token_budget=token_budget)
+    free = response_logp(model, [pair.counterfactual for pair in pairs], responses, token_budget=token_budget)
+    return [Contrast(*both) for both in zip(factual, free, strict=True)]

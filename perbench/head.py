@@ -1,0 +1,218 @@
+"""The language-model head applied to chosen hidden states only, a few rows at a time.
+
+Logits are `[N, V]` and V is large; here no more than `CHUNK` rows of them exist at once, in the forward and
+in the backward pass. torch's own `linear_cross_entropy(reduction="none")` rounds losses to the input's dtype,
+which is too coarse for differences of log-probs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from perbench.errors import PerbenchError
+
+CHUNK = 512
+"""Rows of logits held at once: 100 MB of float32 at a vocabulary of 49k."""
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
+    logits = F.linear(hidden, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+class _ChunkedLogp(torch.autograd.Function):
+    """log softmax(logits)[target].
+
+    The gradient of a token's log-prob by its hidden state is one vector, scaled by one number in the backward
+    pass; so with a frozen head it is made in the forward pass, while the logits are at hand, and they are
+    never computed again. A trainable head's own gradient needs the logits a second time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        softcap: float | None,
+        rows: int,
+    ) -> Tensor:
+        trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
+        keeps_slope = ctx.needs_input_grad[0] and not trains_head
+        logp, logsum, slope = [], [], []
+        for part in _parts(len(target), rows):
+            t = target[part]
+            z = _logits(hidden[part], weight, bias, softcap)
+            total = torch.logsumexp(z, -1)
+            logp.append(z.gather(-1, t[:, None])[:, 0] - total)
+            logsum.append(total)
+            if keeps_slope:
+                slope.append(_slope(z, total, t, softcap).to(weight.dtype) @ weight)
+        ctx.softcap, ctx.rows, ctx.trains_head = softcap, rows, trains_head
+        if trains_head:
+            ctx.save_for_backward(hidden, weight, bias, target, torch.cat(logsum))
+        elif keeps_slope:
+            ctx.save_for_backward(torch.cat(slope))
+        return torch.cat(logp)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if not ctx.trains_head:
+            (slope,) = ctx.saved_tensors
+            return (grad[:, None] * slope).to(slope.dtype), None, None, None, None, None
+        hidden, weight, bias, target, logsum = ctx.saved_tensors
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=grad.dtype) if wants_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=grad.dtype) if wants_bias else None
+        for part in _parts(len(target), ctx.rows):
+            z = _logits(hidden[part], weight, bias, ctx.softcap)
+            z = _slope(z, logsum[part], target[part], ctx.softcap).mul_(grad[part, None])
+            if grad_bias is not None:
+                grad_bias += z.sum(0)
+            z = z.to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = z @ weight
+            if grad_weight is not None:
+                grad_weight += z.t() @ hidden[part]
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _parts(length: int, rows: int) -> list[slice]:
+    return [slice(start, start + rows) for start in range(0, length, rows)]
+
+
+def _slope(z: Tensor, logsum: Tensor, target: Tensor, softcap: float | None) -> Tensor:
+    """d logp / d logits [rows, V], before the soft cap; overwrites z."""
+    bend = None if softcap is None else 1 - (z / softcap).square_()
+    z.sub_(logsum[:, None]).exp_().neg_()
+    z.scatter_add_(-1, target[:, None], torch.ones_like(target, dtype=z.dtype)[:, None])
+    return z if bend is None else z.mul_(bend)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """The head of a causal language model: logits = softcap(hidden @ weight.T + bias).
+
+    `dtype` is the dtype of the matrix product; log-probs are float32 (float64 for float64 heads).
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    softcap: float | None = None
+    dtype: torch.dtype = torch.float32
+
+    def logp(self, hidden: Tensor, target: Tensor, *, rows: int = CHUNK) -> Tensor:
+        """Natural-log probability [N] of `target` [N] given `hidden` [N, D]."""
+        weight, bias = self._cast()
+        if not len(target):
+            return hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))
+        logp: Tensor
+        if torch.is_grad_enabled():
+            states = hidden.to(self.dtype)
+            logp = _ChunkedLogp.apply(states, weight, bias, target, self.softcap, rows)  # type: ignore[no-untyped-call]
+            return logp
+        values = []
+        for part in _parts(len(target), rows):
+            z = _logits(hidden[part].to(self.dtype), weight, bias, self.softcap)
+            values.append(z.gather(-1, target[part, None])[:, 0] - torch.logsumexp(z, -1))
+        return torch.cat(values)
+
+    def difference_logp(self, hidden: Tensor, other: Tensor, target: Tensor, *, rows: int = CHUNK) -> Tensor:
+        """log softmax(z(hidden) - z(other))[target], [N]; the bias cancels."""
+        weight, bias = self._cast()
+        if self.softcap is None:
+            full = torch.promote_types(self.dtype, torch.float32)
+            return Head(self.weight, dtype=self.dtype).logp(
+                hidden.to(full) - other.to(full), target, rows=rows
+            )
+
+        def logp(h: Tensor, h0: Tensor, t: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            z = _logits(h, weight, bias, self.softcap) - _logits(h0, weight, bias, self.softcap)
+            return z.gather(-1, t[:, None])[:, 0] - torch.logsumexp(z, -1)
+
+        hidden, other = hidden.to(self.dtype), other.to(self.dtype)
+        values = [
+            checkpoint(logp, hidden[part], other[part], target[part], weight, bias, use_reentrant=False)
+            for part in _parts(len(target), rows)
+        ]
+        return torch.cat(values) if values else self.logp(hidden, target)
+
+    def _cast(self) -> tuple[Tensor, Tensor | None]:
+        return self.weight.to(self.dtype), None if self.bias is None else self.bias.to(self.dtype)
+
+
+def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
+    """The model without its head (peft layers inside stay active) and its head, computing in autocast's dtype
+    where autocast is on, else in the weight's.
+
+    Raises:
+        PerbenchError: no separate linear head, or an adapter on it (its weight alone would then be wrong).
+    """
+    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
+    body = getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
+    layer = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
+    name = type(base).__name__
+    if body is None or type(layer) is not nn.Linear:
+        found = "no body" if body is None else f"head {type(layer).__name__}"
+        raise PerbenchError(
+            f"{name}: log-probs need a decoder body and a plain linear head without adapters, found {found}; "
+            "use another model, or leave the head out of the adapter's target_modules"
+        )
+    device = layer.weight.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else layer.weight.dtype
+    softcap = getattr(base.config.get_text_config(), "final_logit_softcapping", None)
+    head = Head(layer.weight, layer.bias, softcap, dtype)
+    if base not in _checked:
+        _check(base, body, head)
+        _checked.add(base)
+    return body, head
+
+
+_checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+@torch.no_grad()
+def _check(base: Any, body: nn.Module, head: Head) -> None:
+    """Some architectures scale or shift logits outside the head; their log-probs would be silently wrong."""
+    ids = torch.arange(4, device=head.weight.device)[None] % len(head.weight)
+    with evaluating(base):
+        theirs = base(input_ids=ids, use_cache=False).logits[0].float()
+        hidden = body(input_ids=ids, use_cache=False).last_hidden_state[0]
+    ours = _logits(hidden.to(head.dtype), *head._cast(), head.softcap).float()
+    gap, size = (ours - theirs).abs().max().item(), theirs.abs().max().item()
+    if not gap <= 0.05 * size:
+        raise PerbenchError(
+            f"{type(base).__name__}: its logits are not its linear head's (gap {gap:.3g} of {size:.3g}): it "
+            "scales or masks them elsewhere, which perbench does not support; use another model"
+        )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off; each module's own mode is restored after."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,127 @@
+"""Checkpoints that a kill or a full disk cannot tear: written aside, flushed, then renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from perbench.errors import CellError, PerbenchError
+
+STATE = "state.json"
+PARTIAL = ".partial-"
+
+
+class Checkpoints:
+    """The checkpoints of one training run: `step-000050`, of which the last good one is kept, and `final`.
+
+    A folder counts when its `state.json`, written last, is whole and every file has the size it names.
+    `fingerprint` is the sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder, self._fingerprint = folder, fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{PARTIAL}*"):
+            shutil.rmtree(leftover)
+
+    def latest(self) -> Path | None:
+        """The last good step checkpoint."""
+        return next(
+            (path for path in sorted(self.folder.glob("step-*"), reverse=True) if self._good(path)), None
+        )
+
+    def final(self) -> Path | None:
+        path = self.folder / "final"
+        if not self._good(path):
+            return None
+        self._remove_steps(keep=None)
+        return path
+
+    def state(self, path: Path) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((path / STATE).read_text())
+        return state
+
+    def save(self, step: int, state: dict[str, Any], write: Callable[[Path], None]) -> None:
+        """Write checkpoint `step`, then drop the older ones.
+
+        Raises:
+            CellError: the disk is full or refuses; the last good checkpoint is kept.
+        """
+        path = self.folder / f"step-{step:06d}"
+        self._write(path, state, write)
+        self._remove_steps(keep=path)
+
+    def finish(self, state: dict[str, Any], write: Callable[[Path], None]) -> None:
+        """Write the trained weights to `final`, then drop the step checkpoints. Raises as `save`."""
+        self._write(self.folder / "final", state, write)
+        self._remove_steps(keep=None)
+
+    def _write(self, path: Path, state: dict[str, Any], write: Callable[[Path], None]) -> None:
+        from safetensors import SafetensorError
+
+        partial = path.with_name(PARTIAL + path.name)
+        try:
+            partial.mkdir()
+            write(partial)
+            sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
+            (partial / STATE).write_text(
+                json.dumps({"fingerprint": self._fingerprint, "files": sizes, **state})
+            )
+            for file in partial.iterdir():
+                _flush(file)
+            _flush(partial)
+            if path.exists():  # never a good one: those are resumed from, not written again
+                shutil.rmtree(path)
+            os.replace(partial, path)
+            _flush(path.parent)
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors wrap a full disk in their own
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CellError(
+                f"cannot write {path}: {error}. {self.kept()} Free some space and run the same command again"
+            ) from error
+
+    def kept(self) -> str:
+        """A sentence on what a restart begins from."""
+        latest = self.latest()
+        return f"The last good checkpoint is kept: {latest}." if latest else "There is no checkpoint yet."
+
+    def _good(self, path: Path) -> bool:
+        try:
+            state = self.state(path)
+            whole = all((path / name).stat().st_size == size for name, size in state["files"].items())
+            fingerprint = state["fingerprint"]
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            AttributeError,
+            TypeError,
+        ):  # torn or foreign: not a checkpoint
+            return False
+        if fingerprint != self._fingerprint:
+            raise PerbenchError(
+                f"{path} is a checkpoint of another training (other data, model, trainer, settings or seed); "
+                f"delete {self.folder} or train into another folder"
+            )
+        return whole
+
+    def _remove_steps(self, keep: Path | None) -> None:
+        for path in self.folder.glob("step-*"):
+            if path != keep:
+                shutil.rmtree(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""A model made ready for training: precision, adapters, activation checkpointing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from perbench.api import Trainer
+from perbench.contrast import Contrast, contrast
+from perbench.errors import PerbenchError
+from perbench.prompts.pair import PromptPair
+from perbench.specs.matrix import TrainingSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from perbench.models import ResolvedModel
+    from perbench.training.batch import Autocast
+
+
+def uses_bf16(spec: TrainingSpec) -> bool:
+    import torch
+
+    from perbench.models import native_dtype
+
+    return spec.precision == "bf16" or (spec.precision == "auto" and native_dtype() is torch.bfloat16)
+
+
+def autocast(spec: TrainingSpec, device: torch.device) -> Autocast:
+    import torch
+
+    if not uses_bf16(spec):
+        return nullcontext
+
+    def region() -> AbstractContextManager[object]:
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+
+    return region
+
+
+def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device) -> Any:
+    """The model before training. Weights that train are float32; a body frozen under LoRA is held in the
+    dtype it computes in, which spares casting it in every pass."""
+    import torch
+
+    from perbench.models import load_causal_lm
+
+    frozen_bf16 = spec.method == "lora" and uses_bf16(spec)
+    return load_causal_lm(model.folder, torch.bfloat16 if frozen_bf16 else torch.float32).to(device)
+
+
+def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
+    """Wrap with LoRA (weights drawn from `seed`) or open all weights; set which modules are in training
+    mode."""
+    import torch
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    if spec.gradient_checkpointing:
+        enable = (
+            getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
+        )
+        enable({"use_reentrant": False})
+    result: Any = network
+    if spec.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=spec.lora.rank,
+            lora_alpha=spec.lora.alpha,
+            lora_dropout=spec.lora.dropout,
+            target_modules="all-linear",
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            result = get_peft_model(network, config)
+    # The base model's own dropout stays off: two passes of one update must not differ by noise. A layer that
+    # recomputes its activations does so only in training mode.
+    result.eval()
+    for name, module in result.named_modules():
+        if spec.gradient_checkpointing and isinstance(module, GradientCheckpointingLayer):
+            module.training = True
+        if ".lora_dropout." in name:
+            module.training = True
+        if hasattr(module, "cast_input_dtype_enabled") or hasattr(module, "lora_A"):
+            module.cast_input_dtype_enabled = False  # autocast does it; otherwise the dtypes agree
+    return result  # type: ignore[no-any-return]
+
+
+def reference_logp(
+    trainer: Trainer,
+    network: nn.Module,
+    model: ResolvedModel,
+    pairs: Sequence[PromptPair],
+    region: Autocast,
+    budget: int,
+) -> list[Contrast] | None:
+    """Log-probs of all pairs under the trainer's frozen reference: `network` as it is now for "initial".
+
+    Raises:
+        PerbenchError: the reference model has another vocabulary.
+    """
+    name = trainer.reference()
+    if name is None:
+        return None
+    other: Any = network
+    if name != "initial":
+        from perbench.models import load_causal_lm, load_tokenizer, resolve
+        from perbench.specs.load import load_model
+
+        resolved = resolve(load_model(name))
+        if load_tokenizer(resolved.folder).get_vocab() != load_tokenizer(model.folder).get_vocab():
+            raise PerbenchError(
+                f"reference model {name} has another vocabulary than {model.name}; their token probabilities "
+                "cannot be compared. Name a model of the same family"
+            )
+        device = next(network.parameters()).device
+        other = load_causal_lm(resolved.folder, next(network.parameters()).dtype).to(device)
+    with region():
+        return contrast(other, pairs, token_budget=budget)

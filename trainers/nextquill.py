@@ -1,0 +1,43 @@
+"""NextQuill: cross-entropy of predictions and of the history's effect on them, weighed by causal effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from perbench.api import TokenBatch, Trainer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class NextQuill(Trainer):
+    """sum_t w_t (l(z_h, y_t) + alpha l(z_h - z_0, y_t)), Eq. 5-7, divided by examples (paper) or by sum_t w_t;
+    w_t = lam if p_h[y_t] - p_0[y_t] > delta, else eps, Eq. 3-4, p of effect_model: initial, live or a name."""
+
+    counterfactual = "grad"
+    delta: float = 0.05
+    lam: Annotated[float, Field(ge=0)] = 0.9
+    eps: Annotated[float, Field(ge=0)] = 0.1
+    alpha: Annotated[float, Field(ge=0)] = 0.05
+    effect_model: str = "initial"
+    normalise: Literal["paper", "weight_sum"] = "weight_sum"
+    detach_counterfactual: bool = False
+
+    def reference(self) -> str | None:
+        return None if self.effect_model == "live" else self.effect_model
+
+    def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        logp, live = batch.factual.logp, self.effect_model == "live"
+        aware = logp if live else batch.reference.factual
+        free = batch.counterfactual.logp if live else batch.reference.counterfactual
+        weight = logp.new_full(logp.shape, self.eps)
+        weight[aware.exp() - free.exp() > self.delta] = self.lam
+        total = logp
+        if self.alpha:
+            total = logp + self.alpha * batch.difference_logp(
+                detach_counterfactual=self.detach_counterfactual
+            )
+        per_example = 1 / batch.example.bincount()[batch.example]
+        return -weight * total, weight if self.normalise == "weight_sum" else per_example
