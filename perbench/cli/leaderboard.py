@@ -1,0 +1,28 @@
+"""perbench leaderboard: run directories -> a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+SUMMARY = "build the leaderboard page from run directories"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="write one self-contained page")
+    build.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
+    build.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="new, empty or earlier site folder"
+    )
+    build.add_argument("--baseline", metavar="TRAINER", help="trainer that gains are measured over")
+    build.add_argument("--json", action="store_true", help="print the page's path as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.site import build
+
+    page = build(args.runs, args.out, baseline=args.baseline)
+    print(json.dumps({"page": str(page)}) if args.json else page)
+    return 0

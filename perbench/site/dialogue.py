@@ -1,0 +1,76 @@
+"""Dialogue targets turn by turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from perbench.site.format import digits_for
+from perbench.site.transfer import Cell, Estimate, Matrix, Row
+from perbench.store import CellRecord
+
+
+@dataclass(frozen=True)
+class Turns:
+    """One metric of one dialogue target. Each row: the mean that the record reports, then one estimate per
+    turn, None where nothing was recorded. Several seeds are averaged, without an interval per turn."""
+
+    target: str
+    metric: str
+    turns: tuple[int, ...]
+    rows: tuple[tuple[Row, Cell, Estimate | None, tuple[Estimate | None, ...]], ...]
+    digits: int
+    signature: str
+    notes: tuple[str, ...]
+
+
+def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
+    tables = []
+    for i, column in enumerate(matrix.columns):
+        records = [record for _, cells in matrix.rows for record in cells[i].records]
+        with_turns = {name for r in records for name, metric in r.metrics.items() if metric.by_turn}
+        for name in sorted(with_turns, key=lambda name: (name != column.headline, name)):
+            found = [r.metrics[name] for r in records if name in r.metrics]
+            turns = tuple(sorted({turn.turn for metric in found for turn in metric.by_turn}))
+            rows = tuple(
+                (row, cells[i], _mean(cells[i], name), tuple(_turn(cells[i], name, t) for t in turns))
+                for row, cells in matrix.rows
+            )
+            digits = digits_for(turn.value for metric in found for turn in metric.by_turn)
+            signatures = sorted({metric.signature for metric in found})
+            tables.append(
+                Turns(column.target, name, turns, rows, digits, " · ".join(signatures), column.notes)
+            )
+    return tuple(tables)
+
+
+def _done(cell: Cell, name: str) -> list[CellRecord]:
+    return [record for record in cell.records if record.status == "done" and name in record.metrics]
+
+
+def _mean(cell: Cell, name: str) -> Estimate | None:
+    metrics = [record.metrics[name] for record in _done(cell, name)]
+    if not metrics:
+        return None
+    values = [metric.value for metric in metrics if metric.value is not None]
+    return Estimate(
+        value=fmean(values) if values else None,
+        ci=metrics[0].ci if len(metrics) == 1 else None,
+        n=sum(metric.n for metric in metrics),
+        missing=sum(metric.missing for metric in metrics),
+        seeds=len(metrics),
+    )
+
+
+def _turn(cell: Cell, name: str, turn: int) -> Estimate | None:
+    found = [t for record in _done(cell, name) for t in record.metrics[name].by_turn if t.turn == turn]
+    if not found:
+        return None
+    values = [t.value for t in found if t.value is not None]
+    return Estimate(
+        value=fmean(values) if values else None,
+        ci=found[0].ci if len(found) == 1 else None,
+        n=sum(t.n for t in found),
+        missing=0,
+        seeds=len(found),
+    )

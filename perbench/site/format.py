@@ -1,0 +1,56 @@
+"""Numbers as people read them, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MINUS = "−"
+
+
+def digits_for(values: Iterable[float | None]) -> int:
+    """Decimals for a column: three for shares and log-probs, two for ratings, one for percentages."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    return 3 if largest < 2 else 2 if largest < 20 else 1
+
+
+def number(value: float, digits: int, *, signed: bool = False) -> str:
+    """With a real minus sign; `signed` adds the plus. What rounds to zero has no sign."""
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
+
+
+def interval(ci: tuple[float, float], digits: int, *, signed: bool = False) -> str:
+    return f"[{number(ci[0], digits, signed=signed)}, {number(ci[1], digits, signed=signed)}]"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def variation(values: Mapping[str, Any]) -> str:
+    """Hyperparameters on one line: "learning_rate=1e-05, method=lora"."""
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value, sort_keys=True)}"
+        for name, value in sorted(values.items())
+    )
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Leaves of nested JSON as (dotted path, text), in order of the keys."""
+    if isinstance(value, Mapping):
+        return [
+            leaf
+            for key in sorted(value)
+            for leaf in flatten(value[key], f"{prefix}.{key}" if prefix else key)
+        ]
+    return [
+        (prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+    ]

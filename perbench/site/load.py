@@ -1,0 +1,111 @@
+"""Run directories -> the records a page shows: each cell once, the newest where labels are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from perbench.errors import PerbenchError
+from perbench.store import CellRecord, RunDir, Scores, read_records
+
+DEFAULT_BASELINE = "ce"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell's record with its per-sample scores and the name of the run it was read from."""
+
+    record: CellRecord
+    scores: Scores | None
+    run: str
+
+    @property
+    def users(self) -> int | None:
+        """How many users (or personas) the samples come from: what the intervals resample."""
+        return len(set(self.scores.clusters)) if self.scores is not None else None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`superseded` counts records left out for a newer one with the same labels; `baseline` is the trainer
+    that gains are measured over, None where no row could be one; `matrices` are the runs' resolved specs."""
+
+    entries: tuple[Entry, ...]
+    superseded: int
+    baseline: str | None
+    matrices: tuple[Mapping[str, Any], ...]
+
+
+def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
+    """Read run directories, in any order, with the same result.
+
+    Raises:
+        PerbenchError: a run is absent, empty or damaged, or the runs disagree about the baseline.
+    """
+    entries: list[Entry] = []
+    specs: list[Mapping[str, Any]] = []
+    for run in runs:
+        found = read_records(run)
+        if not found:
+            raise PerbenchError(
+                f"{run} has no finished cells yet. Start or finish it with `perbench run … --out {run}`."
+            )
+        entries += [Entry(record, _scores(folder), run.resolve().name) for record, folder in found]
+        matrices = RunDir(run).description().get("matrices", {})
+        specs += [matrices[name] for name in sorted(matrices)]
+    unique = _newest(entries, lambda entry: entry.record.identity)
+    kept = _newest(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
+    kept.sort(key=lambda entry: entry.record.identity)
+    trainers = {entry.record.labels.trainer for entry in kept} - {None}
+    return Loaded(tuple(kept), len(unique) - len(kept), _baseline(baseline, specs, trainers), tuple(specs))
+
+
+def _newest(entries: Sequence[Entry], key: Any) -> list[Entry]:
+    """One entry per key: finished last; a done record wins over a failed one of the same identity."""
+    best: dict[str, Entry] = {}
+    for entry in entries:
+        other = best.get(key(entry))
+        if other is None or _rank(entry, other) > _rank(other, entry):
+            best[key(entry)] = entry
+    return list(best.values())
+
+
+def _rank(entry: Entry, other: Entry) -> tuple[bool, str, str, str]:
+    record = entry.record
+    same = record.identity == other.record.identity
+    return (same and record.status == "done", record.finished, record.identity, entry.run)
+
+
+def _scores(folder: Path) -> Scores | None:
+    file = folder / "scores.json"
+    if not file.exists():
+        return None
+    try:
+        return Scores.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise PerbenchError(
+            f"{file} is damaged: {error.errors()[0]['msg']}. "
+            f"`perbench rescore {folder.parents[1]}` writes it anew."
+        ) from None
+
+
+def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: set[Any]) -> str | None:
+    if asked is not None:
+        if asked not in trainers:
+            raise PerbenchError(
+                f"--baseline {asked}: no record was trained by it. "
+                f"Trainers in these runs: {', '.join(sorted(trainers)) or 'none'}."
+            )
+        return asked
+    named = sorted({spec["baseline"] for spec in specs if spec.get("baseline")})
+    if len(named) > 1:
+        raise PerbenchError(
+            f"the runs measure gains over different baselines: {', '.join(named)}. "
+            f"Choose one: --baseline {named[0]}, or build a page for each."
+        )
+    wanted = named[0] if named else DEFAULT_BASELINE
+    return wanted if wanted in trainers else None

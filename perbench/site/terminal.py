@@ -1,0 +1,143 @@
+"""The same view in a terminal: what `perbench run` prints at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench.site.format import duration, interval, number
+from perbench.site.load import load
+from perbench.site.transfer import Cell, Column, Matrix, Row
+from perbench.site.view import View, build_view
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+PIPED_WIDTH = 200  # columns where there is no terminal to ask
+
+
+def print_results(runs: Sequence[Path], *, baseline: str | None = None) -> None:
+    """Print the tables of one or several run directories to stdout.
+
+    Raises:
+        PerbenchError: as `perbench.site.build`.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPED_WIDTH)
+    print_view(build_view(load(runs, baseline)), console)
+
+
+def print_view(view: View, console: Console) -> None:
+    if view.matrix.rows:
+        console.print(_matrix_table(view.matrix))
+    for turns in view.turns:
+        notes = f" ({'; '.join(turns.notes)})" if turns.notes else ""
+        table = _table(f"{turns.target}: {turns.metric} per turn{notes}", "trained")
+        for heading in ("mean", *(f"turn {turn}" for turn in turns.turns)):
+            table.add_column(heading)
+        for row, cell, mean, values in turns.rows:
+            shown = [
+                number(e.value, turns.digits) if e and e.value is not None else cell.status_text
+                for e in (mean, *values)
+            ]
+            table.add_row(_row_name(row), *shown)
+        console.print(table)
+    if view.identification.lines:
+        console.print(_identification_table(view))
+    for line in _remarks(view):
+        console.print(line, markup=False)
+
+
+def _table(caption: str, first: str) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(caption), title_justify="left", box=box.SIMPLE_HEAD, show_lines=False)
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _matrix_table(matrix: Matrix) -> Table:
+    from rich.text import Text
+
+    over = f", gain over {matrix.baseline}" if matrix.baseline else ""
+    table = _table(f"Score{over} [95% interval]; * the gain's interval excludes 0", "trained")
+    for column in matrix.columns:
+        table.add_column(Text(f"{column.target}\n{column.headline or 'no headline'}"))
+    for row, cells in matrix.rows:
+        table.add_row(
+            _row_name(row), *(_cell(cell, c) for cell, c in zip(cells, matrix.columns, strict=True))
+        )
+    return table
+
+
+def _row_name(row: Row) -> Text:
+    from rich.text import Text
+
+    name = " ".join(filter(None, (row.trainer or "base model", row.variation)))
+    return Text(f"{name}\n  {row.model}{f' <- {row.source}' if row.source else ''}")
+
+
+def _cell(cell: Cell, column: Column) -> Text:
+    from rich.text import Text
+
+    estimate, gain = cell.estimate, cell.gain
+    if estimate is None or estimate.value is None:
+        return Text(cell.status_text)
+    lines = [number(estimate.value, column.digits)]
+    if estimate.ci:
+        lines[0] += f" {interval(estimate.ci, column.digits)}"
+    if gain is not None and gain.value is not None:
+        line = number(gain.value, column.digits, signed=True)
+        line += f" {interval(gain.ci, column.digits, signed=True)}" if gain.ci else ""
+        lines.append(line + (" *" if gain.excludes_zero else ""))
+    elif cell.versus == "baseline":
+        lines.append("baseline")
+    return Text("\n".join(lines))
+
+
+def _identification_table(view: View) -> Table:
+    from rich.text import Text
+
+    found = view.identification
+    table = _table("Identification [95% interval]", "identifier")
+    for heading in (*found.metrics, "examples/s", "time"):
+        table.add_column(Text(heading))
+    for line in found.lines:
+        labels = line.record.labels
+        name = " ".join(filter(None, (labels.identifier, line.variation)))
+        shown = []
+        for metric, digits in zip(line.metrics, found.digits, strict=True):
+            if metric is None or metric.value is None:
+                shown.append("failed" if line.record.status == "failed" else "no score")
+            else:
+                shown.append(
+                    number(metric.value, digits) + (f" {interval(metric.ci, digits)}" if metric.ci else "")
+                )
+        first = Text(f"{name}\n  {labels.model} on {labels.target}")
+        rate = number(line.rate, 1) if line.rate is not None else ""
+        table.add_row(first, *map(Text, shown), rate, duration(line.record.seconds))
+    return table
+
+
+def _remarks(view: View) -> list[str]:
+    matrix, lines = view.matrix, []
+    for column in matrix.columns:
+        lines += [f"{column.target}: {note}" for note in column.notes]
+    if matrix.gains:
+        lines.append(
+            f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
+            f"that excludes 0; about {number(len(matrix.gains) * 0.05, 1)} would if nothing differed."
+        )
+    if view.superseded:
+        lines.append(f"{view.superseded} older records have the labels of newer ones and are not shown.")
+    if view.failed:
+        lines.append(f"{view.failed} of {len(view.entries)} cells failed.")
+    return lines

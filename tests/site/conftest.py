@@ -1,0 +1,122 @@
+"""Run directories made of records written by hand, as the store lays them out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.stats import mean_interval
+from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
+
+
+class Bench:
+    """Writes cells into one run directory; every call returns the record it wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        self.run = RunDir(path)
+
+    def describe(self, **spec: Any) -> None:
+        spec = {"summary": "A synthetic matrix.", "models": ["tiny"], "targets": ["fam/write"], **spec}
+        self.run.describe(matrix="m", spec=spec, command="perbench run --matrix m", started="2026-01-01")
+
+    def cell(self, kind: str, labels: Labels, scores: Scores | None = None, **fields: Any) -> CellRecord:
+        inputs = fields.pop(
+            "inputs", {"data": "d" * 64, "target": {"name": labels.target}, "seed": labels.seed}
+        )
+        identity = hashlib.sha256(
+            json.dumps([kind, labels.model_dump(mode="json"), inputs], sort_keys=True).encode()
+        ).hexdigest()
+        record = CellRecord.model_validate(
+            {
+                "kind": kind,
+                "identity": identity,
+                "inputs": inputs,
+                "status": "done",
+                "labels": labels,
+                "seconds": 12.5,
+                "started": "2026-01-01T10:00:00+00:00",
+                "finished": "2026-01-01T10:00:12+00:00",
+                "environment": {"perbench": "0.1.0", "packages": {"numpy": "2.0"}},
+                "command": "perbench run --matrix m",
+                **fields,
+            }
+        )
+        cell = self.run.cell(record.kind, identity)
+        cell.begin()
+        if scores is not None:
+            cell.write_scores(scores)
+        (cell.finish if record.status == "done" else cell.fail)(record)
+        return record
+
+    def evaluate(
+        self,
+        values: Sequence[float | None] | None,
+        *,
+        trainer: str | None = None,
+        source: str | None = None,
+        target: str = "fam/write",
+        model: str = "tiny",
+        seed: int = 0,
+        users: Sequence[str] | None = None,
+        headline: str = "rougeL",
+        turns: Sequence[float | None] = (),
+        labels: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> CellRecord:
+        """An eval cell with the given per-sample headline scores; None instead of a list makes it fail."""
+        label = Labels(
+            model=model, trainer=trainer, source=source, target=target, seed=seed, **(labels or {})
+        )
+        if values is None:
+            error = Failure(type="CellError", message="loss is nan at step 3", traceback="Traceback: here")
+            return self.cell("eval", label, status="failed", error=error, headline=headline, **fields)
+        users = users or [f"u{i}" for i in range(len(values))]
+        kept = [v for v in values if v is not None]
+        metric = Metric(
+            value=sum(kept) / len(kept) if kept else None,
+            ci=mean_interval(values, users),
+            n=len(kept),
+            missing=len(values) - len(kept),
+            signature=f"{headline}|test",
+            by_turn=[TurnValue(turn=i + 1, value=v, ci=None, n=3) for i, v in enumerate(turns)],
+        )
+        scores = Scores(
+            ids=[f"s{i}" for i in range(len(values))], clusters=list(users), scores={headline: list(values)}
+        )
+        fields = {"headline": headline, "metrics": {headline: metric}, **fields}
+        return self.cell("eval", label, scores, **fields)
+
+    def identify(
+        self,
+        identifier: str,
+        f1: float,
+        *,
+        target: str = "fam/spans",
+        model: str = "tiny",
+        label: str | None = None,
+        **fields: Any,
+    ) -> CellRecord:
+        labels = Labels(model=model, model_label=label, identifier=identifier, target=target, seed=0)
+        metrics = {
+            name: Metric(value=value, ci=(value - 0.1, value + 0.1), n=40, signature=f"{name}|words")
+            for name, value in (("f1", f1), ("precision", f1 + 0.05), ("recall", f1 - 0.05))
+        }
+        fields = {"metrics": metrics, "headline": "f1", "counts": {"samples": 50}, **fields}
+        return self.cell("identify", labels, **fields)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "run")
+
+
+@pytest.fixture
+def new_bench(tmp_path: Path) -> Callable[[str], Bench]:
+    return lambda name: Bench(tmp_path / name)

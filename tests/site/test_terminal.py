@@ -1,0 +1,77 @@
+"""The printed tables say what the page says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perbench.site.format import digits_for, duration, interval, number, variation
+from perbench.site.terminal import print_results
+
+if TYPE_CHECKING:
+    from tests.site.conftest import Bench
+
+
+def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.evaluate([0.1, 0.2, 0.3])
+    bench.evaluate([0.2, 0.2, 0.3], trainer="ce", source="fam/write")
+    bench.evaluate([0.4, 0.5, 0.9], trainer="perce", source="fam/write")
+    bench.evaluate(None, trainer="perce", source="fam/write", target="fam/other")
+    bench.evaluate(
+        [3, 4], target="fam/talk", headline="rating", turns=[2.5, 4.5], notes=["judge uncalibrated"]
+    )
+    bench.identify("[red]percontrast", 0.5)
+    print_results([bench.path])
+    out, err = capsys.readouterr()
+    assert err == ""
+    for part in (
+        "fam/write",
+        "0.233 [0.200, 0.300]",
+        "baseline",
+        "+0.367 [+0.200, +0.600] *",
+        "failed",
+        "not run",
+        "fam/talk: rating per turn (judge uncalibrated)",
+        "4.50",
+        "[red]percontrast",  # names are text, never markup
+        "0.450 [0.350, 0.550]",
+        "1 of 1 gains over ce have an interval that excludes 0",
+        "1 of 6 cells failed.",
+    ):
+        assert part in out
+
+
+def test_command(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from perbench.cli import main
+
+    bench.evaluate([0.1, 0.2])
+    out = tmp_path / "site"
+    assert main(["leaderboard", "build", str(bench.path), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out / 'index.html'}\n"
+    assert main(["leaderboard", "build", str(bench.path), "--out", str(out), "--json"]) == 0
+    assert capsys.readouterr().out == f'{{"page": "{out / "index.html"}"}}\n'
+    assert main(["leaderboard", "build", str(tmp_path / "absent"), "--out", str(out)]) == 2
+    assert "no run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "expected"),
+    [
+        (0.12345, 3, False, "0.123"),
+        (-0.5, 2, False, "−0.50"),
+        (0.5, 2, True, "+0.50"),
+        (-0.0004, 3, True, "0.000"),
+        (0.0, 1, True, "0.0"),
+    ],
+)
+def test_numbers(value: float, digits: int, signed: bool, expected: str) -> None:
+    assert number(value, digits, signed=signed) == expected
+
+
+def test_other_formats() -> None:
+    assert interval((-0.5, 1), 1, signed=True) == "[−0.5, +1.0]"
+    assert [digits_for(v) for v in ([], [0.3, None], [4.5], [-31.0])] == [3, 3, 2, 1]
+    assert [duration(s) for s in (1.26, 61, 7260)] == ["1.3 s", "1 min 1 s", "2 h 1 min"]
+    assert variation({"b": "x", "a": 1e-05, "c": {"r": 8}}) == 'a=1e-05, b=x, c={"r": 8}'

@@ -1,0 +1,231 @@
+"""The matrix's values and gains, exactly; every cell has a status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perbench.errors import PerbenchError
+from perbench.site.load import load
+from perbench.site.view import View, build_view
+from perbench.stats import mean_interval
+from perbench.store import CellRecord, Labels, Metric
+
+if TYPE_CHECKING:
+    from tests.site.conftest import Bench
+
+
+def view(*benches: Bench, baseline: str | None = None) -> View:
+    return build_view(load([bench.path for bench in benches], baseline))
+
+
+def rows(shown: View) -> list[tuple[str | None, str | None]]:
+    return [(row.trainer, row.source) for row, _ in shown.matrix.rows]
+
+
+CE = [0.1, 0.2, 0.3, 0.4]
+PERCE = [0.3, 0.3, 0.6, 0.6]
+
+
+def test_values_and_paired_gains(bench: Bench) -> None:
+    bench.evaluate([0.0, 0.1, 0.2, 0.3])
+    bench.evaluate(CE, trainer="ce", source="fam/write")
+    bench.evaluate(PERCE, trainer="perce", source="fam/write")
+    shown = view(bench)
+    assert rows(shown) == [(None, None), ("ce", "fam/write"), ("perce", "fam/write")]
+    base, ce, perce = (cells[0] for _, cells in shown.matrix.rows)
+    users = ["u0", "u1", "u2", "u3"]
+    assert base.estimate is not None
+    assert (base.estimate.value, base.estimate.ci) == (
+        pytest.approx(0.15),
+        mean_interval([0, 0.1, 0.2, 0.3], users),
+    )
+    assert (base.versus, ce.versus, perce.versus) == ("none", "baseline", "gain")
+    assert perce.gain is not None
+    assert perce.gain.value == pytest.approx(0.2)
+    differences = [a - b for a, b in zip(PERCE, CE, strict=True)]
+    assert perce.gain.ci == mean_interval(differences, users)
+    assert perce.gain.excludes_zero
+    assert (shown.matrix.excluding_zero, len(shown.matrix.gains)) == (1, 1)
+    assert perce.own
+
+
+def test_seeds_are_averaged_before_pairing(bench: Bench) -> None:
+    for seed, ce, perce in ((0, [0.0, 1.0], [1.0, 1.0]), (1, [1.0, 0.0], [1.0, 2.0])):
+        bench.evaluate(ce, trainer="ce", source="s", seed=seed)
+        bench.evaluate(perce, trainer="perce", source="s", seed=seed)
+    (_, (ce_cell,)), (_, (perce_cell,)) = view(bench).matrix.rows
+    assert ce_cell.estimate is not None
+    assert (ce_cell.estimate.value, ce_cell.estimate.ci, ce_cell.estimate.seeds) == (0.5, (0.5, 0.5), 2)
+    assert perce_cell.gain is not None
+    assert (perce_cell.gain.value, perce_cell.gain.n) == (0.75, 2)  # (1 - 0.5 + 1.5 - 0.5) / 2
+    assert perce_cell.gain.ci == mean_interval([0.5, 1.0], ["u0", "u1"])
+
+
+def test_a_baseline_is_of_the_same_model_source_and_training(bench: Bench) -> None:
+    for model, source, rate, value in (("m", "a", 1e-5, 0.1), ("m", "a", 1e-4, 0.2), ("n", "a", 1e-5, 0.3)):
+        labels = {"training": {"learning_rate": rate}}
+        bench.evaluate([value] * 3, trainer="ce", source=source, model=model, labels=labels)
+        bench.evaluate([value + 0.5] * 3, trainer="perce", source=source, model=model, labels=labels)
+    bench.evaluate([0.9] * 3, trainer="perce", source="b", model="m")
+    gains = [cells[0].gain for row, cells in view(bench).matrix.rows if row.trainer == "perce"]
+    assert [gain and round(gain.value or 0, 9) for gain in gains] == [0.5, 0.5, None, 0.5]
+
+
+def test_a_grid_of_trainer_parameters_makes_rows_and_names_what_varies(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s")
+    for upper in (3.0, 5.0):
+        params = {"lower": 0.8, "upper": upper}
+        bench.evaluate(PERCE, trainer="perce", source="s", labels={"trainer_params": params})
+    found = [(row.variation, cells[0].versus) for row, cells in view(bench).matrix.rows]
+    assert found == [("", "baseline"), ("upper=3.0", "gain"), ("upper=5.0", "gain")]
+
+
+def test_failed_not_run_and_unscored(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s", target="fam/a")
+    bench.evaluate(None, trainer="perce", source="s", target="fam/a")
+    bench.evaluate([None, None], trainer="ce", source="s", target="fam/b")
+    found = [[cell.status for cell in cells] for _, cells in view(bench).matrix.rows]
+    assert found == [["done", "done"], ["failed", "not run"]]
+    (_, (_, unscored)), _ = view(bench).matrix.rows
+    assert unscored.estimate is not None
+    assert (unscored.estimate.value, unscored.estimate.missing) == (None, 2)
+
+
+def test_a_failed_seed_is_told_and_the_others_count(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s", seed=0)
+    failed = bench.evaluate(None, trainer="ce", source="s", seed=1)
+    ((_, (cell,)),) = view(bench).matrix.rows
+    assert cell.status == "done"
+    assert cell.estimate is not None
+    assert cell.estimate.seeds == 1
+    assert [record.identity for record in cell.failures] == [failed.identity]
+
+
+def test_a_trained_model_that_was_never_evaluated_has_a_row(bench: Bench) -> None:
+    bench.evaluate(CE)
+    bench.cell("train", Labels(model="tiny", trainer="ce", source="s", seed=0))
+    found = [(row.trainer, cells[0].status) for row, cells in view(bench).matrix.rows]
+    assert found == [(None, "done"), ("ce", "not run")]
+
+
+def test_missing_pairs_are_counted(bench: Bench) -> None:
+    bench.evaluate([0.1, None, 0.3, 0.4], trainer="ce", source="s")
+    bench.evaluate([0.2, 0.2, 0.4, None], trainer="perce", source="s")
+    gain = view(bench).matrix.rows[1][1][0].gain
+    assert gain is not None
+    assert (gain.n, gain.missing) == (2, 2)
+    assert gain.value == pytest.approx(0.1)
+
+
+def test_a_corpus_level_headline_has_a_difference_without_interval(bench: Bench) -> None:
+    def bleu(trainer: str, value: float) -> CellRecord:
+        labels = Labels(model="tiny", trainer=trainer, source="s", target="fam/write", seed=0)
+        metric = Metric(value=value, n=4, signature="bleu")
+        return bench.cell("eval", labels, None, headline="bleu", metrics={"bleu": metric})
+
+    bleu("ce", 20.0)
+    bleu("perce", 23.5)
+    shown = view(bench)
+    gain = shown.matrix.rows[1][1][0].gain
+    assert gain is not None
+    assert (gain.value, gain.ci) == (3.5, None)
+    assert shown.matrix.gains == []
+
+
+def test_other_data_gives_no_gain_and_says_so(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s", inputs={"data": "a"})
+    bench.evaluate(PERCE, trainer="perce", source="s", inputs={"data": "b"})
+    shown = view(bench)
+    assert shown.matrix.rows[1][1][0].versus == "mixed"
+    assert shown.matrix.columns[0].mixed
+
+
+def test_one_sample_under_two_users_is_refused(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s", users=["a", "b", "c", "d"])
+    bench.evaluate(PERCE, trainer="perce", source="s", users=["a", "b", "c", "x"])
+    with pytest.raises(PerbenchError, match="perce on fam/write: sample 's3' belongs to two clusters"):
+        view(bench)
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, "ce"), ("perce", "perce")])
+def test_the_baseline_comes_from_the_matrix(bench: Bench, named: str | None, expected: str) -> None:
+    bench.describe(baseline=named)
+    bench.evaluate(CE, trainer="ce", source="s")
+    bench.evaluate(PERCE, trainer="perce", source="s")
+    shown = view(bench)
+    assert shown.matrix.baseline == expected
+    assert [r.trainer for r, cells in shown.matrix.rows if cells[0].versus == "baseline"] == [expected]
+
+
+def test_baselines_that_disagree_need_a_choice(new_bench: Callable[[str], Bench]) -> None:
+    a, b = new_bench("a"), new_bench("b")
+    for bench, name in ((a, "ce"), (b, "perce")):
+        bench.describe(baseline=name)
+        bench.evaluate(CE, trainer=name, source="s")
+    with pytest.raises(PerbenchError, match=r"different baselines: ce, perce\. Choose one: --baseline ce"):
+        view(a, b)
+    assert view(a, b, baseline="perce").matrix.baseline == "perce"
+    with pytest.raises(PerbenchError, match=r"--baseline dpo: no record was trained by it.*ce, perce"):
+        view(a, b, baseline="dpo")
+
+
+def test_no_baseline_no_gains(bench: Bench) -> None:
+    bench.evaluate(PERCE, trainer="perce", source="s")
+    assert view(bench).matrix.baseline is None
+
+
+def test_the_same_identity_twice_counts_once(new_bench: Callable[[str], Bench]) -> None:
+    a, b = new_bench("a"), new_bench("b")
+    for bench in (a, b):
+        bench.evaluate(CE, trainer="ce", source="s")
+    shown = view(a, b)
+    assert (len(shown.entries), shown.superseded) == (1, 0)
+
+
+def test_a_done_record_wins_over_a_failed_one_of_the_same_cell(new_bench: Callable[[str], Bench]) -> None:
+    a, b = new_bench("a"), new_bench("b")
+    a.evaluate(CE, trainer="ce", source="s")
+    b.evaluate(None, trainer="ce", source="s", finished="2027-01-01T00:00:00+00:00")
+    assert view(a, b).failed == 0
+    assert view(b, a).failed == 0
+
+
+def test_of_two_records_with_the_same_labels_the_newest_is_shown(new_bench: Callable[[str], Bench]) -> None:
+    a, b = new_bench("a"), new_bench("b")
+    a.evaluate([0.9] * 3, inputs={"data": "new"}, finished="2026-02-01T00:00:00+00:00")
+    b.evaluate([0.1] * 3, inputs={"data": "old"}, finished="2026-01-01T00:00:00+00:00")
+    for shown in (view(a, b), view(b, a)):
+        estimate = shown.matrix.rows[0][1][0].estimate
+        assert estimate is not None
+        assert estimate.value == pytest.approx(0.9)
+        assert shown.superseded == 1
+
+
+def test_what_was_planned_and_never_recorded_is_named(bench: Bench, tmp_path: Path) -> None:
+    bench.describe(
+        models=["/models/tiny"],
+        trainers=["ce", {"name": "perce", "params": {}}],
+        sources=["s"],
+        targets=["fam/write", "fam/later"],
+    )
+    bench.evaluate(CE, trainer="ce", source="s")
+    assert view(bench).matrix.unrecorded == ("trainer perce", "target fam/later")
+
+
+def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
+    with pytest.raises(PerbenchError, match=r"absent is no run directory.*perbench run --out"):
+        load([tmp_path / "absent"])
+    (tmp_path / "empty" / "cells").mkdir(parents=True)
+    with pytest.raises(PerbenchError, match="no finished cells yet"):
+        load([tmp_path / "empty"])
+
+
+def test_damaged_scores_name_the_file_and_the_way_out(bench: Bench) -> None:
+    record = bench.evaluate(CE)
+    bench.run.cell("eval", record.identity).path.joinpath("scores.json").write_text('{"ids": 3}')
+    with pytest.raises(PerbenchError, match=r"scores.json is damaged.*perbench rescore"):
+        load([bench.path])
