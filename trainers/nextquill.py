@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 class NextQuill(Trainer):
-    """sum_t w_t (l(z_h, y_t) + alpha l(z_h - z_0, y_t)), Eq. 5-7, divided by examples (paper) or by sum_t w_t;
-    w_t = lam if p_h[y_t] - p_0[y_t] > delta, else eps, Eq. 3-4, p of effect_model: initial, live or a name."""
+    """sum_t w_t (l(z_h, y_t) + alpha l(z_h - z_0, y_t)), Eq. 5-7, by examples (paper) or sum_t w_t;
+    w_t = lam if p_h[y_t] - p_0[y_t] > delta, else eps, Eq. 3-4; p of effect_model: initial, live, a name."""
 
     counterfactual = "grad"
     delta: float = 0.05
@@ -30,14 +30,11 @@ class NextQuill(Trainer):
 
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         logp, live = batch.factual.logp, self.effect_model == "live"
+        effect = batch.difference_logp(detach_counterfactual=self.detach_counterfactual) if self.alpha else 0
         aware = logp if live else batch.reference.factual
         free = batch.counterfactual.logp if live else batch.reference.counterfactual
         weight = logp.new_full(logp.shape, self.eps)
         weight[aware.exp() - free.exp() > self.delta] = self.lam
-        total = logp
-        if self.alpha:
-            total = logp + self.alpha * batch.difference_logp(
-                detach_counterfactual=self.detach_counterfactual
-            )
         per_example = 1 / batch.example.bincount()[batch.example]
-        return -weight * total, weight if self.normalise == "weight_sum" else per_example
+        divisor = weight if self.normalise == "weight_sum" else per_example
+        return -weight * (logp + self.alpha * effect), divisor
