@@ -62,7 +62,7 @@ def _check_file(path: Path) -> None:
         _load_spec(_kind_of(path), str(path))
         return
     kind = {"trainers": "trainer", "identifiers": "identifier"}.get(path.absolute().parent.name)
-    if not path.is_file():
+    if not path.exists():
         raise PerbenchError(f"{path}: no such file")
     if path.suffix != ".py" or kind is None:
         raise PerbenchError(
