@@ -15,7 +15,8 @@ LABEL = re.compile(r"^\W*(?:the\s+)?(?:key\s?words?|answer)\b[^:\n]{0,60}:\W*", 
 MARKED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”|`([^`\n]+)`|\*\*([^*\n]+)\*\*')
 REMARK = re.compile(r"\s+[-–—(]\s*|:\s|\s*(?:->|=>|→)")
 NOTHING = re.compile(r"\W*(?:none|n/?a|nothing|no (?:such )?key\s?words?)\W*", re.IGNORECASE)
-COMMENT = re.compile(r"\W*(?:explanation|reason(?:ing)?|note)s?\b", re.IGNORECASE)
+COMMENT = re.compile(r"\W*(?:(?:explanation|reason(?:ing)?|note)s?\b|user \d\W*:)", re.IGNORECASE)
+"""What starts a line that lists nothing; small models like to repeat the conversation."""
 EDGES = " \t\r\"'“”‘’`*_[](){}.!?:;"
 
 

@@ -18,7 +18,7 @@ from perbench.errors import CellError
 from perbench.prompts.pair import build_pair
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
-from perbench.protocols.base import SampleStore, Scored
+from perbench.protocols.base import SampleStore, Scored, chunks
 from perbench.protocols.gold import count, gold_spans
 from perbench.store.record import Metric, Scores
 
@@ -55,8 +55,7 @@ def run_identifier(
     gold = {example.id: gold_spans(example) for example in dataset.examples}
     done = {sample["id"] for sample in store.samples()}
     scored, tokens, seconds = 0, 0, 0.0
-    for first in range(0, len(dataset.examples), BATCH):
-        batch = dataset.examples[first : first + BATCH]
+    for number, batch in enumerate(chunks(dataset.examples, BATCH), start=1):
         missing = {example.id for example in batch} - done
         if missing:
             started = perf_counter()
@@ -73,7 +72,7 @@ def run_identifier(
             scored += len(batch)
             tokens += sum(len(scores.spans) for scores in found)
         figures = {"ex/s": scored / seconds, "tok/s": tokens / seconds} if seconds else {}
-        tick(first + len(batch), len(dataset.examples), figures)
+        tick(min(number * BATCH, len(dataset.examples)), len(dataset.examples), figures)
     return {
         "response": sum(len(sample["spans"]) for sample in store.samples()),
         "timed_examples": scored,

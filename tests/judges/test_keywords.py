@@ -55,6 +55,8 @@ def test_lists(reply: str, keywords: list[str]) -> None:
         "Here are the keywords:",
         "I think the user enjoys hunting because he said that he got a deer.",
         "<think>It could be deer, or season",
+        "User 1: Got a deer, last season.",
+        "User 1: I hunt.\n\n**User 2:** Sure, why not?",
         "[[[[" * 5000,
     ],
 )

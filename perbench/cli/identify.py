@@ -1,0 +1,131 @@
+"""perbench identify: score identifiers of personal tokens against gold spans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perbench.matrix.session import Options
+    from perbench.specs.load import Named
+    from perbench.specs.matrix import MatrixSpec
+    from perbench.store import CellRecord
+
+SUMMARY = "find the personal tokens of given responses and score them against gold spans"
+
+BUILT_IN = "identification/persona_qa"
+"""The task whose prompt a bare JSONL file is read under."""
+ROW = {
+    "fields.user": None,
+    "fields.persona": "persona",
+    "fields.question": "question",
+    "fields.reference": "answer",
+    "fields.extra": ["gold"],
+    "examples.test": None,
+}
+"""How a bare JSONL file is read: {"persona": [...], "question", "answer", "gold": [...]} in every line."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix import options
+
+    parser.add_argument(
+        "--task",
+        required=True,
+        metavar="TASK|FILE.jsonl",
+        help="a task of protocol identification, or a file of {persona, question, answer, gold} rows",
+    )
+    parser.add_argument(
+        "--identifier",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="identifier to run; may be repeated (default: all there are)",
+    )
+    parser.add_argument(
+        "--model", default="smollm2-135m", metavar="MODEL", help="default: %(default)s, the packaged model"
+    )
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="[IDENTIFIER.]NAME=VALUE",
+        help="a hyperparameter of one identifier or of all, percontrast.threshold=0.5; may be repeated",
+    )
+    options.add_common(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/identify-TASK)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.matrix import options
+    from perbench.matrix.session import carry_out
+
+    out = args.out if args.out is not None else Path("runs", f"identify-{Path(args.task).stem}")
+    return carry_out(_matrix(args), options.read(args, out), show=_show)
+
+
+def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
+    from perbench import plugins
+    from perbench.specs.load import matrix_of
+    from perbench.specs.yaml import Document, Place
+
+    names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
+    params = _params(args.param, names)
+    bare = args.task.endswith((".jsonl", ".json"))
+    values: dict[str, Any] = {
+        "summary": f"identify on {Path(args.task).name}",
+        "models": [args.model],
+        "targets": [BUILT_IN if bare else args.task],
+        "identifiers": [{"name": name, "params": params[name]} for name in names],
+        "base_rows": False,
+    }
+    if bare:
+        values["tasks"] = {BUILT_IN: {**ROW, "data.files": str(Path(args.task).resolve())}}
+    return matrix_of("identify", None, Document(values, {(): Place("command line")}), args.set)
+
+
+def _params(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    from perbench.errors import PerbenchError, suggest
+    from perbench.specs.yaml import parse_value
+
+    params: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        identifier, dot, name = key.rpartition(".")
+        if not equals or not name:
+            raise PerbenchError(f"--param {text}: expected NAME=VALUE or IDENTIFIER.NAME=VALUE")
+        if dot and identifier not in params:
+            raise PerbenchError(f"--param {text}: {identifier!r} is not run.{suggest(identifier, params)}")
+        for chosen in [identifier] if dot else names:
+            params[chosen][name] = parse_value(value, f"--param {text}")
+    return params
+
+
+def _show(records: Sequence[CellRecord], options: Options) -> None:
+    from perbench.site.terminal import print_results
+
+    if options.json:
+        rows = [_row(record) for record in records]
+        print(json.dumps({"out": str(options.out), "identifiers": rows}, ensure_ascii=False))
+    else:
+        print_results([options.out])
+
+
+def _row(record: CellRecord) -> dict[str, Any]:
+    seconds = record.tokens.get("timed_ms", 0) / 1000  # of scoring alone; none when nothing was timed
+    return {
+        "identifier": record.labels.identifier,
+        "params": record.labels.identifier_params,
+        "model": record.labels.model,
+        "status": record.status,
+        "metrics": {name: metric.model_dump(mode="json") for name, metric in record.metrics.items()},
+        "counts": record.counts,
+        "seconds": record.seconds,
+        "examples_per_second": record.tokens["timed_examples"] / seconds if seconds else None,
+        "tokens_per_second": record.tokens["timed_tokens"] / seconds if seconds else None,
+        "identity": record.identity,
+        "error": record.error.message if record.error else None,
+    }
