@@ -42,6 +42,8 @@ def rate(
     read, written = [0] * len(prompts), [0] * len(prompts)
     for attempt in range(1 + (retries if sampling.temperature > 0 else 0)):
         open_ = [index for index, value in enumerate(values) if value is None]
+        if not open_:
+            break
         replies = engine.generate(
             [prompts[index] for index in open_], sampling, seed=derive_seed(seed, "attempt", attempt)
         )

@@ -23,10 +23,11 @@ def measure(name: str, texts: Texts) -> Measured:
     from sacrebleu.metrics.chrf import CHRF
 
     scorer: Any = BLEU(force=True) if name == "bleu" else CHRF()
+    scorer.num_refs = 1
+    signature = f"{name}|{scorer.get_signature()}"
     predictions, references = list(texts.predictions), [list(texts.references)]
     if not predictions:
-        return Measured(Metric(value=None, n=0, signature=f"{name}|{scorer.get_signature()}"))
-    value = float(scorer.corpus_score(predictions, references).score)
+        return Measured(Metric(value=None, n=0, signature=signature))
     # These two private methods are what sacrebleu's own significance tests use, alike for both metrics.
     statistics = np.array(scorer._extract_corpus_statistics(predictions, references))
 
@@ -35,10 +36,10 @@ def measure(name: str, texts: Texts) -> Measured:
 
     return Measured(
         Metric(
-            value=value,
+            value=float(scorer.corpus_score(predictions, references).score),
             ci=interval(statistics, texts.clusters, score),
             n=len(predictions),
-            signature=f"{name}|{scorer.get_signature()}",
+            signature=signature,
         )
     )
 

@@ -1,0 +1,86 @@
+"""Strict parsing of ratings, and asking again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from perbench.engines.base import Generation, TokenIds
+from perbench.judges import parse_rating, rate
+from perbench.specs.task import SamplingSpec
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("4", 4),
+        (" 4\n", 4),
+        ("4.", 4),
+        ("5/5", 5),
+        ("3 / 5.", 3),
+        ("1", 1),
+        ("", None),
+        ("0", None),
+        ("6", None),
+        ("45", None),
+        ("4.5", None),
+        ("-3", None),
+        ("4/10", None),
+        ("4 5", None),
+        ("4 or 5", None),
+        ("Score: 4", None),
+        ("four", None),
+        ("4!", None),
+        ("４", None),
+        ("**4**", None),
+        ("4\n\nBecause it suits her.", None),
+    ],
+)
+def test_table(reply: str, value: int | None) -> None:
+    assert parse_rating(reply) == value
+
+
+class Judge:
+    """Answers each prompt (its one token names it) from a script, and notes what it was asked."""
+
+    tokenizer = None
+    name = "script"
+
+    def __init__(self, script: dict[int, list[str]]) -> None:
+        self.script = script
+        self.asked: list[tuple[list[int], int]] = []
+
+    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+        self.asked.append(([prompt[0] for prompt in prompts], seed))
+        return [Generation(self.script[prompt[0]].pop(0), "stop", 10, 2) for prompt in prompts]
+
+    def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[object]:
+        raise AssertionError("a rating needs no score")
+
+    def load_adapter(self, path: object) -> None:
+        raise AssertionError("a judge has no adapter")
+
+
+WARM = SamplingSpec(temperature=1.0)
+
+
+def test_only_the_unparsed_are_asked_again_each_time_with_another_seed() -> None:
+    judge = Judge({1: ["3"], 2: ["good", "4"], 3: ["no", "?", "still no"]})
+    found = rate(judge, [[1], [2], [3]], WARM, retries=2, seed=7)
+    assert [rating.value for rating in found] == [3, 4, None]
+    assert [rating.raw for rating in found] == [("3",), ("good", "4"), ("no", "?", "still no")]
+    assert [asked for asked, _ in judge.asked] == [[1, 2, 3], [2, 3], [3]]
+    assert len({seed for _, seed in judge.asked}) == 3
+    assert [(rating.prompt_tokens, rating.new_tokens) for rating in found] == [(10, 2), (20, 4), (30, 6)]
+
+
+def test_nobody_is_asked_when_all_have_answered() -> None:
+    judge = Judge({1: ["3"], 2: ["4"]})
+    rate(judge, [[1], [2]], WARM, retries=2, seed=0)
+    assert len(judge.asked) == 1
+
+
+def test_a_greedy_judge_is_asked_once() -> None:
+    judge = Judge({1: ["no", "5"]})
+    assert rate(judge, [[1]], SamplingSpec(temperature=0), retries=2, seed=0)[0].value is None

@@ -1,0 +1,78 @@
+"""Where WordNet comes from, and what is refused."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import nltk
+import pytest
+
+from perbench.errors import PerbenchError
+from perbench.metrics import wordnet
+from perbench.metrics.base import MetricAbsent
+
+
+def test_a_folder_and_a_zip_of_it_give_the_same_wordnet(tiny_wordnet: Path, tmp_path: Path) -> None:
+    wordnet.prepare(tiny_wordnet)
+    from_folder = wordnet.load()
+    with zipfile.ZipFile(tmp_path / "wordnet.zip", "w") as archive:
+        for path in tiny_wordnet.iterdir():
+            archive.write(path, f"wordnet/{path.name}")
+    wordnet.prepare(tmp_path / "wordnet.zip")
+    assert wordnet.load().digest == from_folder.digest
+    assert {lemma for s in wordnet.load().reader.synsets("dog") for lemma in s.lemma_names()} == {
+        "dog",
+        "hound",
+    }
+
+
+def test_an_nltk_corpus_is_found(tiny_wordnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpora = tmp_path / "nltk_data" / "corpora"
+    corpora.mkdir(parents=True)
+    tiny_wordnet.rename(corpora / "wordnet")
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path / "nltk_data")])
+    assert wordnet.prepare().is_dir()
+    assert wordnet.load().version == "3.0"
+
+
+def test_debian_lacks_lexnames_which_are_made(tiny_wordnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordnet, "DEBIAN", tiny_wordnet)
+    made = (wordnet.prepare() / "lexnames").read_text().splitlines()
+    # lexnames(5WN): 45 files, adj.all is 00, noun.animal 05, verb.weather 43
+    assert len(made) == 45
+    assert (made[0], made[5], made[43]) == ("00\tadj.all\t3", "05\tnoun.animal\t1", "43\tverb.weather\t2")
+    assert wordnet.load().reader.synsets("dog")[0].lexname() == "noun.animal"
+
+
+def test_preparing_again_replaces_what_was_there(tiny_wordnet: Path) -> None:
+    folder = wordnet.prepare(tiny_wordnet)
+    before = wordnet.load().digest
+    (tiny_wordnet / "noun.exc").write_text("dogs dog\n")
+    assert wordnet.prepare(tiny_wordnet) == folder
+    assert wordnet.load().digest != before
+    assert [path.name for path in folder.parent.iterdir()] == ["wordnet"]
+
+
+def test_an_incomplete_source_is_refused_and_the_old_one_kept(tiny_wordnet: Path) -> None:
+    wordnet.prepare(tiny_wordnet)
+    before = wordnet.load().digest
+    (tiny_wordnet / "index.sense").unlink()
+    with pytest.raises(PerbenchError, match=r"index\.sense missing; .*apt-get install wordnet-base"):
+        wordnet.prepare(tiny_wordnet)
+    assert wordnet.load().digest == before
+
+
+def test_no_folder_and_no_zip(tmp_path: Path) -> None:
+    (tmp_path / "wordnet.txt").write_text("no zip")
+    with pytest.raises(PerbenchError, match="neither a folder nor a zip file"):
+        wordnet.prepare(tmp_path / "wordnet.txt")
+
+
+def test_nowhere_to_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordnet, "DEBIAN", tmp_path / "absent")
+    monkeypatch.setattr(nltk, "download", lambda *args, **kwargs: False)
+    with pytest.raises(PerbenchError, match="apt-get install wordnet-base wordnet-sense-index"):
+        wordnet.prepare()
+    with pytest.raises(MetricAbsent, match="perbench data prepare wordnet"):
+        wordnet.load()
