@@ -11,7 +11,8 @@ from perbench.api import Identifier, PersonaText, TokenScores
 class WordMatching(Identifier):
     """Score 1 for a noun, verb, adjective or adverb of the answer that the persona holds too, else 0.
 
-    Words match when they are equal but for case; nothing is stemmed. Tags are NLTK's averaged perceptron's.
+    Auxiliaries (forms of be, have, do) and negation do not count. Words match when they are equal but for
+    case; nothing is stemmed. Tags are NLTK's averaged perceptron's.
     """
 
     needs_model = False

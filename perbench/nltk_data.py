@@ -25,6 +25,10 @@ FILE = "trontagger-0.1.0.pickle"
 SHA256 = "1109164b3d28dce58f96b763128bab2fd8754c3921fd3330de2724ac6d1ada7c"
 CONTENT = ("NN", "VB", "JJ", "RB")
 """Penn Treebank tag prefixes of nouns, verbs, adjectives and adverbs."""
+BE = {"be", "am", "is", "are", "was", "were", "been", "being", "'m", "'s", "'re"}
+HAVE_DO = {"have", "has", "had", "having", "'ve", "'d", "do", "does", "did", "doing"}
+FUNCTION = frozenset({*BE, *HAVE_DO, "not", "n't"})
+"""Function words that the Penn Treebank tags as verbs and adverbs: auxiliaries and negation."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -65,7 +69,7 @@ def tagger() -> PerceptronTagger:
 
 def tagged_words(text: str) -> list[tuple[Span, bool]]:
     """The words of `text` (Penn Treebank tokens, without bare punctuation), in order, each with whether it is
-    a content word: a noun, verb, adjective or adverb."""
+    a content word: a noun, verb, adjective or adverb that is neither auxiliary nor negation."""
     from nltk.tokenize import NLTKWordTokenizer
 
     words: list[tuple[Span, bool]] = []
@@ -74,7 +78,7 @@ def tagged_words(text: str) -> list[tuple[Span, bool]]:
         spans = list(NLTKWordTokenizer().span_tokenize(line))
         tagged = tagger().tag([line[start:end] for start, end in spans])
         words += [
-            ((offset + start, offset + end), tag.startswith(CONTENT))
+            ((offset + start, offset + end), tag.startswith(CONTENT) and word.lower() not in FUNCTION)
             for (start, end), (word, tag) in zip(spans, tagged, strict=True)
             if any(map(str.isalnum, word))
         ]

@@ -33,6 +33,7 @@ def personal(persona: list[str], response: str) -> list[str]:
         (["My favorite color is red."], "Red flowers of a bright color, red!", ["Red", "color", "red"]),
         (["I live with my parents."], "I go out with my friends.", []),  # shared function words do not count
         (["She sings beautifully."], "He paints beautifully.", ["beautifully"]),
+        (["I am not tall.", "I have a dog."], "I am not sure that I have met your dog.", ["dog"]),
         ([], "Nobody knows me.", []),
         (["I have an iphone."], "", []),
     ],

@@ -1,0 +1,136 @@
+"""`perbench identify` from the command line to the stored record, on a small random model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.cli import main
+
+ROWS = [
+    {
+        "persona": ["I am thin.", "I like to hunt."],
+        "question": "Ever catch anything on your hunts?",
+        "answer": "I hunt deer, and got a deer last season.",
+        "gold": ["deer", "hunt"],
+    },
+    {
+        "persona": ["I am short.", "I like to sew."],
+        "question": "What do you do on a free afternoon?",
+        "answer": "I usually stitch clothes.",
+        "gold": [{"start": 10, "end": 16, "text": "stitch"}],
+    },
+]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+def identify(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any], str]:
+    code = main(["identify", *map(str, words), "--json"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out) if said.out else {}, said.err
+
+
+def test_a_bare_file_by_every_identifier(
+    rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--task", rows, "--model", tiny_model_dir, "--out", tmp_path / "run")
+    code, found, _ = identify(capsys, *words, "--param", "llm_judge.max_new_tokens=4")
+    assert code == 0
+    named = {row["identifier"]: row for row in found["identifiers"]}
+    assert set(named) == {"llm_judge", "percontrast", "word_matching"}
+    assert named["llm_judge"]["params"] == {"max_new_tokens": 4}
+    # "hunt" is in persona and answer: of four gold tokens (hunt, deer, deer, stitch) one is found.
+    values = {name: metric["value"] for name, metric in named["word_matching"]["metrics"].items()}
+    assert values == pytest.approx({"precision": 1.0, "recall": 0.25, "f1": 0.4, "word_recall": 0.25})
+    assert named["percontrast"]["counts"]["samples"] == 2
+    assert named["percontrast"]["tokens_per_second"] > named["percontrast"]["examples_per_second"] > 0
+
+    code, again, said = identify(capsys, *words, "--param", "llm_judge.max_new_tokens=4")
+    assert code == 0
+    assert again == found
+    assert "3 cells reused" in said
+
+
+def test_the_threshold_decides(
+    rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "--task",
+        rows,
+        "--model",
+        tiny_model_dir,
+        "--out",
+        tmp_path / "run",
+        "--identifier",
+        "percontrast",
+    )
+    _, everything, _ = identify(capsys, *words, "--param", "threshold=-100.0")
+    _, nothing, _ = identify(capsys, *words, "--param", "percontrast.threshold=100.0")
+    assert everything["identifiers"][0]["metrics"]["recall"]["value"] == 1.0
+    assert nothing["identifiers"][0]["metrics"]["recall"]["value"] == 0.0
+    assert nothing["identifiers"][0]["metrics"]["precision"]["value"] is None
+
+
+def test_the_table_without_json(
+    rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", rows, "--model", tiny_model_dir, "--identifier", "word_matching", "--limit", "1"]
+    assert main(["identify", *map(str, words), "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "word_matching" in out
+    assert "precision" in out
+
+
+def test_bad_gold_fails_the_cell_and_names_the_example(
+    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps({**ROWS[0], "gold": ["stag"]}), encoding="utf-8")
+    words = ("--task", path, "--model", tiny_model_dir, "--identifier", "word_matching")
+    code, found, said = identify(capsys, *words, "--out", tmp_path / "run")
+    assert code == 1
+    assert found["identifiers"][0]["status"] == "failed"
+    assert "gold 'stag' does not stand in" in found["identifiers"][0]["error"]
+    assert "gold 'stag'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--identifier", "percontrst"], "Did you mean 'percontrast'?"),
+        (["--param", "threshold"], "expected NAME=VALUE or IDENTIFIER.NAME=VALUE"),
+        (["--param", "percontrast.=1"], "expected NAME=VALUE or IDENTIFIER.NAME=VALUE"),
+        (["--param", "percontrst.threshold=1"], "'percontrst' is not run. Did you mean 'percontrast'?"),
+        (["--identifier", "percontrast", "--param", "treshold=1.0"], "Did you mean 'threshold'?"),
+        (["--identifier", "percontrast", "--param", "threshold=high"], "threshold"),
+        (["--task", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--task", "identification/persona"], "Did you mean 'identification/persona_qa'?"),
+        (["--task", "longlamp/pag"], "identification"),
+    ],
+)
+def test_bad_input_exits_2(
+    words: list[str], message: str, rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: Any
+) -> None:
+    given = ["--task", str(rows), "--model", str(tiny_model_dir), "--out", str(tmp_path / "run"), *words]
+    assert main(["identify", *given]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_papers_worked_examples_share_no_content_word(
+    real_data: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--task", real_data / "percontrast_appendix_e.jsonl", "--model", tiny_model_dir)
+    code, found, _ = identify(capsys, *words, "--identifier", "word_matching", "--out", tmp_path / "run")
+    assert code == 0
+    assert found["identifiers"][0]["counts"] == {"samples": 3}
+    assert found["identifiers"][0]["metrics"]["recall"]["value"] == 0.0
+    assert found["identifiers"][0]["metrics"]["precision"]["value"] is None
