@@ -136,17 +136,20 @@ class Head:
             values.append(z.gather(-1, target[part, None])[:, 0] - torch.logsumexp(z, -1))
         return torch.cat(values)
 
-    def difference_logp(self, hidden: Tensor, other: Tensor, target: Tensor, *, rows: int = CHUNK) -> Tensor:
-        """log softmax(z(hidden) - z(other))[target], [N]; the bias cancels."""
-        weight, bias = self._cast()
-        if self.softcap is None:
+    def difference_logp(
+        self, hidden: Tensor, other: Tensor, target: Tensor, *, detach_other: bool = False, rows: int = CHUNK
+    ) -> Tensor:
+        """log softmax(z(hidden) - z(other))[target], [N]. detach_other: z(other) carries no gradient, to `other`
+        or to the head."""
+        if self.softcap is None and not (detach_other and self.weight.requires_grad):
             full = torch.promote_types(self.dtype, torch.float32)
-            return Head(self.weight, dtype=self.dtype).logp(
-                hidden.to(full) - other.to(full), target, rows=rows
-            )
+            difference = hidden.to(full) - (other.detach() if detach_other else other).to(full)
+            return Head(self.weight, dtype=self.dtype).logp(difference, target, rows=rows)
+        weight, bias = self._cast()
 
         def logp(h: Tensor, h0: Tensor, t: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            z = _logits(h, weight, bias, self.softcap) - _logits(h0, weight, bias, self.softcap)
+            z0 = _logits(h0, weight, bias, self.softcap)
+            z = _logits(h, weight, bias, self.softcap) - (z0.detach() if detach_other else z0)
             return z.gather(-1, t[:, None])[:, 0] - torch.logsumexp(z, -1)
 
         hidden, other = hidden.to(self.dtype), other.to(self.dtype)

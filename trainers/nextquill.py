@@ -35,6 +35,5 @@ class NextQuill(Trainer):
         free = batch.counterfactual.logp if live else batch.reference.counterfactual
         weight = logp.new_full(logp.shape, self.eps)
         weight[aware.exp() - free.exp() > self.delta] = self.lam
-        per_example = 1 / batch.example.bincount()[batch.example]
-        divisor = weight if self.normalise == "weight_sum" else per_example
+        divisor = weight if self.normalise == "weight_sum" else 1 / batch.example.bincount()[batch.example]
         return -weight * (logp + self.alpha * effect), divisor

@@ -25,6 +25,6 @@ class PerCE(Trainer):
 
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         logp = batch.factual.logp
-        ratio = logp.detach() - batch.counterfactual.logp
+        ratio = (logp - batch.counterfactual.logp).detach()
         weight = (ratio.exp() if self.scale == "ratio" else ratio).clamp(self.clip_min, self.clip_max)
         return -weight * logp, logp.new_ones(logp.shape)

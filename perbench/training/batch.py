@@ -63,10 +63,9 @@ class Batch:
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
         grad = self._trainer.counterfactual == "grad" and not detach_counterfactual
-        free = self._free(grad)
         with torch.enable_grad():
             return self._head.difference_logp(
-                self.factual.hidden, free.detach() if detach_counterfactual else free, self.targets
+                self.factual.hidden, self._free(grad), self.targets, detach_other=detach_counterfactual
             )
 
     def _free(self, grad: bool) -> Tensor:

@@ -1,0 +1,144 @@
+"""Losses on numbers worked by hand: five tokens of two examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import log
+
+import pytest
+import torch
+from torch import Tensor
+
+from perbench.api import ReferenceLogp, Trainer, View
+from perbench.errors import PerbenchError
+from perbench.plugins import load_trainer
+
+HIDDEN = torch.zeros(5, 1)
+P_WITH = [0.5, 0.9, 0.2, 0.1, 0.8]
+P_WITHOUT = [0.25, 0.001, 0.19, 0.3, 0.1]
+
+
+@dataclass
+class Tokens:
+    """A TokenBatch of given numbers; `difference` is what difference_logp gives."""
+
+    factual: View
+    counterfactual: View
+    reference: ReferenceLogp
+    difference: Tensor
+    targets: Tensor = field(default_factory=lambda: torch.arange(5))
+    example: Tensor = field(default_factory=lambda: torch.tensor([0, 0, 0, 1, 1]))
+    asked: list[bool] = field(default_factory=list)
+
+    def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
+        self.asked.append(detach_counterfactual)
+        return self.difference
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    factual = torch.tensor(P_WITH).log().requires_grad_()
+    free = torch.tensor(P_WITHOUT).log().requires_grad_()
+    # Under the reference the effects are .06, .04, -.5, .05 + tiny, .9: over 0.05 at tokens 0, 3 and 4.
+    reference = ReferenceLogp(
+        torch.tensor([0.26, 0.54, 0.25, 0.151, 0.95]).log(), torch.tensor([0.2, 0.5, 0.75, 0.1, 0.05]).log()
+    )
+    return Tokens(View(factual, HIDDEN), View(free, HIDDEN), reference, torch.tensor([-1.0, -2, -3, -4, -5]))
+
+
+def terms(trainer: Trainer, tokens: Tokens) -> tuple[list[float], list[float]]:
+    numerator, denominator = trainer.loss(tokens)
+    return numerator.tolist(), denominator.tolist()
+
+
+def test_ce_is_the_mean_negative_logp(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("ce", {}), tokens)
+    assert numerator == pytest.approx([-log(p) for p in P_WITH])
+    assert denominator == [1] * 5
+
+
+def test_perce_clips_the_log_ratio_and_divides_by_tokens(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("perce", {}), tokens)
+    # ln 2 = .69 and ln 1.05 and ln 1/3 are below 0.8; ln 900 = 6.8 is above 5; ln 8 = 2.08 stands.
+    weights = [0.8, 5.0, 0.8, 0.8, log(8)]
+    assert numerator == pytest.approx([-w * log(p) for w, p in zip(weights, P_WITH, strict=True)], rel=1e-5)
+    assert denominator == [1] * 5
+
+
+def test_perce_may_clip_the_likelihood_ratio(tokens: Tokens) -> None:
+    numerator, _ = terms(load_trainer("perce", {"scale": "ratio", "clip_min": 0.5, "clip_max": 6}), tokens)
+    weights = [2, 6, 0.2 / 0.19, 0.5, 6]
+    assert numerator == pytest.approx([-w * log(p) for w, p in zip(weights, P_WITH, strict=True)], rel=1e-5)
+
+
+def test_perce_weights_carry_no_gradient(tokens: Tokens) -> None:
+    load_trainer("perce", {}).loss(tokens)[0].sum().backward()
+    assert tokens.counterfactual.logp.grad is None
+    assert tokens.factual.logp.grad is not None
+    assert tokens.factual.logp.grad.tolist() == pytest.approx([-0.8, -5, -0.8, -0.8, -log(8)], rel=1e-5)
+
+
+def expected(weights: list[float], alpha: float) -> list[float]:
+    return [w * (-log(p) + alpha * t) for w, p, t in zip(weights, P_WITH, [1, 2, 3, 4, 5], strict=True)]
+
+
+def test_nextquill_weighs_by_the_reference_and_divides_by_the_weights(tokens: Tokens) -> None:
+    trainer = load_trainer("nextquill", {})
+    numerator, denominator = terms(trainer, tokens)
+    weights = [0.9, 0.1, 0.1, 0.9, 0.9]
+    assert numerator == pytest.approx(expected(weights, 0.05), rel=1e-5)
+    assert denominator == pytest.approx(weights)
+    assert (trainer.reference(), tokens.asked) == ("initial", [False])
+
+
+def test_nextquill_live_effects_are_differences_of_probabilities(tokens: Tokens) -> None:
+    trainer = load_trainer("nextquill", {"effect_model": "live", "alpha": 0.1, "lam": 0.7, "eps": 0.2})
+    numerator, denominator = terms(trainer, tokens)
+    weights = [0.7, 0.7, 0.2, 0.2, 0.7]  # effects .25, .899, .01, -.2, .7
+    assert numerator == pytest.approx(expected(weights, 0.1), rel=1e-5)
+    assert denominator == pytest.approx(weights)
+    assert trainer.reference() is None
+
+
+def test_nextquill_live_weights_carry_no_gradient(tokens: Tokens) -> None:
+    numerator, denominator = load_trainer("nextquill", {"effect_model": "live"}).loss(tokens)
+    numerator.sum().backward()
+    assert tokens.counterfactual.logp.grad is None
+    assert tokens.factual.logp.grad is not None
+    assert tokens.factual.logp.grad.tolist() == pytest.approx([-0.9, -0.9, -0.1, -0.1, -0.9])
+    assert not denominator.requires_grad
+
+
+def test_nextquill_as_the_paper_divides_by_examples(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("nextquill", {"normalise": "paper"}), tokens)
+    assert numerator == pytest.approx(expected([0.9, 0.1, 0.1, 0.9, 0.9], 0.05), rel=1e-5)
+    assert denominator == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2])
+    assert sum(denominator) == pytest.approx(2)
+
+
+def test_nextquill_ablations(tokens: Tokens) -> None:
+    norm_only, _ = terms(load_trainer("nextquill", {"alpha": 0.0}), tokens)
+    assert norm_only == pytest.approx(expected([0.9, 0.1, 0.1, 0.9, 0.9], 0), rel=1e-5)
+    assert tokens.asked == []  # so the pass without the persona is spared
+    causal_only, _ = terms(load_trainer("nextquill", {"lam": 1.0, "eps": 1.0, "alpha": 0.05}), tokens)
+    assert causal_only == pytest.approx(expected([1] * 5, 0.05), rel=1e-5)
+
+
+def test_nextquill_may_stop_the_gradient_of_the_counterfactual(tokens: Tokens) -> None:
+    load_trainer("nextquill", {"detach_counterfactual": True}).loss(tokens)
+    assert tokens.asked == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "said"),
+    [
+        ("perce", {"clip_mni": 1.0}, "unknown hyperparameter 'clip_mni'. Did you mean 'clip_min'"),
+        ("perce", {"scale": "lin"}, "scale='lin'"),
+        ("nextquill", {"eps": -0.1}, "eps=-0.1"),
+        ("nextquill", {"normalise": "mean"}, "normalise='mean'"),
+    ],
+)
+def test_bad_hyperparameters_are_named(name: str, params: dict[str, object], said: str) -> None:
+    with pytest.raises(PerbenchError, match="(?s)") as caught:
+        load_trainer(name, params)
+    assert said in str(caught.value)
