@@ -1,7 +1,8 @@
 """Writing as a known author: passages of the annual addresses to Congress, in the manner of LongLaMP.
 
 An author's addresses are split by year: the last third gives the targets, the earlier ones the history. So an
-item of a history is always older than its target, and no target's document is ever a source of history.
+item of a history is always older than its target, and no document gives both. A target that repeats a run of
+words of its author's history is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ SHORTEST_PARAGRAPH = 12
 """Shorter ones are headings, salutations, signatures and shouts from the floor."""
 TARGETS = 40
 """Most targets of one author, so that a few long-winded ones do not make up the task."""
+RUN = 12
 HISTORY = 8
 KEYWORDS = 5
 
@@ -36,8 +39,13 @@ class Passage:
     text: str
 
     @cached_property
-    def counts(self) -> Counter[str]:
-        return Counter(re.findall(r"[a-z]{4,}", self.text.lower()))
+    def words(self) -> list[str]:
+        return re.findall(r"[a-z]{4,}", self.text.lower())
+
+    @cached_property
+    def runs(self) -> set[tuple[str, ...]]:
+        """Every RUN words in a row."""
+        return {*_runs(self.text)}
 
 
 @dataclass
@@ -51,9 +59,17 @@ class Author:
         """Word -> indices of the passages of `history` that hold it."""
         found: dict[str, list[int]] = defaultdict(list)
         for index, passage in enumerate(self.history):
-            for word in passage.counts:
+            for word in set(passage.words):
                 found[word].append(index)
         return found
+
+    def fresh(self, most: int) -> list[Passage]:
+        """At most `most` targets, evenly spaced, none of which shares RUN words in a row with the history:
+        presidents quote themselves."""
+        candidates = spread(self.targets, 2 * most)
+        repeated = set(chain.from_iterable(target.runs for target in candidates))
+        repeated.intersection_update(chain.from_iterable(_runs(passage.text) for passage in self.history))
+        return spread([target for target in candidates if repeated.isdisjoint(target.runs)], most)
 
     def nearest(self, weights: Mapping[str, float]) -> list[Passage]:
         """The passages of `history` that hold the most of the weighted words, the best first."""
@@ -73,7 +89,7 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
     """
     authors = [_read(name, documents) for name, documents in _documents(split).items()]
     passages = [passage for author in authors for passage in (*author.history, *author.targets)]
-    frequency = Counter(word for passage in passages for word in passage.counts)
+    frequency = Counter(chain.from_iterable(set(passage.words) for passage in passages))
     # A word of a single passage is often a name or a misprint; a word of every twentieth says nothing of one.
     idf = {
         word: math.log(len(passages) / count)
@@ -81,8 +97,10 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
         if 1 < count < len(passages) / 20
     }
     for author in authors:
-        for target in spread(author.targets, TARGETS):
-            weights = {word: count * idf[word] for word, count in target.counts.items() if word in idf}
+        for target in author.fresh(TARGETS):
+            weights = {
+                word: count * idf[word] for word, count in Counter(target.words).items() if word in idf
+            }
             keywords = sorted(weights, key=lambda word: (-weights[word], word))[:KEYWORDS]
             nearest = author.nearest({word: idf[word] for word in keywords})
             yield {
@@ -127,7 +145,7 @@ def split_passages(text: str) -> Iterator[str]:
     """Neighbouring paragraphs, or sentences of a long one, joined into passages of 60 to 120 words."""
     shortest, longest = WORDS
     passage, length = "", 0
-    for paragraph in re.sub(r"\s*\[[^\]]*\]", "", text).split("\n"):
+    for paragraph in re.sub(r"[ \t]*\[[^\]]*\]", "", text).split("\n"):
         size = len(paragraph.split())
         if size < SHORTEST_PARAGRAPH:
             continue
@@ -144,3 +162,8 @@ def split_passages(text: str) -> Iterator[str]:
         if length >= shortest:
             yield passage
             passage, length = "", 0
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = text.lower().split()
+    return zip(*(words[start:] for start in range(RUN)), strict=False)

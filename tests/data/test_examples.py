@@ -1,0 +1,132 @@
+"""Rows become examples: what is checked, what is skipped, what is drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.data import load_examples
+from perbench.errors import PerbenchError, SpecError
+from perbench.specs.load import Named
+from perbench.specs.task import TaskSpec
+
+
+def row(user: object = "ann", **keys: Any) -> dict[str, Any]:
+    return {"u": user, "q": "where?", "r": "here", "p": [{"text": "I hunt."}], **keys}
+
+
+def task(folder: Path, rows: list[Any], **keys: Any) -> Named[TaskSpec]:
+    lines = [line if isinstance(line, str) else json.dumps(line) for line in rows]
+    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    spec = {
+        "summary": "t",
+        "protocol": "generation",
+        "license": "MIT",
+        "data": {"files": "rows.jsonl"},
+        "fields": {"user": "u", "question": "q", "reference": "r", "persona": "p", **keys.pop("fields", {})},
+        "prompt": "form",
+        "prompts": {"form": {"system": "{persona}", "item": keys.pop("item", "{text}")}},
+        "metrics": ["rougeL"],
+        "headline": "rougeL",
+        **keys,
+    }
+    return Named("mine/t", TaskSpec.model_validate(spec), folder / "t.yaml")
+
+
+def test_fields(tmp_path: Path) -> None:
+    named = task(tmp_path, [row(7, p=["I bake.", {"text": "x", "year": 1}], z=[1])], fields={"extra": ["z"]})
+    (example,) = load_examples(named, "test").examples
+    assert (example.id, example.user) == ("test/7/0", "7")
+    assert (example.question, example.reference) == ("where?", "here")
+    assert example.persona == ({"text": "I bake."}, {"text": "x", "year": 1})
+    assert example.extra == {"z": [1]}
+
+
+def test_older_item_fields_are_read(tmp_path: Path) -> None:
+    rows = [row(p=[{"output": "a", "input": "b"}, {"content": "c", "output": "d", "input": "e"}])]
+    aliases = {"item_aliases": {"content": "output", "summary": "input"}}
+    named = task(tmp_path, rows, fields=aliases, item="{summary}: {content}")
+    (example,) = load_examples(named, "test").examples
+    assert example.persona[0] == {"content": "a", "summary": "b"}
+    assert example.persona[1] == {"content": "c", "output": "d", "summary": "e"}
+
+
+def test_empty_texts_are_skipped_and_counted(tmp_path: Path) -> None:
+    rows = [row(), row(q=" "), row(r=""), row(r=None), row(p=None), row("")]
+    dataset = load_examples(task(tmp_path, rows), "test")
+    assert {example.id for example in dataset.examples} == {"test/ann/0", "test/ann/4"}
+    assert dataset.skipped == {"empty q": 1, "empty r": 2, "empty u": 1}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"user": "ann", "q": "", "r": "", "p": []}, "the row has no field 'u'. There are: p, q, r, user."),
+        (row(q=3), "field 'q' is int, not a text"),
+        (row(True), "field 'u' is bool, not a text"),
+        (row(p="I hunt."), "field 'p' is str, not a list"),
+        (row(p=[{"text": "a"}, 3]), "p[1] is int, not a text or an object"),
+        (row(p=[{"txt": "a"}]), "p[0] has no field 'text'. Did you mean 'txt'? There are: txt."),
+    ],
+)
+def test_faulty_rows_are_named_by_line(tmp_path: Path, bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_examples(task(tmp_path, [row(), "", bad, row()]), "test")
+    assert str(error.value) == f"{tmp_path}/rows.jsonl:3: {message}"
+
+
+def test_all_faults_at_once_up_to_a_screenful(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load_examples(task(tmp_path, [row(q=3)] * 50), "test")
+    assert len(error.value.problems) == 20
+
+
+def test_nothing_usable(tmp_path: Path) -> None:
+    with pytest.raises(PerbenchError, match=r"mine/t: split 'test' holds no usable example \(2 empty r\)"):
+        load_examples(task(tmp_path, [row(r=""), row(r=" ")]), "test")
+    with pytest.raises(PerbenchError, match=r"\(no rows\)"):
+        load_examples(task(tmp_path, []), "test")
+
+
+def test_what_json_cannot_say_has_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(PerbenchError, match="JSON has no form for"):
+        load_examples(task(tmp_path, ['{"u": "a", "q": "b", "r": "c", "p": [{"text": NaN}]}']), "test")
+
+
+# ---------------------------------------------------------------- the draw
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path: Path) -> None:
+    rows = [row(f"user{index}") for index in range(30)]
+    named = task(tmp_path, rows, examples={"test": 20, "train": None})
+    drawn = [example.id for example in load_examples(named, "test").examples]
+    assert len(drawn) == 20
+    assert drawn != sorted(drawn)
+    assert [example.id for example in load_examples(named, "test", limit=5).examples] == drawn[:5]
+    assert [example.id for example in load_examples(named, "test", limit=25).examples] == drawn
+    everything = [example.id for example in load_examples(named, "train").examples]
+    assert len(set(everything)) == 30
+
+
+def test_another_row_leaves_the_order_of_the_others(tmp_path: Path) -> None:
+    rows = [row(f"user{index}") for index in range(10)]
+    before = load_examples(task(tmp_path, rows), "test")
+    after = load_examples(task(tmp_path, [*rows, row("new")]), "test")
+    assert [e.id for e in after.examples if e.user != "new"] == [e.id for e in before.examples]
+
+
+def test_digest_follows_the_examples(tmp_path: Path) -> None:
+    rows = [row("a"), row("b")]
+    digest = load_examples(task(tmp_path, rows), "test").digest
+    assert load_examples(task(tmp_path, rows), "test").digest == digest
+    assert load_examples(task(tmp_path, [*rows, row(r="")]), "test").digest == digest  # a skipped row
+    assert load_examples(task(tmp_path, [row("a"), row("b", r="there")]), "test").digest != digest
+    # sha256 of the canonical JSON, by hand
+    one = task(tmp_path, [row(p=[])], fields={"extra": []})
+    text = '[{"extra":{},"id":"test/ann/0","persona":[],"question":"where?","reference":"here","user":"ann"}]'
+    import hashlib
+
+    assert load_examples(one, "test").digest == hashlib.sha256(text.encode()).hexdigest()

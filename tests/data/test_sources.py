@@ -1,0 +1,149 @@
+"""Rows from files, Python functions and the hub; every way they can be missing or malformed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perbench.data.sources import Source, read
+from perbench.errors import PerbenchError, SpecError
+from perbench.specs.task import DataSpec
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def fields(source: Source) -> list[dict[str, Any]]:
+    return [dict(row.fields) for row in source.rows]
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_one_file_serves_every_split(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", '{"a": 1}', "", '{"a": "ü"}')
+    for split in ("train", "test"):
+        source = read(DataSpec(files="rows.jsonl"), split, tmp_path)
+        assert fields(source) == [{"a": 1}, {"a": "ü"}]
+        assert [row.line for row in source.rows] == [1, 3]
+        assert source.described == {"files": "rows.jsonl"}
+
+
+def test_folder_holds_a_file_for_each_split(tmp_path: Path) -> None:
+    write(tmp_path / "rows" / "train.jsonl", '{"a": 1}')
+    assert read(DataSpec(files="rows"), "train", tmp_path).described == {"files": "rows/train.jsonl"}
+    with pytest.raises(PerbenchError, match=r"rows has no split 'trian'\. Did you mean 'train'\?"):
+        read(DataSpec(files="rows"), "trian", tmp_path)
+
+
+def test_data_dir_stands_in_for_the_hub(tmp_path: Path) -> None:
+    write(tmp_path / "conf" / "test.jsonl", '{"a": 1}')
+    data = DataSpec(hub="o/n", config="conf", data_dir=str(tmp_path))
+    source = read(data, "test", Path("/nowhere"))
+    assert fields(source) == [{"a": 1}]
+    assert source.described == {"data_dir": "conf/test.jsonl"}  # no machine's path
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(PerbenchError, match=r"no data file .*/absent\.jsonl"):
+        read(DataSpec(files="absent.jsonl"), "test", tmp_path)
+
+
+def test_every_malformed_line_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", '{"a": 1}', '{"a": ', "[1]", '{"a": 2}', "nonsense")
+    with pytest.raises(SpecError) as error:
+        read(DataSpec(files="rows.jsonl"), "test", tmp_path)
+    first, second, third = str(error.value).splitlines()
+    assert first.startswith(f"{path}:2: not JSON: ")
+    assert second == f"{path}:3: a row is a JSON object, not list"
+    assert third.startswith(f"{path}:5: not JSON: ")
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b'{"a": "\xff"}\n')
+    with pytest.raises(PerbenchError, match=r"rows\.jsonl: not UTF-8"):
+        read(DataSpec(files="rows.jsonl"), "test", tmp_path)
+
+
+# ---------------------------------------------------------------- Python functions
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    found = ModuleType("some_rows")
+    monkeypatch.setitem(sys.modules, "some_rows", found)
+    return found
+
+
+def test_function_is_called_with_the_split(module: ModuleType) -> None:
+    def rows(split: str) -> Iterator[dict[str, Any]]:
+        yield {"split": split}
+
+    module.rows = rows  # type: ignore[attr-defined]
+    source = read(DataSpec(python="some_rows:rows", requires="numpy>=1"), "train", None)
+    assert fields(source) == [{"split": "train"}]
+    assert source.described["python"] == "some_rows:rows"
+
+
+def test_package_version_is_described(module: ModuleType) -> None:
+    import numpy
+
+    module.rows = lambda split: [{}]  # type: ignore[attr-defined]
+    source = read(DataSpec(python="some_rows:rows", requires=f"numpy=={numpy.__version__}"), "train", None)
+    assert source.described["package"] == f"numpy=={numpy.__version__}"
+
+
+def test_function_faults(module: ModuleType) -> None:
+    module.rows = lambda split: [{}, "text"]  # type: ignore[attr-defined]
+    with pytest.raises(PerbenchError, match=r"some_rows:rows, row 2: a row is a mapping, not str"):
+        read(DataSpec(python="some_rows:rows"), "train", None)
+    with pytest.raises(PerbenchError, match="module some_rows has no function 'absent'"):
+        read(DataSpec(python="some_rows:absent"), "train", None)
+
+
+@pytest.mark.parametrize("python", ["no_such_package.rows:f", "perbench.data.embedded.sotu:rows"])
+def test_missing_package_gives_the_command(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PerbenchError, match=r"needs the module \w+\. Run: pip install some-rows==1$"):
+        read(DataSpec(python=python, requires="some-rows==1"), "train", None)
+
+
+# ---------------------------------------------------------------- the hub (its client is remote: a stand-in)
+
+
+def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    client = ModuleType("datasets")
+
+    def load_dataset(path: str, name: str, *, split: str, revision: str | None) -> list[dict[str, Any]]:
+        asked.append((path, name, split, revision))
+        if split == "absent":
+            raise ConnectionError("no route")
+        return [{"a": 1}]
+
+    client.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", client)
+    data = DataSpec(hub="o/n", config="conf", revision="abc")
+    source = read(data, "test", None)
+    assert asked == [("o/n", "conf", "test", "abc")]
+    assert fields(source) == [{"a": 1}]
+    assert json.loads(json.dumps(source.described))["revision"] == "abc"
+    with pytest.raises(PerbenchError, match=r"o/n \(conf, absent\) .*no route.*--data FAMILY=DIR"):
+        read(data, "absent", None)
+
+
+def test_hub_client_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(PerbenchError, match=r"pip install 'datasets>=3'.*--data FAMILY=DIR"):
+        read(DataSpec(hub="o/n", config="conf"), "test", None)
