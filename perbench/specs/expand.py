@@ -40,7 +40,8 @@ def nest(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
     return root
 
 
-def _grid(axes: Mapping[Any, Any]) -> list[dict[Any, Any]]:
+def grid(axes: Mapping[Any, Any]) -> list[dict[Any, Any]]:
+    """Every combination of the values that are lists."""
     choices = [value if isinstance(value, list) else [value] for value in axes.values()]
     return [dict(zip(axes, point, strict=True)) for point in product(*choices)]
 
@@ -52,11 +53,11 @@ def training_variants(spec: MatrixSpec) -> list[tuple[TrainingSpec, dict[str, An
     varied = [path for path, value in axes.items() if isinstance(value, list) and len(value) > 1]
     return [
         (TrainingSpec(**nest(point)), {".".join(path): point[path] for path in varied})
-        for point in _grid(axes)
+        for point in grid(axes)
     ]
 
 
 def trainer_variants(spec: MatrixSpec) -> list[TrainerVariant]:
     """Every trainer of the matrix with every combination of its `params` lists, in the matrix's order."""
     rows = [TrainerRow(name=row) if isinstance(row, str) else row for row in spec.trainers]
-    return [TrainerVariant(row.name, params) for row in rows for params in _grid(row.params)]
+    return [TrainerVariant(row.name, params) for row in rows for params in grid(row.params)]

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from perbench import plugins
+from perbench.api import Trainer
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.specs import yaml
-from perbench.specs.expand import leaves, nest
+from perbench.specs.expand import grid, leaves, nest
 from perbench.specs.faults import check, path_fault
 from perbench.specs.load import Named, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
@@ -128,7 +129,19 @@ def _row(document: Document, where: KeyPath, row: Any, grid: bool) -> list[Probl
             ]
         given.add(key)
     required = [said for about, said in cls.faults({}) if about not in given]
-    return problems + [document.place(where).problem(f"{name}: {said}") for said in required]
+    problems += [document.place(where).problem(f"{name}: {said}") for said in required]
+    return problems or _references(document, where, cls, params)
+
+
+def _references(document: Document, where: KeyPath, cls: type[Any], params: dict[str, Any]) -> list[Problem]:
+    """Frozen reference models that are not there, at the hyperparameter that names them."""
+    problems: list[Problem] = []
+    for point in grid(params) if issubclass(cls, Trainer) else []:
+        model = cls(**point).reference()
+        if model is not None and model != "initial":
+            keys = [key for key, value in point.items() if value == model]
+            problems += model_problems(model, document.place((*where, "params", *keys[:1])))
+    return problems
 
 
 def _tasks(document: Document) -> list[Problem]:

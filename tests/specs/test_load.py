@@ -276,6 +276,14 @@ def test_a_broken_trainer_is_told_at_the_row_that_uses_it(root):
     assert "nothing_of_the_sort" in told
 
 
+def test_a_reference_model_that_is_not_there_is_told_where_it_is_named(root):
+    rows = "trainers:\n- name: nextquill\n  params:\n    alpha: 0.1\n    effect_model: [initial, live, toi]"
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    path.write_text(MATRIX.replace(ROWS, rows), encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(f"{path}:7: unknown model 'toi'")
+
+
 def test_metric_names_are_those_there_are():
     assert set(get_args(MetricName)) == set(METRICS)
 
