@@ -84,6 +84,11 @@ def _params(params: Mapping[str, Any]) -> str:
     return f"({', '.join(f'{name}={value}' for name, value in params.items())})" if params else ""
 
 
+def model_inputs(model: Named[ModelSpec]) -> Inputs:
+    """What identifies a model: its weights by content, and the dtype they are loaded in."""
+    return {**models.identify(model), "dtype": model.spec.dtype}
+
+
 class Catalogue:
     """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split."""
 
@@ -120,7 +125,7 @@ class Catalogue:
     def _model(self, name: str) -> tuple[Named[ModelSpec], Inputs]:
         if name not in self._models:
             named = load_model(name)
-            self._models[name] = named, {**models.identify(named), "dtype": named.spec.dtype}
+            self._models[name] = named, model_inputs(named)
         return self._models[name]
 
 

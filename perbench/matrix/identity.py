@@ -80,18 +80,11 @@ def eval_inputs(
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
     the names of the simulator's and the judge's models to what identifies them."""
-    spec: Inputs = {"name": target, "protocol": task.protocol, **_prompting(task)}
-    spec["sampling"] = task.sampling.model_dump(mode="json")
-    if task.dialogue is not None:
-        dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
-        for role in ("simulator", "judge"):
-            dialogue[role]["model"] = helpers[dialogue[role]["model"]]
-        spec["dialogue"] = dialogue
     return {
         "version": EVAL_VERSION,
         "model": model,
         "train": train,
-        "target": spec,
+        "target": target_inputs(target, task, helpers),
         "data": data,
         "engine": engine,
         "seed": seed,
@@ -106,10 +99,25 @@ def identify_inputs(
         "version": IDENTIFY_VERSION,
         "model": model,
         "identifier": identifier,
-        "target": {"name": target, "protocol": task.protocol, **_prompting(task)},
+        "target": target_inputs(target, task, {}, sampled=False),
         "data": data,
         "engine": engine,
     }
+
+
+def target_inputs(
+    name: str, task: TaskSpec, helpers: Mapping[str, Inputs], *, sampled: bool = True
+) -> Inputs:
+    """What of a target task its samples depend on; `sampled` says that the model generates."""
+    inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task)}
+    if sampled:
+        inputs["sampling"] = task.sampling.model_dump(mode="json")
+    if task.dialogue is not None:
+        dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
+        for role in ("simulator", "judge"):
+            dialogue[role]["model"] = helpers[dialogue[role]["model"]]
+        inputs["dialogue"] = dialogue
+    return inputs
 
 
 def _prompting(task: TaskSpec) -> Inputs:

@@ -1,0 +1,42 @@
+"""perbench rescore: metrics of finished cells, computed anew from their stored samples."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+SUMMARY = "recompute metrics and scores from stored samples; nothing is generated"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="refuse, rather than wait, when another process uses a run"
+    )
+    parser.add_argument("--json", action="store_true", help="print what changed as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.matrix.cells import describe
+    from perbench.matrix.rescore import rescore
+    from perbench.store import RunDir, read_records
+
+    found = []
+    for path in args.runs:
+        read_records(path)  # says so when it is no run directory, before a lock makes one of it
+        directory = RunDir(path)
+        with directory.lock(wait=not args.no_wait, notify=lambda message: print(message, file=sys.stderr)):
+            for old, new in rescore(directory):
+                changed = sorted(
+                    name
+                    for name in old.metrics.keys() | new.metrics.keys()
+                    if old.metrics.get(name) != new.metrics.get(name)
+                )
+                found.append({"run": str(path), "identity": new.identity, "changed": changed})
+                if not args.json:
+                    print(f"{describe(new.kind, new.labels)}: {', '.join(changed) or 'nothing'} changed")
+    if args.json:
+        print(json.dumps(found))
+    return 0

@@ -1,0 +1,68 @@
+"""Metrics and scores computed anew from stored samples: nothing is generated, nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perbench import protocols
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import describe, model_inputs
+from perbench.matrix.identity import Inputs, differing, target_inputs
+from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.task import TaskSpec
+from perbench.store import CellRecord, RunDir, read_records
+
+
+def rescore(run: RunDir) -> Iterator[tuple[CellRecord, CellRecord]]:
+    """Yield (old, new) records of every finished evaluation. The caller holds the lock.
+
+    Metrics, headline and reported turns are the task's of today, as the run's matrices override it;
+    everything that made the samples must be as it was.
+
+    Raises:
+        PerbenchError: a task is gone, or its samples would be other ones today.
+    """
+    matrices = run.description().get("matrices", {})
+    for old, _ in read_records(run.path):
+        if old.kind == "train" or old.status != "done":
+            continue
+        cell = run.cell(old.kind, old.identity)
+        task = _task(old, matrices)
+        scored = protocols.get(task.spec.protocol).score(task, cell.samples())
+        new = old.model_copy(
+            update={
+                "headline": task.spec.headline,
+                "metrics": scored.metrics,
+                "counts": {**old.counts, **scored.counts},
+                "notes": scored.notes,
+            }
+        )
+        cell.write_scores(scored.scores)
+        cell.finish(new)
+        yield old, new
+
+
+def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
+    name = record.labels.target
+    assert name is not None
+    overrides = [matrix["tasks"].get(name, {}) for matrix in matrices.values()]
+    changed: list[list[str]] = []
+    for given in overrides or [{}]:
+        task = load_task(name, overrides=given)
+        wanted = target_inputs(name, task.spec, _helpers(task.spec), sampled=record.kind == "eval")
+        changed.append(differing(record.inputs["target"], wanted))
+        if not changed[-1]:
+            return task
+    paths = ", ".join(sorted(changed, key=len)[0])
+    raise PerbenchError(
+        f"[{describe(record.kind, record.labels)}]: task {name} is not what its samples were made with; "
+        f"different: {paths}. Set it back, or run the matrix again."
+    )
+
+
+def _helpers(spec: TaskSpec) -> dict[str, Inputs]:
+    if spec.dialogue is None:
+        return {}
+    named = {spec.dialogue.simulator.model, spec.dialogue.judge.model}
+    return {name: model_inputs(load_model(name)) for name in named}
