@@ -82,11 +82,6 @@ def test_passages_and_questions(addresses: Rows) -> None:
             assert all(word in row["output"].lower() for word in keywords.rstrip(".").split(", "))
 
 
-def test_order_is_fixed(addresses: Rows) -> None:
-    assert list(sotu.rows("test")) == addresses["test"]
-    assert addresses["test"][0]["author"] == "John Adams"
-
-
 def test_split_passages() -> None:
     def sentence(words: int) -> str:
         return "W" + "w " * (words - 1) + "w."
@@ -154,7 +149,3 @@ def test_chat_rows(chats: Rows) -> None:
             assert lines[-1].startswith("Them: ")
             assert 0 < len(row["messages"]) <= 16
             assert all(5 <= len(text.split()) <= 60 for text in row["messages"])
-
-
-def test_chat_order_is_fixed(chats: Rows) -> None:
-    assert list(chitchat.rows("test")) == chats["test"]
