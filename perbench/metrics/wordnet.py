@@ -83,14 +83,20 @@ def _load(root: Path) -> WordNet:
     import nltk.data
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
-    # NLTK opens no file outside its data path, and its reader looks for "corpora/wordnet" there again.
+    class English(WordNetCorpusReader):  # type: ignore[misc]
+        def map_wn(self, version: str = "wordnet") -> None:
+            """Two thirds of the loading time, for languages that METEOR does not use."""
+
+    # NLTK opens no file outside its data path.
     data = str(root.parents[1])
     if data not in nltk.data.path:
         nltk.data.path.insert(0, data)
     with warnings.catch_warnings():
-        # It warns that other languages are not available, which METEOR does not use.
+        # It warns that other languages are not available.
         warnings.simplefilter("ignore", UserWarning)
-        reader = WordNetCorpusReader(nltk.data.FileSystemPathPointer(str(root)), None)
+        reader = English(nltk.data.FileSystemPathPointer(str(root)), None)
+    # METEOR looks the same words up again and again, each time through files.
+    reader.synsets = lru_cache(maxsize=None)(reader.synsets)
     return WordNet(reader, str(reader.get_version()), (root / "sha256").read_text(encoding="ascii").strip())
 
 
