@@ -80,7 +80,9 @@ def _run(argv: Sequence[str]) -> int:
         options = [word for word in words if word.startswith("-")]
         tail = suggest(options[0], command._option_string_actions) if options else ""
         command.error(f"unrecognized arguments: {' '.join(unknown)}.{tail}")
-    folders = [*args.include, *args.include_here]
+    folders = [
+        folder for name in sorted(vars(args)) if name.startswith("include") for folder in getattr(args, name)
+    ]
     if folders:
         from perbench import plugins
 
@@ -145,8 +147,10 @@ class _Command(_Parser):
         if self.get_default("parser_in_use") is None and self.prog.count(" ") == 1:
             module = _load(self.prog.split()[-1])
             module.configure(self)
-            _add_include(self, "include_here")
             self.set_defaults(run=module.run, parser_in_use=self)
+        if "--include" not in self._option_string_actions:
+            # One name per level: a subparser's defaults replace what was given above it.
+            _add_include(self, f"include_{self.prog.count(' ')}")
         return super().parse_known_args(args, namespace)
 
 

@@ -25,6 +25,14 @@ def test_every_command_has_help_and_include(command, capsys):
     assert "--include DIR" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_include_is_accepted_at_every_level_of_subcommands(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
+    words = ["data", "prepare", "wordnet"]
+    assert cli.main([*words[:place], "--include", str(tmp_path / "none"), *words[place:]]) == 2
+    assert "none is no folder" in capsys.readouterr().err
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("perbench ")
