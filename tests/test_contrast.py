@@ -52,14 +52,21 @@ def architecture(name: str) -> Any:
     import transformers
 
     options: dict[str, dict[str, Any]] = {
-        "Gemma2": {"num_key_value_heads": 1, "head_dim": 16, "final_logit_softcapping": 2.0, "sliding_window": 6},
+        "Gemma2": {
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "final_logit_softcapping": 2.0,
+            "sliding_window": 6,
+        },
         "Phi": {},  # its head has a bias
         "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "bos_token_id": 1, "eos_token_id": 2},
         "Qwen3": {"num_key_value_heads": 1, "head_dim": 16},
     }
     torch.manual_seed(0)
     sizes = {} if name == "GPT2" else SMALL
-    config = getattr(transformers, f"{name}Config")(vocab_size=80, **sizes, initializer_range=0.3, **options[name])
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=80, **sizes, initializer_range=0.3, **options[name]
+    )
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     for key, parameter in model.named_parameters():
         if key.endswith("bias"):
@@ -103,7 +110,9 @@ def test_adapters_are_seen_and_the_mode_is_kept(tiny_model_dir: Path) -> None:
 
     model = get_peft_model(
         load_causal_lm(tiny_model_dir, "float32"),
-        LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False, lora_dropout=0.5),
+        LoraConfig(
+            target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False, lora_dropout=0.5
+        ),
     )
     pairs = drawn_pairs(4, 380)
     model.train()

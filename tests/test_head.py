@@ -1,4 +1,4 @@
-"""The chunked head: gradients against finite differences, values against plain logits, models it must refuse."""
+"""The chunked head: gradients by finite differences, values by plain logits, models it must refuse."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def test_values_equal_plain_logits(softcap: float | None, grad: bool) -> None:
 
     head = Head(weight, bias, softcap, torch.float64)
     with torch.set_grad_enabled(grad):
-        logp, difference = head.logp(hidden, target, rows=2), head.difference_logp(hidden, other, target, rows=2)
+        logp, difference = (
+            head.logp(hidden, target, rows=2),
+            head.difference_logp(hidden, other, target, rows=2),
+        )
     torch.testing.assert_close(logp, chosen(logits(hidden)))
     torch.testing.assert_close(difference, chosen(logits(hidden) - logits(other)))
     assert logp.requires_grad is grad

@@ -30,7 +30,10 @@ def drawn_pairs(count: int, vocabulary: int, seed: int = 0) -> list[PromptPair]:
 
 
 def sharpen(model: Any, pairs: list[PromptPair], updates: int = 8) -> Any:
-    loss, optimizer = TokenLoss(model, load_trainer("ce", {}), nullcontext), torch.optim.AdamW(model.parameters(), 3e-3)
+    loss, optimizer = (
+        TokenLoss(model, load_trainer("ce", {}), nullcontext),
+        torch.optim.AdamW(model.parameters(), 3e-3),
+    )
     for _ in range(updates):
         optimizer.zero_grad()
         numerator, denominator = loss(pairs, None)
@@ -47,7 +50,7 @@ def pairs() -> list[PromptPair]:
 
 @pytest.fixture(scope="session")
 def llama(tiny_model_dir: Path, pairs: list[PromptPair]) -> Any:
-    return sharpen(load_causal_lm(tiny_model_dir, "float32"), pairs, updates=4)
+    return sharpen(load_causal_lm(tiny_model_dir, "float32"), pairs, updates=2)
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,6 @@ def test_nextquill_may_stop_the_gradient_of_the_counterfactual(tokens: Tokens) -
     ],
 )
 def test_bad_hyperparameters_are_named(name: str, params: dict[str, object], said: str) -> None:
-    with pytest.raises(PerbenchError, match="(?s)") as caught:
+    with pytest.raises(PerbenchError) as caught:
         load_trainer(name, params)
     assert said in str(caught.value)

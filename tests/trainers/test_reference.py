@@ -1,4 +1,4 @@
-"""Losses and all gradients against a slow, obvious implementation of the papers' equations with full logits."""
+"""Losses and all gradients against a slow, obvious implementation of the papers' equations."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def assert_same(model: Any, found: Tensor, expected: Tensor) -> None:
         assert gap <= 1e-5 * max(gradient.norm(), 1e-2 * scale), (name, gap, gradient.norm())
 
 
-def loss_of(model: Any, name: str, params: dict[str, Any], pairs: list[PromptPair], initial: Any = None) -> Tensor:
+def loss_of(
+    model: Any, name: str, params: dict[str, Any], pairs: list[PromptPair], initial: Any = None
+) -> Tensor:
     trainer = load_trainer(name, params)
     reference = contrast(initial, pairs) if trainer.reference() else None
     numerator, denominator = TokenLoss(model, trainer, nullcontext)(pairs, reference)
@@ -123,7 +125,9 @@ def test_perce(model: Any, pairs: list[PromptPair]) -> None:
     assert_same(model, loss_of(model, "perce", {}, pairs), expected)
 
 
-@pytest.mark.parametrize("params", [{}, {"normalise": "paper"}, {"detach_counterfactual": True}, {"alpha": 1.0}])
+@pytest.mark.parametrize(
+    "params", [{}, {"normalise": "paper"}, {"detach_counterfactual": True}, {"alpha": 1.0}]
+)
 @pytest.mark.parametrize("effect_model", ["initial", "live"])
 def test_nextquill(model: Any, pairs: list[PromptPair], effect_model: str, params: dict[str, Any]) -> None:
     initial = model
@@ -142,7 +146,9 @@ def test_nextquill(model: Any, pairs: list[PromptPair], effect_model: str, param
         detach=params.get("detach_counterfactual", False),
     )
     assert 0.15 < weights.count(0.9) / len(weights) < 0.85
-    found = loss_of(model, "nextquill", {"effect_model": effect_model, "delta": 0.02, **params}, pairs, initial)
+    found = loss_of(
+        model, "nextquill", {"effect_model": effect_model, "delta": 0.02, **params}, pairs, initial
+    )
     assert_same(model, found, expected)
 
 
