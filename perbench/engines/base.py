@@ -1,4 +1,4 @@
-"""What an engine is: a model that generates and scores, behind one protocol for transformers, vLLM and endpoints."""
+"""What an engine is: a model that generates and scores, whatever serves it."""
 
 from __future__ import annotations
 
