@@ -170,11 +170,18 @@ def _order(row: Row, baseline: str | None) -> tuple[Any, ...]:
         row.model,
         row.trainer is not None,
         row.source or "",
-        row.training,
+        _by_value(row.training),
         row.trainer != baseline,
         row.trainer or "",
-        row.params,
+        _by_value(row.params),
     )
+
+
+def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:
+    """Sort key of hyperparameters: numbers by size, all else as text."""
+    found = sorted(json.loads(parameters).items())
+    numeric = {name: isinstance(value, int | float) for name, value in found}
+    return [(name, not numeric[name], value if numeric[name] else 0.0, str(value)) for name, value in found]
 
 
 def _headline(groups: Sequence[_Group]) -> str | None:

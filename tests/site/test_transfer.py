@@ -84,6 +84,13 @@ def test_a_grid_of_trainer_parameters_makes_rows_and_names_what_varies(bench: Be
     assert found == [("", "baseline"), ("upper=3.0", "gain"), ("upper=5.0", "gain")]
 
 
+def test_rows_stand_in_the_order_of_their_numbers(bench: Bench) -> None:
+    for rate in (1e-4, 2e-5, 5e-6):
+        bench.evaluate(CE, trainer="ce", source="s", labels={"training": {"learning_rate": rate}})
+    found = [row.variation for row, _ in view(bench).matrix.rows]
+    assert found == ["learning_rate=5e-06", "learning_rate=2e-05", "learning_rate=0.0001"]
+
+
 def test_failed_not_run_and_unscored(bench: Bench) -> None:
     bench.evaluate(CE, trainer="ce", source="s", target="fam/a")
     bench.evaluate(None, trainer="perce", source="s", target="fam/a")
