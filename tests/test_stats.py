@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perbench.stats as stats
-from perbench.stats import Gain, Sampled, mean_interval, paired_gain
+from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 
 
 def enumerated(values: Sequence[float], clusters: Sequence[str]) -> np.ndarray:
@@ -117,13 +117,13 @@ IDS, USERS = ["1", "2", "3", "4"], ["u", "u", "v", "w"]
 def test_gain_by_hand() -> None:
     gain = paired_gain(Sampled(IDS, [1, 2, 3, 4], USERS), Sampled(IDS, [0, 1, 1, 0], USERS))
     differences = [1.0, 1.0, 2.0, 4.0]
-    assert gain == Gain(value=2.0, ci=mean_interval(differences, USERS), n=4, missing=0)
+    assert gain == Gain(value=2.0, ci=mean_interval(differences, USERS), n=4, missing=0, users=3)
     assert gain.excludes_zero
 
 
 def test_pairing_goes_by_id_not_by_place() -> None:
     b = Sampled(IDS[::-1], [10, 20, 30, 40], USERS[::-1])
-    assert paired_gain(Sampled(IDS, [41, 31, 21, 11], USERS), b) == Gain(1.0, (1.0, 1.0), 4, 0)
+    assert paired_gain(Sampled(IDS, [41, 31, 21, 11], USERS), b) == Gain(1.0, (1.0, 1.0), 4, 0, 3)
 
 
 def test_seeds_are_averaged_per_id_before_pairing() -> None:
@@ -143,8 +143,8 @@ def test_only_shared_scored_ids_count() -> None:
 
 
 def test_nothing_shared() -> None:
-    assert paired_gain(Sampled(["1"], [1], ["u"]), Sampled(["2"], [1], ["u"])) == Gain(None, None, 0, 2)
-    assert not Gain(1.0, None, 1, 0).excludes_zero
+    assert paired_gain(Sampled(["1"], [1], ["u"]), Sampled(["2"], [1], ["u"])) == Gain(None, None, 0, 2, 0)
+    assert not Gain(1.0, None, 1, 0, 1).excludes_zero
 
 
 @given(
@@ -178,3 +178,26 @@ def test_an_id_under_two_users_is_refused() -> None:
         Sampled(["1", "1"], [1, 2], ["u", "v"]).averaged()
     with pytest.raises(ValueError, match="'1' belongs to two clusters"):
         paired_gain(Sampled(["1"], [1], ["u"]), Sampled(["1"], [1], ["v"]))
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom"), [(12.7062, 1), (4.3027, 2), (3.1824, 3), (2.2622, 9), (2.0017, 58)]
+)
+def test_student_against_the_printed_table(t: float, freedom: int) -> None:
+    assert stats._student_within(t, freedom) == pytest.approx(0.95, abs=2e-5)
+
+
+@pytest.mark.parametrize("users", [2, 3, 5, 10, 30])
+def test_chance_to_exclude_zero_against_simulation(users: int) -> None:
+    rng = np.random.default_rng(users)
+    names = [str(i) for i in range(users)]
+    found = [mean_interval(row.tolist(), names, resamples=400) for row in rng.normal(size=(1500, users))]
+    excluded = sum(ci is not None and (ci[0] > 0 or ci[1] < 0) for ci in found) / len(found)
+    assert chance_to_exclude_zero(users) == pytest.approx(excluded, abs=0.03)
+
+
+def test_chance_to_exclude_zero_nears_the_level() -> None:
+    assert chance_to_exclude_zero(2) == 0.5
+    assert chance_to_exclude_zero(2000) == pytest.approx(0.05, abs=1e-3)
+    with pytest.raises(ValueError, match="two users"):
+        chance_to_exclude_zero(1)

@@ -134,7 +134,7 @@ def _remarks(view: View) -> list[str]:
     if matrix.gains:
         lines.append(
             f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
-            f"that excludes 0; about {number(len(matrix.gains) * 0.05, 1)} would if nothing differed."
+            f"that excludes 0; about {number(matrix.by_chance, 1)} would if nothing differed."
         )
     if view.superseded:
         lines.append(f"{view.superseded} older records have the labels of newer ones and are not shown.")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from perbench.errors import PerbenchError
 from perbench.site.format import digits_for, variation
 from perbench.site.load import Entry, Loaded
-from perbench.stats import Gain, Sampled, mean_interval, paired_gain
+from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
 
 
@@ -79,6 +79,7 @@ class Column:
     notes: tuple[str, ...]
     mixed: bool
     sizes: tuple[int, int] | None
+    users: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Matrix:
     def gains(self) -> list[Gain]:
         """All gains that have an interval."""
         return [cell.gain for _, cells in self.rows for cell in cells if cell.gain and cell.gain.ci]
+
+    @property
+    def by_chance(self) -> float:
+        """How many of the gains' intervals would exclude 0 if nothing differed; few users make it more."""
+        return sum(chance_to_exclude_zero(gain.users) for gain in self.gains)
 
     @property
     def excluding_zero(self) -> int:
@@ -274,7 +280,7 @@ def _gain(
     base = _estimate(baseline, headline)
     if estimate.value is None or base.value is None:
         return None
-    return Gain(estimate.value - base.value, None, min(estimate.n, base.n), 0)
+    return Gain(estimate.value - base.value, None, min(estimate.n, base.n), 0, 0)
 
 
 def _column(target: str, headline: str | None, cells: Sequence[Cell]) -> Column:
@@ -283,8 +289,21 @@ def _column(target: str, headline: str | None, cells: Sequence[Cell]) -> Column:
     notes = dict.fromkeys(note for cell in cells for record in cell.records for note in record.notes)
     mixed = len({_settings(record) for c in cells for record in c.records if record.status == "done"}) > 1
     counts = [c.estimate.n for c in cells if c.estimate]
-    sizes = (min(counts), max(counts)) if counts else None
-    return Column(target, headline, digits_for(values), reach, tuple(sorted(notes)), mixed, sizes)
+    users = [c.gain.users for c in cells if c.gain and c.gain.ci]
+    return Column(
+        target=target,
+        headline=headline,
+        digits=digits_for(values),
+        reach=reach,
+        notes=tuple(sorted(notes)),
+        mixed=mixed,
+        sizes=_range(counts),
+        users=_range(users),
+    )
+
+
+def _range(counts: Sequence[int]) -> tuple[int, int] | None:
+    return (min(counts), max(counts)) if counts else None
 
 
 def _unrecorded(loaded: Loaded) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def test_the_matrix_holds_every_cell(full: Bench, tmp_path: Path) -> None:
 def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
     reading = page(full, out=tmp_path / "site").all("section")[0].text
     assert "1 of 1 gains over ce have an interval that excludes 0" in reading
-    assert "about 0.1 of 1 intervals would exclude 0 by chance" in reading
+    assert "about 0.3 of 1 intervals would exclude 0 by chance" in reading
     assert "results may be noise" in reading
     assert "1 of 8 cells failed" in reading
 
