@@ -1,0 +1,141 @@
+"""Runs of `perbench run` in processes of their own, and a way to kill them at a chosen point.
+
+Importing torch and transformers takes most of a tiny run's time, so the processes are forked from one that
+has imported them: `python runs.py` reads requests from stdin, one JSON object per line, and answers each with
+the exit status of a fresh child.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Runs:
+    """The process that forks. A run's `status` is its exit code, or minus the signal that killed it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def __call__(
+        self, root: Path, *words: str, kill: tuple[str, int] | None = None, full: int | None = None
+    ) -> tuple[int, str, str]:
+        """(status, stdout, stderr) of `perbench WORDS`; `kill`: die by SIGKILL in the n-th call of a
+        function; `full`: the n-th write of samples finds the disk full."""
+        output, errors = root.parent / "stdout", root.parent / "stderr"
+        request = {"words": words, "root": str(root), "kill": kill, "full": full}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(
+            json.dumps({**request, "output": str(output), "errors": str(errors)}) + "\n"
+        )
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        return status, output.read_text(), errors.read_text()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve() -> None:
+    import peft  # noqa: F401
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+    import perbench.engines.transformers
+    import perbench.training  # noqa: F401
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _child(request)
+        status = os.waitpid(child, 0)[1]
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _child(request: dict[str, Any]) -> None:
+    from perbench.cli import main
+
+    for descriptor, name in ((1, "output"), (2, "errors")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ["PERBENCH_INCLUDE"] = request["root"]
+    sys.argv = ["perbench", *request["words"]]
+    if request["kill"]:
+        _arm(*request["kill"])
+    if request["full"]:
+        _fill_disk(request["full"])
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm(where: str, count: int) -> None:
+    """SIGKILL in the `count`-th call of a function: at its end, or in its midst for "torn"."""
+    from perbench.engines.transformers import TransformersEngine
+    from perbench.store import CellDir
+    from perbench.training.checkpoint import Checkpoints
+
+    if where == "torn":
+        _replace(CellDir, "append", count, lambda cell, _: _tear(cell))
+        return
+    owners = {"generate": TransformersEngine, "save": Checkpoints, "finish weights": Checkpoints}
+    owner = owners.get(where, CellDir)
+    name = "finish" if where == "finish weights" else where
+    original = getattr(owner, name)
+
+    def last(*args: Any, **options: Any) -> None:
+        original(*args, **options)
+        _die()
+
+    _replace(owner, name, count, last)
+
+
+def _tear(cell: Any) -> None:
+    with (cell.path / "samples.jsonl").open("ab") as file:
+        file.write(b'{"id": "test/us')
+    _die()
+
+
+def _fill_disk(count: int) -> None:
+    import errno
+
+    from perbench.store import CellDir
+
+    def full(cell: Any, _: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cell.path / "samples.jsonl"))
+
+    _replace(CellDir, "append", count, full)
+
+
+def _replace(owner: Any, name: str, count: int, last: Callable[..., None]) -> None:
+    original, calls = getattr(owner, name), 0
+
+    def counting(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return (last if calls == count else original)(*args, **options)
+
+    setattr(owner, name, counting)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,263 @@
+"""Whole runs of a tiny matrix: killed at every phase, on a full disk, side by side, broken, rescored."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.store import RunDir, read_records
+from tests.matrix.conftest import Root
+from tests.matrix.runs import Runs
+
+CELLS = 9
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    process = Runs()
+    yield process
+    process.close()
+
+
+def results(out: Path) -> dict[str, Any]:
+    """All that an interruption must not change: records less their times, samples, scores, weights."""
+    found: dict[str, Any] = {}
+    for folder in sorted((out / "cells").iterdir()):
+        record = json.loads((folder / "cell.json").read_text())
+        for name in ("seconds", "started", "finished", "command"):
+            del record[name]
+        del record["environment"]["commit"]  # the checkout may move on while the tests run
+        record["counts"].pop("torn_lines_cut", None)
+        record["tokens"] = {key: n for key, n in record["tokens"].items() if not key.startswith("timed")}
+        for entry in record["training_log"]:
+            del entry["tokens_per_second"]
+        found[folder.name] = record
+        for file in sorted(folder.rglob("*")):
+            if file.suffix == ".safetensors" or file.name in ("samples.jsonl", "scores.json"):
+                found[f"{folder.name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """Filled by `expected`, once."""
+    return {}
+
+
+@pytest.fixture
+def expected(root: Root, runs: Runs, tmp_path: Path, whole: dict[str, Any]) -> dict[str, Any]:
+    if not whole:
+        out = tmp_path / "whole"
+        code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out))
+        assert code == 0, errors
+        whole.update(results(out))
+    return whole
+
+
+KILLS = [
+    ("save", 1),  # in training, after a checkpoint
+    ("finish weights", 1),  # trained, not recorded
+    ("generate", 2),  # an answer computed, not stored
+    ("append", 1),  # between two batches
+    ("append", 2),  # between two turns of a dialogue
+    ("torn", 2),  # in the midst of writing a sample
+    ("write_scores", 1),  # samples and scores stored, not recorded
+    ("finish", CELLS),  # the last cell recorded, the table not printed
+]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0]}-{kill[1]}")
+def test_killed_and_started_again_a_run_ends_as_if_nothing_had_been(
+    root: Root, runs: Runs, tmp_path: Path, expected: dict[str, Any], kill: tuple[str, int]
+) -> None:
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"))
+    code, _, errors = runs(root.path, *words, kill=kill)
+    assert code == -signal.SIGKILL, errors
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert results(tmp_path / "run") == expected
+    code, _, errors = runs(root.path, *words)
+    assert code == 0
+    assert f"{CELLS} cells reused; to do: 0 train, 0 evaluate, 0 identify" in errors
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    root: Root, runs: Runs, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"))
+    code, _, errors = runs(root.path, *words, full=3)
+    assert code == 2
+    assert "No space left on device" in errors
+    assert "free some space and run the same command again" in errors
+    before = [record.identity for record, _ in read_records(tmp_path / "run")]
+    assert before
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert f"{len(before)} cells reused" in errors
+    assert results(tmp_path / "run") == expected
+
+
+def test_two_processes_share_a_run_directory_in_turn(
+    root: Root, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    out = tmp_path / "run"
+    environment = {**os.environ, "PERBENCH_INCLUDE": str(root.path), "OMP_NUM_THREADS": "1"}
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        words = ["-m", "perbench", "run", "--matrix", "small", "--out", str(out), "--json", *more]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, *words], env=environment, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        output, errors = process.communicate()
+        return process.returncode, output, errors
+
+    with RunDir(out).lock():
+        code, _, errors = end(start("--no-wait"))
+        assert code == 2
+        assert f"in use by process {os.getpid()}" in errors
+        waiting = [start(), start()]
+        for process in waiting:
+            assert process.stderr is not None
+            assert "waiting for it to finish" in process.stderr.readline()
+    ended = [end(process) for process in waiting]
+    assert [code for code, *_ in ended] == [0, 0], ended
+    first, second = (json.loads(output) for _, output, _ in ended)
+    assert first == second
+    assert (first["done"], first["failed"], len(first["cells"])) == (CELLS, 0, CELLS)
+    assert sorted("0 train, 0 evaluate, 0 identify" in errors for *_, errors in ended) == [False, True]
+    assert results(out) == expected
+
+
+FAILING = '''
+"""Fails on request."""
+
+from pathlib import Path
+
+from perbench.api import Trainer
+
+
+class Failing(Trainer):
+    def loss(self, batch):
+        HOW
+        return -batch.factual.logp, batch.factual.logp.detach() * 0 + 1
+'''
+
+
+def test_a_failing_cell_is_recorded_and_tried_again_and_the_others_run(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    switch = tmp_path / "broken"
+    switch.touch()
+    how = f"if Path({str(switch)!r}).exists(): raise RuntimeError('a fault of the plugin')"
+    root.trainer("failing", FAILING.replace("HOW", how))
+    root.trainer("diverging", FAILING.replace("HOW", "batch.factual.logp.data.fill_(float('nan'))"))
+    root.matrix(trainers=["failing", "diverging", "ce"], targets=["tiny/writing"], identifiers=[])
+    out = tmp_path / "run"
+    words = ("run", "--matrix", "small", "--out", str(out))
+    code, _, errors = runs(root.path, *words)
+    assert code == 1
+    assert "4 of 7 cells failed. The same command tries them again." in errors
+    records = {(r.kind, r.labels.trainer): r for r, _ in read_records(out)}
+    assert {key for key, record in records.items() if record.status == "done"} == {
+        ("train", "ce"),
+        ("eval", "ce"),
+        ("eval", None),
+    }
+    failure = records["train", "failing"].error
+    assert failure is not None
+    assert (failure.type, failure.message) == ("RuntimeError", "a fault of the plugin")
+    assert 'trainers/failing.py", line' in failure.traceback
+    follower = records["eval", "failing"].error
+    assert follower is not None
+    assert follower.message == "its training did not finish: a fault of the plugin"
+    nan = records["train", "diverging"].error
+    assert nan is not None
+    assert "step 1 of" in nan.message
+    assert "test/" not in nan.message
+    assert "train/user" in nan.message  # the ids of the examples
+    switch.unlink()
+    code, _, errors = runs(root.path, *words)
+    assert code == 1
+    assert "3 cells reused; to do: 2 train, 2 evaluate" in errors
+    done = {r.labels.trainer for r, _ in read_records(out) if r.status == "done" and r.kind == "eval"}
+    assert done == {None, "ce", "failing"}
+
+
+def test_rescore_computes_anew_from_samples_alone(
+    root: Root, runs: Runs, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    out = tmp_path / "run"
+    assert runs(root.path, "run", "--matrix", "small", "--out", str(out))[0] == 0
+    code, output, _ = runs(root.path, "rescore", str(out))
+    assert code == 0
+    assert "nothing changed" in output
+    assert results(out) == expected
+    root.task("writing", metrics=["rouge1", "rougeL"], headline="rougeL")
+    code, output, errors = runs(root.path, "rescore", str(out), "--json")
+    assert code == 0, errors
+    changed = {tuple(entry["changed"]) for entry in json.loads(output)}
+    assert changed == {(), ("length", "rougeL")}
+    records = [record for record, _ in read_records(out) if record.labels.target == "tiny/writing"]
+    assert {record.headline for record in records} == {"rougeL"}
+    assert all(list(record.metrics) == ["rouge1", "rougeL"] for record in records)
+    root.task("writing", sampling={"max_new_tokens": 6, "temperature": 0.1})
+    code, _, errors = runs(root.path, "rescore", str(out))
+    assert code == 2
+    assert "different: sampling.temperature. Set it back, or run the matrix again" in errors
+
+
+def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: Path) -> None:
+    single = ("--model", "tiny", "--out", str(tmp_path / "run"), "--json", "--set", "training.epochs=1")
+    training = (*single, "--trainer", "perce", "--source", "tiny/writing", "--param", "clip_max=2.0")
+    code, output, errors = runs(root.path, "train", *training)
+    assert code == 0, errors
+    [trained] = json.loads(output)["cells"]
+    assert (trained["kind"], trained["labels"]["trainer_params"]) == ("train", {"clip_max": 2.0})
+    code, output, errors = runs(root.path, "eval", *training, "--target", "tiny/other")
+    assert code == 0, errors
+    assert "1 cells reused; to do: 0 train, 1 evaluate" in errors
+    assert [cell["kind"] for cell in json.loads(output)["cells"]] == ["train", "eval"]
+    code, output, _ = runs(
+        root.path, "eval", *single[:-2], "--target", "tiny/qa", "--identifier", "percontrast"
+    )
+    assert code == 0
+    assert [cell["labels"]["identifier"] for cell in json.loads(output)["cells"]] == ["percontrast"]
+    code, _, errors = runs(root.path, "eval", *single, "--target", "tiny/other", "--trainer", "ce")
+    assert code == 2
+    assert "--trainer and --source go together" in errors
+
+
+def test_dry_run_counts_tokens_and_knows_the_pace_of_past_cells(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"), "--dry-run", "--json")
+    code, output, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert not (tmp_path / "run").exists()
+    plan = json.loads(output)
+    assert plan["total"]["seconds"] is None
+    assert (plan["total"]["train"], plan["total"]["eval"], plan["total"]["identify"]) == (2, 6, 1)
+    assert runs(root.path, *words[:-2])[0] == 0
+    limited = json.loads(runs(root.path, *words, "--limit", "2")[1])
+    assert limited["total"]["seconds"] > 0
+    assert {cell["reason"].partition(" 20")[0] for cell in limited["cells"]} == {
+        "stale: data changed since",
+        "stale: data, train changed since",
+        "stale: train changed since",  # the dialogue has two examples anyway
+        "finished",
+    }
+    by_kind = {cell["kind"]: cell for cell in plan["cells"]}
+    trained = next(r for r, _ in read_records(tmp_path / "run") if r.kind == "train")
+    assert by_kind["train"]["tokens"] == trained.tokens["total"]
+    assert by_kind["train"]["tokens_exact"]
