@@ -7,7 +7,7 @@ in order), `D` hidden size, `V` vocabulary, `E` examples.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -129,7 +129,10 @@ class PersonaText:
     An identifier that needs a model also gets token ids in the model's chat template: the prompt with the
     persona (`factual`), without it (`counterfactual`), and the response's `tokens`, the same under both,
     without the end of turn. `spans` are the [start, end) characters of `response` that each token shows;
-    start == end where it shows none (white space).
+    start == end where it shows none (white space). `prompt_with(sentences)` gives the prompt with other
+    rendered sentences in the persona's place; without any, the place stands empty.
+
+    `background` holds the rendered persona of every user of the data set, this one's too, each once.
     """
 
     id: str
@@ -140,6 +143,10 @@ class PersonaText:
     counterfactual: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
+    prompt_with: Callable[[Sequence[str]], tuple[int, ...]] | None = field(
+        default=None, compare=False, repr=False
+    )
+    background: tuple[tuple[str, ...], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,9 @@ class TokenScores:
     scores: tuple[float, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
     """What went wrong or was left out, to be summed into the record ({"unparsable": 1})."""
+    sources: tuple[int | None, ...] = ()
+    """Index of the persona sentence that each token comes from, None where none does; empty when the method
+    does not say."""
 
 
 class Identifier(Hyperparameters, ABC):

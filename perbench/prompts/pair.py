@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,20 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
         kept,
         len(order) - kept,
     )
+
+
+def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:
+    """The prompt before `example.reference` with other persona items, already rendered, in place of its own:
+    those that `build_pair` would keep. Without items, the place stands empty; when none fits, it is the
+    counterfactual prompt."""
+    assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
+    form = task.prompts[task.prompt]
+    response = len(encode(tokenizer, example.reference)) + len(end_of_turn(tokenizer))
+    items = list(persona) or [""]
+    order = by_priority(len(items), task.persona)
+    room = task.max_length - response
+    ids, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
+    return tuple(ids if kept else encode(tokenizer, _without(form, example, tokenizer)))
 
 
 def _fill(

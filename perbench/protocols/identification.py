@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.errors import CellError
-from perbench.prompts.pair import build_pair
+from perbench.prompts.pair import build_pair, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
 from perbench.protocols.base import SampleStore, Scored, chunks
@@ -54,12 +55,13 @@ def run_identifier(
     """
     gold = {example.id: gold_spans(example) for example in dataset.examples}
     done = {sample["id"] for sample in store.samples()}
+    background = personas(task.spec, dataset.examples)
     scored, tokens, seconds = 0, 0, 0.0
     for number, batch in enumerate(chunks(dataset.examples, BATCH), start=1):
         missing = {example.id for example in batch} - done
         if missing:
             started = perf_counter()
-            texts = [persona_text(task.spec, example, engine) for example in batch]
+            texts = [persona_text(task.spec, example, engine, background) for example in batch]
             found = _checked(identifier, texts, identifier.score(texts, engine))
             seconds += perf_counter() - started
             store.append(
@@ -81,12 +83,24 @@ def run_identifier(
     }
 
 
-def persona_text(spec: TaskSpec, example: Example, engine: Engine | None) -> PersonaText:
+def personas(spec: TaskSpec, examples: Sequence[Example]) -> tuple[tuple[str, ...], ...]:
+    """The rendered personas of all examples, each once, in order."""
+    assert spec.prompt is not None, "the spec of an identification task names its prompt"
+    form = spec.prompts[spec.prompt]
+    return tuple(dict.fromkeys(tuple(render_items(form, example.persona)) for example in examples))
+
+
+def persona_text(
+    spec: TaskSpec,
+    example: Example,
+    engine: Engine | None,
+    background: tuple[tuple[str, ...], ...] = (),
+) -> PersonaText:
     """What an identifier sees of an example; token ids only with an engine."""
     assert spec.prompt is not None, "the spec of an identification task names its prompt"
     persona = tuple(render_items(spec.prompts[spec.prompt], example.persona))
     if engine is None:
-        return PersonaText(example.id, persona, example.question, example.reference)
+        return PersonaText(example.id, persona, example.question, example.reference, background=background)
     pair = build_pair(spec, example, engine.tokenizer, with_response=True)
     tokens, spans = encode_with_spans(engine.tokenizer, example.reference)
     return PersonaText(
@@ -98,6 +112,8 @@ def persona_text(spec: TaskSpec, example: Example, engine: Engine | None) -> Per
         pair.counterfactual,
         pair.response[: len(tokens)],
         tuple(spans),
+        partial(build_prompt, spec, example, engine.tokenizer),
+        background,
     )
 
 
@@ -115,6 +131,7 @@ def _sample(
         "scores": list(found.scores),
         "threshold": threshold,
         "counts": dict(found.counts),
+        **({"sources": list(found.sources)} if found.sources else {}),
     }
 
 
@@ -134,6 +151,13 @@ def _checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -
             raise CellError(
                 f"{place}: {len(one.scores)} scores for {len(one.spans)} spans; give one for each"
             )
+        if one.sources and len(one.sources) != len(one.spans):
+            raise CellError(
+                f"{place}: {len(one.sources)} sources for {len(one.spans)} spans; give one for each, or none"
+            )
+        for source in one.sources:
+            if source is not None and not 0 <= source < len(text.persona):
+                raise CellError(f"{place}: source {source} is none of the {len(text.persona)} sentences")
         for span, score in zip(one.spans, one.scores, strict=True):
             if not 0 <= span[0] <= span[1] <= len(text.response):
                 raise CellError(

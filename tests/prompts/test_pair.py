@@ -13,7 +13,7 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.models import ResolvedModel, load_tokenizer
 from perbench.prompts.chat import encode, end_of_turn
-from perbench.prompts.pair import PromptPair, build_pair
+from perbench.prompts.pair import PromptPair, build_pair, build_prompt
 from perbench.specs.task import TaskSpec
 
 SYSTEM = {"system": "Known of the user:\n{persona}\nAnswer so.", "item": "<<{text}>>"}
@@ -102,6 +102,27 @@ def test_without_items_the_prompts_are_one(tokenizer: Any) -> None:
     pair = build_pair(task(), example([]), tokenizer, with_response=True)
     assert pair.factual == pair.counterfactual
     assert (pair.kept, pair.trimmed) == (0, 0)
+
+
+def test_a_prompt_with_another_persona(tokenizer: Any) -> None:
+    own = example(["I hunt.", "I bake."])
+    pair = build_pair(task(), own, tokenizer, with_response=True)
+    assert build_prompt(task(), own, tokenizer, ["<<I hunt.>>", "<<I bake.>>"]) == pair.factual
+    assert tokenizer.decode(build_prompt(task(), own, tokenizer, ["I sail."])) == (
+        "<|im_start|>system\nKnown of the user:\nI sail.\nAnswer so.<|im_end|>\n"
+        "<|im_start|>user\nwhere?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert "Known of the user:\n\nAnswer so." in tokenizer.decode(build_prompt(task(), own, tokenizer, []))
+
+
+def test_a_prompt_with_another_persona_is_trimmed_alike(tokenizer: Any) -> None:
+    own = example(["I hunt.", "I bake."])
+    pair = build_pair(task(), own, tokenizer, with_response=True)
+    limit = len(pair.factual) + len(pair.response)
+    longer = ["<<I hunt.>>", "<<I bake.>>", "<<I sail round the world.>>"]
+    assert build_prompt(task(max_length=limit), own, tokenizer, longer) == pair.factual
+    short = task(max_length=len(pair.counterfactual) + len(pair.response))
+    assert build_prompt(short, own, tokenizer, longer) == pair.counterfactual
 
 
 def test_request_and_response_too_long(tokenizer: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,11 @@ GOOD = TokenScores(((0, 1),), (0.0,))
         ([TokenScores(((3, 2),), (1.0,)), GOOD], "example 'e0': span [3, 2] is outside"),
         ([GOOD, TokenScores(((0, 1),), (float("nan"),))], "example 'e1': score nan of span [0, 1]"),
         ([GOOD, TokenScores(((0, 1),), (float("inf"),))], "is not finite"),
+        ([GOOD, TokenScores(((0, 1),), (0.0,), {}, (0, 1))], "example 'e1': 2 sources for 1 spans"),
+        (
+            [GOOD, TokenScores(((0, 1),), (0.0,), {}, (2,))],
+            "example 'e1': source 2 is none of the 2 sentences",
+        ),
     ],
 )
 def test_a_plugins_faults_name_it_and_the_example(answer: Any, message: str) -> None:
@@ -182,6 +188,41 @@ def test_an_identifier_with_a_model_gets_the_prompt_pair(engine: TransformersEng
     assert decode(text.tokens) == "I hunt deer."
     assert len(text.spans) == len(text.tokens)
     assert "".join(text.response[s:e] for s, e in text.spans) == "Ihuntdeer."
+
+
+def test_prompts_with_other_personas(engine: TransformersEngine) -> None:
+    text = persona_text(TASK.spec, example(3), engine)
+    assert text.prompt_with is not None
+    decode = engine.tokenizer.decode
+    turn = "<|im_start|>user\nAnd you?<|im_end|>\n<|im_start|>assistant\n"
+    assert text.prompt_with(text.persona) == text.factual
+    assert decode(text.prompt_with(["I bake."])) == f"<|im_start|>system\nYou are: I bake.<|im_end|>\n{turn}"
+    assert decode(text.prompt_with([])) == f"<|im_start|>system\nYou are: <|im_end|>\n{turn}"
+
+
+class Sourced(Words):
+    """Keeps what it was given; says that the last word comes from the second sentence."""
+
+    def score(self, examples: Sequence[PersonaText], engine: Any) -> list[TokenScores]:
+        self._texts = [*getattr(self, "_texts", []), *examples]
+        found = super().score(examples, engine)
+        return [replace(one, sources=(*[None] * (len(one.spans) - 1), 1)) for one in found]
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_an_identifier_sees_the_personas_of_all_users_once(
+    engine: TransformersEngine, with_model: bool
+) -> None:
+    identifier = Sourced()
+    run(identifier, [example(i % 20) for i in range(BATCH + 9)], Store(), engine if with_model else None)
+    personas = tuple(("I like to hunt.", f"I am {i}.") for i in range(20))
+    assert [text.background for text in identifier._texts] == [personas] * (BATCH + 9)
+
+
+def test_sources_are_stored() -> None:
+    store = Store()
+    run(Sourced(), [example(3)], store)
+    assert store.kept[0]["sources"] == [None, None, 1]
 
 
 def test_percontrast_scores_every_token_of_the_response(engine: TransformersEngine) -> None:
