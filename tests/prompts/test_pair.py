@@ -116,13 +116,16 @@ def test_a_prompt_with_another_persona(tokenizer: Any) -> None:
 
 
 def test_a_prompt_with_another_persona_is_trimmed_alike(tokenizer: Any) -> None:
-    own = example(["I hunt.", "I bake."])
-    pair = build_pair(task(), own, tokenizer, with_response=True)
-    limit = len(pair.factual) + len(pair.response)
-    longer = ["<<I hunt.>>", "<<I bake.>>", "<<I sail round the world.>>"]
-    assert build_prompt(task(max_length=limit), own, tokenizer, longer) == pair.factual
-    short = task(max_length=len(pair.counterfactual) + len(pair.response))
-    assert build_prompt(short, own, tokenizer, longer) == pair.counterfactual
+    own, other = example(["I hunt."]), example(["I hunt.", "I bake.", "I sail round the world."])
+    rendered = ["<<I hunt.>>", "<<I bake.>>", "<<I sail round the world.>>"]
+    whole = build_pair(task(), other, tokenizer, with_response=True)
+    kept = set()
+    for limit in range(len(whole.counterfactual), len(whole.factual) + 1):
+        short = task(max_length=limit + len(whole.response))
+        pair = build_pair(short, other, tokenizer, with_response=True)
+        assert build_prompt(short, own, tokenizer, rendered) == pair.factual
+        kept.add(pair.kept)
+    assert kept >= {0, 1, 2}
 
 
 def test_request_and_response_too_long(tokenizer: Any) -> None:
