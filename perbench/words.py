@@ -14,6 +14,12 @@ def word_spans(text: str) -> list[Span]:
     return [match.span() for match in re.finditer(r"\w+", text)]
 
 
+def whole_words(text: str) -> list[Span]:
+    """Every white-space separated word without the punctuation at its edges: "part-time," is one word, shown
+    without its comma. What holds no letter or digit is no word."""
+    return [match.span() for match in re.finditer(r"\w(?:\S*\w)?", text)]
+
+
 def occurrences(text: str, phrase: str) -> list[Span]:
     """Where `phrase` stands in `text` as whole words, ignoring case and the kind of white space."""
     parts = phrase.split()

@@ -45,7 +45,10 @@ def test_both_carry_every_built_in_plugin_and_no_leftovers(built):
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     builtin = [plugin.path.relative_to(REPOSITORY).as_posix() for plugin in discover().values()]
     assert len(builtin) > 5
-    for path in [*builtin, "leaderboard/templates/page.html"]:
+    carried = [path for path in (REPOSITORY / "tasks").rglob("*") if path.suffix in (".jsonl", ".md")]
+    assert len(carried) > 3
+    beside = [path.relative_to(REPOSITORY).as_posix() for path in carried]
+    for path in [*builtin, *beside, "leaderboard/templates/page.html"]:
         assert path in in_sdist
         assert f"perbench/builtin/{path}" in in_wheel
     assert "perbench/cli/skeletons/trainer.txt" in in_wheel

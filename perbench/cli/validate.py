@@ -54,7 +54,11 @@ def _load_spec(kind: str, name: str) -> None:
     from perbench.specs import load_matrix, load_model, load_task
 
     load: dict[str, Callable[[str], Any]] = {"task": load_task, "model": load_model, "matrix": load_matrix}
-    load[kind](name)
+    spec = load[kind](name)
+    if kind == "task" and spec.spec.protocol == "identification" and spec.spec.data.files is not None:
+        from perbench.data import spans
+
+        spans.check(spec)
 
 
 def _check_file(path: Path) -> None:

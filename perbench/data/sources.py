@@ -53,6 +53,18 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
     return _from_python(data, split)
 
 
+def has_train_split(data: DataSpec, beside: Path | None) -> bool:
+    """Whether there is a split to train or tune on, apart from the test split: a single file holds none, nor
+    does a folder without its file; of a function or a hub, the two names tell."""
+    if data.train_split == data.test_split:
+        return False
+    if data.data_dir is None and data.files is None:
+        return True
+    folder = Path(data.files if data.files is not None else data.data_dir or "").expanduser()
+    folder = (beside or Path()) / folder / (data.config or "" if data.files is None else "")
+    return folder.is_dir() and (folder / f"{data.train_split}.jsonl").is_file()
+
+
 # ---------------------------------------------------------------- files
 
 

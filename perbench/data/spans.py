@@ -1,0 +1,252 @@
+"""Rows of identification data: what must hold of them, and what they amount to.
+
+A row is {id, persona, question, answer, gold, distractor, first, second} with a field for the persona's id;
+the task's `fields` name the common ones. An entry of `gold` is {start, end, text, kind, sentence}: [start,
+end) characters of the answer, and the index of the persona's sentence that supports it. `distractor`, `first`
+and `second` (the annotators' spans before adjudication) may be absent. Data whose spans name no kind, such as
+the bare form of the paper, need only hold spans that fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.data import sources
+from perbench.data.sources import Row
+from perbench.errors import Problem, SpecError, suggest
+from perbench.words import occurrences
+
+if TYPE_CHECKING:
+    from perbench.specs.load import Named
+    from perbench.specs.task import TaskSpec
+
+KINDS = ("lexical", "paraphrase", "inference", "style")
+SENTENCES = range(4, 7)
+ANSWER_WORDS = range(5, 21)
+LAYERS = ("gold", "first", "second")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The fields of a row, as the task names them; `user` None where every persona is a user."""
+
+    user: str | None
+    persona: str
+    question: str
+    answer: str
+
+
+def names_of(task: TaskSpec) -> Names:
+    """The names in force in an identification task."""
+    fields = task.fields
+    assert fields.persona is not None, "the spec of an identification task names its fields"
+    assert fields.question is not None, "the spec of an identification task names its fields"
+    assert fields.reference is not None, "the spec of an identification task names its fields"
+    return Names(fields.user, fields.persona, fields.question, fields.reference)
+
+
+def read_splits(task: Named[TaskSpec]) -> dict[str, list[Row]]:
+    """The rows of the train (dev) split, where there is one, and of the test split.
+
+    Raises:
+        PerbenchError: a file is not there.
+        SpecError: malformed lines of any split.
+    """
+    data, beside = task.spec.data, task.path.parent if task.path is not None else None
+    splits = [data.train_split] if sources.has_train_split(data, beside) else []
+    rows: dict[str, list[Row]] = {}
+    problems: list[Problem] = []
+    for split in [*splits, data.test_split]:
+        try:
+            rows[split] = sources.read(data, split, beside).rows
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    return rows
+
+
+def check(task: Named[TaskSpec]) -> dict[str, list[Row]]:
+    """The rows of every split, once nothing is wrong with them.
+
+    Raises:
+        SpecError: every fault of every split, by file and line.
+        PerbenchError: a file is not there.
+    """
+    names = names_of(task.spec)
+    splits = read_splits(task)
+    annotated = any(_has_kinds(row) for rows in splits.values() for row in rows)
+    problems = [
+        Problem(row.place, row.line, fault)
+        for rows in splits.values()
+        for row in rows
+        for fault in row_faults(row.fields, names, annotated=annotated)
+    ]
+    problems += _duplicates(splits, names) + _leaks(splits, names)
+    if problems:
+        raise SpecError(sorted(problems, key=lambda p: (str(p.path), p.line or 0)))
+    return splits
+
+
+def _has_kinds(row: Row) -> bool:
+    layers = [row.fields.get(layer) for layer in LAYERS]
+    entries = [entry for layer in layers if isinstance(layer, list) for entry in layer]
+    return any(isinstance(entry, Mapping) and "kind" in entry for entry in entries)
+
+
+# ---------------------------------------------------------------- one row
+
+
+def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iterator[str]:
+    """What is wrong with a row; `annotated` says that the data follow the whole schema."""
+    persona, answer = row.get(names.persona), row.get(names.answer)
+    if not isinstance(answer, str) or not answer.strip():
+        yield f"{names.answer} must be a text, not {answer!r}"
+        return
+    if not isinstance(persona, list) or not all(isinstance(line, str) and line.strip() for line in persona):
+        yield f"{names.persona} must be a list of texts"
+        return
+    if not isinstance(row.get(names.question), str) or not row[names.question].strip():
+        yield f"{names.question} must be a text, not {row.get(names.question)!r}"
+    if annotated:
+        yield from _lengths(persona, answer)
+    for layer in LAYERS:
+        if layer in row:
+            yield from _layer_faults(layer, row[layer], answer, len(persona), annotated)
+        elif layer == "gold":
+            yield "the row has no field 'gold'"
+    yield from _distractor_faults(row, persona, answer)
+
+
+def _lengths(persona: Sequence[str], answer: str) -> Iterator[str]:
+    for count, allowed, what in (
+        (len(persona), SENTENCES, "sentences in the persona"),
+        (len(answer.split()), ANSWER_WORDS, "words in the answer"),
+    ):
+        if count not in allowed:
+            yield f"{count} {what}; there must be {allowed.start} to {allowed.stop - 1}"
+
+
+def _layer_faults(layer: str, entries: Any, answer: str, sentences: int, annotated: bool) -> Iterator[str]:
+    if not isinstance(entries, list):
+        yield f"{layer} must be a list, not {entries!r}"
+        return
+    places: list[tuple[int, int, str]] = []
+    for number, entry in enumerate(entries):
+        where = f"{layer}[{number}]"
+        if isinstance(entry, str) and not annotated:
+            if not occurrences(answer, entry):
+                yield f"{where}: {entry!r} does not stand in {answer!r} as whole words"
+            continue
+        if not isinstance(entry, Mapping):
+            yield f"{where} must be {{start, end, text, kind, sentence}}, not {entry!r}"
+            continue
+        start, end = entry.get("start"), entry.get("end")
+        if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
+            yield f"{where}: start {start!r} and end {end!r} are no place in {len(answer)} characters"
+            continue
+        text = answer[start:end]
+        if entry.get("text", None if annotated else text) != text:
+            yield f"{where}: text is {entry.get('text')!r}, and {start} to {end} is {text!r}"
+        if text != text.strip():
+            yield f"{where}: {text!r} begins or ends with white space"
+        if annotated:
+            yield from _support(where, entry, sentences)
+        places.append((start, end, where))
+    places.sort()
+    for (_, end, before), (start, _, after) in pairwise(places):
+        if start < end:
+            yield f"{after} overlaps {before}"
+
+
+def _support(where: str, entry: Mapping[str, Any], sentences: int) -> Iterator[str]:
+    kind, sentence = entry.get("kind"), entry.get("sentence")
+    if kind not in KINDS:
+        yield f"{where}: unknown kind {kind!r}.{suggest(str(kind), KINDS)}"
+    if type(sentence) is not int or not 0 <= sentence < sentences:
+        yield f"{where}: sentence {sentence!r} is none of the persona's 0 to {sentences - 1}"
+
+
+def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: str) -> Iterator[str]:
+    word = row.get("distractor")
+    if word is None:
+        return
+    if not isinstance(word, str) or not word.strip():
+        yield f"distractor must be a word or null, not {word!r}"
+        return
+    if word.casefold() not in " ".join(persona).casefold():
+        yield f"distractor {word!r} does not stand in the persona"
+    gold = [g for g in row.get("gold") or () if isinstance(g, Mapping) and {"start", "end"} <= g.keys()]
+    places = occurrences(answer, word)
+    if not any(all(end <= g["start"] or g["end"] <= start for g in gold) for start, end in places):
+        yield f"distractor {word!r} does not stand in the answer outside the gold spans"
+
+
+# ---------------------------------------------------------------- rows together
+
+
+def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
+    """Ids and answers that stand twice, personas under two persona ids, persona ids with two personas."""
+    problems = []
+    seen: dict[tuple[str, str], Row] = {}
+    for row in (row for rows in splits.values() for row in rows):
+        user, persona = _user(row, names), _key(row.fields.get(names.persona))
+        for what, value in (("id", row.fields.get("id")), ("answer", _key(row.fields.get(names.answer)))):
+            other = row if value is None else seen.setdefault((what, str(value)), row)
+            if other is not row:
+                problems.append(_problem(row, f"its {what} stands in {_place(other)} too"))
+        if user is not None and persona is not None:
+            other = seen.setdefault(("persona", persona), row)
+            if _user(other, names) != user:
+                problems.append(_problem(row, f"its persona is {_user(other, names)}'s in {_place(other)}"))
+            other = seen.setdefault(("user", user), row)
+            if _key(other.fields.get(names.persona)) != persona:
+                problems.append(_problem(row, f"{user} has another persona in {_place(other)}"))
+    return problems
+
+
+def _leaks(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
+    """What stands in two splits: a persona id, a persona, a question with its answer."""
+    problems = []
+    seen: dict[tuple[str, str], tuple[str, Row]] = {}
+    for split, rows in splits.items():
+        for row in rows:
+            for what, value in _leak_keys(row, names):
+                first, other = seen.setdefault((what, value), (split, row))
+                if first != split:
+                    place = _place(other)
+                    problems.append(_problem(row, f"its {what} stands in split {first!r} too: {place}"))
+    return problems
+
+
+def _leak_keys(row: Row, names: Names) -> list[tuple[str, str]]:
+    question, answer = _key(row.fields.get(names.question)), _key(row.fields.get(names.answer))
+    keys = {
+        "persona id": _user(row, names),
+        "persona": _key(row.fields.get(names.persona)),
+        "question and answer": f"{question}\n{answer}" if question and answer else None,
+    }
+    return [(what, value) for what, value in keys.items() if value is not None]
+
+
+def _key(value: Any) -> str | None:
+    """A text, or the texts of a list, equal but for case and white space; None for anything else."""
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        value = "\n".join(value)
+    return " ".join(value.split()).casefold() if isinstance(value, str) else None
+
+
+def _user(row: Row, names: Names) -> str | None:
+    return str(row.fields.get(names.user)) if names.user is not None else None
+
+
+def _problem(row: Row, message: str) -> Problem:
+    return Problem(row.place, row.line, message)
+
+
+def _place(row: Row) -> str:
+    return f"{Path(row.place).name}:{row.line}"
