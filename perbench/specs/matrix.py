@@ -47,6 +47,11 @@ class TrainingSpec(Strict):
     """Updates between checkpoints; a killed run redoes at most these."""
 
 
+ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "save_every"})
+"""TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
+through on another machine, keep what is finished and resume what is not."""
+
+
 class TrainerRow(Strict):
     """A trainer with hyperparameters; a list as a value is an axis of the grid."""
 

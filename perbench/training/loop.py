@@ -17,7 +17,7 @@ from perbench.contrast import Contrast, batches
 from perbench.engines.base import Tick
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import PromptPair
-from perbench.specs.matrix import TrainingSpec
+from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
 from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.plan import Plan
@@ -276,5 +276,6 @@ def _fingerprint(
 ) -> str:
     plugin = [type(trainer).__name__, trainer.params]
     sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
-    inputs = [model.digest, plugin, spec.model_dump(mode="json"), seed, sequences]
+    settings = spec.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
+    inputs = [model.digest, plugin, settings, seed, sequences]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
