@@ -48,6 +48,8 @@ class Estimator:
         return Estimate(tokens, exact, work * speed if speed is not None else None)
 
     def _count(self, cell: Cell) -> tuple[int, bool]:
+        if cell.identifier is not None and not cell.identifier.needs_model:
+            return 0, True
         key = (cell.kind, cell.model.name, cell.task.name)
         if key not in self._tokens:
             spec = cell.task.spec

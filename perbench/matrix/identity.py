@@ -11,16 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perbench.cache import canonical_digest
-from perbench.specs.matrix import TrainingSpec
+from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
 from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 1
 EVAL_VERSION = 1
 IDENTIFY_VERSION = 1
-
-ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "save_every"})
-"""TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
-through on another machine and keep what is finished."""
 
 Inputs = dict[str, Any]
 
@@ -129,12 +125,13 @@ def _prompting(task: TaskSpec) -> Inputs:
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Dotted paths of the inputs that differ, sorted: ["data", "trainer.params.alpha"]."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    paths = (path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return sorted(map(".".join, paths))
 
 
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, inner in value.items():
         if isinstance(inner, Mapping) and inner:
-            yield from _leaves(inner, f"{prefix}{key}.")
+            yield from _leaves(inner, (*prefix, key))
         else:
-            yield f"{prefix}{key}", (inner,)  # a tuple, so that an absent path and a null differ
+            yield (*prefix, key), (inner,)  # a tuple, so that an absent path and a null differ

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import traceback
+import warnings
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ class Runner:
             PerbenchError: the disk is full. Every finished cell and sample is kept.
         """
         records = []
+        if plan.todo:
+            _quieten()
         for step in plan.todo:
             with self.progress.cell(str(step.cell)) as tick:
                 record = self._cell(step.cell, tick)
@@ -173,6 +176,14 @@ class Runner:
             trained_by=cell.needs.identity if cell.needs is not None else None,
             **found,
         )
+
+
+def _quieten() -> None:
+    """Keep transformers' own bars and its notices about peft's calls out of the progress."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
 def _failure(error: Exception) -> Failure:

@@ -180,7 +180,8 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "judge": {"model": "a/path", "instruction": "i", "sampling": sampling},
     }
     fields = {"user": "u"}
-    spec = task(protocol="dialogue", prompt=None, prompts={}, fields=fields, dialogue=section)
+    common = {"protocol": "dialogue", "prompt": None, "prompts": {}, "metrics": [], "headline": "pmi"}
+    spec = task(**common, fields=fields, dialogue=section)
     one = evaluation(spec, helpers={"a/path": {"weights_sha256": "w"}})
     assert one != evaluation(spec, helpers={"a/path": {"weights_sha256": "v"}})
     moved = {
@@ -188,9 +189,7 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "simulator": {**section["simulator"], "model": "b"},
         "judge": {**section["judge"], "model": "b"},
     }
-    spec = task(
-        protocol="dialogue", prompt=None, prompts={}, fields=fields, dialogue={**moved, "report_turns": [2]}
-    )
+    spec = task(**common, fields=fields, dialogue={**moved, "report_turns": [2]})
     assert one == evaluation(spec, helpers={"b": {"weights_sha256": "w"}})
 
 
