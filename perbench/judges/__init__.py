@@ -1,5 +1,5 @@
 """Judges: models that rate. Replies are parsed strictly; what does not parse is missing, never guessed."""
 
-from perbench.judges.rating import Rating, parse_rating, rate
+from perbench.judges.rating import Rating, parse_rating, rate, rate_likeliest
 
-__all__ = ["Rating", "parse_rating", "rate"]
+__all__ = ["Rating", "parse_rating", "rate", "rate_likeliest"]

@@ -86,7 +86,9 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     judge = spec.judge
     turns = ",".join(map(str, sorted(reported)))
     wording = canonical_digest(judge.instruction)[:12]
-    signatures = {"rating": f"rating|1-5|judge:{judge.model}|instruction:{wording}|turns:{turns}"}
+    signatures = {
+        "rating": f"rating|1-5|judge:{judge.model}|method:{judge.method}|instruction:{wording}|turns:{turns}"
+    }
     if judge.pmi:
         wording = canonical_digest(PMI_SYSTEM)[:12]
         signatures["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
-from perbench.judges import rate
+from perbench.judges import rate, rate_likeliest
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.base import Engines
 from perbench.seeds import derive_seed
@@ -148,6 +148,8 @@ class Talk:
         ]
         room = self._task.max_length - judge.sampling.max_new_tokens
         prompts = [fit(self._judge.tokenizer, None, [text], room)[0] for text in texts]
+        if judge.method == "likeliest":
+            return rate_likeliest(self._judge, prompts)
         return rate(self._judge, prompts, judge.sampling, retries=judge.retries, seed=seed)
 
     def _pmi(

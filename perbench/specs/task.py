@@ -160,11 +160,15 @@ class SimulatorSpec(Strict):
 
 
 class JudgeSpec(Strict):
-    """`instruction` may hold {profile}, {personality}, {message}, {response}; the reply must be one integer
-    1-5."""
+    """`instruction` may hold {profile}, {personality}, {message}, {response} and asks for one digit, 1-5.
+
+    method reply: the judge answers, and its answer must be that digit; likeliest: the rating is the digit the
+    model finds likeliest as its answer's beginning, for small models that do not keep to an instruction.
+    """
 
     model: str
     instruction: str
+    method: Literal["reply", "likeliest"] = "reply"
     sampling: SamplingSpec
     retries: Annotated[int, Field(ge=0)] = 2
     calibrated: bool = False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from perbench.engines.base import Generation, TokenIds
-from perbench.judges import parse_rating, rate
+from perbench.judges import parse_rating, rate, rate_likeliest
 from perbench.specs.task import SamplingSpec
 
 
@@ -60,6 +61,28 @@ class Judge:
 
     def load_adapter(self, path: object) -> None:
         raise AssertionError("a judge has no adapter")
+
+
+def test_the_likeliest_digit_is_the_rating(tiny_model_dir: Path) -> None:
+    import torch
+
+    from perbench.engines import open_engine
+    from perbench.models import ResolvedModel
+
+    engine = open_engine(ResolvedModel("tiny", tiny_model_dir, "digest", None), dtype="float32")
+    prompts = [engine.tokenizer.encode(text) for text in ("I bake bread", "She paints houses", "Persona")]
+    digits = [engine.tokenizer.encode(str(digit), add_special_tokens=False) for digit in range(1, 6)]
+    expected = []
+    for prompt in prompts:
+        sums = []
+        for digit in digits:
+            with torch.no_grad():
+                logits = engine.model(torch.tensor([[*prompt, *digit]])).logits[0].log_softmax(-1)
+            sums.append(sum(logits[len(prompt) - 1 + i, token].item() for i, token in enumerate(digit)))
+        expected.append(1 + sums.index(max(sums)))
+    found = rate_likeliest(engine, prompts)
+    assert [rating.value for rating in found] == expected
+    assert [(rating.prompt_tokens, rating.new_tokens) for rating in found] == [(len(p), 0) for p in prompts]
 
 
 WARM = SamplingSpec(temperature=1.0)
