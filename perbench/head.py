@@ -26,8 +26,15 @@ CHUNK = 512
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
     logits = F.linear(hidden, weight, bias)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+    return logits if softcap is None else softcap * torch.tanh(_wide(logits) / softcap)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 class _ChunkedLogp(torch.autograd.Function):
@@ -50,42 +57,41 @@ class _ChunkedLogp(torch.autograd.Function):
     ) -> Tensor:
         trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         keeps_slope = ctx.needs_input_grad[0] and not trains_head
-        logp, logsum, slope = [], [], []
+        values, slopes = [], []
         for part in _parts(len(target), rows):
-            t = target[part]
-            z = _logits(hidden[part], weight, bias, softcap)
-            total = torch.logsumexp(z, -1)
-            logp.append(z.gather(-1, t[:, None])[:, 0] - total)
-            logsum.append(total)
+            logits = _logits(hidden[part], weight, bias, softcap)
+            logp = _log_softmax(logits)
+            values.append(logp.gather(-1, target[part, None])[:, 0])
             if keeps_slope:
-                slope.append(_slope(z, total, t, softcap).to(weight.dtype) @ weight)
+                slopes.append(_slope(logp, logits, target[part], softcap).to(weight.dtype) @ weight)
         ctx.softcap, ctx.rows, ctx.trains_head = softcap, rows, trains_head
         if trains_head:
-            ctx.save_for_backward(hidden, weight, bias, target, torch.cat(logsum))
+            ctx.save_for_backward(hidden, weight, bias, target)
         elif keeps_slope:
-            ctx.save_for_backward(torch.cat(slope))
-        return torch.cat(logp)
+            ctx.save_for_backward(torch.cat(slopes))
+        return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad = -grad[:, None]
         if not ctx.trains_head:
             (slope,) = ctx.saved_tensors
-            return (grad[:, None] * slope).to(slope.dtype), None, None, None, None, None
-        hidden, weight, bias, target, logsum = ctx.saved_tensors
+            return (grad * slope).to(slope.dtype), None, None, None, None, None
+        hidden, weight, bias, target = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=grad.dtype) if wants_weight else None
         grad_bias = torch.zeros_like(bias, dtype=grad.dtype) if wants_bias else None
         for part in _parts(len(target), ctx.rows):
-            z = _logits(hidden[part], weight, bias, ctx.softcap)
-            z = _slope(z, logsum[part], target[part], ctx.softcap).mul_(grad[part, None])
+            logits = _logits(hidden[part], weight, bias, ctx.softcap)
+            slope = _slope(_log_softmax(logits), logits, target[part], ctx.softcap)
             if grad_bias is not None:
-                grad_bias += z.sum(0)
-            z = z.to(weight.dtype)
+                grad_bias += grad[part, 0] @ slope
+            slope = slope.to(weight.dtype)
             if grad_hidden is not None:
-                grad_hidden[part] = z @ weight
+                grad_hidden[part] = grad[part] * (slope @ weight)
             if grad_weight is not None:
-                grad_weight += z.t() @ hidden[part]
+                grad_weight += slope.t() @ (grad[part] * hidden[part]).to(weight.dtype)
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
@@ -96,16 +102,15 @@ class _ChunkedLogp(torch.autograd.Function):
         )
 
 
+def _slope(logp: Tensor, logits: Tensor, target: Tensor, softcap: float | None) -> Tensor:
+    """-d logp[target] / d logits [rows, V], before the soft cap; overwrites logp."""
+    slope = logp.exp_()
+    slope.scatter_add_(-1, target[:, None], torch.full_like(slope[:, :1], -1))
+    return slope if softcap is None else slope.mul_(1 - (logits / softcap).square())
+
+
 def _parts(length: int, rows: int) -> list[slice]:
     return [slice(start, start + rows) for start in range(0, length, rows)]
-
-
-def _slope(z: Tensor, logsum: Tensor, target: Tensor, softcap: float | None) -> Tensor:
-    """d logp / d logits [rows, V], before the soft cap; overwrites z."""
-    bend = None if softcap is None else 1 - (z / softcap).square_()
-    z.sub_(logsum[:, None]).exp_().neg_()
-    z.scatter_add_(-1, target[:, None], torch.ones_like(target, dtype=z.dtype)[:, None])
-    return z if bend is None else z.mul_(bend)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,25 +137,23 @@ class Head:
             return logp
         values = []
         for part in _parts(len(target), rows):
-            z = _logits(hidden[part].to(self.dtype), weight, bias, self.softcap)
-            values.append(z.gather(-1, target[part, None])[:, 0] - torch.logsumexp(z, -1))
+            logits = _logits(hidden[part].to(self.dtype), weight, bias, self.softcap)
+            values.append(_log_softmax(logits).gather(-1, target[part, None])[:, 0])
         return torch.cat(values)
 
     def difference_logp(
         self, hidden: Tensor, other: Tensor, target: Tensor, *, detach_other: bool = False, rows: int = CHUNK
     ) -> Tensor:
-        """log softmax(z(hidden) - z(other))[target], [N]. detach_other: z(other) carries no gradient, to `other`
-        or to the head."""
+        """log softmax(z(hidden) - z(other))[target], [N]. detach_other: z(other) carries no gradient, to
+        `other` or to the head."""
         if self.softcap is None and not (detach_other and self.weight.requires_grad):
-            full = torch.promote_types(self.dtype, torch.float32)
-            difference = hidden.to(full) - (other.detach() if detach_other else other).to(full)
+            difference = _wide(hidden) - _wide(other.detach() if detach_other else other)
             return Head(self.weight, dtype=self.dtype).logp(difference, target, rows=rows)
         weight, bias = self._cast()
 
         def logp(h: Tensor, h0: Tensor, t: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            z0 = _logits(h0, weight, bias, self.softcap)
-            z = _logits(h, weight, bias, self.softcap) - (z0.detach() if detach_other else z0)
-            return z.gather(-1, t[:, None])[:, 0] - torch.logsumexp(z, -1)
+            z, z0 = (_wide(_logits(states, weight, bias, self.softcap)) for states in (h, h0))
+            return _log_softmax(z - (z0.detach() if detach_other else z0)).gather(-1, t[:, None])[:, 0]
 
         hidden, other = hidden.to(self.dtype), other.to(self.dtype)
         values = [
@@ -200,7 +203,8 @@ def _check(base: Any, body: nn.Module, head: Head) -> None:
     with evaluating(base):
         theirs = base(input_ids=ids, use_cache=False).logits[0].float()
         hidden = body(input_ids=ids, use_cache=False).last_hidden_state[0]
-    ours = _logits(hidden.to(head.dtype), *head._cast(), head.softcap).float()
+    weight, bias = head._cast()
+    ours = _logits(hidden.to(head.dtype), weight, bias, head.softcap).float()
     gap, size = (ours - theirs).abs().max().item(), theirs.abs().max().item()
     if not gap <= 0.05 * size:
         raise PerbenchError(

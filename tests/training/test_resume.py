@@ -182,8 +182,8 @@ def run(method, name, kill_step=None, kill_flush=None):
         spec = TrainingSpec(
             method=method, epochs=2, batch_size=4, learning_rate=1e-3, precision="fp32", save_every=1
         )
-        fit(ResolvedModel("tiny", model, "0"), load_trainer("perce", {}), pairs, list("01234567"), spec, seed=0,
-            folder=folder / method / name, tick=tick)
+        fit(ResolvedModel("tiny", model, "0"), load_trainer("perce", {}), pairs, list("01234567"), spec,
+            seed=0, folder=folder / method / name, tick=tick)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
