@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from perbench.engines.base import Tick
 
-LINE_EVERY = 0.1
-"""Plain lines come at the first and last unit of a cell, and whenever this share of it is done."""
+LINES = 10
+"""Plain lines of one cell, beside the one at its first unit: one for each such part of it that is done."""
 
 
 class Progress:
@@ -95,15 +95,15 @@ class Progress:
 
 
 def _plain(say: Callable[[str], None], started: float) -> Tick:
-    shown = -1.0
+    shown = -1
 
     def tick(done: int, total: int, figures: dict[str, float]) -> None:
         nonlocal shown
-        share = done / total if total else 1.0
-        if shown < 0 or share >= min(shown + LINE_EVERY, 1.0) > shown:
-            shown = share
+        part = done * LINES // total if total else LINES
+        if part > shown:
+            shown = part
             spent = time.monotonic() - started
-            left = f", about {duration(spent / share - spent)} left" if 0 < share < 1 else ""
+            left = f", about {duration(spent * (total - done) / done)} left" if 0 < done < total else ""
             tail = f", {_figures(figures)}" if figures else ""
             say(f"  {done}/{total} in {duration(spent)}{left}{tail}")
 

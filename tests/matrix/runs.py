@@ -89,13 +89,17 @@ def _die() -> None:
 
 
 def _arm(where: str, count: int) -> None:
-    """SIGKILL in the `count`-th call of a function: at its end, or in its midst for "torn"."""
+    """SIGKILL in the `count`-th call of a function: at its end, or in its midst for "torn". "interrupt" is
+    Ctrl-C at an append."""
     from perbench.engines.transformers import TransformersEngine
     from perbench.store import CellDir
     from perbench.training.checkpoint import Checkpoints
 
     if where == "torn":
         _replace(CellDir, "append", count, lambda cell, _: _tear(cell))
+        return
+    if where == "interrupt":
+        _replace(CellDir, "append", count, lambda cell, _: os.kill(os.getpid(), signal.SIGINT))
         return
     owners = {"generate": TransformersEngine, "save": Checkpoints, "finish weights": Checkpoints}
     owner = owners.get(where, CellDir)

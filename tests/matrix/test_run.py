@@ -105,6 +105,18 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     assert results(tmp_path / "run") == expected
 
 
+def test_an_interrupted_run_says_so_and_goes_on(
+    root: Root, runs: Runs, tmp_path: Path, expected: dict[str, Any]
+) -> None:
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"))
+    code, _, errors = runs(root.path, *words, kill=("interrupt", 2))
+    assert code == 130
+    assert "Traceback" not in errors
+    assert all(record.status == "done" for record, _ in read_records(tmp_path / "run"))
+    assert runs(root.path, *words)[0] == 0
+    assert results(tmp_path / "run") == expected
+
+
 def test_two_processes_share_a_run_directory_in_turn(
     root: Root, tmp_path: Path, expected: dict[str, Any]
 ) -> None:

@@ -1,0 +1,82 @@
+"""Progress: few plain lines off a terminal, bars on one, and no colour when none is wanted."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from perbench.progress import Progress, duration
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run(stream: io.TextIOBase, units: int) -> None:
+    progress = Progress(2, stream)  # type: ignore[arg-type]
+    with progress.shown():
+        with progress.cell("train a") as tick:
+            for done in range(units + 1):
+                tick(done, units, {"loss": 2.123456, "tok/s": 1234.5})
+        progress.say("note")
+        with progress.cell("eval b") as tick:
+            tick(3, 3, {})
+
+
+def test_plain_lines_are_first_last_and_every_tenth() -> None:
+    stream = io.StringIO()
+    run(stream, 1000)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "[1/2] train a"
+    counts = [re.match(r"\[1/2\]   (\d+)/1000 in \d+ s", line) for line in lines[1:12]]
+    assert [int(match.group(1)) for match in counts if match] == list(range(0, 1001, 100))
+    assert lines[11].endswith("loss 2.12, tok/s 1,234")
+    assert lines[12:] == ["note", "[2/2] eval b", "[2/2]   3/3 in 0 s"]
+    assert "left" not in lines[11]
+    assert "about" in lines[2]
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch, colour: bool) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    run(stream, 10)
+    shown = stream.getvalue()
+    assert "all cells" in shown
+    assert "[1/2] train a: 0 s" in shown
+    assert "note" in shown
+    assert "2/2" in shown
+    colours = re.findall(r"\x1b\[[0-9;]*3[0-9][0-9;]*m", shown)
+    assert bool(colours) == colour
+
+
+def test_a_cell_counts_as_done_even_when_it_fails() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, stream)
+    with pytest.raises(ValueError, match="inside"), progress.cell("a"):
+        raise ValueError("inside")
+    with progress.cell("b"):
+        pass
+    assert stream.getvalue().splitlines() == ["[1/2] a", "[2/2] b"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (75, "1 min 15 s"),
+        (3600, "1 h 0 min"),
+        (7290, "2 h 1 min"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
