@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -71,7 +71,7 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
     `messages` are the sender's latest earlier ones, in order of time. A dialogue in which a test sender takes
     part gives no training rows, and a reply that stands in anybody's `messages` gives no row at all.
     """
-    people = _people(_dialogues())
+    people = _people()
     remembered = "\n".join(turn.text for person in people for turn in person.history).casefold()
     test_names = {person.name for person in people if person.is_test}
     for person in people:
@@ -104,9 +104,10 @@ def _dialogues() -> list[Dialogue]:
     return [dialogue for _, _, dialogue in sorted(dated, key=lambda entry: entry[:2])]
 
 
-def _people(dialogues: Sequence[Dialogue]) -> list[Person]:
+@cache  # both splits are drawn from it, and reading it takes most of the time
+def _people() -> list[Person]:
     by_person: dict[str, list[Dialogue]] = defaultdict(list)
-    for dialogue in dialogues:
+    for dialogue in _dialogues():
         for name in dialogue.senders:
             by_person[name].append(dialogue)
     people = []
