@@ -1,55 +1,108 @@
-"""PerContrast equals the difference of two plain forward passes, at the characters its tokens show."""
+"""PerContrast equals the difference of plain forward passes, whatever stands for the absent persona."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from perbench.api import PersonaText
 from perbench.engines.transformers import TransformersEngine
+from perbench.errors import PerbenchError
 from perbench.plugins import load_identifier
 
-
-@pytest.fixture(scope="module")
-def engine(tiny_model_dir: Path) -> TransformersEngine:
-    return TransformersEngine(tiny_model_dir, dtype="float32")
+Logp = Callable[[tuple[int, ...], tuple[int, ...]], torch.Tensor]
+MakeText = Callable[..., PersonaText]
 
 
-def text(name: str, factual: list[int], counterfactual: list[int], tokens: list[int]) -> PersonaText:
-    spans = tuple((i, i + 1) for i in range(len(tokens)))
-    return PersonaText(
-        name, (), "", "x" * len(tokens), tuple(factual), tuple(counterfactual), tuple(tokens), spans
-    )
+def score(engine: TransformersEngine, *texts: PersonaText, **params: object) -> list[list[float]]:
+    found = load_identifier("percontrast", params).score(texts, engine)
+    assert [one.spans for one in found] == [text.spans for text in texts]
+    return [list(one.scores) for one in found]
 
 
-def plain_logp(model: torch.nn.Module, prompt: tuple[int, ...], response: tuple[int, ...]) -> torch.Tensor:
-    with torch.no_grad():
-        logits = model(torch.tensor([[*prompt, *response]])).logits[0, len(prompt) - 1 : -1]
-    return logits.log_softmax(-1).gather(1, torch.tensor(response)[:, None])[:, 0]
+def test_scores_are_the_difference_of_full_logits(
+    engine: TransformersEngine, make_text: MakeText, plain_logp: Logp
+) -> None:
+    texts = [make_text(), make_text(answer="No."), make_text(("I sail.",), "We bake, then hunt.")]
+    for text, scores in zip(texts, score(engine, *texts), strict=True):
+        expected = plain_logp(text.factual, text.tokens) - plain_logp(text.counterfactual, text.tokens)
+        assert scores == pytest.approx(expected.tolist(), abs=1e-4)
+        assert max(map(abs, scores)) > 0.1  # the contrast is not trivially zero
 
 
-def test_scores_are_the_difference_of_full_logits(engine: TransformersEngine) -> None:
-    examples = [
-        text("a", [1, 5, 17, 200, 9], [1, 9], [33, 4, 310, 33]),
-        text("b", [1, 8], [1, 7, 8, 9, 10, 11], [250]),
-        text("c", [1, 5], [1, 5], [20, 21]),
-    ]
-    found = load_identifier("percontrast").score(examples, engine)
-    for example, scores in zip(examples, found, strict=True):
-        with_persona = plain_logp(engine.model, example.factual, example.tokens)
-        without = plain_logp(engine.model, example.counterfactual, example.tokens)
-        assert scores.scores == pytest.approx((with_persona - without).tolist(), abs=1e-4)
-        assert scores.spans == example.spans
-    assert max(map(abs, found[0].scores)) > 0.1  # the contrast is not trivially zero
-    assert found[2].scores == (0.0, 0.0)  # the same context twice
+def test_without_a_persona_all_scores_are_zero(engine: TransformersEngine, make_text: MakeText) -> None:
+    text = make_text(())
+    assert score(engine, text) == [[0.0] * len(text.tokens)]
 
 
-def test_a_response_without_tokens_has_no_scores(engine: TransformersEngine) -> None:
-    (found,) = load_identifier("percontrast").score([text("empty", [1, 5], [1], [])], engine)
-    assert found.spans == found.scores == ()
+def test_a_response_without_tokens_has_no_scores(engine: TransformersEngine, make_text: MakeText) -> None:
+    for params in ({}, {"words": "mean"}, {"counterfactual": "swap", "swaps": 2}):
+        assert score(engine, make_text(answer=""), **params) == [[]]
+
+
+def test_empty_keeps_the_frame(engine: TransformersEngine, make_text: MakeText, plain_logp: Logp) -> None:
+    text = make_text()
+    frame = "<|im_start|>system\nYou are:  Answer.<|im_end|>\n<|im_start|>user\nWhat now?<|im_end|>\n"
+    ids = engine.tokenizer(frame + "<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
+    expected = plain_logp(text.factual, text.tokens) - plain_logp(tuple(ids), text.tokens)
+    (scores,) = score(engine, text, counterfactual="empty")
+    assert scores == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_swap_averages_other_personas(
+    engine: TransformersEngine, make_text: MakeText, plain_logp: Logp
+) -> None:
+    text = make_text()
+    strangers = [make_text(persona) for persona in text.background[1:]]
+    others = torch.stack([plain_logp(stranger.factual, text.tokens) for stranger in strangers]).mean(0)
+    (scores,) = score(engine, text, counterfactual="swap", swaps=2)
+    assert scores == pytest.approx((plain_logp(text.factual, text.tokens) - others).tolist(), abs=1e-4)
+
+
+def test_swaps_are_drawn_by_seed_and_persona(engine: TransformersEngine, make_text: MakeText) -> None:
+    background = tuple((f"I am number {i}.",) for i in range(9))
+
+    def drawn(text: PersonaText, seed: int) -> list[tuple[int, ...]]:
+        identifier = load_identifier("percontrast", {"counterfactual": "swap", "swaps": 3, "seed": seed})
+        return identifier._others(text)  # type: ignore[attr-defined, no-any-return]
+
+    one, two = make_text(background[0], "Yes.", background), make_text(background[0], "No.", background)
+    assert drawn(one, 0) == drawn(two, 0)  # one user's answers share their prompts
+    assert len(set(drawn(one, 0))) == 3
+    assert make_text(background[0]).factual not in drawn(one, 0)
+    assert any(drawn(one, 0) != drawn(one, seed) for seed in range(1, 4))
+
+
+def test_too_few_personas_to_swap(engine: TransformersEngine, make_text: MakeText) -> None:
+    with pytest.raises(PerbenchError, match=r"swaps=3 needs as many other personas.* has 2; lower swaps"):
+        score(engine, make_text(), counterfactual="swap", swaps=3)
+
+
+@pytest.mark.parametrize("how", ["max", "sum", "mean"])
+def test_words(engine: TransformersEngine, make_text: MakeText, how: str) -> None:
+    text = make_text(answer="  Housewarming (quietly), at\tnight. ")
+    (tokens,), (words,) = score(engine, text), score(engine, text, words=how)
+    together = {"max": max, "sum": sum, "mean": lambda values: sum(values) / len(values)}[how]
+    seen = []
+    for word in ("Housewarming", "(quietly),", "at", "night."):
+        start = text.response.index(word)
+        members = [i for i, (s, e) in enumerate(text.spans) if start <= s < e <= start + len(word)]
+        expected = together([tokens[i] for i in members])
+        assert [words[i] for i in members] == pytest.approx([expected] * len(members))
+        seen += members
+    assert all(tokens[i] == words[i] for i in range(len(tokens)) if i not in seen)  # white space
+    assert [text.spans[i][0] == text.spans[i][1] for i in range(len(tokens))].count(True) == len(
+        tokens
+    ) - len(seen)
 
 
 def test_the_threshold_is_the_papers() -> None:
-    assert load_identifier("percontrast").params == {"threshold": 1.0}
+    assert load_identifier("percontrast").params == {
+        "threshold": 1.0,
+        "words": "none",
+        "counterfactual": "remove",
+        "swaps": 4,
+        "seed": 0,
+    }

@@ -7,6 +7,7 @@ import pickle
 from importlib.machinery import ModuleSpec
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -19,8 +20,9 @@ from perbench.nltk_data import tagged_words
 from perbench.plugins import load_identifier
 
 
-def personal(persona: list[str], response: str) -> list[str]:
-    (found,) = load_identifier("word_matching").score([PersonaText("e", tuple(persona), "q", response)], None)
+def personal(persona: list[str], response: str, **params: bool) -> list[str]:
+    text = PersonaText("e", tuple(persona), "q", response)
+    (found,) = load_identifier("word_matching", params).score([text], None)
     assert set(found.scores) <= {0.0, 1.0}
     return [response[s:e] for (s, e), score in zip(found.spans, found.scores, strict=True) if score]
 
@@ -40,6 +42,45 @@ def personal(persona: list[str], response: str) -> list[str]:
 )
 def test_shared_content_words(persona: list[str], response: str, expected: list[str]) -> None:
     assert personal(persona, response) == expected
+
+
+@pytest.fixture
+def wordnet(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """WordNet with three lemmas, and what was asked of it."""
+    lemmas = {("hunting", "v"): "hunt", ("hunting", "n"): "hunting", ("geese", "n"): "goose"}
+    asked: list[tuple[str, str]] = []
+
+    def morphy(word: str, pos: str) -> str | None:
+        asked.append((word, pos))
+        return lemmas.get((word, pos))
+
+    reader = SimpleNamespace(morphy=morphy)
+    monkeypatch.setattr("perbench.metrics.wordnet.load", lambda: SimpleNamespace(reader=reader))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("persona", "response", "expected"),
+    [
+        (["I like to hunt."], "Our hunting season begins.", ["hunting"]),
+        (["I love hunting."], "We hunt a deer in the woods.", ["hunt"]),
+        (["I keep a goose."], "The Geese are loud.", ["Geese"]),
+        (["I keep a goose."], "The gander is loud.", []),
+        (["I keep a zyx."], "A zyx is loud.", ["zyx"]),  # not in WordNet
+    ],
+)
+def test_lemmas(
+    wordnet: list[tuple[str, str]], persona: list[str], response: str, expected: list[str]
+) -> None:
+    assert personal(persona, response, lemma=True) == expected
+    assert {pos for _, pos in wordnet} == {"n", "v", "a", "r"}
+
+
+def test_lemmas_need_wordnet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("perbench.metrics.wordnet.cache_dir", lambda: tmp_path)
+    with pytest.raises(PerbenchError, match="perbench data prepare wordnet"):
+        personal(["I hunt."], "Hunt!", lemma=True)
+    assert personal(["I hunt."], "Hunt!") == ["Hunt"]
 
 
 @pytest.mark.parametrize(
