@@ -8,12 +8,15 @@ users, not about other training seeds: seeds are averaged first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import atan, cos, pi, sin, sqrt
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 BLOCK = 2**20  # cluster draws held at once: 8 MiB of indices
 
@@ -111,23 +114,52 @@ def ratio_interval(
     """
     if not len(numerators) == len(denominators) == len(clusters):
         raise ValueError("numerators, denominators and clusters must have one entry per sample")
-    names = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    if len(names) < 2:
+    of, names = cluster_numbers(clusters)
+    tops = np.bincount(of, weights=np.array(numerators, dtype=np.float64), minlength=len(names))
+    bottoms = np.bincount(of, weights=np.array(denominators, dtype=np.float64), minlength=len(names))
+
+    def ratio(times: Floats) -> Floats:
+        bottom = times @ bottoms
+        ratios = np.full(len(times), np.nan)
+        np.divide(times @ tops, bottom, out=ratios, where=bottom != 0)
+        return ratios
+
+    return bootstrap_interval(ratio, len(names), seed=seed, resamples=resamples, level=level)
+
+
+def cluster_numbers(clusters: Sequence[str]) -> tuple[NDArray[np.intp], list[str]]:
+    """The number of each sample's cluster, and the clusters' names in order of first appearance."""
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    return np.array([numbers[name] for name in clusters], dtype=np.intp), list(numbers)
+
+
+def bootstrap_interval(
+    statistic: Callable[[Floats], Floats],
+    clusters: int,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, float] | None:
+    """Percentile bootstrap interval (lo, hi) of any statistic of whole clusters. `statistic` gets how often
+    each cluster was drawn, [B, clusters] for B draws, and returns [B] values, nan where it has none; such
+    draws are left out.
+
+    Returns:
+        None with fewer than two clusters, or when every draw is left out.
+    """
+    if clusters < 2:
         return None
-    of = np.array([names[c] for c in clusters])
-    tops = np.bincount(of, weights=np.array(numerators, dtype=np.float64))
-    bottoms = np.bincount(of, weights=np.array(denominators, dtype=np.float64))
     rng = np.random.default_rng(seed)
-    ratios = np.empty(resamples)
-    step = max(1, BLOCK // len(names))
+    values = np.empty(resamples)
+    step = max(1, BLOCK // clusters)
     for start in range(0, resamples, step):
-        block = ratios[start : start + step]
-        drawn = rng.integers(len(names), size=(len(block), len(names)))
-        bottom = bottoms[drawn].sum(axis=1)
-        block[:] = np.divide(
-            tops[drawn].sum(axis=1), bottom, out=np.full(len(block), np.nan), where=bottom != 0
-        )
-    defined = ratios[~np.isnan(ratios)]
+        block = values[start : start + step]
+        drawn = rng.integers(clusters, size=(len(block), clusters))
+        drawn += clusters * np.arange(len(block))[:, None]
+        times = np.bincount(drawn.ravel(), minlength=len(block) * clusters).reshape(len(block), clusters)
+        block[:] = statistic(times.astype(np.float64))
+    defined = values[~np.isnan(values)]
     if not len(defined):
         return None
     lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench import data as data_sources
 from perbench import models, plugins
-from perbench.api import Identifier, Trainer
+from perbench.api import Example, Identifier, Trainer
+from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import (
     Inputs,
@@ -110,6 +111,20 @@ class Catalogue:
         if (task, split) not in self._datasets:
             self._datasets[task, split] = data_sources.load_examples(self.task(task), split, self._limit)
         return self._datasets[task, split]
+
+    def dev(self, task: str) -> Dataset | None:
+        """The split that an identification task's thresholds are chosen on, None where it has none."""
+        named = self.task(task)
+        beside = named.path.parent if named.path is not None else None
+        return self.dataset(task, "train") if has_train_split(named.spec.data, beside) else None
+
+    def examples(self, cell: Cell) -> list[Example]:
+        """All that a cell reads, the examples that thresholds are chosen on among them."""
+        dev = self.dev(cell.task.name) if cell.kind == "identify" else None
+        return [
+            *(dev.examples if dev is not None else ()),
+            *self.dataset(cell.task.name, cell.split).examples,
+        ]
 
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]
@@ -244,12 +259,14 @@ def _identify_cell(
 ) -> Cell:
     named = catalogue.model(model)
     identifier = plugins.load_identifier(row.name, row.params)
+    dev = catalogue.dev(task.name)
     inputs = identify_inputs(
         model=catalogue.model_inputs(model),
         identifier=plugin_inputs(row.name, plugins.get("identifier", row.name).digest(), identifier.params),
         target=task.name,
         task=task.spec,
         data=catalogue.dataset(task.name, "test").digest,
+        dev=dev.digest if dev is not None else None,
         engine=ENGINE,
     )
     labels = Labels(

@@ -42,8 +42,7 @@ class Estimator:
         tokens, exact = self._count(cell)
         if cell.training is not None:
             tokens = round(tokens * cell.training.epochs)
-        examples = len(self._catalogue.dataset(cell.task.name, cell.split).examples)
-        work = examples if cell.kind == "identify" else tokens
+        work = len(self._catalogue.examples(cell)) if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
         return Estimate(tokens, exact, work * speed if speed is not None else None)
 
@@ -53,7 +52,7 @@ class Estimator:
         key = (cell.kind, cell.model.name, cell.task.name)
         if key not in self._tokens:
             spec = cell.task.spec
-            examples = self._catalogue.dataset(cell.task.name, cell.split).examples
+            examples = self._catalogue.examples(cell)
             tokenizer = self._tokenizer(cell.model.name)
             if spec.dialogue is not None:
                 self._tokens[key] = sum(_dialogue(spec, example) for example in examples), False
@@ -133,7 +132,7 @@ def _spent(record: CellRecord) -> int:
     if record.kind == "train":
         return record.tokens.get("total", 0)
     if record.kind == "identify":
-        return record.counts.get("samples", 0)
+        return record.counts.get("samples", 0) + record.counts.get("dev_samples", 0)
     return sum(record.tokens.values())
 
 

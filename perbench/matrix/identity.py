@@ -16,7 +16,7 @@ from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 1
 EVAL_VERSION = 1
-IDENTIFY_VERSION = 1
+IDENTIFY_VERSION = 2
 
 Inputs = dict[str, Any]
 
@@ -88,15 +88,17 @@ def eval_inputs(
 
 
 def identify_inputs(
-    *, model: Inputs, identifier: Inputs, target: str, task: TaskSpec, data: str, engine: str
+    *, model: Inputs, identifier: Inputs, target: str, task: TaskSpec, data: str, dev: str | None, engine: str
 ) -> Inputs:
-    """Inputs of an identify cell."""
+    """Inputs of an identify cell. `dev` is the digest of the split that thresholds are chosen on, None where
+    the task has none."""
     return {
         "version": IDENTIFY_VERSION,
         "model": model,
         "identifier": identifier,
         "target": target_inputs(target, task, {}, sampled=False),
         "data": data,
+        "dev": dev,
         "engine": engine,
     }
 

@@ -8,10 +8,12 @@ from typing import Any
 from perbench import protocols
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe, model_inputs
-from perbench.matrix.identity import Inputs, differing, target_inputs
+from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, RunDir, read_records
+
+VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
 def rescore(run: RunDir) -> Iterator[tuple[CellRecord, CellRecord]]:
@@ -46,6 +48,11 @@ def rescore(run: RunDir) -> Iterator[tuple[CellRecord, CellRecord]]:
 def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
     name = record.labels.target
     assert name is not None
+    if record.inputs["version"] != VERSIONS[record.kind]:
+        raise PerbenchError(
+            f"[{describe(record.kind, record.labels)}]: its samples are of protocol version "
+            f"{record.inputs['version']}; this perbench reads {VERSIONS[record.kind]}. Run the matrix again."
+        )
     overrides = [matrix["tasks"].get(name, {}) for matrix in matrices.values()]
     changed: list[list[str]] = []
     for given in overrides or [{}]:

@@ -148,7 +148,10 @@ class Runner:
         protocol = protocols.get(cell.task.spec.protocol)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
-            tokens = protocol.run_identifier(cell.task, data, cell.identifier, engine, folder, tick=tick)
+            dev = self.catalogue.dev(cell.task.name)
+            tokens = protocol.run_identifier(
+                cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
+            )
         else:
             self._pool.serve(cell.model, checkpoint)
             tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)

@@ -1,9 +1,7 @@
 """Identification: which tokens of a response are personal (PerCE paper, 2.2 and App. B.2).
 
-A predicted token is correct when it lies in a gold word or phrase, as in the paper. The paper does not define
-recall; here gold tokens are the tokens of the response, as the identifier splits it, that touch a gold span.
-`word_recall` counts gold words of which a correct token shows at least a part: its denominator is the same
-for every identifier and tokenizer. All are micro averages over the responses.
+An identifier scores the tokens of the dev examples, where the task has any, and of the test examples; what
+the scores are worth, and under which threshold, is told from the stored samples (`identification_score`).
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ from perbench.prompts.pair import build_pair, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
 from perbench.protocols.base import SampleStore, Scored, chunks
-from perbench.protocols.gold import count, gold_spans
-from perbench.store.record import Metric, Scores
+from perbench.protocols.gold import Gold, distractor_spans, gold_spans
+from perbench.protocols.identification_score import score_samples
 
 if TYPE_CHECKING:
     from perbench.api import Example
@@ -41,9 +39,11 @@ def run_identifier(
     engine: Engine | None,
     store: SampleStore,
     *,
+    dev: Dataset | None = None,
     tick: Tick,
 ) -> dict[str, int]:
-    """Score every example that has no stored sample yet; see `_sample` for what is stored.
+    """Score every example of `dev` and of `dataset`, the test split, that has no stored sample yet; see
+    `_sample` for what is stored. Examples of one user stand together: methods may share work among them.
 
     Returns:
         `response`: tokens of all stored samples. Of what this call scored, for throughput: `timed_examples`,
@@ -53,20 +53,26 @@ def run_identifier(
         PerbenchError: bad gold (before anything is scored), or an example too long for the model.
         CellError: the identifier's answer does not fit what it was given.
     """
-    gold = {example.id: gold_spans(example) for example in dataset.examples}
+    splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}
+    gold = {example.id: gold_spans(example) for examples in splits.values() for example in examples}
     done = {sample["id"] for sample in store.samples()}
-    background = personas(task.spec, dataset.examples)
-    scored, tokens, seconds = 0, 0, 0.0
-    for number, batch in enumerate(chunks(dataset.examples, BATCH), start=1):
+    background = {split: personas(task.spec, examples) for split, examples in splits.items()}
+    scored, tokens, seconds, passed = 0, 0, 0.0, 0
+    batches = [
+        (split, batch)
+        for split, examples in splits.items()
+        for batch in chunks(sorted(examples, key=lambda example: example.user), BATCH)
+    ]
+    for split, batch in batches:
         missing = {example.id for example in batch} - done
         if missing:
             started = perf_counter()
-            texts = [persona_text(task.spec, example, engine, background) for example in batch]
+            texts = [persona_text(task.spec, example, engine, background[split]) for example in batch]
             found = _checked(identifier, texts, identifier.score(texts, engine))
             seconds += perf_counter() - started
             store.append(
                 [
-                    _sample(example, text, gold[example.id], scores, identifier.threshold)
+                    _sample(split, example, text, gold[example.id], scores, identifier.threshold)
                     for example, text, scores in zip(batch, texts, found, strict=True)
                     if example.id in missing
                 ]
@@ -74,7 +80,8 @@ def run_identifier(
             scored += len(batch)
             tokens += sum(len(scores.spans) for scores in found)
         figures = {"ex/s": scored / seconds, "tok/s": tokens / seconds} if seconds else {}
-        tick(min(number * BATCH, len(dataset.examples)), len(dataset.examples), figures)
+        passed += len(batch)
+        tick(passed, sum(map(len, splits.values())), figures)
     return {
         "response": sum(len(sample["spans"]) for sample in store.samples()),
         "timed_examples": scored,
@@ -118,15 +125,24 @@ def persona_text(
 
 
 def _sample(
-    example: Example, text: PersonaText, gold: Sequence[Sequence[int]], found: TokenScores, threshold: float
+    split: str,
+    example: Example,
+    text: PersonaText,
+    gold: Sequence[Gold],
+    found: TokenScores,
+    threshold: float,
 ) -> dict[str, Any]:
     return {
         "id": example.id,
+        "split": split,
         "user": example.user,
         "persona": list(text.persona),
         "question": text.question,
         "response": text.response,
-        "gold": [list(span) for span in gold],
+        "gold": [[span.start, span.end] for span in gold],
+        "kinds": [span.kind for span in gold],
+        "sentences": [span.sentence for span in gold],
+        "distractors": [list(span) for span in distractor_spans(example, gold)],
         "spans": [list(span) for span in found.spans],
         "scores": list(found.scores),
         "threshold": threshold,
@@ -169,53 +185,5 @@ def _checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -
 
 
 def score(task: Named[TaskSpec], samples: list[dict[str, Any]]) -> Scored:
-    """Metrics of stored samples: precision, recall, f1, word_recall, with intervals that resample users."""
-    counts = [
-        count(s["response"], s["gold"], s["spans"], [value > s["threshold"] for value in s["scores"]])
-        for s in samples
-    ]
-    clusters = [sample["user"] for sample in samples]
-    thresholds = "/".join(sorted({f"{sample['threshold']:g}" for sample in samples}))
-    signature = f"micro|score>{thresholds}|token in gold span|v1"
-    ratios = {
-        "precision": ([c.tp for c in counts], [c.tp + c.fp for c in counts]),
-        "recall": ([c.tp for c in counts], [c.tp + c.fn for c in counts]),
-        "f1": ([2 * c.tp for c in counts], [2 * c.tp + c.fp + c.fn for c in counts]),
-        "word_recall": ([c.found for c in counts], [c.words for c in counts]),
-    }
-    problems: dict[str, int] = {}
-    for sample in samples:
-        for key, value in sample["counts"].items():
-            problems[key] = problems.get(key, 0) + value
-    notes = []
-    if problems.get("unparsable"):
-        notes.append(
-            f"{problems['unparsable']} of {len(samples)} replies hold no list and count as naming nothing"
-        )
-    per_sample: dict[str, list[float | None]] = {
-        name: [top / bottom if bottom else None for top, bottom in zip(*sides, strict=True)]
-        for name, sides in ratios.items()
-    }
-    for name in ("tp", "fp", "fn"):
-        per_sample[name] = [float(getattr(c, name)) for c in counts]
-    return Scored(
-        scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=per_sample),
-        metrics={
-            name: _metric(tops, bottoms, clusters, f"{name}|{signature}")
-            for name, (tops, bottoms) in ratios.items()
-        },
-        counts={"samples": len(samples), **problems},
-        notes=notes,
-    )
-
-
-def _metric(tops: Sequence[int], bottoms: Sequence[int], clusters: Sequence[str], signature: str) -> Metric:
-    from perbench.stats import ratio_interval
-
-    total = sum(bottoms)
-    return Metric(
-        value=sum(tops) / total if total else None,
-        ci=ratio_interval(tops, bottoms, clusters),
-        n=len(tops),
-        signature=signature,
-    )
+    """Metrics of stored samples; see `identification_score`."""
+    return score_samples(samples)

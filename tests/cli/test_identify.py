@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perbench import plugins
 from perbench.cli import main
 
 ROWS = [
@@ -46,18 +47,20 @@ def test_a_bare_file_by_every_identifier(
     code, found, _ = identify(capsys, *words, "--param", "llm_judge.max_new_tokens=4")
     assert code == 0
     named = {row["identifier"]: row for row in found["identifiers"]}
-    assert set(named) == {"llm_judge", "percontrast", "word_matching"}
+    assert set(named) == set(plugins.names("identifier"))
     assert named["llm_judge"]["params"] == {"max_new_tokens": 4}
     # "hunt" is in persona and answer: of four gold tokens (hunt, deer, deer, stitch) one is found.
     values = {name: metric["value"] for name, metric in named["word_matching"]["metrics"].items()}
-    assert values == pytest.approx({"precision": 1.0, "recall": 0.25, "f1": 0.4, "word_recall": 0.25})
+    found_values = {name: values[name] for name in ("precision", "recall", "f1", "word_recall")}
+    assert found_values == pytest.approx({"precision": 1.0, "recall": 0.25, "f1": 0.4, "word_recall": 0.25})
+    assert "f1_tuned" not in values, "a single file holds no split to tune on"
     assert named["percontrast"]["counts"]["samples"] == 2
     assert named["percontrast"]["tokens_per_second"] > named["percontrast"]["examples_per_second"] > 0
 
     code, again, said = identify(capsys, *words, "--param", "llm_judge.max_new_tokens=4")
     assert code == 0
     assert again == found
-    assert "3 cells reused" in said
+    assert f"{len(named)} cells reused" in said
 
 
 def test_the_threshold_decides(
@@ -87,7 +90,7 @@ def test_the_table_without_json(
     assert main(["identify", *map(str, words), "--out", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
     assert "word_matching" in out
-    assert "precision" in out
+    assert "Identification" in out
 
 
 def test_bad_gold_fails_the_cell_and_names_the_example(
@@ -101,6 +104,19 @@ def test_bad_gold_fails_the_cell_and_names_the_example(
     assert found["identifiers"][0]["status"] == "failed"
     assert "gold 'stag' does not stand in" in found["identifiers"][0]["error"]
     assert "gold 'stag'" in said
+
+
+def test_thresholds_are_chosen_on_the_dev_split(
+    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--task", "identification/persona_qa", "--model", tiny_model_dir, "--limit", "9")
+    code, found, said = identify(capsys, *words, "--identifier", "word_matching", "--out", tmp_path / "run")
+    assert code == 0
+    assert "18/18" in said
+    (row,) = found["identifiers"]
+    assert row["counts"] == {"samples": 9, "dev_samples": 9}
+    assert row["metrics"]["threshold_tuned"]["n"] == 9
+    assert {"f1_tuned", "recall_inference_tuned", "average_precision"} <= set(row["metrics"])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from perbench.matrix.cells import Catalogue, Cell, expand
 from perbench.matrix.plan import Plan, make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
-from tests.matrix.conftest import Root
+from tests.matrix.conftest import Root, write_rows, writing_rows
 
 
 def cells_of(root: Root, limit: int | None = None, sets: tuple[str, ...] = (), **changes: Any) -> list[Cell]:
@@ -179,6 +179,25 @@ def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) ->
         record(cell, metrics={}, notes=["rouge1 absent: x", "length absent: y"]).model_dump_json()
     )
     assert "rescore" not in make_plan([cell], run).steps[0].reason
+
+
+def test_the_dev_split_is_part_of_what_an_identification_is(root: Root, tmp_path: Path) -> None:
+    def identify(limit: int | None = None) -> Cell:
+        return next(cell for cell in cells_of(root, limit) if cell.kind == "identify")
+
+    bare = identify()
+    assert bare.inputs["dev"] is None
+    rows = [{**row, "gold": []} for row in writing_rows(9, 4)]
+    write_rows(root.path / "data" / "qa" / "train.jsonl", rows)
+    tuned = identify()
+    assert tuned.identity != bare.identity
+    assert tuned.inputs["data"] == bare.inputs["data"]
+    write_rows(root.path / "data" / "qa" / "train.jsonl", rows[:3])
+    assert identify().identity != tuned.identity
+    spec = load_matrix(root.matrix()).spec
+    catalogue = Catalogue(spec, {}, None)
+    assert len(catalogue.examples(identify())) == 3 + 3
+    assert make_plan([tuned], RunDir(tmp_path / "run")).todo[0].cell is tuned
 
 
 def test_planning_imports_no_torch(root: Root) -> None:

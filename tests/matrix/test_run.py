@@ -229,6 +229,20 @@ def test_rescore_computes_anew_from_samples_alone(
     assert "different: sampling.temperature. Set it back, or run the matrix again" in errors
 
 
+def test_rescore_refuses_samples_of_another_version_of_the_protocol(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ("--model", "tiny", "--task", "tiny/qa", "--identifier", "word_matching", "--out", str(out))
+    assert runs(root.path, "identify", *words)[0] == 0
+    [(record, folder)] = read_records(out)
+    older = record.model_copy(update={"inputs": {**record.inputs, "version": 1}})
+    (folder / "cell.json").write_text(older.model_dump_json())
+    code, _, errors = runs(root.path, "rescore", str(out))
+    assert code == 2
+    assert "its samples are of protocol version 1; this perbench reads 2. Run the matrix again." in errors
+
+
 def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: Path) -> None:
     single = ("--model", "tiny", "--out", str(tmp_path / "run"), "--json", "--set", "training.epochs=1")
     training = (*single, "--trainer", "perce", "--source", "tiny/writing", "--param", "clip_max=2.0")

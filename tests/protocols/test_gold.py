@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.protocols.gold import Counts, count, gold_spans
+from perbench.protocols.gold import Gold, distractor_spans, gold_spans
 from perbench.words import occurrences, word_spans
 
 
@@ -32,7 +32,7 @@ def example(reference: str, gold: Any) -> Example:
     ],
 )
 def test_gold_spans(reference: str, gold: Any, spans: list[tuple[int, int]]) -> None:
-    assert gold_spans(example(reference, gold)) == spans
+    assert [(span.start, span.end) for span in gold_spans(example(reference, gold))] == spans
 
 
 @pytest.mark.parametrize(
@@ -61,48 +61,26 @@ def test_bad_gold_names_the_example(gold: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-RESPONSE = "I like big ears, truly"
-WORDS = [(0, 1), (2, 6), (7, 10), (11, 15), (17, 22)]
-PIECES = [(0, 1), (1, 4), (4, 6), (6, 10), (10, 13), (13, 15), (15, 16), (16, 16), (16, 22)]
-BIG_EARS = [(7, 15)]
+def test_kinds_and_sentences_come_along_and_a_place_counts_once() -> None:
+    entry = {"start": 2, "end": 6, "text": "deer", "kind": "inference", "sentence": 3}
+    assert gold_spans(example("A deer.", [entry, "deer"])) == [Gold(2, 6, "inference", 3)]
 
 
 @pytest.mark.parametrize(
-    ("spans", "chosen", "gold", "expected"),
+    ("word", "places"),
     [
-        (WORDS, {2, 3}, BIG_EARS, Counts(tp=2, fp=0, fn=0, words=2, found=2)),
-        (WORDS, {1, 2}, BIG_EARS, Counts(tp=1, fp=1, fn=1, words=2, found=1)),
-        (WORDS, set(), BIG_EARS, Counts(tp=0, fp=0, fn=2, words=2, found=0)),
-        (WORDS, {0}, [], Counts(tp=0, fp=1, fn=0, words=0, found=0)),
-        # Sub-word tokens with their leading spaces: " big", " ea", "rs", of which " ea" finds its word.
-        (PIECES, {3, 4}, BIG_EARS, Counts(tp=2, fp=0, fn=1, words=2, found=2)),
-        # A token that shows nothing is never counted, predicted or not.
-        (PIECES, {7}, BIG_EARS, Counts(tp=0, fp=0, fn=3, words=2, found=0)),
-        # Part of a word is gold: the whole word is too much, and what was to be found is not found.
-        (WORDS, {3}, [(11, 14)], Counts(tp=0, fp=1, fn=1, words=1, found=0)),
-        # Two adjacent gold spans do not hold a token that runs over both.
-        ([(7, 15)], {0}, [(7, 10), (11, 15)], Counts(tp=0, fp=1, fn=1, words=2, found=0)),
+        ("ear", [(14, 17)]),  # not in "ears"; the one in the gold span is left out
+        ("stag", []),
+        (None, []),
     ],
 )
-def test_counts_by_hand(
-    spans: list[tuple[int, int]], chosen: set[int], gold: list[tuple[int, int]], expected: Counts
-) -> None:
-    assert count(RESPONSE, gold, spans, [i in chosen for i in range(len(spans))]) == expected
+def test_distractors_stand_outside_the_gold(word: str | None, places: list[tuple[int, int]]) -> None:
+    row = Example("e", "u", "q", "An ear, ears, Ear", extra={"distractor": word})
+    assert distractor_spans(row, [Gold(3, 6)]) == places
 
 
-@given(st.text(alphabet="ab .\n\u00e9\U0001f98c", max_size=30), st.data())
-def test_counts_agree_with_sets_of_tokens(response: str, data: st.DataObject) -> None:
-    spans = word_spans(response)
-    gold = data.draw(st.lists(st.sampled_from(spans), unique=True)) if spans else []
-    flags = data.draw(st.lists(st.booleans(), min_size=len(spans), max_size=len(spans)))
-    predicted = {span for span, flag in zip(spans, flags, strict=True) if flag}
-    found = count(response, gold, spans, flags)
-    assert (found.tp, found.fp, found.fn) == (
-        len(predicted & {*gold}),
-        len(predicted - {*gold}),
-        len({*gold} - predicted),
-    )
-    assert (found.words, found.found) == (len(gold), found.tp)
+def test_data_without_distractors() -> None:
+    assert distractor_spans(example("An ear", []), []) == []
 
 
 @given(st.text(max_size=40))

@@ -14,7 +14,7 @@ from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError
 from perbench.plugins import load_identifier
-from perbench.protocols.identification import BATCH, persona_text, run_identifier, score
+from perbench.protocols.identification import BATCH, persona_text, run_identifier
 from perbench.specs.load import Named
 from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
 from perbench.words import word_spans
@@ -67,7 +67,13 @@ class Words(Identifier):
         ]
 
 
-def run(identifier: Identifier, examples: list[Example], store: Store, engine: Any = None) -> dict[str, int]:
+def run(
+    identifier: Identifier,
+    examples: list[Example],
+    store: Store,
+    engine: Any = None,
+    dev: list[Example] | None = None,
+) -> dict[str, int]:
     ticks: list[tuple[int, int]] = []
     tokens = run_identifier(
         TASK,
@@ -75,9 +81,11 @@ def run(identifier: Identifier, examples: list[Example], store: Store, engine: A
         identifier,
         engine,
         store,
+        dev=Dataset(dev, "digest") if dev is not None else None,
         tick=lambda done, total, _: ticks.append((done, total)),
     )
-    assert ticks[-1] == (len(examples), len(examples))
+    total = len(examples) + len(dev or ())
+    assert ticks[-1] == (total, total)
     return tokens
 
 
@@ -87,11 +95,15 @@ def test_samples_hold_what_pages_and_rescoring_need() -> None:
     assert store.kept == [
         {
             "id": "e3",
+            "split": "test",
             "user": "u3",
             "persona": ["I like to hunt.", "I am 3."],
             "question": "And you?",
             "response": "I hunt deer.",
             "gold": [[7, 11]],
+            "kinds": [None],
+            "sentences": [None],
+            "distractors": [],
             "spans": [[0, 1], [2, 6], [7, 11]],
             "scores": [0.0, 1.0, 2.0],
             "threshold": 1.5,
@@ -110,9 +122,10 @@ def test_a_resumed_run_sees_the_same_batches_and_stores_each_sample_once() -> No
     resumed.kept = whole.kept[: BATCH + 2]  # killed in the middle of a write: two samples of the second batch
     identifier = Words()
     tokens = run(identifier, examples, resumed)
+    by_user = sorted(examples, key=lambda one: one.user)
     assert identifier._calls == [
-        [e.id for e in examples[BATCH : 2 * BATCH]],
-        [e.id for e in examples[2 * BATCH :]],
+        [e.id for e in by_user[BATCH : 2 * BATCH]],
+        [e.id for e in by_user[2 * BATCH :]],
     ]
     assert resumed.kept == whole.kept
     assert tokens["response"] == 3 * len(examples)
@@ -121,6 +134,31 @@ def test_a_resumed_run_sees_the_same_batches_and_stores_each_sample_once() -> No
     again = Words()
     assert run(again, examples, resumed)["timed_examples"] == 0
     assert not hasattr(again, "_calls")
+
+
+def test_the_dev_split_is_scored_first_in_batches_of_its_own() -> None:
+    store, identifier = Store(), Sourced()
+    dev = [replace(example(i), id=f"d{i}") for i in range(3)]
+    tokens = run(identifier, [example(7)], store, dev=dev)
+    assert [(sample["id"], sample["split"]) for sample in store.kept] == [
+        ("d0", "dev"),
+        ("d1", "dev"),
+        ("d2", "dev"),
+        ("e7", "test"),
+    ]
+    assert identifier._calls == [["d0", "d1", "d2"], ["e7"]]
+    assert [len(text.background) for text in identifier._texts] == [3, 3, 3, 1]
+    assert (tokens["response"], tokens["timed_examples"]) == (12, 4)
+
+
+def test_kinds_sentences_and_distractors_are_stored() -> None:
+    store = Store()
+    gold = {"start": 7, "end": 11, "kind": "inference", "sentence": 0}
+    one = replace(example(1, gold=[gold]), extra={"gold": [gold], "distractor": "hunt"})
+    run(Words(), [one], store)
+    (kept,) = store.kept
+    assert (kept["gold"], kept["kinds"], kept["sentences"]) == ([[7, 11]], ["inference"], [0])
+    assert kept["distractors"] == [[2, 6]]
 
 
 def test_bad_gold_stops_before_anything_is_scored() -> None:
@@ -232,61 +270,3 @@ def test_percontrast_scores_every_token_of_the_response(engine: TransformersEngi
         assert "".join(sample["response"][s:e] for s, e in sample["spans"]) == "Ihuntdeer."
         assert any(sample["scores"])
     assert store.kept[0]["scores"] != store.kept[1]["scores"]  # another persona, other scores
-
-
-# ---------------------------------------------------------------- metrics
-
-
-def sample(name: str, user: str, scores: list[float], gold: list[list[int]], **counts: int) -> dict[str, Any]:
-    response = "a bb ccc dddd"
-    return {
-        "id": name,
-        "user": user,
-        "response": response,
-        "gold": gold,
-        "spans": [list(span) for span in word_spans(response)],
-        "scores": scores,
-        "threshold": 1.0,
-        "counts": counts,
-    }
-
-
-def test_metrics_by_hand() -> None:
-    scored = score(
-        TASK,
-        [
-            sample("x", "u", [2, 0, 2, 0], [[0, 4]], unparsable=1, absent_keywords=2),  # tp 1, fp 1, fn 1
-            sample(
-                "y", "v", [0, 0, 1.0, 1.01], [[5, 13]], unparsable=0
-            ),  # tp 1, fn 1: a score of 1 is not above 1
-            sample("z", "v", [0, 0, 0, 0], []),
-        ],
-    )
-    values = {name: metric.value for name, metric in scored.metrics.items()}
-    assert values == pytest.approx({"precision": 2 / 3, "recall": 2 / 4, "f1": 4 / 7, "word_recall": 2 / 4})
-    assert scored.scores.ids == ["x", "y", "z"]
-    assert scored.scores.clusters == ["u", "v", "v"]
-    assert scored.scores.scores["tp"] == [1, 1, 0]
-    assert scored.scores.scores["fp"] == [1, 0, 0]
-    assert scored.scores.scores["fn"] == [1, 1, 0]
-    assert scored.scores.scores["f1"] == [0.5, pytest.approx(2 / 3), None]
-    assert scored.counts == {"samples": 3, "unparsable": 1, "absent_keywords": 2}
-    assert scored.notes == ["1 of 3 replies hold no list and count as naming nothing"]
-    low, high = scored.metrics["precision"].ci or (None, None)
-    assert (low, high) == (0.5, 1.0)  # the users' own values: u 1/2, v 1/1
-    assert scored.metrics["f1"].signature == "f1|micro|score>1|token in gold span|v1"
-
-
-def test_no_prediction_has_no_precision() -> None:
-    scored = score(TASK, [sample("x", "u", [0, 0, 0, 0], [[0, 1]])])
-    assert scored.metrics["precision"].value is None
-    assert scored.metrics["recall"].value == scored.metrics["f1"].value == 0.0
-    assert scored.metrics["f1"].ci is None
-
-
-def test_all_personal_and_none_personal() -> None:
-    everything = score(TASK, [sample(n, n, [2, 2, 2, 2], [[0, 13]]) for n in "ab"])
-    assert {metric.value for metric in everything.metrics.values()} == {1.0}
-    assert everything.metrics["f1"].ci == (1.0, 1.0)
-    nothing = score(TASK, [sample("a", "u", [0, 0, 0, 0], [])])
-    assert {metric.value for metric in nothing.metrics.values()} == {None}
