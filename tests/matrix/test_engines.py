@@ -1,0 +1,65 @@
+"""The engines of a run: checkpoints are swapped, and nobody else sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import Catalogue
+from perbench.matrix.engines import EnginePool
+from perbench.specs.load import load_matrix
+from tests.matrix.conftest import Root
+
+
+@pytest.fixture
+def catalogue(root: Root) -> Catalogue:
+    return Catalogue(load_matrix(root.matrix()).spec, {}, None)
+
+
+def other_weights(source: Path, folder: Path) -> Path:
+    from perbench.models import load_causal_lm
+
+    model = load_causal_lm(source, "float32")
+    model.model.embed_tokens.weight.data.mul_(0.5)
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_helpers_never_serve_the_subjects_checkpoint(
+    catalogue: Catalogue, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
+    pool, model = EnginePool(catalogue), catalogue.model("tiny")
+    prompt, response = [[5, 6, 7]], [[8, 9]]
+
+    def scores() -> tuple[np.ndarray, np.ndarray]:
+        subject, judge = (engine.score(prompt, response)[0] for engine in (pool.subject, pool.named("tiny")))
+        return subject, judge
+
+    base = pool.serve(model, None)
+    subject, judge = scores()
+    np.testing.assert_array_equal(subject, judge)
+    assert pool.named("tiny") is pool.named("tiny") is not base
+    assert pool.serve(model, checkpoint) is base  # the same engine, other weights
+    changed, judge_after = scores()
+    assert np.abs(changed - subject).max() > 1e-3
+    np.testing.assert_array_equal(judge_after, judge)
+    pool.serve(model, None)
+    np.testing.assert_array_equal(scores()[0], subject)
+
+
+def test_a_checkpoint_that_does_not_load_never_leaves_the_wrong_weights(
+    catalogue: Catalogue, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
+    pool, model = EnginePool(catalogue), catalogue.model("tiny")
+    pool.serve(model, None)
+    base = pool.subject.score([[5]], [[6]])[0]
+    pool.serve(model, checkpoint)
+    with pytest.raises(PerbenchError, match="neither"):
+        pool.serve(model, tmp_path)
+    pool.serve(model, None)
+    np.testing.assert_array_equal(pool.subject.score([[5]], [[6]])[0], base)
