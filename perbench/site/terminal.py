@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perbench.site import identification
 from perbench.site.format import duration, interval, number
 from perbench.site.load import load
 from perbench.site.transfer import Cell, Column, Matrix, Row
@@ -48,8 +49,8 @@ def print_view(view: View, console: Console) -> None:
             ]
             table.add_row(_row_name(row), *shown)
         console.print(table)
-    if view.identification.lines:
-        console.print(_identification_table(view))
+    for found in view.identification.tables:
+        console.print(_identification_table(found))
     for line in _remarks(view):
         console.print(line, markup=False)
 
@@ -103,12 +104,11 @@ def _cell(cell: Cell, column: Column) -> Text:
     return Text("\n".join(lines))
 
 
-def _identification_table(view: View) -> Table:
+def _identification_table(found: identification.Table) -> Table:
     from rich.text import Text
 
-    found = view.identification
-    table = _table("Identification [95% interval]", "identifier")
-    for heading in (*found.metrics, "examples/s", "time"):
+    table = _table(f"{found.caption} [95% interval]", "identifier")
+    for heading in (*found.headings, *(("examples/s", "time") if found.timed else ())):
         table.add_column(Text(heading))
     for line in found.lines:
         labels = line.record.labels
@@ -121,9 +121,11 @@ def _identification_table(view: View) -> Table:
                 shown.append(
                     number(metric.value, digits) + (f" {interval(metric.ci, digits)}" if metric.ci else "")
                 )
-        first = Text(f"{name}\n  {labels.model} on {labels.target}")
-        rate = number(line.rate, 1) if line.rate is not None else ""
-        table.add_row(first, *map(Text, shown), rate, duration(line.record.seconds))
+        if found.timed:
+            shown.append(number(line.rate, 1) if line.rate is not None else "")
+            shown.append(duration(line.record.seconds))
+        where = ", ".join(filter(None, (f"{labels.model} on {labels.target}", line.cut)))
+        table.add_row(Text(f"{name}\n  {where}"), *map(Text, shown))
     return table
 
 
@@ -136,6 +138,7 @@ def _remarks(view: View) -> list[str]:
             f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
             f"that excludes 0; about {number(matrix.by_chance, 1)} would if nothing differed."
         )
+    lines += [f"Identification: {note}" for note in view.identification.notes]
     if view.superseded:
         lines.append(f"{view.superseded} older records have the labels of newer ones and are not shown.")
     if view.failed:

@@ -1,0 +1,72 @@
+"""The tables of identifiers: a line per threshold, columns as far as records have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perbench.site.identification import identification
+from perbench.store import CellRecord, Metric
+from tests.site.conftest import Bench
+
+
+def metrics(**values: float) -> dict[str, Metric]:
+    return {
+        name: Metric(value=value, ci=(value - 0.1, value + 0.1), n=4, signature="s")
+        for name, value in values.items()
+    }
+
+
+def told(bench: Bench, name: str = "percontrast", **fields: Any) -> CellRecord:
+    return bench.identify(name, 0.5, **fields)
+
+
+TUNED = {
+    "threshold": 1.0,
+    "threshold_tuned": 0.3519,
+    "precision": 0.6,
+    "recall": 0.4,
+    "f1": 0.48,
+    "f1_strict": 0.3,
+    "precision_tuned": 0.5,
+    "recall_tuned": 0.7,
+    "f1_tuned": 0.58,
+    "recall_strict": 0.2,
+    "recall_style": 0.1,
+    "recall_style_tuned": 0.2,
+    "false_none": 0.3,
+    "average_precision": 0.55,
+}
+
+
+def test_a_line_for_each_threshold(bench: Bench) -> None:
+    found = identification([told(bench, metrics=metrics(**TUNED), notes=["a caveat"])])
+    quality, where, levels = found.tables
+    assert quality.headings == ("precision", "recall", "F1", "average precision")
+    shown = [
+        (line.cut, *(metric.value if metric else None for metric in line.metrics)) for line in quality.lines
+    ]
+    assert shown == [
+        ("threshold 1", 0.6, 0.4, 0.48, 0.55),
+        ("threshold 0.352 from dev", 0.5, 0.7, 0.58, 0.55),
+    ]
+    assert quality.timed
+    assert where.headings == ("style", "false: words of answers without gold")
+    assert [metric.value for line in where.lines for metric in line.metrics if metric] == [0.1, 0.3, 0.2, 0.3]
+    assert levels.headings == ("tokens", "tokens, strict")
+    assert found.notes == ("a caveat (percontrast)",)
+
+
+def test_a_record_without_thresholds_has_one_line_and_one_table(bench: Bench) -> None:
+    (table,) = identification([told(bench)]).tables
+    (line,) = table.lines
+    assert line.cut == ""
+    assert table.headings == ("precision", "recall", "F1")
+
+
+def test_notes_name_whom_they_are_about(bench: Bench) -> None:
+    records = [told(bench, name, notes=["no dev split"]) for name in ("percontrast", "word_matching")]
+    assert identification(records).notes == ("no dev split (percontrast, word_matching)",)
+
+
+def test_nothing_identified() -> None:
+    assert identification([]).tables == ()
