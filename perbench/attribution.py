@@ -8,6 +8,7 @@ from typing import Any
 
 from perbench.api import PersonaText
 from perbench.errors import PerbenchError
+from perbench.prefix import common_length
 
 PROBE = "§"
 """A persona that shares neither its first nor its last token with a real one."""
@@ -35,15 +36,8 @@ def persona_slot(text: PersonaText) -> range:
     if text.factual == text.counterfactual:
         return range(0)
     own, other = text.factual, text.prompt_with((PROBE,))
-    start = _common(own, other)
-    return range(start, len(own) - _common(own[start:][::-1], other[start:][::-1]))
-
-
-def _common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    for place, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return place
-    return min(len(one), len(other))
+    start = common_length(own, other)
+    return range(start, len(own) - common_length(own[start:][::-1], other[start:][::-1]))
 
 
 @contextmanager

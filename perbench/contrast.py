@@ -7,7 +7,7 @@ at the positions that predict response tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,8 @@ def response_logp(
     Args:
         token_budget: padded tokens of one forward pass.
 
-    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs are computed once.
+    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs are computed once,
+    and so is a long beginning that prompts share (`perbench.prefix`).
 
     Raises:
         PerbenchError: an empty prompt, or a model whose head cannot be applied apart.
@@ -98,15 +99,31 @@ def response_logp(
     full = [index for index, (_, response) in enumerate(pairs) if response]
     with torch.no_grad(), evaluating(model):
         body, head = body_and_head(model)
-        for group in batches([len(pairs[i][0]) + len(pairs[i][1]) - 1 for i in full], token_budget):
+        for group, hidden in _hidden(body, [pairs[i] for i in full], token_budget):
             members = [full[i] for i in group]
             answers = [pairs[i][1] for i in members]
-            hidden = response_hidden(body, [pairs[i][0] for i in members], answers)
             targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
             logp = head.logp(hidden, targets).float().cpu()
             for index, part in zip(members, torch.split(logp, [len(a) for a in answers]), strict=True):
                 results[index] = part
     return [results[place] for place in places]
+
+
+def _hidden(
+    body: nn.Module, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], token_budget: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of (indices of pairs, `response_hidden` of them). Prompts that begin alike are read once."""
+    from perbench.prefix import can_continue, continued_hidden, shared_prefixes
+
+    prompts, responses = [prompt for prompt, _ in pairs], [response for _, response in pairs]
+    groups = shared_prefixes(prompts) if can_continue(body) else []
+    shared = [(prefix, members) for prefix, members in groups if prefix]
+    yield from continued_hidden(body, shared, prompts, responses, token_budget)
+    alone = sorted({*range(len(pairs))}.difference(*(members for _, members in shared)))
+    for group in batches([len(prompts[i]) + len(responses[i]) - 1 for i in alone], token_budget):
+        members = [alone[i] for i in group]
+        chosen = [prompts[i] for i in members], [responses[i] for i in members]
+        yield members, response_hidden(body, *chosen)
 
 
 def contrast(model: nn.Module, pairs: Sequence[PromptPair], *, token_budget: int = 8192) -> list[Contrast]:
