@@ -32,8 +32,8 @@ def common_length(one: TokenIds, other: TokenIds) -> int:
 
 def shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, list[int]]]:
     """(length of the prefix, indices of the prompts that share it), every index once: the partition into
-    groups of neighbours in sorted order that saves most tokens. A prompt that shares nothing is a group of its
-    own, with length 0. A prompt's last token is never in its prefix: it predicts."""
+    groups of neighbours in sorted order that saves most tokens. A prompt that shares nothing is a group of
+    its own, with length 0. A prompt's last token is never in its prefix: it predicts."""
     order = sorted(range(len(prompts)), key=prompts.__getitem__)
     common = [
         min(common_length(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1)
