@@ -14,6 +14,7 @@ from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.matrix.engines import EnginePool, free_memory
 from perbench.matrix.plan import Plan
+from perbench.memory import peak_mb, reset_peak
 from perbench.progress import Progress
 from perbench.store import CellDir, CellRecord, Failure, RunDir
 from perbench.store.cell import CLOCK_SECONDS
@@ -70,6 +71,7 @@ class Runner:
 
         try:
             folder.begin()
+            reset_peak()
             try:
                 found = self._work(cell, folder, timed)
             except Exception as error:
@@ -172,6 +174,7 @@ class Runner:
             headline=cell.task.spec.headline if cell.kind != "train" else None,
             counts=counts,
             seconds=round(folder.seconds(), 3),
+            peak_memory_mb=peak_mb(),
             started=started,
             finished=now(),
             environment={**capture(), "data": data.source},

@@ -66,7 +66,8 @@ def carry_out(
         plan = make_plan(cells, run)
         command = _command()
         spec = matrix.spec.model_dump(mode="json")
-        run.describe(matrix=matrix.name, spec=spec, command=command, started=now())
+        planned = [cell.identity for cell in cells]
+        run.describe(matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned)
         counts = plan.counts()
         _say(
             f"{options.out}: {counts['reuse']} cells reused; to do: {counts['train']} train, "

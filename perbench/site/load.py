@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ DEFAULT_BASELINE = "ce"
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell's record with its per-sample scores and the name of the run it was read from."""
+    """One cell's record with its per-sample scores and the name of the run it was read from; `planned` says
+    that it belongs to the run's latest plan, so that it goes before a newer record with the same labels."""
 
     record: CellRecord
     scores: Scores | None
     run: str
+    planned: bool = False
 
     @property
     def users(self) -> int | None:
@@ -54,8 +57,13 @@ def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
             raise PerbenchError(
                 f"{run} has no finished cells yet. Start or finish it with `perbench run … --out {run}`."
             )
-        entries += [Entry(record, _scores(folder), run.resolve().name) for record, folder in found]
-        matrices = RunDir(run).description().get("matrices", {})
+        described = RunDir(run).description()
+        planned = set(chain.from_iterable(described.get("plans", {}).values()))
+        entries += [
+            Entry(record, _scores(folder), run.resolve().name, record.identity in planned)
+            for record, folder in found
+        ]
+        matrices = described.get("matrices", {})
         specs += [matrices[name] for name in sorted(matrices)]
     unique = _newest(entries, lambda entry: entry.record.identity)
     kept = _newest(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
@@ -65,7 +73,8 @@ def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
 
 
 def _newest(entries: Sequence[Entry], key: Any) -> list[Entry]:
-    """One entry per key: finished last; a done record wins over a failed one of the same identity."""
+    """One entry per key: a done record before a failed one of the same identity, a planned one before one
+    that is not, then the one that finished last."""
     best: dict[str, Entry] = {}
     for entry in entries:
         other = best.get(key(entry))
@@ -74,10 +83,10 @@ def _newest(entries: Sequence[Entry], key: Any) -> list[Entry]:
     return list(best.values())
 
 
-def _rank(entry: Entry, other: Entry) -> tuple[bool, str, str, str]:
+def _rank(entry: Entry, other: Entry) -> tuple[bool, bool, str, str, str]:
     record = entry.record
     same = record.identity == other.record.identity
-    return (same and record.status == "done", record.finished, record.identity, entry.run)
+    return (same and record.status == "done", entry.planned, record.finished, record.identity, entry.run)
 
 
 def _scores(folder: Path) -> Scores | None:

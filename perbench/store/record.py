@@ -73,6 +73,8 @@ class CellRecord(Strict):
     """prompt, generated (eval); response, total, counterfactual (train)."""
     seconds: float
     """Time spent on the cell, over all starts."""
+    peak_memory_mb: int | None = None
+    """Most megabytes held during the last start: allocated on the GPU if one was used, else the process's."""
     started: str
     finished: str
     environment: dict[str, Any]

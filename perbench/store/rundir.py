@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,17 @@ class RunDir:
             yield
             file.truncate(0)
 
-    def describe(self, *, matrix: str, spec: dict[str, Any], command: str, started: str) -> None:
+    def describe(
+        self, *, matrix: str, spec: dict[str, Any], command: str, started: str, cells: Sequence[str] = ()
+    ) -> None:
         """Note in run.json what runs on this directory: the resolved matrix, and one more command.
 
-        `matrices` maps a matrix's name to its latest resolved spec; a command that repeats only counts."""
+        `matrices` maps a matrix's name to its latest resolved spec, `plans` to the identities of its latest
+        cells: among records with the same labels, those are the ones to show. A command that repeats only
+        counts."""
         known = self.description()
         matrices = {**known.get("matrices", {}), matrix: spec}
+        plans = {**known.get("plans", {}), matrix: list(cells)}
         commands = list(known.get("commands", []))
         same = [entry for entry in commands if entry["command"] == command]
         if same:
@@ -70,9 +75,8 @@ class RunDir:
             commands.append(
                 {"command": command, "matrix": matrix, "first": started, "last": started, "runs": 1}
             )
-        write_json(
-            self.path / "run.json", {"schema_version": RUN_SCHEMA, "matrices": matrices, "commands": commands}
-        )
+        value = {"schema_version": RUN_SCHEMA, "matrices": matrices, "plans": plans, "commands": commands}
+        write_json(self.path / "run.json", value)
 
     def description(self) -> dict[str, Any]:
         """run.json, or {} when there is none."""

@@ -243,6 +243,21 @@ def test_rescore_refuses_samples_of_another_version_of_the_protocol(
     assert "its samples are of protocol version 1; this perbench reads 2. Run the matrix again." in errors
 
 
+def test_the_latest_plan_is_shown_even_when_it_reuses_older_cells(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    root.matrix(targets=["tiny/writing"], identifiers=[], trainers=["ce"], training={"batch_size": 3})
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"))
+    first = runs(root.path, *words)
+    changed = runs(root.path, *words, "--set", "training.learning_rate=0.05", "--set", "training.epochs=9")
+    again = runs(root.path, *words)
+    assert [code for code, *_ in (first, changed, again)] == [0, 0, 0]
+    assert "3 cells reused" in again[2]
+    shown = [output.partition("older records")[0] for _, output, _ in (first, changed, again)]
+    assert shown[0] != shown[1]
+    assert shown[2].rstrip(" 0123456789\n") == shown[0].rstrip(" 0123456789\n")
+
+
 def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: Path) -> None:
     single = ("--model", "tiny", "--out", str(tmp_path / "run"), "--json", "--set", "training.epochs=1")
     training = (*single, "--trainer", "perce", "--source", "tiny/writing", "--param", "clip_max=2.0")

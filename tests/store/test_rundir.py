@@ -162,12 +162,13 @@ def test_a_second_process_refuses_or_waits_and_a_killed_holder_frees_the_lock(tm
 
 def test_run_json_keeps_each_matrix_and_each_command_once(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    run.describe(matrix="a", spec={"seeds": [0]}, command="perbench run --matrix a", started="1")
+    run.describe(matrix="a", spec={"seeds": [0]}, command="perbench run --matrix a", started="1", cells=["x"])
     run.describe(matrix="b", spec={"seeds": [1]}, command="perbench run --matrix b", started="2")
-    run.describe(matrix="a", spec={"seeds": [2]}, command="perbench run --matrix a", started="3")
+    run.describe(matrix="a", spec={"seeds": [2]}, command="perbench run --matrix a", started="3", cells=["y"])
     assert run.description() == {
         "schema_version": 1,
         "matrices": {"a": {"seeds": [2]}, "b": {"seeds": [1]}},
+        "plans": {"a": ["y"], "b": []},
         "commands": [
             {"command": "perbench run --matrix a", "matrix": "a", "first": "1", "last": "3", "runs": 2},
             {"command": "perbench run --matrix b", "matrix": "b", "first": "2", "last": "2", "runs": 1},
