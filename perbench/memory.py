@@ -24,7 +24,7 @@ def peak_mb() -> int:
     resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return round(torch.cuda.max_memory_allocated() / 1e6)
+        return int(torch.cuda.max_memory_allocated() / 1e6)
     if STATUS.exists():
         found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="ascii"))
         if found is not None:

@@ -32,7 +32,7 @@ def results(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for folder in sorted((out / "cells").iterdir()):
         record = json.loads((folder / "cell.json").read_text())
-        for name in ("seconds", "started", "finished", "command"):
+        for name in ("seconds", "peak_memory_mb", "started", "finished", "command"):
             del record[name]
         del record["environment"]["commit"]  # the checkout may move on while the tests run
         record["counts"].pop("torn_lines_cut", None)
