@@ -152,6 +152,20 @@ def test_another_runs_checkpoint_is_refused_and_kept(train: Train, tmp_path: Pat
     assert json.loads((kept / "state.json").read_text())["step"] == (5 if finished else 2)
 
 
+def test_a_run_may_resume_with_smaller_micro_batches(train: Train) -> None:
+    whole = train(folder="whole")
+    with pytest.raises(Stop):
+        train(tick=stop_after(2))
+    starts: list[int] = []
+    resumed = train(
+        tick=lambda done, total, figures: starts.append(done),
+        micro_batch_tokens=1,
+        gradient_checkpointing=True,
+    )
+    assert starts[0] == 2
+    assert losses(resumed) == pytest.approx(losses(whole), rel=1e-4)
+
+
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
