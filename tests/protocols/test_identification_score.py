@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.protocols.identification_score import score_samples
@@ -190,6 +190,7 @@ def test_the_perfect_identifier_scores_one_everywhere() -> None:
 GOLD = [[], [([0, 4], "lexical")], [([2, 4], "style"), ([9, 13], "lexical")]]
 
 
+@settings(deadline=None, max_examples=30)  # dozens of bootstrap intervals each
 @given(
     st.lists(
         st.tuples(
@@ -211,6 +212,7 @@ def test_the_order_of_samples_changes_nothing(
     assert values(shuffled) == pytest.approx(values(samples), nan_ok=True)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(-5, 5), min_size=8, max_size=8))
 def test_average_precision_sees_only_the_order_of_scores(scores: list[float]) -> None:
     # A map that keeps order: of rank, so that rounding can merge none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.protocols.marks import LEVELS, RULES, Share, Tally, read
@@ -119,6 +119,7 @@ def drawn(response: str, data: st.DataObject) -> dict[str, Any]:
     return sample(spans, set(), sorted(gold), response=response, scores=scores)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_the_perfect_predictor_is_right_at_every_level(response: str, data: st.DataObject) -> None:
     given_sample = drawn(response, data)
@@ -128,6 +129,7 @@ def test_the_perfect_predictor_is_right_at_every_level(response: str, data: st.D
         assert tally.correct == tally.predicted == tally.found == tally.gold, (level, rule)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data(), st.floats(-2, 2))
 def test_strict_is_never_kinder_and_lower_thresholds_predict_more(
     response: str, data: st.DataObject, threshold: float
@@ -144,6 +146,7 @@ def test_strict_is_never_kinder_and_lower_thresholds_predict_more(
         assert tallies[level, "contained"].predicted <= lower[level, "contained"].predicted
 
 
+@settings(deadline=None)
 @given(TEXTS, st.data())
 def test_token_tallies_agree_with_sets(response: str, data: st.DataObject) -> None:
     spans = word_spans(response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.protocols.ranking import Ranking
@@ -82,6 +82,7 @@ def f1(units: list[tuple[float, bool, int]], threshold: float, gold: int) -> flo
     return 2 * sum(predicted) / (len(predicted) + gold)
 
 
+@settings(deadline=None)
 @given(UNITS, st.integers(0, 5), st.randoms())
 def test_both_agree_with_a_count_over_all_thresholds(units: list, missed: int, random) -> None:  # type: ignore[no-untyped-def,type-arg]
     gold = sum(right for _, right, _ in units) + missed
@@ -101,6 +102,7 @@ def test_both_agree_with_a_count_over_all_thresholds(units: list, missed: int, r
         assert best is None
 
 
+@settings(deadline=None)
 @given(UNITS)
 def test_weighting_a_cluster_is_repeating_it(units: list) -> None:  # type: ignore[type-arg]
     """The resampled statistic is that of a data set in which each cluster stands as often as drawn."""
