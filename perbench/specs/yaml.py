@@ -2,6 +2,7 @@
 
 PyYAML parses; this module builds the values from its events, because its loaders keep the last of two equal
 keys, follow YAML 1.1 (`yes` is true, `2e-6` is a string, `12:30` is 750) and forget where a value stood.
+Line breaks stay PyYAML's: besides those of YAML 1.2 also U+0085, U+2028 and U+2029, unless escaped.
 """
 
 from __future__ import annotations

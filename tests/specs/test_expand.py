@@ -1,6 +1,6 @@
 """Lists as axes."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.specs.expand import leaves, nest, trainer_variants, training_variants
@@ -40,6 +40,7 @@ def test_trainer_rows_expand_in_order():
     ]
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.dictionaries(
         st.text("ab", min_size=1, max_size=2),
