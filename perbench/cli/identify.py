@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +59,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_common(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/identify-TASK)")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write a page of the test answers, tokens shaded by score, gold underlined",
+    )
+    parser.add_argument(
+        "--show",
+        type=options.positive,
+        metavar="N",
+        help="also print the N answers of each identifier with most errors",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.errors import PerbenchError
     from perbench.matrix import options
     from perbench.matrix.session import carry_out
+    from perbench.site.spans_page import check_place
 
+    if args.json and args.show:
+        raise PerbenchError("--show prints text and --json prints JSON; leave one out")
+    if args.html is not None:
+        check_place(args.html)
     out = args.out if args.out is not None else Path("runs", f"identify-{Path(args.task).stem}")
-    return carry_out(_matrix(args), options.read(args, out), show=_show)
+    return carry_out(
+        _matrix(args), options.read(args, out), show=partial(_show, html=args.html, worst=args.show)
+    )
 
 
 def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
@@ -104,14 +126,31 @@ def _params(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, A
     return params
 
 
-def _show(records: Sequence[CellRecord], options: Options) -> None:
-    from perbench.site.terminal import print_results
+def _show(
+    records: Sequence[CellRecord], options: Options, *, html: Path | None = None, worst: int | None = None
+) -> None:
+    from perbench.site.spans_page import write_spans
+    from perbench.site.spans_terminal import print_worst
+    from perbench.site.terminal import console, print_results
+    from perbench.store import RunDir
+    from perbench.store.files import read_journal
 
+    if html is not None or worst is not None:
+        run = RunDir(options.out)
+        cells = [
+            (record, read_journal(run.cell(record.kind, record.identity).path / "samples.jsonl").rows)
+            for record in records
+        ]
     if options.json:
         rows = [_row(record) for record in records]
         print(json.dumps({"out": str(options.out), "identifiers": rows}, ensure_ascii=False))
     else:
         print_results([options.out])
+    if worst is not None:
+        print_worst(cells, worst, console())
+    if html is not None:
+        write_spans(cells, html)
+        print(f"{html}: open it in a browser", file=sys.stderr)
 
 
 def _row(record: CellRecord) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="set a key of the matrix, training.learning_rate=1e-4; may be repeated",
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="at most N examples of every split")
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N examples of every split")
     parser.add_argument(
         "--data",
         action="append",
@@ -113,7 +113,8 @@ def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = 
     return matrix_of(name, None, Document(values, {(): Place("command line")}), args.set)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument's value: 1, 2, ..."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
     return int(text)

@@ -2,62 +2,41 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import perbench
 from perbench.errors import PerbenchError
-from perbench.plugins import builtin_root
 from perbench.site import format as text
+from perbench.site.templates import MARK, render_page
 from perbench.site.transfer import Cell, Column
 from perbench.site.view import View, title
 from perbench.store import CellRecord
 from perbench.store.files import write_text
 
-MARK = '<meta name="generator" content="perbench'
 SHADES = 4
 WIDTH = 120  # of a drawn interval, in its own units
 
 
 def render(view: View) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = builtin_root() / "leaderboard" / "templates"
-    css = (folder / "app.css").read_text(encoding="utf-8")
-    script = (folder / "app.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=text.number,
-        interval=text.interval,
-        duration=text.duration,
-        variation=text.variation,
-        flatten=text.flatten,
-        json=lambda value: json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True),
-    )
-    page = environment.get_template("page.html").render(
+    return render_page(
+        "page.html",
+        css=["app.css"],
+        script="app.js",
+        filters={
+            "number": text.number,
+            "interval": text.interval,
+            "duration": text.duration,
+            "variation": text.variation,
+            "flatten": text.flatten,
+        },
         view=view,
         title=title,
         anchor=anchor,
         digests=digests,
         shade=shade,
         whisker=whisker,
-        css=css,
-        script=script,
-        css_hash=_hash(css),
-        script_hash=_hash(script),
-        version=perbench.__version__,
     )
-    return page + "\n"
 
 
 def write(page: str, out: Path) -> Path:
@@ -84,10 +63,6 @@ def _ours(path: Path) -> bool:
     if path.name.startswith(".index.html."):
         return True  # what a killed build left behind
     return path.name == "index.html" and MARK in path.read_text(encoding="utf-8", errors="replace")[:2000]
-
-
-def _hash(content: str) -> str:
-    return "sha256-" + b64encode(sha256(content.encode()).digest()).decode()
 
 
 def anchor(record: CellRecord) -> str:

@@ -26,12 +26,15 @@ def print_results(runs: Sequence[Path], *, baseline: str | None = None) -> None:
     Raises:
         PerbenchError: as `perbench.site.build`.
     """
+    print_view(build_view(load(runs, baseline)), console())
+
+
+def console() -> Console:
+    """stdout, wide where it is no terminal."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
-    print_view(build_view(load(runs, baseline)), console)
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
 
 
 def print_view(view: View, console: Console) -> None:

@@ -150,3 +150,34 @@ def test_the_papers_worked_examples_share_no_content_word(
     assert found["identifiers"][0]["counts"] == {"samples": 3}
     assert found["identifiers"][0]["metrics"]["recall"]["value"] == 0.0
     assert found["identifiers"][0]["metrics"]["precision"]["value"] is None
+
+
+def test_a_page_and_the_worst_answers(
+    rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    words = ["--task", str(rows), "--model", str(tiny_model_dir), "--out", str(tmp_path / "run")]
+    words += ["--identifier", "word_matching"]
+    assert main(["identify", *words, "--html", str(page), "--show", "1"]) == 0
+    said = capsys.readouterr()
+    assert "I [*hunt*] [deer], and got a [deer] last season." in said.out
+    assert "stitch" not in said.out, "only the worst answer is asked for"
+    assert str(page) in said.err
+    assert "3 errors" not in page.read_text(encoding="utf-8")
+    assert "2 errors" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--show", "1", "--json"], "--show prints text and --json prints JSON"),
+        (["--html", "no/such/folder/page.html"], "name a file in a folder that exists"),
+        (["--show", "0"], "expected a positive whole number"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_anything_runs(
+    words: list[str], message: str, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["identify", "--task", str(rows), "--out", str(tmp_path / "run"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,92 @@
+"""The same reading of answers in a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from perbench.site.format import number
+from perbench.site.spans import LEVELS, Answer, Piece, Samples, spans_view
+from perbench.store import CellRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+SHADES = ("", "on #1b3a55", "on #1d4d75", "on #1f6095", "on #2273b5", "on #2586d6")
+"""Behind white text; contrast 3.8 and more."""
+HIDDEN = {"Cc", "Cf", "Cs"}
+"""Unicode categories that move the cursor, reorder text or cannot be printed: one character each is shown
+in their place, so that no data can drive the terminal."""
+
+
+def print_worst(cells: Sequence[tuple[CellRecord, Samples]], count: int, console: Console) -> None:
+    """The `count` answers of each identifier with the most errors. Colours where the console has them, else
+    marks: [gold], *predicted*."""
+    from rich.text import Text
+
+    view = spans_view(cells)
+    coloured = console.is_terminal and console.color_system is not None
+    key = (
+        "shaded by score, gold underlined, predicted bold, errors red"
+        if coloured
+        else "[gold] *predicted*: [*right*], *wrong*, [missed]"
+    )
+    for place, column in enumerate(view.columns):
+        answered = [
+            (example, answer) for example in view.examples if (answer := example.answers[place]) is not None
+        ]
+        answered.sort(key=lambda pair: -pair[1].errors)
+        thresholds = "/".join(f"{value:g}" for value in column.thresholds)
+        console.print(Text(_clean(f"\n{column.title}, threshold {thresholds or 'none'}: {key}"), "bold"))
+        for example, answer in answered[:count]:
+            console.print(
+                Text(_clean(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed"))
+            )
+            for line, sentence in enumerate(example.persona, start=1):
+                console.print(Text(_clean(f"  {line} {sentence}"), "dim"))
+            console.print(Text(_clean(f"  Q {example.question}")))
+            console.print(Text("  A ") + (styled(answer) if coloured else marked(answer)))
+            for what, errors in (("wrong", answer.wrong), ("missed", answer.missed)):
+                if errors:
+                    told = ", ".join(f"{text} {number(score, 2)}" for text, score in errors)
+                    console.print(Text(_clean(f"    {what}: {told}")))
+
+
+def styled(answer: Answer) -> Text:
+    from rich.text import Text
+
+    text = Text()
+    for piece in answer.pieces:
+        style = ["white" if piece.level else "", SHADES[min(piece.level, LEVELS)]]
+        style += ["underline"] * piece.gold + ["bold"] * (piece.state in ("hit", "wrong"))
+        if piece.state in ("wrong", "missed"):
+            style.append("bright_red" if not piece.level else "on #a3200d")
+        text.append(_clean(piece.text), " ".join(filter(None, style)) or None)
+        if piece.source is not None:
+            text.append(f"({piece.source})", "dim")
+    return text
+
+
+def marked(answer: Answer) -> Text:
+    """The answer with characters for marks, which survive a pipe."""
+    from rich.text import Text
+
+    shown, inside = "", False
+    for piece in answer.pieces:
+        if piece.gold != inside:
+            shown, inside = shown + ("[" if piece.gold else "]"), piece.gold
+        shown += _starred(piece)
+    return Text(shown + ("]" if inside else ""))
+
+
+def _starred(piece: Piece) -> str:
+    text = _clean(piece.text)
+    if piece.state not in ("hit", "wrong"):
+        return text
+    return f"*{text}*" + (f"({piece.source})" if piece.source is not None else "")
+
+
+def _clean(text: str) -> str:
+    return "".join("�" if unicodedata.category(char) in HIDDEN and char != "\n" else char for char in text)
