@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spin barriers cost up to 30x on shared machines
@@ -16,6 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from perbench.models import ResolvedModel
 
 CHATML = (
@@ -87,6 +92,27 @@ def real_data() -> Path:
     if not (folder / "MANIFEST.md").is_file():
         pytest.skip(f"real texts not found at {folder}; set PERBENCH_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real browser, which may talk to this machine only; tests are skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None or importlib.util.find_spec("playwright") is None:
+        pytest.skip("needs the package playwright and the program chromium")
+    from playwright.sync_api import sync_playwright
+
+    quiet = [
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", *quiet]
+        found = driver.chromium.launch(executable_path=program, args=options)
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")
