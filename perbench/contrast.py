@@ -29,7 +29,7 @@ class Contrast:
 
     @property
     def pir(self) -> Tensor:
-        """Persona information ratio log P(y_i | persona, x, y_<i) - log P(y_i | x, y_<i), [n] (PerContrast,
+        """Personal Influence Ratio log P(y_i | persona, x, y_<i) - log P(y_i | x, y_<i), [n] (PerContrast,
         Eq. 2)."""
         return self.factual - self.counterfactual
 

@@ -36,9 +36,16 @@ def capture() -> dict[str, Any]:
 
 def shorten(text: str) -> str:
     """`text` with this machine's folders shortened: records are published."""
-    for folder, name in ((Path.cwd(), ""), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
+    for folder, name in (*_here(), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
         text = text.replace(f"{folder}/", name)
     return text
+
+
+def _here() -> list[tuple[Path, str]]:
+    try:
+        return [(Path.cwd(), "")]
+    except FileNotFoundError:  # somebody deleted the working folder
+        return []
 
 
 @cache

@@ -15,7 +15,7 @@ import pytest
 
 from perbench.errors import PerbenchError
 from perbench.store import CellDir, CellRecord, Failure, Labels, Metric, RunDir, Scores, read_records
-from perbench.store.environment import capture
+from perbench.store.environment import capture, shorten
 
 IDENTITY = "0123456789abcdef" * 4
 
@@ -185,3 +185,10 @@ def test_the_environment_names_versions_but_neither_host_nor_paths() -> None:
     assert found["packages"]["numpy"] == importlib.metadata.version("numpy")
     assert socket.gethostname() not in found.values()
     assert "/" not in json.dumps(found)
+
+
+def test_a_deleted_working_folder_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert shorten(f"{Path.home()}/a file") == "~/a file"
