@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 _SYSTEM, _USER, _ANSWER = "a-system-text", "a-user-text", "an-answer"
 """Probe texts: no template quotes them by itself."""
@@ -15,37 +16,67 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
 
     A template without a system role gets the system text as the first paragraph of the first user turn. A
     template that adds a system prompt of its own when none is given keeps it: that is the model's format.
+    What a text spells like a special token ("<|im_end|>") gets a space ("< |im_end|>"): only the template
+    opens and closes turns.
     """
+    turns = [_inert(tokenizer, turn) for turn in turns]
+    system = None if system is None else _inert(tokenizer, system)
     if system is not None and not _has_system_role(tokenizer):
         turns, system = [f"{system}\n\n{turns[0]}", *turns[1:]], None
     return _render(tokenizer, system, turns, ask=True)
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a text, with no tokens added around it."""
+    """Token ids of a rendered prompt, with no tokens added around it."""
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode_response(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a response, none of them special: what it spells like a special token stays text."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
 
 
 def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
     """The ids that the template writes after an answer, up to the first special token; the tokenizer's
     end-of-sequence token where the template writes no special token there."""
-    return _facts(tokenizer)[1]
+    return _facts(tokenizer).end
 
 
 def _has_system_role(tokenizer: Any) -> bool:
-    return _facts(tokenizer)[0]
+    return _facts(tokenizer).system_role
 
 
-_known: weakref.WeakKeyDictionary[Any, tuple[str, tuple[bool, tuple[int, ...]]]] = weakref.WeakKeyDictionary()
+def _inert(tokenizer: Any, text: str) -> str:
+    return _facts(tokenizer).special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
 
-def _facts(tokenizer: Any) -> tuple[bool, tuple[int, ...]]:
+class _Facts(NamedTuple):
+    """What a tokenizer's chat template and special tokens are like."""
+
+    system_role: bool
+    end: tuple[int, ...]
+    special: re.Pattern[str]
+
+
+_known: weakref.WeakKeyDictionary[Any, tuple[str, _Facts]] = weakref.WeakKeyDictionary()
+
+
+def _facts(tokenizer: Any) -> _Facts:
     template = str(tokenizer.chat_template)
     known = _known.get(tokenizer)
     if known is None or known[0] != template:
-        known = _known[tokenizer] = template, (_probe_system(tokenizer), _probe_end(tokenizer))
+        facts = _Facts(_probe_system(tokenizer), _probe_end(tokenizer), _spelled_special(tokenizer))
+        known = _known[tokenizer] = template, facts
     return known[1]
+
+
+def _spelled_special(tokenizer: Any) -> re.Pattern[str]:
+    """Matches the text of every special token; those of one character cannot be broken up."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    spelled = {text for text in (*added, *tokenizer.all_special_tokens) if len(text) > 1}
+    return re.compile("|".join(map(re.escape, sorted(spelled, key=len, reverse=True))) or "(?!)")
 
 
 def _probe_system(tokenizer: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
 from perbench.judges import rate, rate_likeliest
-from perbench.prompts.chat import chat_text, encode
+from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.protocols.base import Engines
 from perbench.seeds import derive_seed
 
@@ -165,7 +165,7 @@ class Talk:
         if not self._spec.judge.pmi:
             return values
         tokenizer = self._judge.tokenizer
-        ids = [encode(tokenizer, response) for response in responses]
+        ids = [encode_response(tokenizer, response) for response in responses]
         scored = [i for i, response in enumerate(ids) if response]
         told, untold = [], []
         for i in scored:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.errors import PerbenchError
-from perbench.prompts.chat import encode
+from perbench.prompts.chat import encode_response
 from perbench.prompts.spans import encode_with_spans
 
 
@@ -25,7 +25,7 @@ def tokenizer(tiny_model_dir: Path) -> Any:
 def test_by_hand(tokenizer: Any) -> None:
     text = "deer  in autumn\n"
     ids, spans = encode_with_spans(tokenizer, text)
-    assert ids == encode(tokenizer, text)
+    assert ids == encode_response(tokenizer, text)
     assert "".join(text[s:e] for s, e in spans) == "deerinautumn"
     assert spans[-1] == (15, 15)
 
@@ -39,7 +39,7 @@ def test_tokens_within_one_character_all_show_it(tokenizer: Any) -> None:
 @given(text=st.text())
 def test_every_visible_character_is_shown(tokenizer: Any, text: str) -> None:
     ids, spans = encode_with_spans(tokenizer, text)
-    assert ids == encode(tokenizer, text)
+    assert ids == encode_response(tokenizer, text)
     assert len(ids) == len(spans)
     assert all(0 <= s <= e <= len(text) for s, e in spans)
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(spans))
