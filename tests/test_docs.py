@@ -1,11 +1,12 @@
 """The documentation names what there is, and its examples run."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from perbench import plugins
+from perbench import cli, plugins
 from perbench.specs.matrix import LoraSpec, MatrixSpec, TrainerRow, TrainingSpec
 from perbench.specs.model import GgufPackage, ModelSpec
 from perbench.specs.task import (
@@ -22,6 +23,15 @@ from perbench.specs.task import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for page in PAGES
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("perbench ")
+]
+NAMES = {name for name, _ in cli._commands()}
 TASKS = [DataSpec, DialogueSpec, ExamplesSpec, FieldSpec, JudgeSpec, PersonaSpec, PromptSpec, SamplingSpec]
 OTHERS = [SimulatorSpec, TaskSpec, LoraSpec, MatrixSpec, TrainerRow, TrainingSpec, GgufPackage, ModelSpec]
 
@@ -55,3 +65,12 @@ def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
     assert plugins.load_trainer("my_loss").params == {"weight": 2.0}
     assert plugins.load_identifier("my_words").params == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_can_be_given_as_written(words):
+    assert cli._parser().parse_args(words[1:]).command == next(word for word in words[1:] if word in NAMES)
+
+
+def test_there_are_commands_in_the_documentation():
+    assert {"run", "train", "eval", "identify"} <= {word for words in COMMANDS for word in words}

@@ -57,7 +57,11 @@ def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="run directory, new or earlier"
+        "--out",
+        type=Path,
+        default=Path("runs", "single"),
+        metavar="DIR",
+        help="run directory, new or earlier (default: %(default)s)",
     )
 
 

@@ -10,8 +10,8 @@ from perbench.words import Span, visible
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
     """Token ids of `text`, as `prompts.chat.encode_response` gives them, and the [start, end) characters that
-    each shows, without white space at the edges (start == end where a token is nothing else). Tokens that hold
-    parts of one character's bytes all span that character.
+    each shows, without white space at the edges (start == end where a token is nothing else). Tokens that
+    hold parts of one character's bytes all span that character.
 
     Raises:
         PerbenchError: the tokenizer cannot tell.
