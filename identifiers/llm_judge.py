@@ -31,12 +31,12 @@ class LlmJudge(Identifier):
     stand in the answer count as `absent_keywords`.
     """
 
+    needs_tokens = False
     threshold: float = 0.5
     max_new_tokens: Annotated[int, Field(gt=0)] = 64
 
     def score(self, examples: Sequence[PersonaText], engine: Any) -> list[TokenScores]:
         from perbench.judges.keywords import parse_keywords
-        from perbench.prompts.chat import chat_text, encode
         from perbench.specs.task import SamplingSpec
         from perbench.words import occurrences, word_spans
 
@@ -44,9 +44,9 @@ class LlmJudge(Identifier):
             PROMPT.format(persona="\n".join(e.persona), question=e.question, response=e.response)
             for e in examples
         ]
-        prompts = [encode(engine.tokenizer, chat_text(engine.tokenizer, None, [text])) for text in asked]
+        conversations = [[{"role": "user", "content": text}] for text in asked]
         sampling = SamplingSpec(max_new_tokens=self.max_new_tokens, temperature=0.0)
-        replies = engine.generate(prompts, sampling, seed=0)
+        replies = engine.chat(conversations, sampling, seed=0)
         found = []
         for example, reply in zip(examples, replies, strict=True):
             keywords = parse_keywords(reply.text)

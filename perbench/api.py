@@ -172,6 +172,10 @@ class Identifier(Hyperparameters, ABC):
     needs_model: ClassVar[bool] = True
     """Whether `score` uses the engine; False for lexical methods, which then get None."""
 
+    needs_tokens: ClassVar[bool] = True
+    """Whether, with a model, `score` reads token ids; a method that only chats runs on endpoints too, which
+    show none."""
+
     threshold: float
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 TokenIds = Sequence[int]
+Conversation = Sequence[Mapping[str, str]]
+"""Messages {"role", "content"}: at most one of role system, first; then user and assistant in turn, the last
+of them the user's."""
 Tick = Callable[[int, int, dict[str, float]], None]
 """Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
 
@@ -39,6 +42,12 @@ class Engine(Protocol):
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
         a different set of prompts in a call may not, so callers keep their batches fixed."""
+
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        """The answer to each conversation's last message, in order; else as `generate`. All that an endpoint
+        can do."""
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
         """Natural-log probability of each response token given its prompt, float32, one array [len(response)]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contrast import batches, response_logp
-from perbench.engines.base import Generation, TokenIds
+from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.models import load_causal_lm, load_tokenizer
-from perbench.prompts.chat import end_of_turn
+from perbench.prompts.chat import chat_text, encode, end_of_turn
 from perbench.specs.task import SamplingSpec
 
 if TYPE_CHECKING:
@@ -91,6 +91,17 @@ class TransformersEngine:
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
         """See `perbench.engines.base.Engine.score`."""
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
+
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        """See `perbench.engines.base.Engine.chat`."""
+        prompts = []
+        for messages in conversations:
+            system = messages[0]["content"] if messages[0]["role"] == "system" else None
+            turns = [message["content"] for message in messages[system is not None :]]
+            prompts.append(encode(self.tokenizer, chat_text(self.tokenizer, system, turns)))
+        return self.generate(prompts, sampling, seed=seed)
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """See `perbench.engines.base.Engine.generate`. The batch is split by a fixed token

@@ -67,7 +67,8 @@ def run_identifier(
         missing = {example.id for example in batch} - done
         if missing:
             started = perf_counter()
-            texts = [persona_text(task.spec, example, engine, background[split]) for example in batch]
+            reader = engine if identifier.needs_tokens else None
+            texts = [persona_text(task.spec, example, reader, background[split]) for example in batch]
             found = _checked(identifier, texts, identifier.score(texts, engine))
             seconds += perf_counter() - started
             store.append(

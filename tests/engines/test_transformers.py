@@ -34,6 +34,19 @@ def prompts(engine: TransformersEngine) -> list[list[int]]:
     return [encode(engine.tokenizer, chat_text(engine.tokenizer, None, [text])) for text in QUESTIONS]
 
 
+def test_chat_is_generation_under_the_chat_template(
+    engine: TransformersEngine, prompts: list[list[int]]
+) -> None:
+    conversations = [[{"role": "user", "content": text}] for text in QUESTIONS]
+    assert engine.chat(conversations, WARM, seed=3) == engine.generate(prompts, WARM, seed=3)
+    turns = ["Hi", "Hello.", "Deer?"]
+    roles = ["user", "assistant", "user"]
+    longer = [{"role": "system", "content": "Be brief."}]
+    longer += [{"role": role, "content": text} for role, text in zip(roles, turns, strict=True)]
+    prompt = encode(engine.tokenizer, chat_text(engine.tokenizer, "Be brief.", turns))
+    assert engine.chat([longer], GREEDY, seed=0) == engine.generate([prompt], GREEDY, seed=0)
+
+
 def greedy(model: Any, prompt: Sequence[int], new: int) -> list[int]:
     """The reference: no cache, no padding, one token at a time."""
     ids = list(prompt)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perbench.api import PersonaText
-from perbench.engines.base import Generation, TokenIds
+from perbench.engines.base import Conversation, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.plugins import load_identifier
 from perbench.specs.task import SamplingSpec
@@ -27,33 +26,29 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, tokenizer: Any, replies: list[str]) -> None:
-        self.tokenizer, self.replies = tokenizer, replies
-        self.prompts: list[str] = []
+    def __init__(self, replies: list[str]) -> None:
+        self.replies = replies
+        self.conversations: list[Conversation] = []
         self.sampling: SamplingSpec | None = None
 
-    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        self.prompts, self.sampling = [self.tokenizer.decode(ids) for ids in prompts], sampling
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        self.conversations, self.sampling = list(conversations), sampling
         return [Generation(reply, "stop", 1, 1) for reply in self.replies]
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model_dir: Path) -> Any:
-    return TransformersEngine(tiny_model_dir, dtype="float32").tokenizer
-
-
-def test_the_prompt_is_appendix_d2(tokenizer: Any) -> None:
-    engine = Scripted(tokenizer, ["deer"])
+def test_the_prompt_is_appendix_d2() -> None:
+    engine = Scripted(["deer"])
     load_identifier("llm_judge", {"max_new_tokens": 7}).score([HUNTER], engine)
-    assert engine.prompts == [
-        "<|im_start|>user\n"
+    text = (
         "This is the persona of user 1:\n\nI am thin.\nI like to hunt.\n\n"
         "This is the conversation between two users:\n\n"
         "User 2: Ever catch anything?\n\nUser 1: Got a deer last season. Deer, oh deer!\n\n"
         "Identify the keywords in user 1's speech in the conversation that reflect his/her persona "
-        "(but not words in the description of his/her persona).\n\nKeywords:<|im_end|>\n"
-        "<|im_start|>assistant\n"
-    ]
+        "(but not words in the description of his/her persona).\n\nKeywords:"
+    )
+    assert engine.conversations == [[{"role": "user", "content": text}]]
     assert engine.sampling == SamplingSpec(max_new_tokens=7, temperature=0.0)
 
 
@@ -68,19 +63,19 @@ def test_the_prompt_is_appendix_d2(tokenizer: Any) -> None:
         ("I believe that this person is somebody who often goes hunting.", [], 1, 0),
     ],
 )
-def test_replies(tokenizer: Any, reply: str, named: list[str], unparsable: int, absent: int) -> None:
-    (found,) = load_identifier("llm_judge").score([HUNTER], Scripted(tokenizer, [reply]))
+def test_replies(reply: str, named: list[str], unparsable: int, absent: int) -> None:
+    (found,) = load_identifier("llm_judge").score([HUNTER], Scripted([reply]))
     words = [HUNTER.response[start:end] for start, end in found.spans]
     assert words == ["Got", "a", "deer", "last", "season", "Deer", "oh", "deer"]
     assert [word for word, score in zip(words, found.scores, strict=True) if score == 1.0] == named
     assert found.counts == {"unparsable": unparsable, "absent_keywords": absent}
 
 
-def test_braces_in_texts_are_only_text(tokenizer: Any) -> None:
+def test_braces_in_texts_are_only_text() -> None:
     odd = PersonaText("odd", ("{persona}",), "{0}", "{response} {")
-    engine = Scripted(tokenizer, ["{"])
+    engine = Scripted(["{"])
     load_identifier("llm_judge").score([odd], engine)
-    assert "User 1: {response} {\n" in engine.prompts[0]
+    assert "User 1: {response} {\n" in engine.conversations[0][0]["content"]
 
 
 def test_a_real_model_may_say_anything(tiny_model_dir: Path) -> None:

@@ -263,6 +263,16 @@ def test_sources_are_stored() -> None:
     assert store.kept[0]["sources"] == [None, None, 1]
 
 
+def test_an_identifier_that_only_chats_gets_no_tokens(engine: TransformersEngine) -> None:
+    class Chatting(Sourced):
+        needs_model = True
+        needs_tokens = False
+
+    identifier = Chatting()
+    run(identifier, [example(3)], Store(), engine)
+    assert (identifier._texts[0].factual, identifier._texts[0].tokens) == ((), ())
+
+
 def test_percontrast_scores_every_token_of_the_response(engine: TransformersEngine) -> None:
     store = Store()
     run(load_identifier("percontrast"), [example(i) for i in range(3)], store, engine)
