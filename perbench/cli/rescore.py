@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     for path in args.runs:
         read_records(path)  # says so when it is no run directory, before a lock makes one of it
         directory = RunDir(path)
-        with directory.lock(wait=not args.no_wait, notify=lambda message: print(message, file=sys.stderr)):
-            for old, new in rescore(directory):
+        with directory.lock(wait=not args.no_wait, notify=_say):
+            for old, new in rescore(directory, _say):
                 changed = sorted(
                     name
                     for name in old.metrics.keys() | new.metrics.keys()
@@ -40,3 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
     return 0
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from perbench import protocols
@@ -16,21 +17,30 @@ from perbench.store import CellRecord, RunDir, read_records
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
-def rescore(run: RunDir) -> Iterator[tuple[CellRecord, CellRecord]]:
+def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRecord, CellRecord]]:
     """Yield (old, new) records of every finished evaluation. The caller holds the lock.
 
     Metrics, headline and reported turns are the task's of today, as the run's matrices override it;
-    everything that made the samples must be as it was.
+    everything that made the samples must be as it was. Stale records of earlier plans are left as they are;
+    `notify` is told why.
 
     Raises:
-        PerbenchError: a task is gone, or its samples would be other ones today.
+        PerbenchError: a task of the latest plans is gone, or its samples would be other ones today.
     """
-    matrices = run.description().get("matrices", {})
+    described = run.description()
+    matrices = described.get("matrices", {})
+    planned = set(chain.from_iterable(described.get("plans", {}).values()))
     for old, _ in read_records(run.path):
         if old.kind == "train" or old.status != "done":
             continue
         cell = run.cell(old.kind, old.identity)
-        task = _task(old, matrices)
+        try:
+            task = _task(old, matrices)
+        except PerbenchError as error:
+            if old.identity in planned:
+                raise
+            notify(f"left as it is, of an earlier plan: {error}")
+            continue
         scored = protocols.get(task.spec.protocol).score(task, cell.samples())
         new = old.model_copy(
             update={

@@ -227,6 +227,11 @@ def test_rescore_computes_anew_from_samples_alone(
     code, _, errors = runs(root.path, "rescore", str(out))
     assert code == 2
     assert "different: sampling.temperature. Set it back, or run the matrix again" in errors
+    assert runs(root.path, "run", "--matrix", "small", "--out", str(out))[0] == 0
+    code, output, errors = runs(root.path, "rescore", str(out), "--json")
+    assert code == 0, "what the latest plan left behind stands in nobody's way"
+    assert errors.count("left as it is, of an earlier plan") == 3
+    assert len(json.loads(output)) == CELLS - 2  # of the plan, all but the two trainings
 
 
 def test_rescore_refuses_samples_of_another_version_of_the_protocol(
