@@ -217,7 +217,10 @@ def _train_cell(
         model=catalogue.label(model),
         model_label=named.spec.label,
         trainer=variant.name,
-        trainer_params=dict(variant.params),
+        trainer_params={
+            key: catalogue.label(value) if reference is not None and value == wanted else value
+            for key, value in variant.params.items()
+        },
         training=varied,
         source=source,
         seed=seed,
