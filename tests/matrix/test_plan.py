@@ -106,6 +106,15 @@ def test_a_local_folder_is_known_by_its_last_part_only(root: Root, tiny_model_di
     assert {cell.identity for cell in cells} == {cell.identity for cell in cells_of(root)}
 
 
+def test_a_reference_in_a_local_folder_too(root: Root, tiny_model_dir: Path) -> None:
+    trainers = [{"name": "nextquill", "params": {"effect_model": str(tiny_model_dir), "alpha": 0.1}}]
+    cells = [cell for cell in cells_of(root, trainers=trainers, baseline=None) if cell.labels.trainer]
+    assert {json.dumps(cell.labels.trainer_params) for cell in cells} == {
+        '{"alpha": 0.1, "effect_model": "tiny"}'
+    }
+    assert str(tiny_model_dir) not in json.dumps([cell.inputs for cell in cells])
+
+
 def test_reasons_of_each_state(root: Root, tmp_path: Path) -> None:
     cells = cells_of(root)
     run = RunDir(tmp_path / "run")
