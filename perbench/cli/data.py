@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 SUMMARY = "prepare data that packages cannot carry; describe annotated data"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix.options import positive
+
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     families = actions.add_parser("prepare", help="put data into the user cache").add_subparsers(
         dest="family", required=True, metavar="FAMILY"
@@ -28,9 +31,92 @@ def configure(parser: argparse.ArgumentParser) -> None:
     describe.add_argument("task", metavar="TASK", help="a task of protocol identification")
     describe.add_argument("--json", action="store_true", help="print the numbers as JSON, unrounded")
 
+    build = actions.add_parser("build", help="have a model write annotated data").add_subparsers(
+        dest="family", required=True, metavar="FAMILY"
+    )
+    persona_qa = build.add_parser("persona-qa", help="questions and answers with keywords, one per persona")
+    persona_qa.add_argument(
+        "--personas",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a Synthetic-Persona-Chat CSV file, or text: a persona per line or paragraph",
+    )
+    persona_qa.add_argument(
+        "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
+    )
+    persona_qa.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="JSONL file, new or earlier; what it holds stays",
+    )
+    persona_qa.add_argument(
+        "--count", type=positive, default=100, metavar="N", help="personas to draw (default: %(default)s)"
+    )
+    persona_qa.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the drawing (default: %(default)s)"
+    )
+    persona_qa.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+    review = actions.add_parser("review", help="accept, edit or reject gold spans in a browser")
+    review.add_argument("file", type=Path, metavar="FILE", help="rows of `perbench data build` or the like")
+    review.add_argument(
+        "--out", type=Path, metavar="FILE", help="where accepted rows go (default: FILE's name, .reviewed)"
+    )
+    review.add_argument(
+        "--port", type=int, default=0, metavar="P", help="on 127.0.0.1 (default: one that is free)"
+    )
+
 
 def run(args: argparse.Namespace) -> int:
-    return _describe(args) if args.action == "describe" else _prepare(args)
+    actions = {"describe": _describe, "prepare": _prepare, "build": _build, "review": _review}
+    return actions[args.action](args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from perbench import models
+    from perbench.data.build import build, unusable_file
+    from perbench.data.personas import read_personas
+    from perbench.engines import open_engine
+    from perbench.errors import PerbenchError
+    from perbench.progress import Progress
+    from perbench.specs.load import load_model
+
+    if args.out.is_dir() or not args.out.parent.is_dir():
+        raise PerbenchError(f"--out {args.out}: name a file in a folder that exists")
+    personas = read_personas(args.personas)
+    drawn = personas.draw(args.count, args.seed)
+    for length, count in personas.left_out.items():
+        print(f"{args.personas}: {count} personas of {length} sentences left out", file=sys.stderr)
+    if len(drawn) < args.count:
+        print(f"{args.personas}: {len(drawn)} usable personas, --count {args.count}", file=sys.stderr)
+    model = load_model(args.model)
+    resolved = models.resolve(model)
+    made_by = {"model": model.name, "digest": resolved.digest}
+    progress = Progress(1)
+    with progress.shown(), progress.cell(f"{model.name} writes") as tick:
+        built = build(drawn, open_engine(resolved, dtype=model.spec.dtype), made_by, args.out, tick=tick)
+    if args.json:
+        found = {"out": str(args.out), "rows": built.rows, "unusable": dict(built.reasons)}
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        print(built.report())
+        print(f"unusable replies: {unusable_file(args.out)}" if built.reasons else "no unusable reply")
+        if built.rows:
+            print(f"next: perbench data review {args.out}")
+    return 0
+
+
+def _review(args: argparse.Namespace) -> int:
+    from perbench.review.server import serve
+    from perbench.review.state import Review
+
+    out = args.out if args.out is not None else args.file.with_name(f"{args.file.stem}.reviewed.jsonl")
+    with Review.open(args.file, out) as review:
+        serve(review, args.port)
+    return 0
 
 
 def _describe(args: argparse.Namespace) -> int:

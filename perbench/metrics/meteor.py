@@ -13,26 +13,19 @@ from typing import Any
 
 from perbench.metrics import wordnet
 from perbench.metrics.base import Measured, Texts, mean_metric
+from perbench.sentences import split_sentences
 
 
 @lru_cache(maxsize=1)
-def _tokenizers() -> tuple[Any, Any]:
+def _words() -> Any:
     from nltk.tokenize import NLTKWordTokenizer
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-    from punkt.data import english
 
-    params = PunktParameters()
-    params.abbrev_types = set(english.ABBREV_TYPES)
-    params.collocations = set(english.COLLOCATIONS)
-    params.sent_starters = set(english.SENT_STARTERS)
-    params.ortho_context.update(english.ORTHO_CONTEXT)
-    return PunktSentenceTokenizer(params), NLTKWordTokenizer()
+    return NLTKWordTokenizer()
 
 
 def tokenize(text: str) -> list[str]:
     """nltk.word_tokenize(text) with the Punkt parameters of a package instead of a download."""
-    sentences, words = _tokenizers()
-    return [token for sentence in sentences.tokenize(text) for token in words.tokenize(sentence)]
+    return [token for sentence in split_sentences(text) for token in _words().tokenize(sentence)]
 
 
 def measure(name: str, texts: Texts) -> Measured:

@@ -1,0 +1,144 @@
+"""Rows of identification data that a model writes: `perbench data build persona-qa` (PerCE, App. D.2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.data.personas import Persona
+from perbench.data.replies import PROMPT, Unusable, parse_reply
+from perbench.data.spans import Names, row_faults
+from perbench.errors import PerbenchError
+from perbench.store.files import append_journal, cut_torn
+
+if TYPE_CHECKING:
+    from perbench.engines.base import Engine, Generation, Tick
+
+BATCH = 16
+"""Personas per call of the engine and per write."""
+MAX_NEW_TOKENS = 160
+NAMES = Names("persona_id", "persona", "question", "answer")
+CUT = f"cut off at {MAX_NEW_TOKENS} tokens"
+
+
+@dataclass
+class Built:
+    """What stands in the files: usable rows, and the unusable replies by reason; `before` of them stood there
+    when this call began."""
+
+    rows: int = 0
+    before: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def replies(self) -> int:
+        return self.rows + self.reasons.total()
+
+    def report(self) -> str:
+        told = "; ".join(f"{reason}, {count}" for reason, count in self.reasons.most_common())
+        return f"{self.rows} of {self.replies} replies usable" + (f"; unusable: {told}" if told else "")
+
+
+def unusable_file(out: Path) -> Path:
+    """Where the replies that gave no row are kept, with the reasons."""
+    return out.with_name(f"{out.stem}.unusable.jsonl")
+
+
+def build(
+    personas: Sequence[Persona], engine: Engine, made_by: Mapping[str, Any], out: Path, *, tick: Tick
+) -> Built:
+    """Ask for one question, answer and keywords for each persona that has no reply in `out` or in its
+    `unusable_file` yet, greedily, and append what comes to one of the two.
+
+    A row is {id, persona_id, persona, question, answer, gold, distractor, keywords, made_by}; its gold spans
+    have neither kind nor sentence, which a person gives (`perbench data review`).
+
+    Raises:
+        PerbenchError: the files hold rows made otherwise, or damage that no kill explains; a prompt exceeds
+            the model's context.
+    """
+    from perbench.prompts.chat import chat_text, encode
+    from perbench.specs.task import SamplingSpec
+
+    files = out, unusable_file(out)
+    rows, unusable = (cut_torn(file).rows for file in files)
+    for file, found in zip(files, (rows, unusable), strict=True):
+        _refuse_foreign(file, found, made_by)
+    answers = {_key(row["answer"]) for row in rows}
+    done = {row["id"] for row in (*rows, *unusable)}
+    built = Built(len(rows), len(done), Counter(row["reason"] for row in unusable))
+    sampling = SamplingSpec(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0)
+    passed = 0
+    for batch in (personas[start : start + BATCH] for start in range(0, len(personas), BATCH)):
+        missing = {_row_id(persona) for persona in batch} - done
+        if missing:
+            texts = [PROMPT.format(persona=" ".join(persona.sentences)) for persona in batch]
+            prompts = [encode(engine.tokenizer, chat_text(engine.tokenizer, None, [text])) for text in texts]
+            replies = engine.generate(prompts, sampling, seed=0)
+            for persona, reply in zip(batch, replies, strict=True):
+                if _row_id(persona) in missing:
+                    _keep(persona, reply, made_by, answers, files, built)
+        passed += len(batch)
+        tick(passed, len(personas), {"usable": float(built.rows)})
+    return built
+
+
+def _keep(
+    persona: Persona,
+    reply: Generation,
+    made_by: Mapping[str, Any],
+    answers: set[str],
+    files: tuple[Path, Path],
+    built: Built,
+) -> None:
+    common = {"id": _row_id(persona), "persona_id": persona.id, "persona": list(persona.sentences)}
+    try:
+        row = {**common, **_row(reply, persona, answers), "made_by": dict(made_by)}
+    except Unusable as error:
+        refused = {**common, "reason": error.reason, "fault": str(error), "reply": reply.text}
+        append_journal(files[1], [{**refused, "made_by": dict(made_by)}])
+        built.reasons[error.reason] += 1
+        return
+    append_journal(files[0], [row])
+    answers.add(_key(row["answer"]))
+    built.rows += 1
+
+
+def _row(reply: Generation, persona: Persona, answers: Iterable[str]) -> dict[str, Any]:
+    if reply.finish_reason == "length":
+        raise Unusable(CUT)
+    found = parse_reply(reply.text)
+    row = {
+        "persona": list(persona.sentences),
+        "question": found.question,
+        "answer": found.answer,
+        "gold": [{"start": start, "end": end, "text": found.answer[start:end]} for start, end in found.spans],
+        "distractor": None,
+        "keywords": list(found.keywords),
+    }
+    faults = list(row_faults(row, NAMES, annotated=False))
+    if faults:
+        raise Unusable("breaks a rule of the data", "; ".join(faults))
+    if _key(found.answer) in answers:
+        raise Unusable("another persona has this answer", found.answer)
+    return row
+
+
+def _row_id(persona: Persona) -> str:
+    return f"{persona.id}-1"
+
+
+def _key(answer: str) -> str:
+    return " ".join(answer.split()).casefold()
+
+
+def _refuse_foreign(file: Path, rows: Sequence[Mapping[str, Any]], made_by: Mapping[str, Any]) -> None:
+    for number, row in enumerate(rows, start=1):
+        if row.get("made_by") != made_by or "id" not in row:
+            raise PerbenchError(
+                f"{file}:{number} was made by {row.get('made_by')}, not by {dict(made_by)}; "
+                "name another file: --out FILE"
+            )
