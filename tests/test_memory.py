@@ -27,3 +27,9 @@ def test_systems_without_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     memory.reset_peak()
     assert not (tmp_path / "clear_refs").exists()
     assert memory.peak_mb() > 10
+
+
+def test_a_sandbox_that_refuses_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "CLEAR", tmp_path)  # a folder: writing to it is an OSError
+    memory.reset_peak()
+    assert memory.peak_mb() > 10

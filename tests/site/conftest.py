@@ -41,6 +41,7 @@ class Bench:
                 "status": "done",
                 "labels": labels,
                 "seconds": 12.5,
+                "peak_memory_mb": 321,
                 "started": "2026-01-01T10:00:00+00:00",
                 "finished": "2026-01-01T10:00:12+00:00",
                 "environment": {"perbench": "0.1.0", "packages": {"numpy": "2.0"}},

@@ -163,7 +163,14 @@ def test_every_record_is_there_with_its_provenance(full: Bench, tmp_path: Path) 
         for metric in record["metrics"].values():
             assert metric["signature"] in text
     everything_said = " ".join(records.values())
-    for part in ("loss is nan at step 3", "Traceback: here", "truncated 77", "response tokens 4242", "2.25"):
+    for part in (
+        "loss is nan at step 3",
+        "Traceback: here",
+        "truncated 77",
+        "response tokens 4242",
+        "2.25",
+        "321 MB",
+    ):
         assert part in everything_said
 
 
