@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from perbench.site.format import digits_for
-from perbench.site.transfer import Cell, Estimate, Matrix, Row
+from perbench.site.rows import Row
+from perbench.site.transfer import Cell, Estimate, Matrix
 from perbench.store import CellRecord
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from perbench.site import identification
 from perbench.site.format import duration, interval, number
 from perbench.site.load import load
-from perbench.site.transfer import Cell, Column, Matrix, Row
+from perbench.site.rows import Row
+from perbench.site.transfer import Cell, Column, Matrix
 from perbench.site.view import View, build_view
 
 if TYPE_CHECKING:

@@ -8,27 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from perbench.errors import PerbenchError
-from perbench.site.format import digits_for, variation
+from perbench.site.format import digits_for
 from perbench.site.load import Entry, Loaded
+from perbench.site.rows import Row, order, row_of, varied_params
 from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
-
-
-@dataclass(frozen=True)
-class Row:
-    """A trained model, seeds left open; trainer and source are None for the base model. `variation` holds
-    the hyperparameters that tell this row from others of its trainer."""
-
-    model: str
-    model_label: str | None
-    trainer: str | None
-    source: str | None
-    variation: str
-    training: str
-    params: str
 
 
 @dataclass(frozen=True)
@@ -121,12 +108,12 @@ def transfer(loaded: Loaded) -> Matrix:
         PerbenchError: two cells of one target hold the same sample under different users.
     """
     entries = [entry for entry in loaded.entries if entry.record.kind == "eval"]
-    varied = _varied_params([entry.record for entry in loaded.entries])
+    varied = varied_params([entry.record for entry in loaded.entries])
     groups: dict[tuple[Row, str], _Group] = defaultdict(_Group)
     for entry in sorted(entries, key=lambda entry: entry.record.labels.seed):
-        groups[_row(entry.record, varied), entry.record.labels.target or ""].entries.append(entry)
-    trained = {_row(e.record, varied) for e in loaded.entries if e.record.kind == "train"}
-    rows = sorted({row for row, _ in groups} | trained, key=lambda row: _order(row, loaded.baseline))
+        groups[row_of(entry.record, varied), entry.record.labels.target or ""].entries.append(entry)
+    trained = {row_of(e.record, varied) for e in loaded.entries if e.record.kind == "train"}
+    rows = sorted({row for row, _ in groups} | trained, key=lambda row: order(row, loaded.baseline))
     targets = sorted({target for _, target in groups})
     headlines = {target: _headline([g for (_, t), g in groups.items() if t == target]) for target in targets}
     baselines = _baselines(rows, loaded.baseline)
@@ -139,55 +126,6 @@ def transfer(loaded: Loaded) -> Matrix:
         for i, target in enumerate(targets)
     )
     return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded))
-
-
-def _varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]:
-    """Per trainer: the hyperparameters that differ between its records."""
-    seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        if record.labels.trainer is not None:
-            seen[record.labels.trainer].append(record.labels.trainer_params)
-    return {
-        trainer: frozenset(
-            name
-            for name in {name for params in found for name in params}
-            if len({json.dumps(params.get(name), sort_keys=True) for params in found}) > 1
-        )
-        for trainer, found in seen.items()
-    }
-
-
-def _row(record: CellRecord, varied: Mapping[str, frozenset[str]]) -> Row:
-    labels = record.labels
-    shown = {k: v for k, v in labels.trainer_params.items() if k in varied.get(labels.trainer or "", ())}
-    return Row(
-        model=labels.model,
-        model_label=labels.model_label,
-        trainer=labels.trainer,
-        source=labels.source,
-        variation=", ".join(filter(None, (variation(shown), variation(labels.training)))),
-        training=json.dumps(labels.training, sort_keys=True),
-        params=json.dumps(labels.trainer_params, sort_keys=True),
-    )
-
-
-def _order(row: Row, baseline: str | None) -> tuple[Any, ...]:
-    return (
-        row.model,
-        row.trainer is not None,
-        row.source or "",
-        _by_value(row.training),
-        row.trainer != baseline,
-        row.trainer or "",
-        _by_value(row.params),
-    )
-
-
-def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:
-    """Sort key of hyperparameters: numbers by size, all else as text."""
-    found = sorted(json.loads(parameters).items())
-    numeric = {name: isinstance(value, int | float) for name, value in found}
-    return [(name, not numeric[name], value if numeric[name] else 0.0, str(value)) for name, value in found]
 
 
 def _headline(groups: Sequence[_Group]) -> str | None:
