@@ -198,6 +198,11 @@ def test_a_review_by_mouse(opened: Page, server: Server) -> None:
     assert row["gold"] == [{"start": 17, "end": 24, "text": "clothes", "kind": "paraphrase", "sentence": 1}]
 
 
+def test_it_fits_a_narrow_window(opened: Page) -> None:
+    opened.set_viewport_size({"width": 390, "height": 800})
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_data_are_shown_as_they_are(opened: Page) -> None:
     opened.keyboard.press("j")
     opened.keyboard.press("j")
