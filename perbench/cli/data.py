@@ -77,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from perbench import models
+    from perbench.cache import canonical_digest
     from perbench.data.build import build, unusable_file
     from perbench.data.personas import read_personas
-    from perbench.engines import open_engine
     from perbench.errors import PerbenchError
+    from perbench.matrix.engines import open_model
     from perbench.progress import Progress
     from perbench.specs.load import load_model
 
@@ -93,11 +94,10 @@ def _build(args: argparse.Namespace) -> int:
     if len(drawn) < args.count:
         print(f"{args.personas}: {len(drawn)} usable personas, --count {args.count}", file=sys.stderr)
     model = load_model(args.model)
-    resolved = models.resolve(model)
-    made_by = {"model": model.name, "digest": resolved.digest}
+    made_by = {"model": model.name, "digest": canonical_digest(models.identify(model))}
     progress = Progress(1)
     with progress.shown(), progress.cell(f"{model.name} writes") as tick:
-        built = build(drawn, open_engine(resolved, dtype=model.spec.dtype), made_by, args.out, tick=tick)
+        built = build(drawn, open_model(model), made_by, args.out, tick=tick)
     if args.json:
         found = {"out": str(args.out), "rows": built.rows, "unusable": dict(built.reasons)}
         print(json.dumps(found, ensure_ascii=False))

@@ -60,7 +60,6 @@ def build(
         PerbenchError: the files hold rows made otherwise, or damage that no kill explains; a prompt exceeds
             the model's context.
     """
-    from perbench.prompts.chat import chat_text, encode
     from perbench.specs.task import SamplingSpec
 
     files = out, unusable_file(out)
@@ -76,8 +75,7 @@ def build(
         missing = {_row_id(persona) for persona in batch} - done
         if missing:
             texts = [PROMPT.format(persona=" ".join(persona.sentences)) for persona in batch]
-            prompts = [encode(engine.tokenizer, chat_text(engine.tokenizer, None, [text])) for text in texts]
-            replies = engine.generate(prompts, sampling, seed=0)
+            replies = engine.chat([[{"role": "user", "content": text}] for text in texts], sampling, seed=0)
             for persona, reply in zip(batch, replies, strict=True):
                 if _row_id(persona) in missing:
                     _keep(persona, reply, made_by, answers, files, built)

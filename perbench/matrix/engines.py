@@ -37,7 +37,7 @@ class EnginePool:
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model.name:
             self.release_subject()
-            self._subject = _open(model)
+            self._subject = open_model(model)
         # Whatever fails from here on must not leave the weights of one cell serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
@@ -47,7 +47,7 @@ class EnginePool:
     def named(self, model: str) -> Engine:
         """The engine of a simulator or judge."""
         if model not in self._named:
-            self._named[model] = _open(self._catalogue.model(model))
+            self._named[model] = open_model(self._catalogue.model(model))
         return self._named[model]
 
     def release_subject(self) -> None:
@@ -64,7 +64,8 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _open(model: Named[ModelSpec]) -> Engine:
+def open_model(model: Named[ModelSpec]) -> Engine:
+    """The engine of a model, wherever it runs."""
     from perbench.engines import open_engine
 
     return open_engine(models.resolve(model), dtype=model.spec.dtype)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-SHADES = ("", "on #1b3a55", "on #1d4d75", "on #1f6095", "on #2273b5", "on #2586d6")
-"""Behind white text; contrast 3.8 and more."""
+SHADES = ("", "on #1b3a55", "on #1c486d", "on #1d5786", "on #1e669f", "on #2073b5")
+"""Behind white text; contrast 5 and more."""
 HIDDEN = {"Cc", "Cf", "Cs"}
 """Unicode categories that move the cursor, reorder text or cannot be printed: one character each is shown
 in their place, so that no data can drive the terminal."""

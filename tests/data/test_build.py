@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ from perbench.cli import main
 from perbench.data.build import NAMES, Built, build, unusable_file
 from perbench.data.personas import Persona
 from perbench.data.spans import row_faults
-from perbench.engines.base import Generation
+from perbench.engines.base import Conversation, Generation
 from perbench.errors import PerbenchError
-from perbench.models import load_tokenizer
 
 MADE_BY = {"model": "scripted", "digest": "0"}
 PERSONAS = [Persona((f"I own {n} dogs.", "I hunt.", "I sew.", "I am old.")) for n in range(20)]
@@ -27,15 +25,14 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, folder: Path, fail_at: int | None = None) -> None:
-        self.tokenizer = load_tokenizer(folder)
+    def __init__(self, fail_at: int | None = None) -> None:
         self.asked: list[str] = []
         self.fail_at = fail_at
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Any, *, seed: int) -> list[Generation]:
+    def chat(self, conversations: Sequence[Conversation], sampling: Any, *, seed: int) -> list[Generation]:
         if self.fail_at is not None and len(self.asked) >= self.fail_at:
             raise KeyboardInterrupt
-        texts = [self.tokenizer.decode(prompt) for prompt in prompts]
+        texts = [message["content"] for (message,) in conversations]
         self.asked += texts
         return [self._answer(int(text.split("I own ")[1].split()[0])) for text in texts]
 
@@ -48,8 +45,8 @@ class Scripted:
         return Generation(text, "length" if dogs == 3 else "stop", 9, 9)
 
 
-def run(folder: Path, out: Path, **options: Any) -> tuple[Built, Scripted]:
-    engine = Scripted(folder, **options)
+def run(out: Path, **options: Any) -> tuple[Built, Scripted]:
+    engine = Scripted(**options)
     return build(PERSONAS, engine, MADE_BY, out, tick=lambda *_: None), engine  # type: ignore[arg-type]
 
 
@@ -57,9 +54,9 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_rows_hold_and_failures_are_counted(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_rows_hold_and_failures_are_counted(tmp_path: Path) -> None:
     out = tmp_path / "qa.jsonl"
-    built, engine = run(tiny_model_dir, out)
+    built, engine = run(out)
     assert "I own 0 dogs. I hunt. I sew. I am old.\n\nI want you to write" in engine.asked[0]
     found = rows(out)
     assert len(found) == built.rows == 13
@@ -89,27 +86,26 @@ def test_rows_hold_and_failures_are_counted(tiny_model_dir: Path, tmp_path: Path
     ]
 
 
-def test_an_interrupted_build_goes_on(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
     whole, out = tmp_path / "whole.jsonl", tmp_path / "qa.jsonl"
-    run(tiny_model_dir, whole)
+    run(whole)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_model_dir, out, fail_at=16)
+        run(out, fail_at=16)
     kept = out.read_bytes()
     out.write_bytes(kept[:-7])  # a torn last line
-    _, engine = run(tiny_model_dir, out)
+    _, engine = run(out)
     assert len(engine.asked) == 20, "the batch of the torn row is asked again, whole"
     assert {row["id"]: row for row in rows(out)} == {row["id"]: row for row in rows(whole)}
     assert sorted(map(str, rows(unusable_file(out)))) == sorted(map(str, rows(unusable_file(whole))))
-    _, engine = run(tiny_model_dir, out)
+    _, engine = run(out)
     assert engine.asked == []
 
 
-def test_rows_of_another_model_are_not_mixed(tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_rows_of_another_model_are_not_mixed(tmp_path: Path) -> None:
     out = tmp_path / "qa.jsonl"
-    run(tiny_model_dir, out)
-    other = SimpleNamespace(tokenizer=None)
+    run(out)
     with pytest.raises(PerbenchError, match=r"was made by .*scripted.*name another file"):
-        build(PERSONAS, other, {"model": "other"}, out, tick=lambda *_: None)  # type: ignore[arg-type]
+        build(PERSONAS, Scripted(), {"model": "other"}, out, tick=lambda *_: None)  # type: ignore[arg-type]
 
 
 def test_from_the_command_line(

@@ -148,7 +148,7 @@ def test_in_a_pipe_marks_stand_for_colours(bench: Bench) -> None:
 
 def test_in_a_terminal_gold_is_underlined(bench: Bench) -> None:
     out = printed(cells(bench)[:1], 1, force_terminal=True, color_system="truecolor", no_color=False)
-    assert "\x1b[1;4;37;48;2;37;134;214mdeer" in out  # bold, underlined, white on the deepest shade
+    assert "\x1b[1;4;37;48;2;32;115;181mdeer" in out  # bold, underlined, white on the deepest shade
 
 
 def test_data_can_neither_style_nor_drive_the_terminal(bench: Bench) -> None:
