@@ -110,8 +110,18 @@ class TokenLoss(nn.Module):
             PerbenchError: the loss returned another shape, or a numerator without gradient.
         """
         batch = Batch(self.model, self.trainer, pairs, reference, self.autocast)
-        numerator, denominator = self.trainer.loss(batch)
+        returned: object = self.trainer.loss(batch)
         expected = tuple(batch.targets.shape)
+        if not (
+            isinstance(returned, tuple)
+            and len(returned) == 2
+            and all(isinstance(part, torch.Tensor) for part in returned)
+        ):
+            raise PerbenchError(
+                f"{_name(self.trainer)}.loss returned {_kinds(returned)}; it must return two tensors, "
+                f"numerator and denominator, of shape [{expected[0]}]"
+            )
+        numerator, denominator = returned
         if tuple(numerator.shape) != expected or tuple(denominator.shape) != expected:
             raise PerbenchError(
                 f"{_name(self.trainer)}.loss returned shapes {tuple(numerator.shape)} and "
@@ -126,3 +136,9 @@ class TokenLoss(nn.Module):
 
 def _name(trainer: Trainer) -> str:
     return type(trainer).__name__
+
+
+def _kinds(returned: object) -> str:
+    if isinstance(returned, tuple):
+        return f"({', '.join(type(part).__name__ for part in returned)})"
+    return f"a {type(returned).__name__}"

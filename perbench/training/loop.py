@@ -186,7 +186,7 @@ class _Run:
         return loss, norm, sum(lengths)
 
     def _fault(self, step: int, members: Sequence[int], what: str) -> CellError:
-        names = ", ".join(self._ids[i] for i in members)
+        names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
         return CellError(
             f"step {step + 1} of {self._plan.steps}: {what}. Examples of this update: {names}. "
             f"{self._checkpoints.kept()} Look at these examples, or lower learning_rate"

@@ -153,6 +153,10 @@ class Spoiled(Trainer):
             denominator = denominator * 0
         if self.kind == "shape":
             return numerator[1:], denominator
+        if self.kind == "one":
+            return numerator
+        if self.kind == "number":
+            return numerator, 1
         if self.kind == "detached":
             return numerator.detach(), denominator
         if self.kind == "free":
@@ -195,6 +199,8 @@ def test_a_loss_that_is_not_finite_stops_the_cell(
     ("kind", "said"),
     [
         ("shape", "must return two of shape"),
+        ("one", "returned a Tensor; it must return two tensors"),
+        ("number", r"returned \(Tensor, int\); it must return two tensors"),
         ("detached", "numerator without gradient"),
         ("free", 'declare counterfactual = "no_grad" or "grad"'),
         ("reference", "let its reference\\(\\) name a model"),
