@@ -33,10 +33,14 @@ class RunDir:
         """Hold the directory for writing. The kernel frees the lock when its holder dies, however it dies.
 
         Raises:
-            PerbenchError: another process holds it and `wait` is false. With `wait`, `notify` gets one
-                message that names the holder, and the call returns when the holder is done.
+            PerbenchError: a file stands in its place, or another process holds it and `wait` is false. With
+                `wait`, `notify` gets one message that names the holder, and the call returns when the holder
+                is done.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            raise PerbenchError(f"{self.path} cannot be made a folder; name another: --out DIR") from None
         with (self.path / ".lock").open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

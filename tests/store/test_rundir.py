@@ -160,6 +160,16 @@ def test_a_second_process_refuses_or_waits_and_a_killed_holder_frees_the_lock(tm
         assert len(messages) == 1
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with (
+            pytest.raises(PerbenchError, match=f"{path} cannot be made a folder.*--out DIR"),
+            RunDir(path).lock(),
+        ):
+            pytest.fail("locked")
+
+
 def test_run_json_keeps_each_matrix_and_each_command_once(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.describe(matrix="a", spec={"seeds": [0]}, command="perbench run --matrix a", started="1", cells=["x"])
