@@ -49,6 +49,12 @@ class Hyperparameters:
         return values
 
     @classmethod
+    def conflicts(cls, values: dict[str, Any]) -> list[tuple[str, str]]:
+        """(hyperparameter, what is wrong) for values that are right each for itself and wrong together; for
+        plugins to override."""
+        return []
+
+    @classmethod
     def faults(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
         """(hyperparameter, what is wrong with it) for each fault."""
         from pydantic import ValidationError
@@ -56,7 +62,7 @@ class Hyperparameters:
         model = cls._model()
         found = []
         try:
-            model(**params)
+            found += cls.conflicts(model(**params).model_dump())
         except ValidationError as error:
             for fault in error.errors():
                 name = str(fault["loc"][0]) if fault["loc"] else "?"

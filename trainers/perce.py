@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,11 @@ class PerCE(Trainer):
     clip_max: Annotated[float, Field(gt=0)] = 5.0
     scale: Literal["log", "ratio"] = "log"
     """What is clipped: the log ratio, as Eq. 5 has it, or the likelihood ratio, as the prose says."""
+
+    @classmethod
+    def conflicts(cls, values: dict[str, Any]) -> list[tuple[str, str]]:
+        low, high = values["clip_min"], values["clip_max"]
+        return [("clip_min", f"clip_min={low} is above clip_max={high}")] if low > high else []
 
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         logp = batch.factual.logp

@@ -84,7 +84,7 @@ def read_jsonl(path: Path) -> list[Row]:
         SpecError: every line that is no JSON object.
     """
     if not path.is_file():
-        raise PerbenchError(f"no data file {path}")
+        raise PerbenchError(f"no data file {path}; check the path, for a family of tasks --data FAMILY=DIR")
     rows: list[Row] = []
     problems: list[Problem] = []
     try:

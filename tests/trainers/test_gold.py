@@ -132,6 +132,7 @@ def test_nextquill_may_stop_the_gradient_of_the_counterfactual(tokens: Tokens) -
 @pytest.mark.parametrize(
     ("name", "params", "said"),
     [
+        ("perce", {"clip_min": 6.0}, "clip_min=6.0 is above clip_max=5.0"),
         ("perce", {"clip_mni": 1.0}, "unknown hyperparameter 'clip_mni'. Did you mean 'clip_min'"),
         ("perce", {"scale": "lin"}, "scale='lin'"),
         ("nextquill", {"eps": -0.1}, "eps=-0.1"),
