@@ -35,7 +35,8 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
     """The identity inputs of a model: JSON-ready, cheap, without torch, converting or downloading nothing.
 
     {"gguf_sha256", "pre_tokenizer", "max_position_embeddings", "conversion"} | {"hub", "revision"}, the
-    revision resolved to a commit | {"weights_sha256"}, over weights, config and tokenizer files.
+    revision resolved to a commit | {"endpoint"}, the model's name there | {"weights_sha256"}, over weights,
+    config and tokenizer files.
 
     Raises:
         PerbenchError: the model cannot be had, with the way out.
@@ -45,6 +46,8 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
         return gguf_package.identity(spec.gguf)
     if spec.hub is not None:
         return {"hub": spec.hub, "revision": _commit(spec.hub, spec.revision)}
+    if spec.endpoint is not None:
+        return {"endpoint": spec.endpoint.model}
     return {"weights_sha256": _folder_digest(_local_folder(model))}
 
 
@@ -52,9 +55,14 @@ def resolve(model: Named[ModelSpec]) -> ResolvedModel:
     """Make the model available as a local folder: convert, download, or check what is there.
 
     Raises:
-        PerbenchError: as `identify`; also weights that are not safetensors.
+        PerbenchError: as `identify`; also weights that are not safetensors, and an endpoint's.
     """
     spec = model.spec
+    if spec.endpoint is not None:
+        raise PerbenchError(
+            f"model {model.name} is an endpoint: its weights are not on this machine, so it cannot be "
+            "trained or looked into"
+        )
     inputs = identify(model)
     if spec.gguf is not None:
         folder = gguf_package.materialise(spec.gguf)
@@ -73,6 +81,8 @@ def at_hand(model: Named[ModelSpec]) -> Path | None:
         return folder if folder.is_dir() else None
     if spec.path is not None:
         return _local_folder(model)
+    if spec.endpoint is not None:
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     assert spec.hub is not None

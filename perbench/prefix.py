@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 LEAST = 16
 """Tokens that a shared prefix must have. Measured: shorter ones save less than the additional pass costs."""
+TOGETHER = 512
+"""Padded tokens of several prefixes read in one pass. Measured: longer ones gain nothing from company, and
+lose the fast path of unmasked attention."""
 MOST = 64
 """Prompts that share one prefix; bounds the search for the best partition."""
 
@@ -79,14 +82,13 @@ def continued_hidden(
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order).
 
-    `token_budget` bounds the padded tokens of a pass over prefixes, and of the cache that a pass over the
-    rest of the sequences continues.
+    `token_budget` bounds the padded tokens of the cache that a pass over the rest of the sequences continues.
     """
     import torch
 
     from perbench.contrast import batches
 
-    for chosen in batches([prefix for prefix, _ in groups], token_budget):
+    for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
         bundle = [groups[i] for i in chosen]
         prefixes = [prompts[members[0]][:prefix] for prefix, members in bundle]
         width = max(map(len, prefixes))
@@ -136,7 +138,12 @@ def _continue(
 
     device = body.device
     picked = torch.tensor(rows, device=device)
-    copied = DynamicCache([(layer.keys[picked], layer.values[picked]) for layer in cache.layers])
+
+    def of_rows(states: Tensor) -> Tensor:
+        # One row is shared, not copied: the cache never writes to what it was given.
+        return states.expand(len(rows), -1, -1, -1) if len(states) == 1 else states.index_select(0, picked)
+
+    copied = DynamicCache([(of_rows(layer.keys), of_rows(layer.values)) for layer in cache.layers])
     width, length = cache.get_seq_length(), max(map(len, tails))
     ids = torch.tensor([[*tail, *[0] * (length - len(tail))] for tail in tails], device=device)
     before = torch.tensor([len(prefix) for prefix in prefixes], device=device)[:, None]

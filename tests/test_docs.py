@@ -8,7 +8,7 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.specs.matrix import LoraSpec, MatrixSpec, TrainerRow, TrainingSpec
-from perbench.specs.model import GgufPackage, ModelSpec
+from perbench.specs.model import Endpoint, GgufPackage, ModelSpec
 from perbench.specs.task import (
     DataSpec,
     DialogueSpec,
@@ -33,7 +33,17 @@ COMMANDS = [
 ]
 NAMES = {name for name, _ in cli._commands()}
 TASKS = [DataSpec, DialogueSpec, ExamplesSpec, FieldSpec, JudgeSpec, PersonaSpec, PromptSpec, SamplingSpec]
-OTHERS = [SimulatorSpec, TaskSpec, LoraSpec, MatrixSpec, TrainerRow, TrainingSpec, GgufPackage, ModelSpec]
+OTHERS = [
+    Endpoint,
+    SimulatorSpec,
+    TaskSpec,
+    LoraSpec,
+    MatrixSpec,
+    TrainerRow,
+    TrainingSpec,
+    GgufPackage,
+    ModelSpec,
+]
 
 
 @pytest.mark.parametrize("spec", [*TASKS, *OTHERS])

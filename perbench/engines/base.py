@@ -33,11 +33,12 @@ class Generation:
 class Engine(Protocol):
     """A loaded model with its tokenizer."""
 
-    tokenizer: Any
-    """A transformers tokenizer with a chat template."""
-
     name: str
     """Shown in records: "transformers 5.x"."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A transformers tokenizer with a chat template."""
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;

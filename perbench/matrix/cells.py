@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from perbench.data import Dataset
 
 ENGINE = "transformers"
+ENDPOINT = "openai"
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _eval_cell(
         target=task.name,
         task=task.spec,
         data=catalogue.dataset(task.name, "test").digest,
-        engine=ENGINE,
+        engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
         seed=seed,
         helpers={name: catalogue.model_inputs(name) for name in sorted(helpers)},
     )
@@ -270,7 +271,7 @@ def _identify_cell(
         task=task.spec,
         data=catalogue.dataset(task.name, "test").digest,
         dev=dev.digest if dev is not None else None,
-        engine=ENGINE,
+        engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
     )
     labels = Labels(
         model=catalogue.label(model),

@@ -66,6 +66,10 @@ def free_memory() -> None:
 
 def open_model(model: Named[ModelSpec]) -> Engine:
     """The engine of a model, wherever it runs."""
+    if model.spec.endpoint is not None:
+        from perbench.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(model.spec.endpoint)
     from perbench.engines import open_engine
 
     return open_engine(models.resolve(model), dtype=model.spec.dtype)

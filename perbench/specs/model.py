@@ -22,8 +22,18 @@ class GgufPackage(Strict):
     max_position_embeddings: int
 
 
+class Endpoint(Strict):
+    """A server that speaks OpenAI's chat API. Its address and key stay in the environment: neither is written
+    anywhere."""
+
+    model: str
+    """The model's name on the server; all that is recorded, so it should stand for one set of weights."""
+    base_url_env: str = "OPENAI_BASE_URL"
+    api_key_env: str = "OPENAI_API_KEY"
+
+
 class ModelSpec(Strict):
-    """Exactly one of `hub`, `path`, `gguf`. `label` is shown wherever the model's results are."""
+    """Exactly one of `hub`, `path`, `gguf`, `endpoint`. `label` is shown wherever the model's results are."""
 
     summary: str
     license: str = "unknown"
@@ -32,11 +42,14 @@ class ModelSpec(Strict):
     revision: str | None = None
     path: str | None = None
     gguf: GgufPackage | None = None
+    endpoint: Endpoint | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSpec:
-        given = [name for name in ("hub", "path", "gguf") if getattr(self, name) is not None]
+        given = [name for name in ("hub", "path", "gguf", "endpoint") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of hub, path, gguf (got {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give exactly one of hub, path, gguf, endpoint (got {', '.join(given) or 'none'})"
+            )
         return self
