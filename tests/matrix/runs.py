@@ -99,6 +99,8 @@ def _arm(where: str, count: int) -> None:
         _replace(CellDir, "append", count, lambda cell, _: _tear(cell))
         return
     if where == "interrupt":
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _replace(CellDir, "append", count, lambda cell, _: os.kill(os.getpid(), signal.SIGINT))
         return
     owners = {"generate": TransformersEngine, "save": Checkpoints, "finish weights": Checkpoints}
