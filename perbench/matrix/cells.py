@@ -108,6 +108,11 @@ class Catalogue:
             self._tasks[name] = load_task(name, data=self._data, overrides=overrides)
         return self._tasks[name]
 
+    def target_label(self, name: str) -> str:
+        """The task's name in tables, with the name of the data file where another than its own is read."""
+        file = self._spec.tasks.get(name, {}).get("data.files")
+        return f"{name} ({Path(file).name})" if file else name
+
     def dataset(self, task: str, split: Literal["train", "test"]) -> Dataset:
         if (task, split) not in self._datasets:
             self._datasets[task, split] = data_sources.load_examples(self.task(task), split, self._limit)
@@ -276,7 +281,7 @@ def _identify_cell(
     labels = Labels(
         model=catalogue.label(model),
         model_label=named.spec.label,
-        target=task.name,
+        target=catalogue.target_label(task.name),
         identifier=row.name,
         identifier_params=row.params,
         seed=seed,

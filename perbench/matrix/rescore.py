@@ -56,8 +56,7 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
 
 
 def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
-    name = record.labels.target
-    assert name is not None
+    name = record.inputs["target"]["name"]
     if record.inputs["version"] != VERSIONS[record.kind]:
         raise PerbenchError(
             f"[{describe(record.kind, record.labels)}]: its samples are of protocol version "

@@ -10,6 +10,7 @@ import pytest
 
 from perbench import plugins
 from perbench.cli import main
+from perbench.store import read_records
 
 ROWS = [
     {
@@ -55,6 +56,8 @@ def test_a_bare_file_by_every_identifier(
     assert found_values == pytest.approx({"precision": 1.0, "recall": 0.25, "f1": 0.4, "word_recall": 0.25})
     assert "f1_tuned" not in values, "a single file holds no split to tune on"
     assert named["percontrast"]["counts"]["samples"] == 2
+    targets = {record.labels.target for record, _ in read_records(tmp_path / "run")}
+    assert targets == {f"identification/persona_qa ({rows.name})"}, "not the built-in set's name alone"
     assert named["percontrast"]["tokens_per_second"] > named["percontrast"]["examples_per_second"] > 0
 
     code, again, said = identify(capsys, *words, "--param", "llm_judge.max_new_tokens=4")
