@@ -84,7 +84,7 @@ CASES = [
     (T, "license: CC0", "license: &l CC0", 3, "anchors are not supported; write the value out"),
     (T, "license: CC0", "license: !!python/name:os.system x", 3, "write a plain value"),
     (T, TASK, "- a list\n", 1, "expected a mapping of keys to values, got a list"),
-    (M, "path: weights", "path: weights\nhub: a/b", 1, "exactly one of hub, path, gguf, endpoint (got hub, path)"),
+    (M, "path: weights", "path: weights\nhub: a/b", 1, "path, gguf, endpoint (got hub, path)"),
     (M, "path: weights", "hub: a/b\ndtype: fp16", 3, "Did you mean 'float16'?"),
     (X, "[smollm2-135m]", "[smollm-135m]", 2, "unknown model 'smollm-135m'"),
     (X, "[smollm2-135m]", "[]", 2, "models: an empty list; name at least one"),
