@@ -5,8 +5,8 @@
 
 All three run on one model in one process, in turn, round after round; what is told is the median of the
 rounds, of which the first does not count. percontrast gets the batches that a run gives it; the plain loop is
-two forward passes per answer with all logits, one sequence at a time; llm_judge gets its prompts by length, in
-batches of the size that was fastest in the round that does not count. Personas are those of
+two forward passes per answer with all logits, one sequence at a time; llm_judge gets its prompts by length,
+in batches of the size that was fastest in the round that does not count. Personas are those of
 identification/persona_qa as they are, and strung together to a given length, several answers each.
 
 Targets, on the long personas: 10 times as fast as llm_judge, 3 times as fast as the plain loop.
