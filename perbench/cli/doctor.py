@@ -170,6 +170,25 @@ def _wordnet() -> Iterator[Check]:
         yield Check("wordnet", "ok", f"{found.version}, for metric meteor")
 
 
+def _prepared() -> Iterator[Check]:
+    """Data that `perbench data prepare` puts into the cache, for the tasks that read them there."""
+    from perbench.data.prepared import MANIFEST, prepared_folder
+    from perbench.specs import load_task
+
+    users: dict[str, list[str]] = {}
+    for name in plugins.names("task"):
+        family = _quietly(load_task, name, "data.prepared")
+        if family:
+            users.setdefault(family, []).append(name)
+    for family, tasks in sorted(users.items()):
+        folder = prepared_folder(family)
+        if (folder / MANIFEST).is_file():
+            yield Check(f"data {family}", "ok", f"{folder}, for {', '.join(tasks)}")
+        else:
+            detail = f"not prepared, needed by {', '.join(tasks)}, unless read by --data"
+            yield Check(f"data {family}", "missing", detail, f"perbench data prepare {family}")
+
+
 def _roots() -> Iterator[Check]:
     for root in plugins.roots():
         yield Check("root", "ok", f"{root.path} ({root.origin})")
@@ -190,4 +209,4 @@ def _plugins() -> Iterator[Check]:
             yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "mend or remove the file")
 
 
-PARTS = (_machine, _packages, _roots, _carried, _wordnet, _plugins)
+PARTS = (_machine, _packages, _roots, _carried, _wordnet, _prepared, _plugins)

@@ -74,7 +74,9 @@ class _Reader:
     def __init__(self, spec: TaskSpec, split: str) -> None:
         self.fields: FieldSpec = spec.fields
         self.split = split
-        self.needed = placeholders(spec.prompts[spec.prompt].item) if spec.prompt is not None else set()
+        self.needed = (
+            placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else set()
+        )
         self.skipped: Counter[str] = Counter()
         self.problems: list[Problem] = []
 

@@ -1,4 +1,4 @@
-"""Where rows come from: a Python function, JSONL files, or a dataset hub."""
+"""Where rows come from: a Python function, JSONL files, a dataset hub, or prepared data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from perbench.data.prepared import origin, prepared_folder
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import DataSpec
 
@@ -39,10 +40,8 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
         SpecError: every malformed line of a file, by number.
     """
     base = beside or Path()
-    if data.data_dir is not None:
-        assert data.config is not None, "DataSpec asks for a config beside data_dir"
-        folder = base / Path(data.data_dir).expanduser() / data.config
-        return Source(read_jsonl(_split_file(folder, split)), {"data_dir": f"{data.config}/{split}.jsonl"})
+    if data.data_dir is not None or data.prepared is not None:
+        return _from_folder(data, split, base)
     if data.files is not None:
         path = base / Path(data.files).expanduser()
         if path.is_dir():
@@ -58,14 +57,37 @@ def has_train_split(data: DataSpec, beside: Path | None) -> bool:
     does a folder without its file; of a function or a hub, the two names tell."""
     if data.train_split == data.test_split:
         return False
-    if data.data_dir is None and data.files is None:
+    base = beside or Path()
+    if data.files is not None:
+        folder = base / Path(data.files).expanduser()
+    elif data.data_dir is not None or data.prepared is not None:
+        folder = _folder(data, base) / (data.config or "")
+    else:
         return True
-    folder = Path(data.files if data.files is not None else data.data_dir or "").expanduser()
-    folder = (beside or Path()) / folder / (data.config or "" if data.files is None else "")
     return folder.is_dir() and (folder / f"{data.train_split}.jsonl").is_file()
 
 
 # ---------------------------------------------------------------- files
+
+
+def _folder(data: DataSpec, base: Path) -> Path:
+    if data.data_dir is not None:
+        return base / Path(data.data_dir).expanduser()
+    assert data.prepared is not None, "only prepared data lie in the cache"
+    return prepared_folder(data.prepared)
+
+
+def _from_folder(data: DataSpec, split: str, base: Path) -> Source:
+    assert data.config is not None, "DataSpec asks for a config beside data_dir and prepared"
+    root = _folder(data, base)
+    file = f"{data.config}/{split}.jsonl"
+    if data.prepared is not None and not (root / file).is_file():
+        raise PerbenchError(
+            f"{root} has no {file}; run `perbench data prepare {data.prepared}`, with --from PATH from local "
+            f"files, with --out DIR into a folder that --data {data.prepared}=DIR then names"
+        )
+    rows = read_jsonl(_split_file(root / data.config, split))
+    return Source(rows, {"data_dir": file, **origin(root)})
 
 
 def _split_file(folder: Path, split: str) -> Path:

@@ -113,7 +113,7 @@ def _fill(
 
 
 def _with(form: PromptSpec, example: Example, tokenizer: Any, persona: str) -> str:
-    values = {"persona": persona, "question": example.question}
+    values = {**_values(example), "persona": persona}
     system = None if form.system is None else form.system.format_map(values)
     return chat_text(tokenizer, system, [form.user.format_map(values)])
 
@@ -123,7 +123,13 @@ def _without(form: PromptSpec, example: Example, tokenizer: Any) -> str:
     if system is None and form.system is not None and "persona" not in placeholders(form.system):
         system = form.system
     user = form.user if form.user_without is None else form.user_without
-    values = {"question": example.question}
+    values = _values(example)
     return chat_text(
         tokenizer, None if system is None else system.format_map(values), [user.format_map(values)]
     )
+
+
+def _values(example: Example) -> dict[str, Any]:
+    """What a form's placeholders stand for, besides {persona}; an absent value (null) is nothing."""
+    extra = {name: "" if value is None else value for name, value in example.extra.items()}
+    return {**extra, "question": example.question}

@@ -10,14 +10,16 @@ from perbench.specs.task import PersonaSpec, PromptSpec
 
 
 def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each item under the form's `item` template; an absent value (null) renders as nothing.
+    """Each item under the form's `item` template; an absent value (null) renders as nothing, {number} as the
+    item's place in `persona`, from 1.
 
     Raises:
         PerbenchError: the template names a field that an item lacks.
     """
     rendered = []
     for number, item in enumerate(persona):
-        fields = {name: "" if value is None else value for name, value in item.items()}
+        fields: dict[str, Any] = {name: "" if value is None else value for name, value in item.items()}
+        fields.setdefault("number", number + 1)
         try:
             rendered.append(prompt.item.format_map(fields))
         except KeyError as error:

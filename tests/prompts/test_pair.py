@@ -218,3 +218,35 @@ def test_embedded_model_trims_by_whole_items(smollm2: ResolvedModel) -> None:
     assert len(pair.factual) + len(encode(tokenizer, f"\n\n<<{persona[pair.kept]}>>")) > 400 - len(
         pair.response
     )
+
+
+def test_row_fields_stand_in_the_prompt(tokenizer: Any) -> None:
+    form = {
+        "user": "About {item}, {stars} stars.\n{persona}Write.",
+        "user_without": "About {item}, {stars} stars.\nNone\nWrite.",
+        "item": "{number}. {text}\n",
+        "join": "",
+    }
+    fields = {"user": "u", "question": "q", "reference": "r", "persona": "p", "extra": ["item", "stars"]}
+    told = example(["I hunt.", "I bake.", "I read."])
+    told = Example(told.id, "u", "q", "r", told.persona, {"item": "a {lamp}", "stars": 4.0})
+    pair = build_pair(task(form, fields=fields, persona={"k": 2}), told, tokenizer, with_response=False)
+    assert "About a {lamp}, 4.0 stars.\n1. I hunt.\n2. I bake.\nWrite.<" in tokenizer.decode(pair.factual)
+    assert "About a {lamp}, 4.0 stars.\nNone\nWrite.<" in tokenizer.decode(pair.counterfactual)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({**USER, "user": "{persona} {item}"}, r"prompts\.form\.user: unknown \{item\}; allowed: "),
+        (
+            {**USER, "user_without": "{stars}, now: {question} {persona}"},
+            r"user_without: unknown \{persona\}",
+        ),
+        ({**USER, "user_without": "no request"}, r"user must hold \{question\} or a field of fields\.extra"),
+    ],
+)
+def test_a_form_may_hold_the_rows_listed_fields_only(form: dict[str, str], said: str) -> None:
+    fields = {"user": "u", "question": "q", "reference": "r", "persona": "p", "extra": ["stars"]}
+    with pytest.raises(ValueError, match=said):
+        task(form, fields=fields)

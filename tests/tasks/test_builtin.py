@@ -26,6 +26,10 @@ def test_the_built_in_tasks() -> None:
         "embedded/dialogue",
         "embedded/sotu_writing",
         "identification/persona_qa",
+        "aloe/dialogue",
+        "reviews/books",
+        "reviews/cds",
+        "reviews/movies_tv",
         *LONGLAMP,
     } <= set(TASKS)
 
