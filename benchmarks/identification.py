@@ -190,15 +190,28 @@ def plain_loop(engine: TransformersEngine, texts: Sequence[PersonaText]) -> None
 
 
 class Judge:
-    """llm_judge; keeps how much it wrote."""
+    """llm_judge in batches of one size, prompts by length; keeps how much it wrote."""
+
+    SIZES = (1, 4, 8, 16, 32)
 
     def __init__(self, engine: TransformersEngine) -> None:
         self.engine = engine
+        self.size: int | None = None
         self.written: list[int] = []
         self.read: list[int] = []
 
     def __call__(self, texts: Sequence[PersonaText]) -> None:
-        load_identifier("llm_judge").score(texts, Listening(self))
+        """Judge all; the first call tries every size, and later ones take what was fastest then."""
+        if self.size is None:
+            sizes = [size for size in self.SIZES if size < len(texts)] + [len(texts)]
+            self.size = min(sizes, key=lambda size: timed(lambda texts: self.judge(texts, size), texts).wall)
+        self.judge(texts, self.size)
+
+    def judge(self, texts: Sequence[PersonaText], size: int) -> None:
+        self.written, self.read = [], []
+        ordered = sorted(texts, key=lambda text: len(text.factual))
+        for start in range(0, len(texts), size):
+            load_identifier("llm_judge").score(ordered[start : start + size], Listening(self))
 
 
 class Listening:
@@ -214,8 +227,8 @@ class Listening:
 
         def noted(*args: Any, **kwargs: Any) -> Any:
             answers = found(*args, **kwargs)
-            self.judge.written = [answer.new_tokens for answer in answers]
-            self.judge.read = [answer.prompt_tokens for answer in answers]
+            self.judge.written += [answer.new_tokens for answer in answers]
+            self.judge.read += [answer.prompt_tokens for answer in answers]
             return answers
 
         return noted
@@ -257,8 +270,8 @@ def tell(title: str, texts: Sequence[PersonaText], rounds: dict[str, list[Timing
     users = len({text.persona for text in texts})
     print(
         f"\n{title}: {len(texts)} answers of {users} users; tokens per answer "
-        f"{tokens / len(texts):.1f}, per prompt {prompt:.0f} with persona; the judge reads "
-        f"{statistics.mean(judge.read):.0f} and writes {statistics.mean(judge.written):.1f}"
+        f"{tokens / len(texts):.1f}, per prompt {prompt:.0f} with persona; the judge, in batches of "
+        f"{judge.size}, reads {statistics.mean(judge.read):.0f}, writes {statistics.mean(judge.written):.1f}"
     )
     print(f"{'':14}{'examples/s':>12}{'tokens/s':>12}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}")
     middle = {name: median(timings) for name, timings in rounds.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,11 +23,16 @@ class PerContrast(Identifier):
     counterfactual: Literal["remove", "empty", "swap"] = "remove"
     """The prompt without the persona as the task words it; the prompt with nothing in the persona's place; or
     with other users' personas there, the mean log-prob over `swaps` of them, drawn by `seed`."""
+    content_words: bool = False
+    """Whether tokens outside nouns, verbs, adjectives and adverbs score at most 0."""
     swaps: Annotated[int, Field(gt=0)] = 4
     seed: int = 0
 
     def score(self, examples: Sequence[PersonaText], engine: Any) -> list[TokenScores]:
         import numpy as np
+
+        from perbench.nltk_data import tagged_words
+        from perbench.words import by_word, touching
 
         responses = [example.tokens for example in examples]
         factual = engine.score([example.factual for example in examples], responses)
@@ -36,8 +41,15 @@ class PerContrast(Identifier):
         logp = iter(engine.score([prompt for prompts in others for prompt in prompts], repeated))
         found = []
         for example, with_persona, prompts in zip(examples, factual, others, strict=True):
-            pir = with_persona - np.mean([next(logp) for _ in prompts], axis=0)
-            found.append(TokenScores(example.spans, tuple(self._by_word(example, pir.tolist()))))
+            pir = (with_persona - np.mean([next(logp) for _ in prompts], axis=0)).tolist()
+            scores = (
+                pir if self.words == "none" else by_word(example.response, example.spans, pir, self.words)
+            )
+            if self.content_words:
+                words = [span for span, content in tagged_words(example.response) if content]
+                inside = touching(words, example.spans)
+                scores = [s if held else min(s, 0.0) for s, held in zip(scores, inside, strict=True)]
+            found.append(TokenScores(example.spans, tuple(scores)))
         return found
 
     def _others(self, example: PersonaText) -> list[tuple[int, ...]]:
@@ -57,19 +69,3 @@ class PerContrast(Identifier):
         # By persona, so that all answers of one user share their prompts' beginnings.
         draw = random.Random(f"{self.seed}/{example.persona}")
         return [example.prompt_with(persona) for persona in draw.sample(strangers, self.swaps)]
-
-    def _by_word(self, example: PersonaText, scores: list[float]) -> list[float]:
-        import re
-
-        if self.words == "none":
-            return scores
-        ends = [match.end() for match in re.finditer(r"\S+", example.response)]
-        # A token that shows nothing is in no word.
-        word = [sum(end <= s for end in ends) if s < e else -1 - i for i, (s, e) in enumerate(example.spans)]
-        together: dict[str, Callable[[list[float]], float]] = {
-            "max": max,
-            "sum": sum,
-            "mean": lambda values: sum(values) / len(values),
-        }
-        groups = [[s for s, place in zip(scores, word, strict=True) if place == here] for here in word]
-        return [together[self.words](group) for group in groups]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 Span = tuple[int, int]
 """[start, end) characters of a text."""
@@ -34,3 +37,23 @@ def visible(text: str, start: int, end: int) -> Span:
     shown = text[start:end]
     left = len(shown) - len(shown.lstrip())
     return (start, start) if left == len(shown) else (start + left, start + len(shown.rstrip()))
+
+
+def by_word(
+    text: str, spans: Sequence[Span], scores: Sequence[float], how: Literal["max", "sum", "mean"]
+) -> list[float]:
+    """Every token's score replaced by that of its word: the largest, the sum or the mean of the scores of the
+    tokens that begin in it. Words are what white space parts; a token that shows nothing is in no word."""
+    together: dict[str, Callable[[list[float]], float]] = {"max": max, "sum": sum, "mean": statistics.fmean}
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    word = [sum(end <= s for end in ends) if s < e else -1 - i for i, (s, e) in enumerate(spans)]
+    members: dict[int, list[float]] = {}
+    for place, score in zip(word, scores, strict=True):
+        members.setdefault(place, []).append(score)
+    pooled = {place: together[how](values) for place, values in members.items()}
+    return [pooled[place] for place in word]
+
+
+def touching(words: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
+    """Whether each of `spans` shares a character with any of `words`."""
+    return [any(start < e and s < end for s, e in words) for start, end in spans]

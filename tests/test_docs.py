@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perbench import cli, plugins
-from perbench.specs.matrix import LoraSpec, MatrixSpec, TrainerRow, TrainingSpec
+from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, TrainingSpec
 from perbench.specs.model import Endpoint, GgufPackage, ModelSpec
 from perbench.specs.task import (
     DataSpec,
@@ -39,7 +39,7 @@ OTHERS = [
     TaskSpec,
     LoraSpec,
     MatrixSpec,
-    TrainerRow,
+    MethodRow,
     TrainingSpec,
     GgufPackage,
     ModelSpec,

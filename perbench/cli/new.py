@@ -58,12 +58,15 @@ def run(args: argparse.Namespace) -> int:
     present = [str(target) for target in targets.values() if target.exists()]
     if present:
         raise PerbenchError(
-            f"{', '.join(present)} exists and is not overwritten; choose another name or --dir"
+            f"already there and not overwritten: {', '.join(present)}; choose another name or --dir"
         )
     for skeleton, target in targets.items():
         text = Template((SKELETONS / skeleton).read_text(encoding="utf-8")).substitute(words)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise PerbenchError(f"cannot write {target}: {error.strerror}; choose another --dir") from None
         print(target)
     print(
         f"next: perbench show {args.kind} {args.name} --include {args.dir}\n"

@@ -22,12 +22,12 @@ from perbench.matrix.identity import (
     train_inputs,
 )
 from perbench.specs.expand import (
-    TrainerVariant,
-    trainer_variants,
+    Variant,
     training_variants,
+    variants,
 )
 from perbench.specs.load import Named, load_model, load_task
-from perbench.specs.matrix import IdentifierRow, MatrixSpec, TrainingSpec
+from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.model import ModelSpec
 from perbench.specs.task import TaskSpec
 from perbench.store.cell import Kind
@@ -167,7 +167,7 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
         trained = [
             _train_cell(catalogue, model, variant, training, varied, source, seed)
             for source in spec.sources
-            for variant in trainer_variants(spec)
+            for variant in variants(spec.trainers)
             for training, varied in training_variants(spec)
             for seed in spec.seeds
         ]
@@ -177,9 +177,9 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
                 _eval_cell(catalogue, model, None, task, seed) for task in targets for seed in spec.seeds
             ]
         cells += [
-            _identify_cell(catalogue, model, row, task, spec.seeds[0])
+            _identify_cell(catalogue, model, variant, task, spec.seeds[0])
             for task in benchmarks
-            for row in map(_identifier_row, spec.identifiers)
+            for variant in variants(spec.identifiers)
         ]
         cells += [
             _eval_cell(catalogue, model, cell, task, cell.labels.seed) for cell in trained for task in targets
@@ -199,7 +199,7 @@ def _check_distinct(cells: list[Cell]) -> None:
 def _train_cell(
     catalogue: Catalogue,
     model: str,
-    variant: TrainerVariant,
+    variant: Variant,
     training: TrainingSpec,
     varied: dict[str, Any],
     source: str,
@@ -259,19 +259,17 @@ def _eval_cell(
     return Cell("eval", labels, inputs, named, task, needs=trained)
 
 
-def _identifier_row(row: str | IdentifierRow) -> IdentifierRow:
-    return IdentifierRow(name=row) if isinstance(row, str) else row
-
-
 def _identify_cell(
-    catalogue: Catalogue, model: str, row: IdentifierRow, task: Named[TaskSpec], seed: int
+    catalogue: Catalogue, model: str, variant: Variant, task: Named[TaskSpec], seed: int
 ) -> Cell:
     named = catalogue.model(model)
-    identifier = plugins.load_identifier(row.name, row.params)
+    identifier = plugins.load_identifier(variant.name, variant.params)
     dev = catalogue.dev(task.name)
     inputs = identify_inputs(
         model=catalogue.model_inputs(model),
-        identifier=plugin_inputs(row.name, plugins.get("identifier", row.name).digest(), identifier.params),
+        identifier=plugin_inputs(
+            variant.name, plugins.get("identifier", variant.name).digest(), identifier.params
+        ),
         target=task.name,
         task=task.spec,
         data=catalogue.dataset(task.name, "test").digest,
@@ -282,8 +280,8 @@ def _identify_cell(
         model=catalogue.label(model),
         model_label=named.spec.label,
         target=catalogue.target_label(task.name),
-        identifier=row.name,
-        identifier_params=row.params,
+        identifier=variant.name,
+        identifier_params=dict(variant.params),
         seed=seed,
     )
     return Cell("identify", labels, inputs, named, task, identifier=identifier)

@@ -144,7 +144,7 @@ def _remarks(view: View) -> list[str]:
         )
     lines += [f"Identification: {note}" for note in view.identification.notes]
     if view.superseded:
-        lines.append(f"{view.superseded} older records have the labels of newer ones and are not shown.")
+        lines.append(f"records not shown, because a newer one has the same labels: {view.superseded}")
     if view.failed:
         lines.append(f"{view.failed} of {len(view.entries)} cells failed.")
     return lines

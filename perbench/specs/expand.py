@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from perbench.specs.matrix import MatrixSpec, TrainerRow, TrainingSpec
+from perbench.specs.matrix import MatrixSpec, MethodRow, TrainingSpec
 
 
 @dataclass(frozen=True)
-class TrainerVariant:
-    """One trainer with one value per hyperparameter that the matrix names."""
+class Variant:
+    """One trainer or identifier with one value per hyperparameter that the matrix names."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def training_variants(spec: MatrixSpec) -> list[tuple[TrainingSpec, dict[str, An
     ]
 
 
-def trainer_variants(spec: MatrixSpec) -> list[TrainerVariant]:
-    """Every trainer of the matrix with every combination of its `params` lists, in the matrix's order."""
-    rows = [TrainerRow(name=row) if isinstance(row, str) else row for row in spec.trainers]
-    return [TrainerVariant(row.name, params) for row in rows for params in grid(row.params)]
+def variants(methods: Sequence[str | MethodRow]) -> list[Variant]:
+    """Every method with every combination of its `params` lists, in the matrix's order."""
+    rows = [MethodRow(name=row) if isinstance(row, str) else row for row in methods]
+    return [Variant(row.name, params) for row in rows for params in grid(row.params)]

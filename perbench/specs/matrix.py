@@ -52,14 +52,9 @@ ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "save
 through on another machine, keep what is finished and resume what is not."""
 
 
-class TrainerRow(Strict):
-    """A trainer with hyperparameters; a list as a value is an axis of the grid."""
+class MethodRow(Strict):
+    """A trainer or identifier with hyperparameters; a list as a value is an axis of the grid."""
 
-    name: str
-    params: dict[str, Any] = {}
-
-
-class IdentifierRow(Strict):
     name: str
     params: dict[str, Any] = {}
 
@@ -75,10 +70,10 @@ class MatrixSpec(Strict):
 
     summary: str
     models: Annotated[list[str], NonEmpty]
-    trainers: list[str | TrainerRow] = []
+    trainers: list[str | MethodRow] = []
     sources: list[str] = []
     targets: Annotated[list[str], NonEmpty]
-    identifiers: list[str | IdentifierRow] = []
+    identifiers: list[str | MethodRow] = []
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], NonEmpty] = [0]
     base_rows: bool = True
     baseline: str | None = None

@@ -61,7 +61,7 @@ def name_problems(document: Document) -> list[Problem]:
                 problems.append(
                     document.place((axis, index)).problem(f"{axis}: names a row twice; remove one")
                 )
-            problems += _row(document, (axis, index), row, axis == "trainers")
+            problems += _row(document, (axis, index), row)
     return problems + _tasks(document)
 
 
@@ -107,7 +107,7 @@ def _axis(
         yield item, document.place((*where, index))
 
 
-def _row(document: Document, where: KeyPath, row: Any, grid: bool) -> list[Problem]:
+def _row(document: Document, where: KeyPath, row: Any) -> list[Problem]:
     """A trainer or identifier: a name, or a mapping with a name and hyperparameters."""
     kind = str(where[0])[:-1]
     params = row.get("params", {}) if isinstance(row, dict) else {}
@@ -122,8 +122,7 @@ def _row(document: Document, where: KeyPath, row: Any, grid: bool) -> list[Probl
     given = set()
     for key, value in params.items():
         here = (*where, "params", key)
-        pairs = _axis(document, here, value, problems) if grid else iter([(value, document.place(here))])
-        for item, place in pairs:
+        for item, place in _axis(document, here, value, problems):
             problems += [
                 place.problem(f"{name}: {said}") for about, said in cls.faults({key: item}) if about == key
             ]

@@ -75,3 +75,10 @@ def test_bad_names_are_refused_and_write_nothing(tmp_path, kind, name, said, cap
     assert cli.main(["new", kind, name, "--dir", str(tmp_path)]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert cli.main(["new", "trainer", "mine", "--dir", str(tmp_path / "file" / "sub")]) == 2
+    said = capsys.readouterr().err
+    assert "file/sub/trainers/mine.py: Not a directory; choose another --dir" in said

@@ -98,11 +98,26 @@ def test_words(engine: TransformersEngine, make_text: MakeText, how: str) -> Non
     ) - len(seen)
 
 
+CONTENT = ("Housewarmings", "quietly", "fun", "night", "bake")
+
+
+@pytest.mark.parametrize("how", ["none", "max"])
+def test_only_content_words(engine: TransformersEngine, make_text: MakeText, how: str) -> None:
+    text = make_text(answer="Housewarmings are quietly fun, and at night they bake.")
+    (every,), (content,) = (score(engine, text, words=how, content_words=only) for only in (False, True))
+    places = [(text.response.index(word), len(word)) for word in CONTENT]
+    inside = [any(s < start + length and start < e for start, length in places) for s, e in text.spans]
+    assert 5 <= sum(inside) < len(inside)
+    assert content == [s if held else min(s, 0.0) for s, held in zip(every, inside, strict=True)]
+    assert content != every
+
+
 def test_the_threshold_is_the_papers() -> None:
     assert load_identifier("percontrast").params == {
         "threshold": 1.0,
         "words": "none",
         "counterfactual": "remove",
+        "content_words": False,
         "swaps": 4,
         "seed": 0,
     }

@@ -258,7 +258,7 @@ def test_the_latest_plan_is_shown_even_when_it_reuses_older_cells(
     again = runs(root.path, *words)
     assert [code for code, *_ in (first, changed, again)] == [0, 0, 0]
     assert "3 cells reused" in again[2]
-    shown = [output.partition("older records")[0] for _, output, _ in (first, changed, again)]
+    shown = [output.partition("records not shown")[0] for _, output, _ in (first, changed, again)]
     assert shown[0] != shown[1]
     assert shown[2].rstrip(" 0123456789\n") == shown[0].rstrip(" 0123456789\n")
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.specs.expand import leaves, nest, trainer_variants, training_variants
+from perbench.specs.expand import leaves, nest, training_variants, variants
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 
 
@@ -32,7 +32,7 @@ def test_training_lists_are_multiplied_and_only_varied_keys_are_told():
 
 def test_trainer_rows_expand_in_order():
     rows = ["ce", {"name": "perce", "params": {"clip_max": [2.0, 5.0], "clip_min": 0.5}}]
-    found = trainer_variants(matrix(trainers=rows, sources=["s"]))
+    found = variants(matrix(trainers=rows, sources=["s"]).trainers)
     assert [(variant.name, variant.params) for variant in found] == [
         ("ce", {}),
         ("perce", {"clip_max": 2.0, "clip_min": 0.5}),
