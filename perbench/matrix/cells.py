@@ -238,8 +238,6 @@ def _eval_cell(
     catalogue: Catalogue, model: str, trained: Cell | None, task: Named[TaskSpec], seed: int
 ) -> Cell:
     named = catalogue.model(model)
-    dialogue = task.spec.dialogue
-    helpers = {dialogue.simulator.model, dialogue.judge.model} if dialogue is not None else set()
     inputs = eval_inputs(
         model=catalogue.model_inputs(model),
         train=trained.identity if trained is not None else None,
@@ -248,7 +246,7 @@ def _eval_cell(
         data=catalogue.dataset(task.name, "test").digest,
         engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
         seed=seed,
-        helpers={name: catalogue.model_inputs(name) for name in sorted(helpers)},
+        helpers={name: catalogue.model_inputs(name) for name in sorted(task.spec.helpers)},
     )
     if trained is not None:
         labels = trained.labels.model_copy(update={"target": task.name})

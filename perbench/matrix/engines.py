@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import models
+from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec
@@ -24,7 +25,8 @@ class EnginePool:
         self._catalogue = catalogue
         self._named: dict[str, Engine] = {}
         self._subject: Engine | None = None
-        self._serving: tuple[str, Path | None] | None = None
+        self._base: Engine | None = None
+        self._serving: tuple[Named[ModelSpec], Path | None] | None = None
 
     @property
     def subject(self) -> Engine:
@@ -33,15 +35,15 @@ class EnginePool:
 
     def serve(self, model: Named[ModelSpec], checkpoint: Path | None) -> Engine:
         """Make `subject` this model with this checkpoint's weights; None is the model as it was."""
-        if self._serving == (model.name, checkpoint):
+        if self._serving == (model, checkpoint):
             return self.subject
-        if self._subject is None or self._serving is None or self._serving[0] != model.name:
+        if self._subject is None or self._serving is None or self._serving[0] != model:
             self.release_subject()
             self._subject = open_model(model)
         # Whatever fails from here on must not leave the weights of one cell serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
-        self._serving = (model.name, checkpoint)
+        self._serving = (model, checkpoint)
         return self._subject
 
     def named(self, model: str) -> Engine:
@@ -50,9 +52,27 @@ class EnginePool:
             self._named[model] = open_model(self._catalogue.model(model))
         return self._named[model]
 
+    def scorer(self, model: str | None) -> Engine:
+        """See `perbench.protocols.base.Engines.scorer`."""
+        assert self._serving is not None, "serve() comes before scorer()"
+        base, checkpoint = self._serving
+        named = base if model is None else self._catalogue.model(model)
+        if named.spec.endpoint is not None:
+            raise PerbenchError(
+                f"persona_swap: model {named.name} is an endpoint, which gives no log-probs of given texts; "
+                "name a local model: persona_swap.scorer"
+            )
+        if model is not None:
+            return self.named(model)
+        if checkpoint is None:
+            return self.subject
+        if self._base is None:
+            self._base = open_model(base)
+        return self._base
+
     def release_subject(self) -> None:
-        """Give the subject's memory back."""
-        self._subject = self._serving = None
+        """Give back the subject's memory, and that of its untrained copy."""
+        self._subject = self._base = self._serving = None
         free_memory()
 
 

@@ -75,7 +75,8 @@ def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int
 
     pair = build_pair(spec, example, tokenizer, with_response=cell.kind != "eval")
     if cell.kind == "eval":
-        return len(pair.factual) + spec.sampling.max_new_tokens
+        swapped = 2 * spec.persona_swap.others + 2 if spec.persona_swap is not None else 0
+        return (1 + swapped) * (len(pair.factual) + spec.sampling.max_new_tokens)
     passes = len(pair.factual) + len(pair.response)
     return passes if cell.kind == "train" else passes + len(pair.counterfactual) + len(pair.response)
 

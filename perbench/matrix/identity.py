@@ -75,7 +75,7 @@ def eval_inputs(
     helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
-    the names of the simulator's and the judge's models to what identifies them."""
+    the names of `TaskSpec.helpers` to what identifies them."""
     return {
         "version": EVAL_VERSION,
         "model": model,
@@ -115,6 +115,9 @@ def target_inputs(
         for role in ("simulator", "judge"):
             dialogue[role]["model"] = helpers[dialogue[role]["model"]]
         inputs["dialogue"] = dialogue
+    if task.persona_swap is not None:
+        swap = task.persona_swap.model_dump(mode="json")
+        inputs["persona_swap"] = {**swap, "scorer": helpers.get(swap["scorer"])}
     return inputs
 
 

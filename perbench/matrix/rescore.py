@@ -78,7 +78,4 @@ def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
 
 
 def _helpers(spec: TaskSpec) -> dict[str, Inputs]:
-    if spec.dialogue is None:
-        return {}
-    named = {spec.dialogue.simulator.model, spec.dialogue.judge.model}
-    return {name: model_inputs(load_model(name)) for name in named}
+    return {name: model_inputs(load_model(name)) for name in spec.helpers}

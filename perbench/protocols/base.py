@@ -31,6 +31,13 @@ class Engines(Protocol):
     def named(self, model: str) -> Engine:
         """A simulator's or judge's model, by its registry name."""
 
+    def scorer(self, model: str | None) -> Engine:
+        """What scores given texts: a named model, else the model under evaluation as it was before training.
+
+        Raises:
+            PerbenchError: it is an endpoint, which gives no log-probs of given texts.
+        """
+
 
 class SampleStore(Protocol):
     """A cell's samples: dicts of JSON values, each with a unique "id"."""

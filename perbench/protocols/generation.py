@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.metrics import Texts, score_texts
+from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.pair import PromptPair, build_pair
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.protocols.swap import swap_logp
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
 
@@ -24,9 +25,10 @@ def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:
     """Generate what is not stored yet: {"id", "user", "question", "reference", "response", "finish_reason",
-    "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example.
+    "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example, with "persona_swap" (see
+    `perbench.protocols.swap`) where the task asks for it.
 
-    Returns: tokens of all stored samples, {"prompt", "generated"}.
+    Returns: tokens of all stored samples, {"prompt", "generated"}, and "scored" for the persona swap.
 
     Raises:
         PerbenchError: an example whose request alone exceeds max_length.
@@ -54,14 +56,26 @@ def run(
             i: _sample(dataset.examples[i], pairs[i], answer)
             for i, answer in zip(batch, answers, strict=True)
         }
+        if task.spec.persona_swap is not None:
+            swaps = swap_logp(
+                task.spec,
+                [(dataset.examples[i], samples[i]["response"]) for i in batch],
+                dataset.examples,
+                engines.scorer(task.spec.persona_swap.scorer),
+            )
+            for i, swap in zip(batch, swaps, strict=True):
+                samples[i]["persona_swap"] = swap
         store.append([samples[i] for i in missing])
         stored.update(samples[i]["id"] for i in missing)
         tick(len(stored), len(pairs), {"tok/s": speed})
     finished = store.samples()
-    return {
+    tokens = {
         "prompt": sum(sample["prompt_tokens"] for sample in finished),
         "generated": sum(sample["new_tokens"] for sample in finished),
     }
+    if task.spec.persona_swap is not None:
+        tokens["scored"] = sum(sample["persona_swap"]["tokens"] for sample in finished)
+    return tokens
 
 
 def _sample(example: Example, pair: PromptPair, answer: Generation) -> dict[str, Any]:
@@ -88,6 +102,12 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         truncated=[sample["finish_reason"] == "length" for sample in samples],
     )
     found = score_texts(task.spec.metrics, texts)
+    swap = task.spec.persona_swap
+    if swap is not None:
+        for name, measured in persona_swap.measure(swap, samples, task.spec.sampling.max_new_tokens).items():
+            found.metrics[name] = measured.metric
+            found.per_sample[name] = measured.per_sample or []
+        found.notes.extend(persona_swap.notes(swap, samples))
     return Scored(
         scores=Scores(
             ids=[sample["id"] for sample in samples],

@@ -21,6 +21,9 @@ from perbench.specs.yaml import Document, Place
 T = TypeVar("T", bound=Strict, covariant=True)
 S = TypeVar("S", bound=Strict)
 
+MODEL_KEYS = (("dialogue", "simulator", "model"), ("dialogue", "judge", "model"), ("persona_swap", "scorer"))
+"""Where a task names models."""
+
 
 @dataclass(frozen=True)
 class Named(Generic[T]):
@@ -78,10 +81,10 @@ def checked_task(
             problems.append(Problem(option, None, f"task {name}: {fault}"))
     spec, found = check(TaskSpec, document.data, document.place)
     problems += found
-    for role in ("simulator", "judge"):
-        model = yaml.at(document.data, ("dialogue", role, "model"))
+    for keys in MODEL_KEYS:
+        model = yaml.at(document.data, keys)
         if isinstance(model, str):
-            problems += model_problems(model, document.place(("dialogue", role, "model")))
+            problems += model_problems(model, document.place(keys))
     if spec is None or problems:
         return None, problems
     return Named(name, spec, path), []

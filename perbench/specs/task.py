@@ -225,6 +225,20 @@ class ExamplesSpec(Strict):
     test: Count | None = 500
 
 
+SWAP_METRICS = ("persona_swap", "persona_swap_reference")
+"""What a `persona_swap` section adds to a task's metrics, and may be its headline."""
+
+
+class PersonaSwapSpec(Strict):
+    """Whether the right persona explains an answer better than other users' (metrics.persona_swap)."""
+
+    others: Count = 4
+    """Other users whose personas are tried with every answer; fewer when the test split has fewer."""
+    scorer: str | None = None
+    """Model whose log-probs decide; None: the model under evaluation as it was before any training, so that
+    all rows of a model are measured alike."""
+
+
 class TaskSpec(Strict):
     """One task. `prompt` names the form in force out of `prompts`."""
 
@@ -244,10 +258,13 @@ class TaskSpec(Strict):
     metrics: list[MetricName] = []
     headline: str
     dialogue: DialogueSpec | None = None
+    persona_swap: PersonaSwapSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
         faults = []
+        if self.persona_swap is not None and self.protocol != "generation":
+            faults.append(f"persona_swap: has no reader under protocol {self.protocol}; remove it")
         if self.fields.user is None and self.protocol != "identification":
             faults.append(f"fields.user is needed by protocol {self.protocol}")
         if self.protocol == "dialogue":
@@ -274,9 +291,21 @@ class TaskSpec(Strict):
         if self.protocol == "generation":
             if not self.metrics:
                 faults.append("metrics: name at least one")
-            elif self.headline not in self.metrics:
+            elif self.headline not in (known := [*self.metrics, *self.swap_metrics]):
                 faults.append(
-                    f"headline {self.headline!r} is not among metrics.{suggest(self.headline, self.metrics)}"
+                    f"headline {self.headline!r} is not among metrics.{suggest(self.headline, known)}"
                 )
         refuse(faults)
         return self
+
+    @property
+    def swap_metrics(self) -> tuple[str, ...]:
+        return SWAP_METRICS if self.persona_swap is not None else ()
+
+    @property
+    def helpers(self) -> set[str]:
+        """Models besides the one under evaluation, by registry name: simulator, judge, scorer."""
+        named = {self.dialogue.simulator.model, self.dialogue.judge.model} if self.dialogue else set()
+        if self.persona_swap is not None and self.persona_swap.scorer is not None:
+            named.add(self.persona_swap.scorer)
+        return named

@@ -63,3 +63,23 @@ def test_a_checkpoint_that_does_not_load_never_leaves_the_wrong_weights(
         pool.serve(model, tmp_path)
     pool.serve(model, None)
     np.testing.assert_array_equal(pool.subject.score([[5]], [[6]])[0], base)
+
+
+def test_the_scorer_is_the_untrained_model_unless_another_is_named(
+    root: Root, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    root.write("leaderboard/models/far", {"summary": "an endpoint", "endpoint": {"model": "far"}})
+    catalogue = Catalogue(load_matrix(root.matrix()).spec, {}, None)
+    checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
+    pool, model = EnginePool(catalogue), catalogue.model("tiny")
+    base = pool.serve(model, None)
+    assert pool.scorer(None) is base
+    before = pool.scorer(None).score([[5, 6]], [[7, 8]])[0]
+    pool.serve(model, checkpoint)
+    np.testing.assert_array_equal(pool.scorer(None).score([[5, 6]], [[7, 8]])[0], before)
+    assert pool.scorer(None) is pool.scorer(None) is not pool.subject
+    assert pool.scorer("tiny") is pool.named("tiny")
+    with pytest.raises(
+        PerbenchError, match=r"far is an endpoint, .* name a local model: persona_swap.scorer"
+    ):
+        pool.scorer("far")

@@ -1,0 +1,48 @@
+"""Persona swap: how often the user's own persona explains a text better than another user's persona does.
+
+For a text y to a request x by a user with persona p, against other users' personas q_1..q_m:
+mean over j of [log P(y | p, x) > log P(y | q_j, x)], a tie counting 1/2. It estimates the probability that
+the right persona wins over a random other one: 1 always, 1/2 by chance. The log-probs are stored with the
+samples (`perbench.protocols.swap`), so that this reads samples only, as every metric does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perbench.metrics.base import Measured, mean_metric
+from perbench.specs.task import SWAP_METRICS, PersonaSwapSpec
+
+TEXTS = dict(zip(SWAP_METRICS, ("response", "reference"), strict=True))
+"""Metric -> the text of a sample it is about."""
+
+
+def win_rate(logp: Sequence[float]) -> float | None:
+    """Share of `logp[1:]` that `logp[0]`, the own persona's, exceeds; ties count 1/2; None without any."""
+    own, others = logp[:1], logp[1:]
+    if not others:
+        return None
+    return sum(0.5 if own[0] == other else float(own[0] > other) for other in others) / len(others)
+
+
+def measure(
+    spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]], max_tokens: int
+) -> dict[str, Measured]:
+    """Both metrics over stored samples; a text without tokens, or without other users, has no score."""
+    scorer = spec.scorer or "base"
+    clusters = [sample["user"] for sample in samples]
+    found = {}
+    for name, text in TEXTS.items():
+        values = [win_rate(sample["persona_swap"][text]) for sample in samples]
+        signature = f"{name}|ties:1/2|others:{spec.others}|scorer:{scorer}|tokens:{max_tokens}"
+        found[name] = Measured(mean_metric(values, clusters, signature), values)
+    return found
+
+
+def notes(spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What readers must know: that there were fewer other users than asked for."""
+    fewest = min((len(sample["persona_swap"]["others"]) for sample in samples), default=spec.others)
+    if fewest == spec.others:
+        return []
+    return [f"persona_swap: some answers were tried with {fewest} other personas, not {spec.others}"]

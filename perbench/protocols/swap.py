@@ -1,0 +1,74 @@
+"""Log-probs of texts under the user's own persona and under others' (`perbench.metrics.persona_swap`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from perbench.prompts.chat import encode_response
+from perbench.prompts.pair import build_pair
+from perbench.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.engines.base import Engine
+    from perbench.specs.task import TaskSpec
+
+
+def others(example: Example, examples: Sequence[Example], count: int) -> list[Example]:
+    """Up to `count` examples of other users, one each, whose persona differs from the example's. A hash of
+    the example's id and the user chooses: the same for every model and seed, so that scores pair."""
+    persona_of: dict[str, Example] = {}
+    for other in examples:
+        if other.user != example.user and other.persona and other.persona != example.persona:
+            persona_of.setdefault(other.user, other)
+    users = sorted(persona_of, key=lambda user: derive_seed("persona_swap", example.id, user))
+    return [persona_of[user] for user in users[:count]]
+
+
+def swap_logp(
+    spec: TaskSpec, batch: Sequence[tuple[Example, str]], examples: Sequence[Example], scorer: Engine
+) -> list[dict[str, Any]]:
+    """For each (example, response): {"others": users tried, "response": [log P under the own persona, under
+    each other's], "reference": likewise, "tokens": read for it}; natural log, summed over the text's first
+    `max_new_tokens` tokens, without the end of turn. A text without tokens has an empty list.
+
+    The prompts are those that answers are generated from, with other items in the persona's place; the
+    request stays the example's own.
+    """
+    assert spec.persona_swap is not None, "called for tasks that ask for it"
+    tokenizer = scorer.tokenizer
+    prompts: list[tuple[int, ...]] = []
+    texts: list[list[int]] = []
+    plans: list[tuple[list[str], Mapping[str, int]]] = []
+    for example, response in batch:
+        chosen = others(example, examples, spec.persona_swap.others)
+        contexts = [
+            build_pair(spec, replace(example, persona=persona), tokenizer, with_response=False).factual
+            for persona in (example.persona, *(other.persona for other in chosen))
+        ]
+        starts = {}
+        for name, text in (("response", response), ("reference", example.reference)):
+            ids = encode_response(tokenizer, text)[: spec.sampling.max_new_tokens]
+            if ids:
+                starts[name] = len(prompts)
+                prompts += contexts
+                texts += [ids] * len(contexts)
+        plans.append(([other.user for other in chosen], starts))
+    logp = [float(values.sum(dtype="float64")) for values in scorer.score(prompts, texts)]
+    return [
+        {
+            "others": users,
+            "tokens": sum(
+                len(prompts[place]) + len(texts[place])
+                for start in starts.values()
+                for place in range(start, start + 1 + len(users))
+            ),
+            **{
+                name: logp[starts[name] : starts[name] + 1 + len(users)] if name in starts else []
+                for name in ("response", "reference")
+            },
+        }
+        for users, starts in plans
+    ]

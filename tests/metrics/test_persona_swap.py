@@ -1,0 +1,64 @@
+"""Persona swap: wins, ties and losses by hand, with intervals over users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perbench.metrics.persona_swap import measure, notes, win_rate
+from perbench.specs.task import PersonaSwapSpec
+
+
+@pytest.mark.parametrize(
+    ("logp", "gold"),
+    [
+        ([-1.0, -2.0, -3.0], 1.0),
+        ([-3.0, -2.0, -1.0], 0.0),
+        ([-2.0, -2.0], 0.5),
+        ([-2.0, -1.0, -2.0, -3.0, -4.0], (0 + 0.5 + 1 + 1) / 4),
+        ([-2.0], None),
+        ([], None),
+    ],
+)
+def test_win_rate_by_hand(logp: list[float], gold: float | None) -> None:
+    assert win_rate(logp) == gold
+
+
+@given(st.lists(st.integers(-5, 0), min_size=2, max_size=2))
+def test_the_two_sides_of_a_duel_add_up_to_one(pair: list[int]) -> None:
+    forth, back = win_rate([*map(float, pair)]), win_rate([*map(float, reversed(pair))])
+    assert forth is not None
+    assert back is not None
+    assert forth + back == 1
+
+
+def sample(user: str, response: list[float], reference: list[float]) -> dict[str, Any]:
+    others = [f"o{i}" for i in range(max(len(response), len(reference)) - 1)]
+    return {"user": user, "persona_swap": {"others": others, "response": response, "reference": reference}}
+
+
+def test_metrics_by_hand() -> None:
+    samples = [
+        sample("u", [-1.0, -2.0, -3.0], [-5.0, -4.0, -6.0]),  # 1; 1/2
+        sample("u", [-2.0, -2.0, -1.0], [-5.0, -6.0, -6.0]),  # 1/4; 1
+        sample("v", [], [-9.0, -8.0, -7.0]),  # an empty answer; 0
+        sample("w", [-3.0, -1.0, -2.0], [-5.0, -5.0, -5.0]),  # 0; 1/2
+    ]
+    spec = PersonaSwapSpec(others=2)
+    found = measure(spec, samples, 64)
+    outputs, references = found["persona_swap"], found["persona_swap_reference"]
+    assert outputs.per_sample == [1.0, 0.25, None, 0.0]
+    assert outputs.metric.value == pytest.approx(1.25 / 3)
+    assert (outputs.metric.n, outputs.metric.missing) == (3, 1)
+    # Two users with scores, u (5/8 on the mean) and w (0): a draw holds one twice, or both.
+    assert outputs.metric.ci == pytest.approx((0.0, 0.625))
+    assert references.per_sample == [0.5, 1.0, 0.0, 0.5]
+    assert references.metric.value == 0.5
+    assert outputs.metric.signature == "persona_swap|ties:1/2|others:2|scorer:base|tokens:64"
+    assert notes(spec, samples) == []
+    assert notes(PersonaSwapSpec(others=3), samples) == [
+        "persona_swap: some answers were tried with 2 other personas, not 3"
+    ]
