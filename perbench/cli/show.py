@@ -61,4 +61,4 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
     from perbench.specs import load_matrix, load_model, load_task
 
     load: Any = {"task": load_task, "model": load_model, "matrix": load_matrix}[plugin.kind]
-    return {"spec": load(plugin.name).spec.model_dump(mode="json"), "sha256": plugin.digest()}
+    return {"spec": load(plugin.name).spec.model_dump(mode="json", by_alias=True), "sha256": plugin.digest()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from perbench import data as data_sources
 from perbench import models, plugins
 from perbench.api import Example, Identifier, Trainer
+from perbench.cache import canonical_digest
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import (
@@ -29,6 +30,7 @@ from perbench.specs.expand import (
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.model import ModelSpec
+from perbench.specs.rows import TaskRow, TaskVariant, task_variants
 from perbench.specs.task import TaskSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
@@ -91,6 +93,14 @@ def model_inputs(model: Named[ModelSpec]) -> Inputs:
     return {**models.identify(model), "dtype": model.spec.dtype}
 
 
+@dataclass(frozen=True)
+class LabelledTask:
+    """A task as a matrix has it, and its name in tables."""
+
+    label: str
+    named: Named[TaskSpec]
+
+
 class Catalogue:
     """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split."""
 
@@ -98,38 +108,39 @@ class Catalogue:
         self._spec = spec
         self._data = data
         self._limit = limit
-        self._tasks: dict[str, Named[TaskSpec]] = {}
-        self._datasets: dict[tuple[str, str], Dataset] = {}
+        self._datasets: dict[str, Dataset] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
-    def task(self, name: str) -> Named[TaskSpec]:
-        if name not in self._tasks:
-            overrides = self._spec.tasks.get(name, {})
-            self._tasks[name] = load_task(name, data=self._data, overrides=overrides)
-        return self._tasks[name]
+    def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
+        """The tasks that a matrix's sources or targets name."""
+        return [self._task(variant) for variant in task_variants(rows)]
 
-    def target_label(self, name: str) -> str:
-        """The task's name in tables, with the name of the data file where another than its own is read."""
-        file = self._spec.tasks.get(name, {}).get("data.files")
-        return f"{name} ({Path(file).name})" if file else name
+    def _task(self, variant: TaskVariant) -> LabelledTask:
+        shared = self._spec.tasks.get(variant.task, {})
+        named = load_task(variant.task, data=self._data, overrides={**shared, **variant.overrides})
+        file = shared.get("data.files") if named.spec.protocol == "identification" else None
+        label = variant.label(named.name)
+        return LabelledTask(f"{label} ({Path(file).name})" if file else label, named)
 
-    def dataset(self, task: str, split: Literal["train", "test"]) -> Dataset:
-        if (task, split) not in self._datasets:
-            self._datasets[task, split] = data_sources.load_examples(self.task(task), split, self._limit)
-        return self._datasets[task, split]
+    def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
+        """The examples of a split, loaded once for all variants of a task that read the same."""
+        keys = {"data", "fields", "examples", "prompt", "prompts"}
+        key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys)])
+        if key not in self._datasets:
+            self._datasets[key] = data_sources.load_examples(task, split, self._limit)
+        return self._datasets[key]
 
-    def dev(self, task: str) -> Dataset | None:
+    def dev(self, task: Named[TaskSpec]) -> Dataset | None:
         """The split that an identification task's thresholds are chosen on, None where it has none."""
-        named = self.task(task)
-        beside = named.path.parent if named.path is not None else None
-        return self.dataset(task, "train") if has_train_split(named.spec.data, beside) else None
+        beside = task.path.parent if task.path is not None else None
+        return self.dataset(task, "train") if has_train_split(task.spec.data, beside) else None
 
     def examples(self, cell: Cell) -> list[Example]:
         """All that a cell reads, the examples that thresholds are chosen on among them."""
-        dev = self.dev(cell.task.name) if cell.kind == "identify" else None
+        dev = self.dev(cell.task) if cell.kind == "identify" else None
         return [
             *(dev.examples if dev is not None else ()),
-            *self.dataset(cell.task.name, cell.split).examples,
+            *self.dataset(cell.task, cell.split).examples,
         ]
 
     def model(self, name: str) -> Named[ModelSpec]:
@@ -159,14 +170,15 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     Raises:
         PerbenchError: data that cannot be had, or two labels for the same work (two names of one model).
     """
-    tasks = [catalogue.task(name) for name in spec.targets]
-    targets = [task for task in tasks if task.spec.protocol != "identification"]
-    benchmarks = [task for task in tasks if task.spec.protocol == "identification"]
+    tasks = catalogue.tasks(spec.targets)
+    targets = [task for task in tasks if task.named.spec.protocol != "identification"]
+    benchmarks = [task for task in tasks if task.named.spec.protocol == "identification"]
+    sources = catalogue.tasks(spec.sources)
     cells: list[Cell] = []
     for model in spec.models:
         trained = [
             _train_cell(catalogue, model, variant, training, varied, source, seed)
-            for source in spec.sources
+            for source in sources
             for variant in variants(spec.trainers)
             for training, varied in training_variants(spec)
             for seed in spec.seeds
@@ -202,10 +214,10 @@ def _train_cell(
     variant: Variant,
     training: TrainingSpec,
     varied: dict[str, Any],
-    source: str,
+    source: LabelledTask,
     seed: int,
 ) -> Cell:
-    named, task = catalogue.model(model), catalogue.task(source)
+    named, task = catalogue.model(model), source.named
     trainer = plugins.load_trainer(variant.name, variant.params)
     wanted = trainer.reference()
     reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
@@ -213,9 +225,9 @@ def _train_cell(
     inputs = train_inputs(
         model=catalogue.model_inputs(model),
         trainer=plugin_inputs(variant.name, digest, trainer.params, reference),
-        source=source,
+        source=task.name,
         task=task.spec,
-        data=catalogue.dataset(source, "train").digest,
+        data=catalogue.dataset(task, "train").digest,
         training=training,
         seed=seed,
     )
@@ -228,41 +240,41 @@ def _train_cell(
             for key, value in variant.params.items()
         },
         training=varied,
-        source=source,
+        source=source.label,
         seed=seed,
     )
     return Cell("train", labels, inputs, named, task, trainer=trainer, training=training)
 
 
 def _eval_cell(
-    catalogue: Catalogue, model: str, trained: Cell | None, task: Named[TaskSpec], seed: int
+    catalogue: Catalogue, model: str, trained: Cell | None, target: LabelledTask, seed: int
 ) -> Cell:
-    named = catalogue.model(model)
+    named, task = catalogue.model(model), target.named
     inputs = eval_inputs(
         model=catalogue.model_inputs(model),
         train=trained.identity if trained is not None else None,
         target=task.name,
         task=task.spec,
-        data=catalogue.dataset(task.name, "test").digest,
+        data=catalogue.dataset(task, "test").digest,
         engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
         seed=seed,
         helpers={name: catalogue.model_inputs(name) for name in sorted(task.spec.helpers)},
     )
     if trained is not None:
-        labels = trained.labels.model_copy(update={"target": task.name})
+        labels = trained.labels.model_copy(update={"target": target.label})
     else:
         labels = Labels(
-            model=catalogue.label(model), model_label=named.spec.label, target=task.name, seed=seed
+            model=catalogue.label(model), model_label=named.spec.label, target=target.label, seed=seed
         )
     return Cell("eval", labels, inputs, named, task, needs=trained)
 
 
 def _identify_cell(
-    catalogue: Catalogue, model: str, variant: Variant, task: Named[TaskSpec], seed: int
+    catalogue: Catalogue, model: str, variant: Variant, target: LabelledTask, seed: int
 ) -> Cell:
-    named = catalogue.model(model)
+    named, task = catalogue.model(model), target.named
     identifier = plugins.load_identifier(variant.name, variant.params)
-    dev = catalogue.dev(task.name)
+    dev = catalogue.dev(task)
     inputs = identify_inputs(
         model=catalogue.model_inputs(model),
         identifier=plugin_inputs(
@@ -270,14 +282,14 @@ def _identify_cell(
         ),
         target=task.name,
         task=task.spec,
-        data=catalogue.dataset(task.name, "test").digest,
+        data=catalogue.dataset(task, "test").digest,
         dev=dev.digest if dev is not None else None,
         engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
     )
     labels = Labels(
         model=catalogue.label(model),
         model_label=named.spec.label,
-        target=catalogue.target_label(task.name),
+        target=target.label,
         identifier=variant.name,
         identifier_params=dict(variant.params),
         seed=seed,

@@ -49,7 +49,7 @@ class Estimator:
     def _count(self, cell: Cell) -> tuple[int, bool]:
         if cell.identifier is not None and not cell.identifier.needs_model:
             return 0, True
-        key = (cell.kind, cell.model.name, cell.task.name)
+        key = (cell.kind, cell.model.name, cell.labels.target or cell.labels.source or "")
         if key not in self._tokens:
             spec = cell.task.spec
             examples = self._catalogue.examples(cell)

@@ -11,6 +11,7 @@ from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe, model_inputs
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.rows import TaskRow, task_variants
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, RunDir, read_records
 
@@ -62,9 +63,8 @@ def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
             f"[{describe(record.kind, record.labels)}]: its samples are of protocol version "
             f"{record.inputs['version']}; this perbench reads {VERSIONS[record.kind]}. Run the matrix again."
         )
-    overrides = [matrix["tasks"].get(name, {}) for matrix in matrices.values()]
     changed: list[list[str]] = []
-    for given in overrides or [{}]:
+    for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
         task = load_task(name, overrides=given)
         wanted = target_inputs(name, task.spec, _helpers(task.spec), sampled=record.kind == "eval")
         changed.append(differing(record.inputs["target"], wanted))
@@ -75,6 +75,14 @@ def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
         f"[{describe(record.kind, record.labels)}]: task {name} is not what its samples were made with; "
         f"different: {paths}. Set it back, or run the matrix again."
     )
+
+
+def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """What a matrix changes in a task, for every row that names it; in the task alone where none does."""
+    shared = matrix["tasks"].get(name, {})
+    rows = [row if isinstance(row, str) else TaskRow.model_validate(row) for row in matrix["targets"]]
+    named = [variant for variant in task_variants(rows) if variant.task == name]
+    return [{**shared, **variant.overrides} for variant in named] or [shared]
 
 
 def _helpers(spec: TaskSpec) -> dict[str, Inputs]:

@@ -23,6 +23,8 @@ from perbench.store.environment import capture, shorten
 if TYPE_CHECKING:
     from perbench.engines.base import Tick
     from perbench.prompts.pair import PromptPair
+    from perbench.specs.load import Named
+    from perbench.specs.task import TaskSpec
 
 
 def now() -> str:
@@ -41,7 +43,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._pool = EnginePool(self.catalogue)
-        self._pairs: tuple[tuple[str, str], list[PromptPair]] | None = None
+        self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
 
     def execute(self, plan: Plan) -> list[CellRecord]:
         """Run every cell that is to do, in the plan's order. A failure is recorded and stops nothing else.
@@ -98,7 +100,7 @@ class Runner:
         assert cell.training is not None
         self._pool.release_subject()
         model = models.resolve(cell.model)
-        data = self.catalogue.dataset(cell.task.name, "train")
+        data = self.catalogue.dataset(cell.task, "train")
         pairs = self._training_pairs(cell, model)
         ids = [example.id for example in data.examples]
         result = fit(
@@ -123,10 +125,10 @@ class Runner:
         # Neighbouring cells differ in the trainer only; one entry is all that is ever used again.
         from perbench.prompts.pair import build_pair
 
-        key = (cell.model.name, cell.task.name)
+        key = (cell.model.name, cell.task)
         if self._pairs is None or self._pairs[0] != key:
             tokenizer = models.load_tokenizer(model.folder)
-            examples = self.catalogue.dataset(cell.task.name, "train").examples
+            examples = self.catalogue.dataset(cell.task, "train").examples
             pairs = [
                 build_pair(cell.task.spec, example, tokenizer, with_response=True) for example in examples
             ]
@@ -146,11 +148,11 @@ class Runner:
                 )
                 raise CellError(f"its training did not finish: {reason}")
             checkpoint = trained.checkpoint / "final"
-        data = self.catalogue.dataset(cell.task.name, "test")
+        data = self.catalogue.dataset(cell.task, "test")
         protocol = protocols.get(cell.task.spec.protocol)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
-            dev = self.catalogue.dev(cell.task.name)
+            dev = self.catalogue.dev(cell.task)
             tokens = protocol.run_identifier(
                 cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
             )
@@ -162,7 +164,7 @@ class Runner:
         return {"metrics": scored.metrics, "counts": scored.counts, "notes": scored.notes, "tokens": tokens}
 
     def _record(self, cell: Cell, folder: CellDir, started: str, found: dict[str, Any]) -> CellRecord:
-        data = self.catalogue.dataset(cell.task.name, cell.split)
+        data = self.catalogue.dataset(cell.task, cell.split)
         counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
         if folder.torn:
             counts["torn_lines_cut"] = folder.torn

@@ -19,6 +19,7 @@ from perbench.matrix.summary import as_json
 from perbench.progress import Progress, duration
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
+from perbench.specs.rows import task_variants
 from perbench.store import CellRecord, RunDir
 from perbench.store.environment import shorten
 
@@ -65,7 +66,7 @@ def carry_out(
     with run.lock(wait=options.wait, notify=_say):
         plan = make_plan(cells, run)
         command = _command()
-        spec = matrix.spec.model_dump(mode="json")
+        spec = matrix.spec.model_dump(mode="json", by_alias=True)
         planned = [cell.identity for cell in cells]
         run.describe(matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned)
         counts = plan.counts()
@@ -73,6 +74,7 @@ def carry_out(
             f"{options.out}: {counts['reuse']} cells reused; to do: {counts['train']} train, "
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
+        _relabel(plan, run)
         progress = Progress(len(plan.todo))
         with progress.shown():
             Runner(catalogue, run, command, progress).execute(plan)
@@ -90,12 +92,22 @@ def _command() -> str:
 
 
 def _check_families(spec: MatrixSpec, data: Mapping[str, Path]) -> None:
-    families = {name.partition("/")[0] for name in (*spec.sources, *spec.targets)}
+    rows = task_variants([*spec.sources, *spec.targets])
+    families = {row.task.partition("/")[0] for row in rows}
     for family in data:
         if family not in families:
             raise PerbenchError(
                 f"--data {family}=…: the matrix has no task of this family.{suggest(family, families)}"
             )
+
+
+def _relabel(plan: Plan, run: RunDir) -> None:
+    """What is reused goes by the names that today's matrix gives it: names are no part of an identity."""
+    for step in plan.steps:
+        folder = run.cell(step.cell.kind, step.cell.identity)
+        record = folder.record() if step.action == "reuse" else None
+        if record is not None and record.labels != step.cell.labels:
+            folder.finish(record.model_copy(update={"labels": step.cell.labels}))
 
 
 def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:

@@ -6,14 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from perbench.errors import PerbenchError
 from perbench.site.format import digits_for
 from perbench.site.load import Entry, Loaded
 from perbench.site.rows import Row, order, row_of, varied_params
+from perbench.specs.rows import TaskRow, plain_name, task_of, task_variants
 from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
 
@@ -150,7 +150,7 @@ def _cell(
     headline: str | None,
     baselines: Mapping[tuple[str, str | None, str], Row],
 ) -> Cell:
-    own = row.source == target
+    own = row.source is not None and task_of(row.source) == task_of(target)
     group = groups.get((row, target))
     if group is None:
         return Cell("not run", own=own)
@@ -256,14 +256,21 @@ def _unrecorded(loaded: Loaded) -> tuple[str, ...]:
     planned: list[str] = []
     for spec in loaded.matrices:
         for axis in ("models", "trainers", "sources", "targets", "identifiers"):
-            for item in spec.get(axis, []):
-                name = _plain(item["name"] if isinstance(item, Mapping) else item)
+            for name in _named(spec.get(axis, [])):
                 if not any(name == other or other.endswith(f"/{name}") for other in known):
                     planned.append(f"{axis.removesuffix('s')} {name}")
     return tuple(dict.fromkeys(planned))
 
 
-def _plain(name: str) -> str:
-    """What is given by path goes by its last part in records."""
-    is_path = name.startswith(("/", ".", "~")) or name.endswith((".yaml", ".yml"))
-    return PurePath(name).name.removesuffix(".yaml").removesuffix(".yml") if is_path else name
+def _named(items: Sequence[Any]) -> list[str]:
+    """Names of a matrix's axis as records have them."""
+    names: list[str] = []
+    for item in items:
+        if isinstance(item, Mapping) and "task" in item:
+            names += [
+                variant.label(plain_name(variant.task))
+                for variant in task_variants([TaskRow.model_validate(item)])
+            ]
+        else:
+            names.append(plain_name(item["name"] if isinstance(item, Mapping) else item))
+    return names

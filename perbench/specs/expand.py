@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
+from perbench.specs.grid import grid, leaves, nest
 from perbench.specs.matrix import MatrixSpec, MethodRow, TrainingSpec
 
 
@@ -16,34 +16,6 @@ class Variant:
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
-
-
-def leaves(mapping: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Values that are no mappings, by their key path."""
-    found: dict[tuple[str, ...], Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            found.update(leaves(value, (*prefix, key)))
-        else:
-            found[(*prefix, key)] = value
-    return found
-
-
-def nest(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """The inverse of `leaves`."""
-    root: dict[str, Any] = {}
-    for path, value in values.items():
-        inner = root
-        for key in path[:-1]:
-            inner = inner.setdefault(key, {})
-        inner[path[-1]] = value
-    return root
-
-
-def grid(axes: Mapping[Any, Any]) -> list[dict[Any, Any]]:
-    """Every combination of the values that are lists."""
-    choices = [value if isinstance(value, list) else [value] for value in axes.values()]
-    return [dict(zip(axes, point, strict=True)) for point in product(*choices)]
 
 
 def training_variants(spec: MatrixSpec) -> list[tuple[TrainingSpec, dict[str, Any]]]:

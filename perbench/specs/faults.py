@@ -57,6 +57,16 @@ def path_fault(model: type[BaseModel], dotted: str) -> str | None:
     return None
 
 
+def holds_list(model: type[BaseModel], dotted: str) -> bool:
+    """Whether the value at a dotted key path into a spec may be a list."""
+    annotation: Any = model
+    for part in dotted.split("."):
+        annotation = _descend(annotation, part)
+    return annotation is Any or any(
+        typing.get_origin(member) is list for member in (annotation, *typing.get_args(annotation))
+    )
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
+from perbench.specs.rows import TaskRow, task_variants
 from perbench.specs.task import Count, refuse
 
 NonEmpty = Field(min_length=1)
@@ -62,8 +63,9 @@ class MethodRow(Strict):
 class MatrixSpec(Strict):
     """models x trainers x sources x targets x seeds, and their hyperparameter lists.
 
-    `training` holds TrainingSpec keys; a list as a value is an axis of the grid. `tasks` overrides keys of a
-    task's spec by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
+    `training` holds TrainingSpec keys; a list as a value is an axis of the grid. A source or target is a
+    task's name, or a TaskRow that changes keys of its spec. `tasks` overrides keys of a task's spec wherever
+    it is named, by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
     identification are evaluated for every identifier on every base model. `baseline` is the trainer that
     gains are measured over.
     """
@@ -71,8 +73,8 @@ class MatrixSpec(Strict):
     summary: str
     models: Annotated[list[str], NonEmpty]
     trainers: list[str | MethodRow] = []
-    sources: list[str] = []
-    targets: Annotated[list[str], NonEmpty]
+    sources: list[str | TaskRow] = []
+    targets: Annotated[list[str | TaskRow], NonEmpty]
     identifiers: list[str | MethodRow] = []
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], NonEmpty] = [0]
     base_rows: bool = True
@@ -95,6 +97,8 @@ class MatrixSpec(Strict):
             )
         for axis in ("models", "sources", "targets", "seeds"):
             values = getattr(self, axis)
+            if axis in ("sources", "targets"):
+                values = [variant.label() for variant in task_variants(values)]
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
                 faults.append(f"{axis} names {', '.join(twice)} twice; remove one")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perbench import plugins
 from perbench.api import Trainer
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.specs import yaml
-from perbench.specs.expand import grid, leaves, nest
 from perbench.specs.faults import check, path_fault
+from perbench.specs.grid import grid, leaves, nest
 from perbench.specs.load import Named, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.rows import is_axis
 from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import Document, KeyPath, Place
 
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
-    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets."""
+    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Overrides that the
+    file has for tasks which the sets leave out go with them."""
     problems = []
+    before, touched = set(_task_names(document)), set()
     for text in sets:
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
@@ -27,12 +30,17 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
             problems.append(place.problem("expected PATH=VALUE, such as training.learning_rate=1e-4"))
             continue
         keys, fault = _set_path(document, key.strip())
+        touched.add(keys[1] if keys[0] == "tasks" and len(keys) > 1 else keys[0])
         try:
             fault = fault or put(document, keys, yaml.parse_value(value, str(place.source)), place)
         except SpecError as error:
             problems += error.problems
         if fault:
             problems.append(place.problem(fault))
+    overrides = document.data.get("tasks")
+    if isinstance(overrides, dict) and "tasks" not in touched:
+        for name in before.difference(_task_names(document), touched).intersection(overrides):
+            del overrides[name]
     return problems
 
 
@@ -74,8 +82,18 @@ def _strings(document: Document, key: str) -> Iterator[tuple[int, str]]:
     return ((index, item) for index, item in enumerate(_list(document, key)) if isinstance(item, str))
 
 
+def _task_rows(document: Document, axis: str) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
+    """Sources or targets: where each names its task, the task, and the row's overrides by dotted path."""
+    for index, row in enumerate(_list(document, axis)):
+        if isinstance(row, str):
+            yield (axis, index), row, {}
+        elif isinstance(row, dict) and isinstance(row.get("task"), str):
+            changes = {key: value for key, value in row.items() if key not in ("task", "as")}
+            yield (axis, index, "task"), row["task"], changes
+
+
 def _task_names(document: Document) -> list[str]:
-    return [name for axis in ("sources", "targets") for _, name in _strings(document, axis)]
+    return [name for axis in ("sources", "targets") for _, name, _ in _task_rows(document, axis)]
 
 
 def _training(document: Document) -> list[Problem]:
@@ -153,20 +171,18 @@ def _tasks(document: Document) -> list[Problem]:
             said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets"
             problems.append(document.place(("tasks", name)).problem(said))
     benchmarks, complete = [], True
-    loaded: dict[str, Named[TaskSpec] | None] = {}
     for axis in ("sources", "targets"):
-        for index, name in _strings(document, axis):
-            place = document.place((axis, index))
-            if name not in loaded:
-                loaded[name] = _task(document, name, overrides.get(name), place, problems)
-            task = loaded[name]
-            complete = complete and task is not None
-            if task is None:
-                continue
-            if axis == "sources" and task.spec.protocol != "generation":
-                said = f"source {name!r} is of protocol {task.spec.protocol}; only generation tasks train"
-                problems.append(place.problem(said))
-            if axis == "targets" and task.spec.protocol == "identification":
+        for where, name, changes in _task_rows(document, axis):
+            place = document.place(where)
+            loaded = _variants(document, where, name, changes, overrides.get(name), problems)
+            complete = complete and bool(loaded) and None not in loaded
+            protocols = {task.spec.protocol for task in loaded if task is not None}
+            if axis == "sources":
+                problems += [
+                    place.problem(f"source {name!r} is of protocol {protocol}; only generation tasks train")
+                    for protocol in sorted(protocols - {"generation"})
+                ]
+            elif "identification" in protocols:
                 benchmarks.append((name, place))
     identifiers = document.data.get("identifiers")
     if benchmarks and not identifiers:
@@ -178,13 +194,34 @@ def _tasks(document: Document) -> list[Problem]:
     return problems
 
 
-def _task(
-    document: Document, name: str, overrides: Any, place: Place, problems: list[Problem]
-) -> Named[TaskSpec] | None:
+def _variants(
+    document: Document,
+    where: KeyPath,
+    name: str,
+    changes: dict[str, Any],
+    overrides: Any,
+    problems: list[Problem],
+) -> list[Named[TaskSpec] | None]:
+    """The task as each combination of a row's lists has it; None for what is at fault."""
+    place = document.place(where)
     given = overrides if isinstance(overrides, dict) else {}
-    placed = {key: (value, document.place(("tasks", name, key))) for key, value in given.items()}
+    shared = {key: (value, document.place(("tasks", name, key))) for key, value in given.items()}
+    axes: dict[str, Any] = {}
+    for keys, value in leaves(changes).items():
+        key, here = ".".join(keys), (*where[:2], *keys)
+        if key in axes:
+            problems.append(document.place(here).problem(f"{key} stands twice in the row; remove one"))
+        axes[key] = (value, document.place(here))
+        if is_axis(key, value):
+            axes[key] = list(_axis(document, here, value, problems))
+    return [_task(name, {**shared, **point}, place, problems) for point in grid(axes)]
+
+
+def _task(
+    name: str, overrides: Mapping[str, tuple[Any, Place]], place: Place, problems: list[Problem]
+) -> Named[TaskSpec] | None:
     try:
-        task, found = checked_task(name, overrides=placed)
+        task, found = checked_task(name, overrides=overrides)
     except SpecError as error:
         problems += error.problems
     except PerbenchError as error:

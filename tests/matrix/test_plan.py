@@ -221,3 +221,41 @@ def test_planning_imports_no_torch(root: Root) -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+VARIED: dict[str, Any] = {
+    "prompts": {
+        "plain": {"system": "Persona:\n{persona}", "item": "{text}"},
+        "other": {"system": "{persona}", "item": "- {text}"},
+    }
+}
+
+
+def test_a_row_that_changes_a_task_is_a_column_of_its_own(root: Root) -> None:
+    root.task("writing", **VARIED)
+    target, source = ({"task": "tiny/writing", "prompt": "other", "persona": {"k": [1, 2]}} for _ in "ab")
+    source["as"] = "o"
+    rows = {"targets": ["tiny/writing", target], "sources": ["tiny/writing", source]}
+    cells = cells_of(root, identifiers=[], **rows)
+    evals = [cell for cell in cells if cell.kind == "eval"]
+    columns = [f"tiny/writing{t}" for t in ("", *(f" (prompt=other, persona.k={k})" for k in (1, 2)))]
+    assert list(dict.fromkeys(cell.labels.target for cell in evals)) == columns
+    trained = [cell.labels.source for cell in cells if cell.kind == "train" and cell.labels.trainer == "ce"]
+    assert trained == ["tiny/writing", "tiny/writing (o, persona.k=1)", "tiny/writing (o, persona.k=2)"]
+    assert len({cell.identity for cell in cells}) == len(cells) == 6 + 3 + 18
+    assert {cell.inputs["target"]["name"] for cell in evals} == {"tiny/writing"}
+    assert {cell.inputs["data"] for cell in evals} == {evals[0].inputs["data"]}
+    assert {cell.task.spec.persona.k for cell in evals} == {None, 1, 2}
+
+
+def test_a_row_is_the_same_work_as_the_override_it_stands_for(root: Root) -> None:
+    root.task("writing", **VARIED)
+    row = {"task": "tiny/writing", "prompt": "other"}
+    by_row = cells_of(root, targets=[row], trainers=[], sources=[], identifiers=[])
+    override = {"tiny/writing": {"prompt": "other"}}
+    by_override = cells_of(
+        root, targets=["tiny/writing"], trainers=[], sources=[], identifiers=[], tasks=override
+    )
+    assert [cell.identity for cell in by_row] == [cell.identity for cell in by_override]
+    with pytest.raises(PerbenchError, match="the same work twice"):
+        cells_of(root, targets=["tiny/writing", row], trainers=[], sources=[], identifiers=[], tasks=override)

@@ -263,6 +263,32 @@ def test_the_latest_plan_is_shown_even_when_it_reuses_older_cells(
     assert shown[2].rstrip(" 0123456789\n") == shown[0].rstrip(" 0123456789\n")
 
 
+def test_two_forms_of_one_task_stand_side_by_side_under_the_names_of_the_latest_matrix(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    forms = {"plain": "{text}", "bare": "- {text}"}
+    prompts = {name: {"system": "{persona}", "item": item} for name, item in forms.items()}
+    root.task("writing", prompts=prompts)
+    out = tmp_path / "run"
+
+    def run(**changes: str) -> tuple[str, str, list[str | None]]:
+        row = {"task": "tiny/writing", "prompt": "bare", **changes}
+        root.matrix(targets=["tiny/writing", row], identifiers=[], trainers=[], sources=[], baseline=None)
+        code, shown, said = runs(root.path, "run", "--matrix", "small", "--out", str(out))
+        assert code == 0, said
+        return shown, said, sorted(record.labels.target or "" for record, _ in read_records(out))
+
+    shown, _, targets = run()
+    assert targets == ["tiny/writing", "tiny/writing (prompt=bare)"]
+    assert "tiny/writing (prompt=bare)" in shown
+    assert "older" not in shown
+    shown, said, targets = run(**{"as": "short"})
+    assert "2 cells reused; to do: 0 train, 0 evaluate" in said
+    assert targets == ["tiny/writing", "tiny/writing (short)"]
+    assert "tiny/writing (short)" in shown
+    assert runs(root.path, "rescore", str(out))[0] == 0
+
+
 def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: Path) -> None:
     single = ("--model", "tiny", "--out", str(tmp_path / "run"), "--json", "--set", "training.epochs=1")
     training = (*single, "--trainer", "perce", "--source", "tiny/writing", "--param", "clip_max=2.0")

@@ -223,6 +223,20 @@ def test_what_was_planned_and_never_recorded_is_named(bench: Bench, tmp_path: Pa
     assert view(bench).matrix.unrecorded == ("trainer perce", "target fam/later")
 
 
+def test_forms_of_one_task_are_columns_of_their_own(bench: Bench) -> None:
+    row = {"task": "fam/write", "as": None, "prompt": ["a", "b"]}
+    bench.describe(baseline="ce", trainers=["ce", "perce"], sources=["fam/write"], targets=["fam/write", row])
+    for target, shift in (("fam/write", 0.0), ("fam/write (prompt=a)", 0.1)):
+        bench.evaluate([v + shift for v in CE], trainer="ce", source="fam/write", target=target)
+        bench.evaluate([v + shift + 0.05 for v in CE], trainer="perce", source="fam/write", target=target)
+    shown = view(bench).matrix
+    assert [column.target for column in shown.columns] == ["fam/write", "fam/write (prompt=a)"]
+    gains = [cell.gain for cell in shown.rows[1][1]]
+    assert [gain and gain.value for gain in gains] == [pytest.approx(0.05)] * 2
+    assert all(cell.own for _, cells in shown.rows for cell in cells)
+    assert shown.unrecorded == ("target fam/write (prompt=b)",)
+
+
 def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
     with pytest.raises(PerbenchError, match=r"absent is no run directory.*perbench run --out"):
         load([tmp_path / "absent"])

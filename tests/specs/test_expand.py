@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.specs.expand import leaves, nest, training_variants, variants
+from perbench.specs.expand import training_variants, variants
+from perbench.specs.grid import leaves, nest
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 
 

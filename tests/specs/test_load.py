@@ -36,6 +36,7 @@ training:
   learning_rate: 1e-4
 """
 ROWS, RATE, GRID = "trainers: [plain]", "learning_rate: 1e-4", "training:\n"
+TARGETS = "targets: [diary/notes]"
 """Parts of MATRIX that the tests below replace."""
 TRAINER = '''"""A loss."""
 
@@ -119,6 +120,20 @@ def test_a_matrix_with_sets(root):
     assert spec.seeds == [1, 2]
 
 
+def test_sets_that_leave_a_task_out_leave_its_overrides_out(root):
+    (root / "tasks" / "diary" / "other.yaml").write_text(TASK, encoding="utf-8")
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    overrides = "tasks:\n  diary/notes: {persona.k: 2}\n  diary/other: {persona.k: 3}\n"
+    path.write_text(MATRIX.replace(TARGETS, "targets: [diary/notes, diary/other]") + overrides, "utf-8")
+    assert load_matrix("small").spec.tasks.keys() == {"diary/notes", "diary/other"}
+    kept = load_matrix("small", ["targets=[diary/notes]"]).spec
+    assert kept.tasks == {"diary/notes": {"persona.k": 2}}
+    kept = load_matrix("small", ["sources=[]", "trainers=[]", "targets=[{task: diary/other, as: x}]"]).spec
+    assert kept.tasks == {"diary/other": {"persona.k": 3}}
+    (told,) = faults(load_matrix, "small", ["targets=[diary/notes]", "tasks.diary/other.persona.k=1"])
+    assert "'diary/other' is neither a source nor a target" in told
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -160,6 +175,16 @@ def test_wrong_sets_name_themselves_and_the_way_out(root, text, said):
         ("sources: [diary/notes]", "sources: [diary/note]", 4, "unknown task 'diary/note'. Did you mean"),
         ("targets: [diary/notes]", "targets: diary/notes", 5, "targets: expected a list, got 'diary/notes'"),
         ("targets: [diary/notes]", "", 1, "missing key 'targets'"),
+        (TARGETS, "targets: [diary/notes, {task: diary/note}]", 5, "unknown task 'diary/note'. Did you mean"),
+        (TARGETS, "targets:\n- task: diary/notes\n  prmpt: x", 7, "Did you mean 'prompt'?"),
+        (TARGETS, "targets:\n- task: diary/notes\n  persona:\n    k: 0", 8, "persona.k: input should be gr"),
+        (TARGETS, "targets:\n- task: diary/notes\n  persona.k:\n  - 1\n  - x", 9, "persona.k: expected"),
+        (TARGETS, "targets:\n- task: diary/notes\n  persona.k: []", 7, "persona.k: an empty axis"),
+        (TARGETS, "targets:\n- {task: diary/notes, persona.k: 1, persona: {k: 2}}", 6, "stands twice"),
+        (TARGETS, "targets:\n- prompt: plain", 6, "missing key 'task' in targets[0]"),
+        (TARGETS, "targets:\n- {task: diary/notes, as: 3}", 6, "as: expected a string, got 3"),
+        (TARGETS, "targets: [{task: diary/notes, as: a}, {task: diary/notes, as: a}]", 5, "(a) twice"),
+        (TARGETS, "targets: [diary/notes, diary/notes]", 5, "targets names diary/notes twice"),
         (RATE, "learning_rate: 1e-4x", 7, "learning_rate: expected a number, got '1e-4x'"),
         (RATE, "learning_rate: .inf", 7, "learning_rate: input should be a finite number"),
         (RATE, "learning_rate: [1, 1]", 7, "the axis names a value twice"),

@@ -1,0 +1,88 @@
+"""A matrix's tasks: by name, or with what is to differ from the task's own spec."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from perbench.specs.base import Strict
+from perbench.specs.faults import holds_list
+from perbench.specs.grid import grid, leaves
+from perbench.specs.task import TaskSpec
+
+
+class TaskRow(Strict):
+    """`task` with other values for keys of its spec, as mappings or by dotted path; a list is an axis unless
+    the key itself takes one. `as` names the row in tables in place of what differs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    task: str
+    label: str | None = Field(None, alias="as", min_length=1)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Values by dotted key path."""
+        return {".".join(path): value for path, value in leaves(self.model_extra or {}).items()}
+
+
+@dataclass(frozen=True)
+class TaskVariant:
+    """A task as a matrix has it. `overrides`: values by dotted key path; `tag`: what tells it from the task
+    as it is ("prompt=official"), empty where nothing does."""
+
+    task: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    tag: str = ""
+
+    def label(self, name: str | None = None) -> str:
+        """ "longlamp/pag (prompt=official)"; `name` is the task's where it is given by its file."""
+        return f"{name or self.task} ({self.tag})" if self.tag else name or self.task
+
+
+def task_variants(rows: Sequence[str | TaskRow]) -> list[TaskVariant]:
+    """Every row with every combination of its lists, in order."""
+    return [variant for row in rows for variant in _variants(row)]
+
+
+def _variants(row: str | TaskRow) -> list[TaskVariant]:
+    if isinstance(row, str):
+        return [TaskVariant(row)]
+    overrides = row.overrides
+    axes = {key: value for key, value in overrides.items() if is_axis(key, value)}
+    shown = [key for key in overrides if row.label is None or (key in axes and len(axes[key]) > 1)]
+    return [
+        TaskVariant(
+            row.task,
+            point,
+            ", ".join(
+                [*([row.label] if row.label else []), *(f"{key}={_text(point[key])}" for key in shown)]
+            ),
+        )
+        for point in ({**overrides, **chosen} for chosen in grid(axes))
+    ]
+
+
+def is_axis(key: str, value: Any) -> bool:
+    """Whether a value at a dotted path of a task row stands for several rows."""
+    return isinstance(value, list) and not holds_list(TaskSpec, key)
+
+
+def task_of(label: str) -> str:
+    """The task of a label, whatever the row changes in it."""
+    return label.partition(" (")[0]
+
+
+def plain_name(name: str) -> str:
+    """What is given by path goes by its last part in records: paths stay on their machine."""
+    is_path = name.startswith(("/", ".", "~")) or name.endswith((".yaml", ".yml"))
+    return PurePath(name).name.removesuffix(".yaml").removesuffix(".yml") if is_path else name
+
+
+def _text(value: Any) -> str:
+    return plain_name(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
