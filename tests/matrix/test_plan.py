@@ -238,7 +238,7 @@ def test_a_row_that_changes_a_task_is_a_column_of_its_own(root: Root) -> None:
     rows = {"targets": ["tiny/writing", target], "sources": ["tiny/writing", source]}
     cells = cells_of(root, identifiers=[], **rows)
     evals = [cell for cell in cells if cell.kind == "eval"]
-    columns = [f"tiny/writing{t}" for t in ("", *(f" (prompt=other, persona.k={k})" for k in (1, 2)))]
+    columns = [f"tiny/writing{t}" for t in ("", *(f" (persona.k={k}, prompt=other)" for k in (1, 2)))]
     assert list(dict.fromkeys(cell.labels.target for cell in evals)) == columns
     trained = [cell.labels.source for cell in cells if cell.kind == "train" and cell.labels.trainer == "ce"]
     assert trained == ["tiny/writing", "tiny/writing (o, persona.k=1)", "tiny/writing (o, persona.k=2)"]
