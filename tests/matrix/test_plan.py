@@ -251,11 +251,10 @@ def test_a_row_that_changes_a_task_is_a_column_of_its_own(root: Root) -> None:
 def test_a_row_is_the_same_work_as_the_override_it_stands_for(root: Root) -> None:
     root.task("writing", **VARIED)
     row = {"task": "tiny/writing", "prompt": "other"}
-    by_row = cells_of(root, targets=[row], trainers=[], sources=[], identifiers=[])
+    bare: dict[str, Any] = {"trainers": [], "sources": [], "identifiers": [], "baseline": None}
     override = {"tiny/writing": {"prompt": "other"}}
-    by_override = cells_of(
-        root, targets=["tiny/writing"], trainers=[], sources=[], identifiers=[], tasks=override
-    )
+    by_row = cells_of(root, targets=[row], **bare)
+    by_override = cells_of(root, targets=["tiny/writing"], tasks=override, **bare)
     assert [cell.identity for cell in by_row] == [cell.identity for cell in by_override]
     with pytest.raises(PerbenchError, match="the same work twice"):
-        cells_of(root, targets=["tiny/writing", row], trainers=[], sources=[], identifiers=[], tasks=override)
+        cells_of(root, targets=["tiny/writing", row], tasks=override, **bare)
