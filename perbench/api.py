@@ -70,7 +70,8 @@ class TokenBatch(Protocol):
     """What a loss sees: the same N response tokens with the persona (factual) and without (counterfactual).
 
     `counterfactual` and `reference` are present exactly when the trainer asks for them
-    (`Trainer.counterfactual`, `Trainer.reference`); reading an absent one raises an error that says so.
+    (`Trainer.counterfactual`, `Trainer.reference`), `factual` unless it says not to; reading an absent one
+    raises an error that says so.
     """
 
     @property
@@ -82,6 +83,10 @@ class TokenBatch(Protocol):
         """Index [N] of the example each token belongs to, 0..E-1, non-decreasing."""
 
     @property
+    def progress(self) -> float:
+        """How far the training is: 0 at its first update, 1 at its last."""
+
+    @property
     def factual(self) -> View: ...
 
     @property
@@ -89,6 +94,15 @@ class TokenBatch(Protocol):
 
     @property
     def reference(self) -> ReferenceLogp: ...
+
+    @property
+    def entropy(self) -> Tensor:
+        """Entropy [N] in nats of the factual predictions, float32, without gradient. Computed when read, by
+        one more product with the head."""
+
+    def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        """Put `values` [N], such as the tokens' weights, on the training's record: mean, range and histogram
+        over every token of the update, and with `bounds` the share of tokens at either. Changes no result."""
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
         """log softmax(z_h - z_0)[target], [N]: z_h and z_0 are the factual and counterfactual logits.
@@ -104,6 +118,9 @@ class Trainer(Hyperparameters, ABC):
     Hyperparameters are annotated class fields with defaults. They are validated, shown by
     `perbench show trainer NAME`, and part of a cell's identity.
     """
+
+    factual: ClassVar[bool] = True
+    """Whether the pass with the persona is needed; always with gradient."""
 
     counterfactual: ClassVar[Literal["none", "no_grad", "grad"]] = "none"
     """Whether the pass without the persona is needed, and whether gradients flow through it."""

@@ -141,6 +141,16 @@ class Head:
             values.append(_log_softmax(logits).gather(-1, target[part, None])[:, 0])
         return torch.cat(values)
 
+    def entropy(self, hidden: Tensor, *, rows: int = CHUNK) -> Tensor:
+        """Entropy [N] in nats of the predictions from `hidden` [N, D], without gradient."""
+        values = [hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))]
+        with torch.no_grad():
+            weight, bias = self._cast()
+            for part in _parts(len(hidden), rows):
+                logp = _log_softmax(_logits(hidden[part].to(self.dtype), weight, bias, self.softcap))
+                values.append(torch.special.entr(logp.exp_()).sum(-1))
+        return torch.cat(values)
+
     def difference_logp(
         self, hidden: Tensor, other: Tensor, target: Tensor, *, detach_other: bool = False, rows: int = CHUNK
     ) -> Tensor:

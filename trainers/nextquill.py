@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from perbench.api import TokenBatch, Trainer
+from perbench.api import ReferenceLogp, TokenBatch, Trainer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,14 +26,14 @@ class NextQuill(Trainer):
     detach_counterfactual: bool = False
 
     def reference(self) -> str | None:
-        return None if self.effect_model == "live" else self.effect_model
+        return None if self.effect_model == "live" or self.lam == self.eps else self.effect_model
 
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-        logp, live = batch.factual.logp, self.effect_model == "live"
         effect = batch.difference_logp(detach_counterfactual=self.detach_counterfactual) if self.alpha else 0
-        aware = logp if live else batch.reference.factual
-        free = batch.counterfactual.logp if live else batch.reference.counterfactual
-        weight = logp.new_full(logp.shape, self.eps)
-        weight[aware.exp() - free.exp() > self.delta] = self.lam
+        weight = (logp := batch.factual.logp).new_full(logp.shape, self.eps)
+        if self.lam != self.eps:
+            seen = batch.reference if self.reference() else ReferenceLogp(logp, batch.counterfactual.logp)
+            weight[seen.factual.exp() - seen.counterfactual.exp() > self.delta] = self.lam
+        batch.watch("weight", weight, (self.eps, self.lam))
         divisor = weight if self.normalise == "weight_sum" else 1 / batch.example.bincount()[batch.example]
         return -weight * (logp + self.alpha * effect), divisor

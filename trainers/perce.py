@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 class PerCE(Trainer):
-    """(1/n) sum_i w_i (-log P(y_i | persona, x, y_<i)), w_i = clip(PIR_i, clip_min, clip_max) detached,
-    PIR_i from the model being trained (Eq. 2, 4, 5). Divided by n tokens, not by the sum of weights."""
+    """(1/n) sum_i w_i (-log P(y_i | persona, x, y_<i)), w_i = clip(PIR_i, clip_min, clip_max) detached, under
+    the model being trained (Eq. 2, 4, 5); `scale: ratio` clips exp(PIR_i) instead, as the prose reads."""
 
     counterfactual = "no_grad"
 
     clip_min: Annotated[float, Field(ge=0)] = 0.8
     clip_max: Annotated[float, Field(gt=0)] = 5.0
     scale: Literal["log", "ratio"] = "log"
-    """What is clipped: the log ratio, as Eq. 5 has it, or the likelihood ratio, as the prose says."""
+    open_over: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the training in which the bounds open, evenly, from 1 and 1 (plain cross-entropy)."""
 
     @classmethod
     def conflicts(cls, values: dict[str, Any]) -> list[tuple[str, str]]:
@@ -30,6 +31,9 @@ class PerCE(Trainer):
 
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         logp = batch.factual.logp
+        shut = max(0.0, 1 - batch.progress / self.open_over) if self.open_over else 0.0
+        low, high = (bound + shut * (1 - bound) for bound in (self.clip_min, self.clip_max))
         ratio = (logp - batch.counterfactual.logp).detach()
-        weight = (ratio.exp() if self.scale == "ratio" else ratio).clamp(self.clip_min, self.clip_max)
+        weight = (ratio.exp() if self.scale == "ratio" else ratio).clamp(low, high)
+        batch.watch("weight", weight, (low, high))
         return -weight * logp, logp.new_ones(logp.shape)

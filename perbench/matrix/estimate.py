@@ -35,7 +35,7 @@ class Estimator:
     def __init__(self, catalogue: Catalogue, out: Path) -> None:
         self._catalogue = catalogue
         self._tokenizers: dict[str, Any] = {}
-        self._tokens: dict[tuple[str, str, str], tuple[int, bool]] = {}
+        self._tokens: dict[tuple[str, str, str, bool], tuple[int, bool]] = {}
         self._speeds = _speeds(out)
 
     def __call__(self, cell: Cell) -> Estimate:
@@ -49,7 +49,8 @@ class Estimator:
     def _count(self, cell: Cell) -> tuple[int, bool]:
         if cell.identifier is not None and not cell.identifier.needs_model:
             return 0, True
-        key = (cell.kind, cell.model.name, cell.labels.target or cell.labels.source or "")
+        labels, factual = cell.labels, cell.trainer is None or cell.trainer.factual
+        key = (cell.kind, cell.model.name, labels.target or labels.source or "", factual)
         if key not in self._tokens:
             spec = cell.task.spec
             examples = self._catalogue.examples(cell)
@@ -77,7 +78,8 @@ def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int
     if cell.kind == "eval":
         swapped = 2 * spec.persona_swap.others + 2 if spec.persona_swap is not None else 0
         return (1 + swapped) * (len(pair.factual) + spec.sampling.max_new_tokens)
-    passes = len(pair.factual) + len(pair.response)
+    alone = cell.trainer is not None and not cell.trainer.factual
+    passes = len(pair.counterfactual if alone else pair.factual) + len(pair.response)
     return passes if cell.kind == "train" else passes + len(pair.counterfactual) + len(pair.response)
 
 
@@ -131,7 +133,7 @@ def _speeds(out: Path) -> dict[Pace, float]:
 
 def _spent(record: CellRecord) -> int:
     if record.kind == "train":
-        return record.tokens.get("total", 0)
+        return record.tokens.get("total") or record.tokens.get("counterfactual", 0)
     if record.kind == "identify":
         return record.counts.get("samples", 0) + record.counts.get("dev_samples", 0)
     return sum(record.tokens.values())

@@ -14,6 +14,7 @@ from perbench.contrast import Contrast, response_hidden
 from perbench.errors import PerbenchError
 from perbench.head import body_and_head
 from perbench.prompts.pair import PromptPair
+from perbench.training.watch import Watched
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -30,7 +31,9 @@ class Batch:
         pairs: Sequence[PromptPair],
         reference: Sequence[Contrast] | None,
         autocast: Autocast,
+        progress: float = 0.0,
     ) -> None:
+        self.progress, self.watched = progress, dict[str, Watched]()
         with autocast():
             self._body, self._head = body_and_head(model)
         self._trainer, self._pairs, self._reference, self._autocast = trainer, pairs, reference, autocast
@@ -43,6 +46,10 @@ class Batch:
 
     @cached_property
     def factual(self) -> View:
+        if not self._trainer.factual:
+            raise PerbenchError(
+                f"{_name(self._trainer)}.loss reads the pass with the persona; leave out factual = False"
+            )
         return self._view(self._states([pair.factual for pair in self._pairs], grad=True), grad=True)
 
     @cached_property
@@ -60,6 +67,18 @@ class Batch:
             torch.cat([part.factual for part in self._reference]).to(self._device),
             torch.cat([part.counterfactual for part in self._reference]).to(self._device),
         )
+
+    @cached_property
+    def entropy(self) -> Tensor:
+        return self._head.entropy(self.factual.hidden)
+
+    def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        if values.shape != self.targets.shape:
+            raise PerbenchError(
+                f"{_name(self._trainer)}.loss watches {name!r} of shape {tuple(values.shape)}; it must hold "
+                f"one value per token: [{len(self.targets)}]"
+            )
+        self.watched[name] = Watched(values.detach().float(), bounds)
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
         grad = self._trainer.counterfactual == "grad" and not detach_counterfactual
@@ -100,17 +119,20 @@ class TokenLoss(nn.Module):
     def __init__(self, model: nn.Module, trainer: Trainer, autocast: Autocast) -> None:
         super().__init__()
         self.model, self.trainer, self.autocast = model, trainer, autocast
+        self.watched: dict[str, Watched] = {}
+        """What the loss watched in the latest forward."""
 
     def forward(
-        self, pairs: Sequence[PromptPair], reference: Sequence[Contrast] | None
+        self, pairs: Sequence[PromptPair], reference: Sequence[Contrast] | None, progress: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """(sum of numerators, with gradient; sum of denominators, without), both float32 scalars.
 
         Raises:
             PerbenchError: the loss returned another shape, or a numerator without gradient.
         """
-        batch = Batch(self.model, self.trainer, pairs, reference, self.autocast)
+        batch = Batch(self.model, self.trainer, pairs, reference, self.autocast, progress)
         returned: object = self.trainer.loss(batch)
+        self.watched = batch.watched
         expected = tuple(batch.targets.shape)
         if not (
             isinstance(returned, tuple)

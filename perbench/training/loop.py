@@ -16,11 +16,13 @@ from perbench.api import Trainer
 from perbench.contrast import Contrast, batches
 from perbench.engines.base import Tick
 from perbench.errors import CellError, PerbenchError
+from perbench.memory import peak_mb
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
 from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.plan import Plan
+from perbench.training.watch import Recorder, Spread, Tally
 
 if TYPE_CHECKING:
     from perbench.models import ResolvedModel
@@ -32,7 +34,7 @@ LOG_ENTRIES = 200
 class FitResult:
     """`checkpoint`: a peft adapter folder, or a full model in the HF format. `tokens`: response, total (with
     the persona) and counterfactual (without), as seen by the updates. `log`: {step, loss, lr, grad_norm,
-    tokens_per_second}, thinned to at most 200 entries."""
+    tokens_per_second, weight_mean, ...: what the loss watches}, thinned to at most 200 entries."""
 
     checkpoint: Path
     log: list[dict[str, float]]
@@ -50,8 +52,11 @@ def fit(
     seed: int,
     folder: Path,
     tick: Tick,
+    log: Path | None = None,
+    track: str | None = None,
 ) -> FitResult:
-    """Train `model` on `pairs` (named by `ids`) under the trainer's loss.
+    """Train `model` on `pairs` (named by `ids`) under the trainer's loss. `log` is a JSONL file that gets a
+    row per update, `track` a tracker that gets it too (`perbench.training.watch`).
 
     `folder` is this run's own. Called again after any interruption with the same arguments, it continues from
     the last good checkpoint there and ends with the weights of an uninterrupted run (the same bits on one
@@ -65,7 +70,7 @@ def fit(
     plan = Plan(len(pairs), spec, seed)
     checkpoints = Checkpoints(folder, _fingerprint(model, trainer, pairs, spec, seed))
     if (final := checkpoints.final()) is None:
-        final = _Run(model, trainer, pairs, ids, plan, checkpoints).train(tick)
+        final = _Run(model, trainer, pairs, ids, plan, checkpoints).train(tick, log, track)
     return FitResult(final, checkpoints.state(final)["log"], _tokens(plan, trainer, pairs), plan.steps)
 
 
@@ -103,7 +108,8 @@ class _Run:
         )
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
         self._weights = {name: p for name, p in self._network.named_parameters() if p.requires_grad}
-        self._loss = self._accelerator.prepare(TokenLoss(self._network, trainer, region))
+        self._token_loss = TokenLoss(self._network, trainer, region)
+        self._loss = self._accelerator.prepare(self._token_loss)
         spec = plan.spec
         # Norms and biases are not decayed, as is usual.
         groups: list[dict[str, Any]] = [
@@ -118,43 +124,42 @@ class _Run:
         )
         self._log: list[dict[str, float]] = []
 
-    def train(self, tick: Tick) -> Path:
+    def train(self, tick: Tick, log: Path | None = None, track: str | None = None) -> Path:
         """All updates from the last good checkpoint on; the path of the final weights."""
         plan, stride = self._plan, math.ceil(self._plan.steps / (LOG_ENTRIES - 1))
         first = self._resume()
+        main = self._accelerator.is_main_process
+        recorder = Recorder(log if main else None, track if main else None, first)
         tick(first, plan.steps, {})
         for step in range(first, plan.steps):
             started, done = time.perf_counter(), step + 1
-            loss, norm, tokens = self._update(step)
+            loss, norm, tokens, spreads = self._update(step)
             speed = tokens / (time.perf_counter() - started)
-            rate = plan.learning_rate(step)
+            figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
+            watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
             if done % stride == 0 or done == plan.steps:
-                entry = {
-                    "step": done,
-                    "loss": loss,
-                    "lr": rate,
-                    "grad_norm": norm,
-                    "tokens_per_second": speed,
-                }
-                self._log.append(entry)
+                self._log.append({"step": done, **figures, "tokens_per_second": speed, **watched})
             if done % plan.spec.save_every == 0 and done < plan.steps:
+                recorder.flush()
                 self._save(done)
-            tick(done, plan.steps, {"loss": loss, "lr": rate, "grad_norm": norm, "tok/s": speed})
+            tick(done, plan.steps, {**figures, "tok/s": speed, **watched, "MB": peak_mb()})
+        recorder.close()
         return self._finish()
 
-    def _update(self, step: int) -> tuple[float, float, int]:
-        """One update of the weights; its loss, gradient norm and processed tokens of this process."""
+    def _update(self, step: int) -> tuple[float, float, int, dict[str, Spread]]:
+        """One update of the weights; its loss, gradient norm, processed tokens of this process, and what the
+        loss watched."""
         import torch
 
         accelerator, spec = self._accelerator, self._plan.spec
         members = self._plan.batch(step)
         mine = members[accelerator.process_index :: accelerator.num_processes]
-        lengths = [_length(self._pairs[i]) for i in mine]
+        lengths, progress = [_length(self._pairs[i]) for i in mine], self._plan.progress(step)
         groups = batches(lengths, spec.micro_batch_tokens)
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
         scale = 1 / sum(len(self._pairs[i].response) for i in members)
-        sums = torch.zeros(2, device=accelerator.device)
+        sums, tally = torch.zeros(2, device=accelerator.device), Tally()
         rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
         with rng:
             if spec.lora.dropout:
@@ -164,8 +169,10 @@ class _Run:
                 last = number == len(groups)
                 with nullcontext() if last else accelerator.no_sync(self._loss):
                     reference = self._reference and [self._reference[i] for i in indices]
-                    numerator, denominator = self._loss([self._pairs[i] for i in indices], reference)
+                    pairs = [self._pairs[i] for i in indices]
+                    numerator, denominator = self._loss(pairs, reference, progress)
                     accelerator.backward(numerator * scale)
+                tally.add(self._token_loss.watched)
                 sums += torch.stack([numerator.detach(), denominator])
         numerator_sum, denominator_sum = accelerator.reduce(sums, reduction="sum").tolist()
         if not denominator_sum > 0:
@@ -183,7 +190,7 @@ class _Run:
             parameters["lr"] = self._plan.learning_rate(step)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return loss, norm, sum(lengths)
+        return loss, norm, sum(lengths), tally.spreads()
 
     def _fault(self, step: int, members: Sequence[int], what: str) -> CellError:
         names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
@@ -253,7 +260,8 @@ def _check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], sp
             raise PerbenchError(
                 f"example {name} has an empty response: there is nothing to train on; drop it from the data"
             )
-    if spec.lora.dropout and (trainer.counterfactual != "none" or trainer.reference() is not None):
+    compares = trainer.factual and trainer.counterfactual != "none"
+    if spec.lora.dropout and (compares or trainer.reference() is not None):
         raise PerbenchError(
             f"lora.dropout {spec.lora.dropout} with {type(trainer).__name__}: its two passes would differ by "
             "the dropout's noise, not only by the persona; set lora.dropout to 0"
@@ -262,10 +270,9 @@ def _check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], sp
 
 def _tokens(plan: Plan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
     seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
-    tokens = {
-        "response": sum(len(pair.response) for pair in seen),
-        "total": sum(len(pair.factual) + len(pair.response) for pair in seen),
-    }
+    tokens = {"response": sum(len(pair.response) for pair in seen)}
+    if trainer.factual:
+        tokens["total"] = sum(len(pair.factual) + len(pair.response) for pair in seen)
     if trainer.counterfactual != "none":
         tokens["counterfactual"] = sum(len(pair.counterfactual) + len(pair.response) for pair in seen)
     return tokens

@@ -45,6 +45,10 @@ class Plan:
         """Seed of an update's dropout: resuming repeats it."""
         return random.Random(f"{self.seed}/noise/{step}").getrandbits(62)
 
+    def progress(self, step: int) -> float:
+        """0 at the first update, 1 at the last."""
+        return step / max(1, self.steps - 1)
+
     def learning_rate(self, step: int) -> float:
         """Linear warm-up over ceil(warmup_ratio * steps) updates, the first of which already moves; then the
         schedule, which reaches zero one update after the last."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from perbench.plugins import load_trainer
 HIDDEN = torch.zeros(5, 1)
 P_WITH = [0.5, 0.9, 0.2, 0.1, 0.8]
 P_WITHOUT = [0.25, 0.001, 0.19, 0.3, 0.1]
+ENTROPY = [1.5, 0.25, 3.0, 0.5, 0.75]
 
 
 @dataclass
@@ -29,6 +31,13 @@ class Tokens:
     targets: Tensor = field(default_factory=lambda: torch.arange(5))
     example: Tensor = field(default_factory=lambda: torch.tensor([0, 0, 0, 1, 1]))
     asked: list[bool] = field(default_factory=list)
+    progress: float = 0.0
+    entropy: Tensor = field(default_factory=lambda: torch.tensor(ENTROPY))
+    watched: dict[str, Any] = field(default_factory=dict)
+
+    def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        assert not values.requires_grad
+        self.watched[name] = values, bounds
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
         self.asked.append(detach_counterfactual)
@@ -120,8 +129,69 @@ def test_nextquill_ablations(tokens: Tokens) -> None:
     norm_only, _ = terms(load_trainer("nextquill", {"alpha": 0.0}), tokens)
     assert norm_only == pytest.approx(expected([0.9, 0.1, 0.1, 0.9, 0.9], 0), rel=1e-5)
     assert tokens.asked == []  # so the pass without the persona is spared
-    causal_only, _ = terms(load_trainer("nextquill", {"lam": 1.0, "eps": 1.0, "alpha": 0.05}), tokens)
+    trainer = load_trainer("nextquill", {"lam": 1.0, "eps": 1.0, "alpha": 0.05})
+    causal_only, _ = terms(trainer, tokens)
     assert causal_only == pytest.approx(expected([1] * 5, 0.05), rel=1e-5)
+    assert trainer.reference() is None  # no effect is asked for, so none is computed
+
+
+def test_perce_bounds_open_from_cross_entropy(tokens: Tokens) -> None:
+    trainer = load_trainer("perce", {"open_over": 0.5})
+    assert terms(trainer, tokens)[0] == pytest.approx([-log(p) for p in P_WITH])
+    tokens.progress = 0.25  # half open: 0.9 and 3
+    weights = [0.9, 3.0, 0.9, 0.9, log(8)]
+    expected = [-w * log(p) for w, p in zip(weights, P_WITH, strict=True)]
+    assert terms(trainer, tokens)[0] == pytest.approx(expected, rel=1e-5)
+    assert tokens.watched["weight"][1] == pytest.approx((0.9, 3.0))
+    for progress in (0.5, 1.0):
+        tokens.progress = progress
+        assert torch.equal(trainer.loss(tokens)[0], load_trainer("perce", {}).loss(tokens)[0])
+
+
+def test_long_ce_weighs_by_the_likelihood_ratio_up_to_gamma(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("long_ce", {}), tokens)
+    weights = [2.0, 5.0, 0.2 / 0.19, 1 / 3, 5.0]  # 900 and 8 are above 5
+    assert numerator == pytest.approx([-w * log(p) for w, p in zip(weights, P_WITH, strict=True)], rel=1e-5)
+    assert denominator == [1] * 5
+    assert tokens.watched["weight"][0].tolist() == pytest.approx(weights, rel=1e-5)
+
+
+def test_entropy_ce_weighs_by_the_entropy_of_the_prediction(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("entropy_ce", {}), tokens)
+    assert numerator == pytest.approx([-h * log(p) for h, p in zip(ENTROPY, P_WITH, strict=True)], rel=1e-5)
+    assert denominator == pytest.approx(ENTROPY)
+
+
+def test_loss_ce_keeps_the_highest_losses_of_each_response(tokens: Tokens) -> None:
+    # Losses .69, .11, 1.61 | 2.30, .22: of three the two highest (round(1.8)), of two the highest.
+    numerator, denominator = terms(load_trainer("loss_ce", {"share": 0.6}), tokens)
+    assert denominator == [1, 0, 1, 1, 0]
+    assert numerator == pytest.approx([-log(0.5), 0, -log(0.2), -log(0.1), 0])
+    assert terms(load_trainer("loss_ce", {"share": 0.01}), tokens)[1] == [0, 0, 1, 1, 0]
+    assert terms(load_trainer("loss_ce", {"share": 1.0}), tokens)[1] == [1] * 5
+
+
+def test_loss_ce_may_rank_by_excess_over_a_reference(tokens: Tokens) -> None:
+    # log(ref / p): log(.26/.5) < 0, log(.54/.9) > that, log(.25/.2) > 0 | log(1.51), log(1.19)
+    trainer = load_trainer("loss_ce", {"share": 0.34, "reference_model": "initial"})
+    assert trainer.reference() == "initial"
+    assert terms(trainer, tokens)[1] == [0, 0, 1, 1, 0]
+    trainer = load_trainer("loss_ce", {"share": 0.67, "reference_model": "initial"})
+    assert terms(trainer, tokens)[1] == [0, 1, 1, 1, 0]
+
+
+def test_loss_ce_keeps_the_earlier_of_equal_tokens() -> None:
+    logp = torch.full((6,), -1.0, requires_grad=True)
+    tokens = Tokens(
+        View(logp, HIDDEN), View(logp, HIDDEN), None, logp, example=torch.tensor([0] * 4 + [1] * 2)
+    )  # type: ignore[arg-type]
+    assert terms(load_trainer("loss_ce", {"share": 0.5}), tokens)[1] == [1, 1, 0, 0, 1, 0]
+
+
+def test_sft_is_the_mean_negative_logp_without_the_persona(tokens: Tokens) -> None:
+    numerator, denominator = terms(load_trainer("sft", {}), tokens)
+    assert numerator == pytest.approx([-log(p) for p in P_WITHOUT])
+    assert denominator == [1] * 5
 
 
 def test_nextquill_may_stop_the_gradient_of_the_counterfactual(tokens: Tokens) -> None:
@@ -133,6 +203,9 @@ def test_nextquill_may_stop_the_gradient_of_the_counterfactual(tokens: Tokens) -
     ("name", "params", "said"),
     [
         ("perce", {"clip_min": 6.0}, "clip_min=6.0 is above clip_max=5.0"),
+        ("perce", {"open_over": 1.5}, "open_over=1.5"),
+        ("loss_ce", {"share": 0.0}, "share=0.0"),
+        ("long_ce", {"gamma": 0.0}, "gamma=0.0"),
         ("perce", {"clip_mni": 1.0}, "unknown hyperparameter 'clip_mni'. Did you mean 'clip_min'"),
         ("perce", {"scale": "lin"}, "scale='lin'"),
         ("nextquill", {"eps": -0.1}, "eps=-0.1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from contextlib import nullcontext
 from typing import Any
 
@@ -79,6 +80,53 @@ def nextquill_loss(
     return torch.stack(per_example).sum() / divisor, weights
 
 
+def sft_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    terms = []
+    for pair in pairs:
+        z = logits(model, pair.counterfactual, pair.response)
+        terms += [F.cross_entropy(z[t], torch.tensor(y)) for t, y in enumerate(pair.response)]
+    return torch.stack(terms).mean(), []
+
+
+def long_ce_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    """LongCE, arXiv 2410.23771: the short context is the persona-free one."""
+    terms, weights = [], []
+    for pair in pairs:
+        z_h, z_0 = both(model, pair)
+        for t, y in enumerate(pair.response):
+            loss_full, loss_short = (F.cross_entropy(z[t], torch.tensor(y)) for z in (z_h, z_0))
+            weights.append(min(math.exp((loss_short - loss_full).item()), 5.0))
+            terms.append(weights[-1] * loss_full)
+    return torch.stack(terms).sum() / len(terms), weights
+
+
+def entropy_ce_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    terms, weights = [], []
+    for pair in pairs:
+        z = logits(model, pair.factual, pair.response)
+        for t, y in enumerate(pair.response):
+            weights.append(torch.distributions.Categorical(logits=z[t]).entropy().item())
+            terms.append(weights[-1] * F.cross_entropy(z[t], torch.tensor(y)))
+    return torch.stack(terms).sum() / sum(weights), weights
+
+
+def loss_ce_loss(model: Any, initial: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    """Rho-1, arXiv 2404.07965, Eq. 3-5, with the tokens of each response ranked by themselves."""
+    kept, weights = [], []
+    for pair in pairs:
+        z = logits(model, pair.factual, pair.response)
+        losses = [F.cross_entropy(z[t], torch.tensor(y)) for t, y in enumerate(pair.response)]
+        excess = [loss.item() for loss in losses]
+        if initial is not None:
+            i = logits(initial, pair.factual, pair.response)
+            theirs = [F.cross_entropy(i[t], torch.tensor(y)).item() for t, y in enumerate(pair.response)]
+            excess = [ours - other for ours, other in zip(excess, theirs, strict=True)]
+        best = sorted(range(len(losses)), key=lambda t: -excess[t])[: max(1, round(0.6 * len(losses)))]
+        kept += [losses[t] for t in best]
+        weights += [float(t in best) for t in range(len(losses))]
+    return torch.stack(kept).mean(), weights
+
+
 def gradients(model: Any, loss: Tensor) -> dict[str, Tensor]:
     model.zero_grad()
     loss.backward()
@@ -126,16 +174,38 @@ def test_perce(model: Any, pairs: list[PromptPair]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "slow"), [("sft", sft_loss), ("long_ce", long_ce_loss), ("entropy_ce", entropy_ce_loss)]
+)
+def test_other_weights(model: Any, pairs: list[PromptPair], name: str, slow: Any) -> None:
+    expected, weights = slow(model, None, pairs)
+    if name == "long_ce":
+        assert 0.2 < sum(weight < 5 for weight in weights) / len(weights) < 1
+    assert_same(model, loss_of(model, name, {}, pairs), expected)
+
+
+@pytest.mark.parametrize("reference", [None, "initial"])
+def test_loss_ce(model: Any, pairs: list[PromptPair], reference: str | None) -> None:
+    initial = other_model(model) if reference else None
+    expected, weights = loss_ce_loss(model, initial, pairs)
+    assert 0.5 < sum(weights) / len(weights) < 0.7
+    assert_same(model, loss_of(model, "loss_ce", {"reference_model": reference}, pairs, initial), expected)
+
+
+def other_model(model: Any) -> Any:
+    """Not the one in training."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.9)
+    return other
+
+
+@pytest.mark.parametrize(
     "params", [{}, {"normalise": "paper"}, {"detach_counterfactual": True}, {"alpha": 1.0}]
 )
 @pytest.mark.parametrize("effect_model", ["initial", "live"])
 def test_nextquill(model: Any, pairs: list[PromptPair], effect_model: str, params: dict[str, Any]) -> None:
-    initial = model
-    if effect_model == "initial":
-        initial = copy.deepcopy(model)
-        with torch.no_grad():
-            for parameter in initial.parameters():
-                parameter.mul_(0.9)  # another model than the one in training
+    initial = other_model(model) if effect_model == "initial" else model
     expected, weights = nextquill_loss(
         model,
         initial,
@@ -152,7 +222,20 @@ def test_nextquill(model: Any, pairs: list[PromptPair], effect_model: str, param
     assert_same(model, found, expected)
 
 
-@pytest.mark.parametrize("name", ["ce", "perce", "nextquill"])
+@pytest.mark.parametrize(
+    ("params", "terms"),
+    [({"lam": 1.0, "eps": 1.0}, {"lam": 1.0, "eps": 1.0}), ({"alpha": 0.0}, {"alpha": 0.0})],
+    ids=["CausalOnly", "NormOnly"],
+)
+def test_nextquill_ablations(
+    llama: Any, pairs: list[PromptPair], params: dict[str, Any], terms: dict[str, Any]
+) -> None:
+    initial = other_model(llama)
+    expected, _ = nextquill_loss(llama, initial, pairs, delta=0.02, **terms)
+    assert_same(llama, loss_of(llama, "nextquill", {"delta": 0.02, **params}, pairs, initial), expected)
+
+
+@pytest.mark.parametrize("name", ["ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce"])
 def test_micro_batches_add_up(llama: Any, pairs: list[PromptPair], name: str) -> None:
     trainer = load_trainer(name, {})
     reference = contrast(llama, pairs) if trainer.reference() else [None] * len(pairs)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def train(model: ResolvedModel, pairs: list[PromptPair], tmp_path: Path) -> Call
         tick: Any = lambda done, total, figures: None,
         seed: int = 0,
         examples: list[PromptPair] | None = None,
+        log: Path | None = None,
         **changes: Any,
     ) -> FitResult:
         chosen = pairs if examples is None else examples
@@ -72,6 +74,14 @@ def train(model: ResolvedModel, pairs: list[PromptPair], tmp_path: Path) -> Call
             seed=seed,
             folder=tmp_path / folder,
             tick=tick,
+            log=log,
         )
 
     return run
+
+
+@pytest.fixture
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])

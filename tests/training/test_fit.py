@@ -86,9 +86,10 @@ def test_result_holds_tokens_log_and_a_loadable_adapter(
         "counterfactual": response + sum(len(pair.counterfactual) for pair in pairs),
     }
     assert [(done, total) for done, total, _ in ticks] == [(0, 3), (1, 3), (2, 3), (3, 3)]
-    assert set(ticks[-1][2]) == {"loss", "lr", "grad_norm", "tok/s"}
+    watched = {"weight_mean", "weight_at_low", "weight_at_high"}
+    assert set(ticks[-1][2]) == {"loss", "lr", "grad_norm", "tok/s", "MB"} | watched
     assert [set(entry) for entry in result.log] == [
-        {"step", "loss", "lr", "grad_norm", "tokens_per_second"}
+        {"step", "loss", "lr", "grad_norm", "tokens_per_second"} | watched
     ] * 3
     assert result.steps == 3
     names = load_file(result.checkpoint / "adapter_model.safetensors")
@@ -101,7 +102,7 @@ def test_result_holds_tokens_log_and_a_loadable_adapter(
 
 
 def test_training_lowers_the_loss_of_every_trainer(train: Train) -> None:
-    for trainer in ("ce", "perce", "nextquill"):
+    for trainer in ("ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce"):
         log = train(trainer, folder=trainer, epochs=10, precision="bf16").log
         assert log[-1]["loss"] < 0.8 * log[0]["loss"]
 
@@ -159,6 +160,8 @@ class Spoiled(Trainer):
             return numerator, 1
         if self.kind == "detached":
             return numerator.detach(), denominator
+        if self.kind == "watch":
+            batch.watch("weight", logp[1:])
         if self.kind == "free":
             return -batch.counterfactual.logp, denominator
         if self.kind == "reference":
@@ -203,12 +206,33 @@ def test_a_loss_that_is_not_finite_stops_the_cell(
         ("number", r"returned \(Tensor, int\); it must return two tensors"),
         ("detached", "numerator without gradient"),
         ("free", 'declare counterfactual = "no_grad" or "grad"'),
+        ("watch", "watches 'weight' of shape .* one value per token"),
         ("reference", "let its reference\\(\\) name a model"),
     ],
 )
 def test_a_loss_outside_the_contract_is_named(train: Train, kind: str, said: str) -> None:
     with pytest.raises(PerbenchError, match=f"Spoiled.loss .*{said}"):
         train(Spoiled(kind=kind))
+
+
+class Alone(Trainer):
+    """Reads the pass that it says it does not need."""
+
+    factual = False
+    counterfactual = "grad"
+
+    def loss(self, batch: TokenBatch) -> Any:
+        return -batch.factual.logp, torch.ones_like(batch.factual.logp)
+
+
+def test_a_loss_without_the_persona_runs_that_pass_only(train: Train, pairs: list[PromptPair]) -> None:
+    dropout = {"rank": 4, "alpha": 8, "dropout": 0.1}  # one pass alone is not compared with another
+    result = train("sft", epochs=1, lora=dropout)
+    response = sum(len(pair.response) for pair in pairs)
+    free = response + sum(len(pair.counterfactual) for pair in pairs)
+    assert result.tokens == {"response": response, "counterfactual": free}
+    with pytest.raises(PerbenchError, match="leave out factual = False"):
+        train(Alone(), folder="alone")
 
 
 def test_inputs_that_cannot_be_trained_on(train: Train, pairs: list[PromptPair]) -> None:

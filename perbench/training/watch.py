@@ -1,0 +1,175 @@
+"""What a training shows of itself: one row per update, to a JSONL file, a tracker and the progress line."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.errors import PerbenchError
+from perbench.memory import peak_mb
+from perbench.store.files import read_journal, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BINS = 16
+PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio"}
+"""Trackers and the package to pip-install for each."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Values [N] of one micro-batch that a loss watches, float32, and the bounds they were clipped to."""
+
+    values: Tensor
+    bounds: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How watched values lie over all tokens of an update. `at_low` and `at_high`: shares in [0, 1] at or
+    beyond the bounds, None without bounds. `counts`: BINS equally wide bins from `low` to `high`, which are
+    the bounds, or without them the least and the greatest value; the outer bins hold what lies beyond."""
+
+    mean: float
+    min: float
+    max: float
+    at_low: float | None
+    at_high: float | None
+    low: float
+    high: float
+    counts: list[int]
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        shares = {"at_low": self.at_low, "at_high": self.at_high}
+        return {"mean": self.mean, **{name: share for name, share in shares.items() if share is not None}}
+
+    def row(self) -> dict[str, Any]:
+        histogram = {"from": self.low, "to": self.high, "counts": self.counts}
+        return {**self.scalars, "min": self.min, "max": self.max, "histogram": histogram}
+
+
+class Tally:
+    """Collects what a loss watched over the micro-batches of one update, on all processes."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Watched]] = {}
+
+    def add(self, watched: Mapping[str, Watched]) -> None:
+        """Call once per micro-batch, after its backward pass: one that is done again then counts once."""
+        for name, part in watched.items():
+            self._parts.setdefault(name, []).append(part)
+
+    def spreads(self) -> dict[str, Spread]:
+        """By name, sorted; the same on every process and for any split of the update."""
+        from accelerate.utils import gather_object
+
+        mine = {
+            name: (parts[0].bounds, [value for part in parts for value in part.values.tolist()])
+            for name, parts in self._parts.items()
+        }
+        merged: dict[str, tuple[tuple[float, float] | None, list[float]]] = {}
+        for process in gather_object([mine]):
+            for name, (bounds, values) in process.items():
+                merged.setdefault(name, (bounds, []))[1].extend(values)
+        return {name: _spread(values, bounds) for name, (bounds, values) in sorted(merged.items())}
+
+
+def _spread(values: list[float], bounds: tuple[float, float] | None) -> Spread:
+    import numpy as np
+
+    found = np.sort(np.asarray(values, dtype=np.float32))  # sorted, so that no order of summing shows
+    least, most = float(found[0]), float(found[-1])
+    # In the values' own precision, where a clipped value equals its bound.
+    low, high = np.sort(np.asarray(bounds if bounds is not None else (least, most), dtype=np.float32))
+    counts, _ = np.histogram(found.clip(low, high), bins=BINS, range=(float(low), float(high)))
+    return Spread(
+        mean=float(found.mean(dtype=np.float64)),
+        min=least,
+        max=most,
+        at_low=float((found <= low).mean()) if bounds is not None else None,
+        at_high=float((found >= high).mean()) if bounds is not None else None,
+        low=float(low),
+        high=float(high),
+        counts=counts.tolist(),
+    )
+
+
+class Recorder:
+    """Writes one row per update to `log` (JSONL) and, flattened, to a tracker. `first` updates are done: rows
+    of later ones, which an interrupted run left, are cut off, so that no update stands there twice.
+
+    Raises:
+        PerbenchError: `track` names a tracker that is not installed.
+        OSError: what the file system said.
+    """
+
+    def __init__(self, log: Path | None, track: str | None, first: int) -> None:
+        self._file = None
+        if log is not None:
+            journal = read_journal(log)
+            kept = [row for row in journal.rows if row["step"] <= first]
+            if journal.torn or len(kept) < len(journal.rows):
+                write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
+            self._file = log.open("a", encoding="utf-8")
+        self._tracker = _tracker(track, log, first) if track is not None else None
+
+    def update(
+        self, step: int, figures: Mapping[str, float], spreads: Mapping[str, Spread]
+    ) -> dict[str, float]:
+        """Write the row of update `step` (from 1); what is watched, in figures: {"weight_mean": 1.2}."""
+        spread_rows = {name: spread.row() for name, spread in spreads.items()}
+        row = {"step": step, **figures, "peak_memory_mb": peak_mb(), **spread_rows}
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        if self._tracker is not None:
+            self._tracker.log(_scalars(row), step=step)
+        return {f"{name}_{key}": n for name, all in spreads.items() for key, n in all.scalars.items()}
+
+    def flush(self) -> None:
+        """Make the rows durable: call before the checkpoint that covers them."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._tracker is not None:
+            self._tracker.finish()
+
+
+def check_tracker(name: str | None) -> None:
+    """Raises PerbenchError when the tracker's package is not installed, with the command that does it."""
+    if name is not None and importlib.util.find_spec(PACKAGES[name]) is None:
+        raise PerbenchError(
+            f"--track {name} needs the package {PACKAGES[name]}: pip install {PACKAGES[name]}"
+        )
+
+
+def _tracker(name: str, log: Path | None, first: int) -> Any:
+    from accelerate.tracking import TensorBoardTracker, TrackioTracker
+
+    check_tracker(name)
+    folder = log.parent if log is not None else Path()
+    tracker: Any
+    if name == "tensorboard":
+        tracker = TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=first + 1)
+    else:
+        tracker = TrackioTracker("perbench", name=folder.name, resume="allow")
+    tracker.start()
+    return tracker
+
+
+def _scalars(row: Mapping[str, Any]) -> dict[str, float]:
+    flat = {name: value for name, value in row.items() if isinstance(value, (int, float)) and name != "step"}
+    for name, spread in row.items():
+        if isinstance(spread, Mapping):
+            flat.update({f"{name}/{key}": n for key, n in spread.items() if isinstance(n, (int, float))})
+    return flat
