@@ -16,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_training(parser, required=False)
     options.add_common(parser)
+    options.add_track(parser)
     options.add_out(parser)
 
 

@@ -13,6 +13,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--matrix", required=True, metavar="NAME|FILE", help="a matrix's name or YAML file")
     options.add_common(parser)
+    options.add_track(parser)
     parser.add_argument(
         "--out",
         type=Path,

@@ -12,6 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     options.add_training(parser, required=True)
     options.add_common(parser)
+    options.add_track(parser)
     options.add_out(parser)
 
 

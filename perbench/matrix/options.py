@@ -39,6 +39,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--track",
+        choices=["tensorboard", "trackio"],
+        help="also show trainings in a tracker; each cell's training.jsonl is written anyway",
+    )
+
+
 def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
@@ -76,6 +84,7 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         wait=not args.no_wait,
         json=args.json,
         train_only=train_only,
+        track=getattr(args, "track", None),
     )
 
 

@@ -40,6 +40,7 @@ class Runner:
     run: RunDir
     command: str
     progress: Progress
+    track: str | None = None
 
     def __post_init__(self) -> None:
         self._pool = EnginePool(self.catalogue)
@@ -112,6 +113,8 @@ class Runner:
             seed=cell.labels.seed,
             folder=folder.checkpoint,
             tick=tick,
+            log=folder.path / "training.jsonl",
+            track=self.track,
         )
         free_memory()
         kept = {

@@ -22,6 +22,7 @@ from perbench.specs.matrix import MatrixSpec
 from perbench.specs.rows import task_variants
 from perbench.store import CellRecord, RunDir
 from perbench.store.environment import shorten
+from perbench.training.watch import check_tracker
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How a matrix is run; `train_only` leaves out what would be evaluated."""
+    """How a matrix is run; `train_only` leaves out what would be evaluated; `track` names a tracker."""
 
     out: Path
     data: Mapping[str, Path] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Options:
     wait: bool = True
     json: bool = False
     train_only: bool = False
+    track: str | None = None
 
 
 def carry_out(
@@ -55,6 +57,7 @@ def carry_out(
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
     """
     _check_families(matrix.spec, options.data)
+    check_tracker(options.track)
     catalogue = Catalogue(matrix.spec, options.data, options.limit)
     cells = expand(matrix.spec, catalogue)
     if options.train_only:
@@ -77,7 +80,7 @@ def carry_out(
         _relabel(plan, run)
         progress = Progress(len(plan.todo))
         with progress.shown():
-            Runner(catalogue, run, command, progress).execute(plan)
+            Runner(catalogue, run, command, progress, options.track).execute(plan)
         records = _records(cells, run)
     (show or _show_results)(records, options)
     return _tell_failures(records, options)

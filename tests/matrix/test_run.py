@@ -43,6 +43,10 @@ def results(out: Path) -> dict[str, Any]:
         for file in sorted(folder.rglob("*")):
             if file.suffix == ".safetensors" or file.name in ("samples.jsonl", "scores.json"):
                 found[f"{folder.name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+        if (log := folder / "training.jsonl").exists():
+            found[f"{folder.name}/log"] = [json.loads(line) for line in log.read_text().splitlines()]
+            for row in found[f"{folder.name}/log"]:
+                del row["tokens_per_second"], row["peak_memory_mb"]
     return found
 
 
