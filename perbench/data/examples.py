@@ -40,11 +40,19 @@ def load_examples(
     """The examples of a split, in an order drawn once and for all: `examples.<split>` of the spec keeps the
     first of that order, `limit` the first of those. So a smaller set is always part of a larger one.
 
+    A task of lm-evaluation-harness reads its own documents: it has no examples here.
+
     Raises:
         PerbenchError: the data is not there, or nothing of it can be used.
         SpecError: every row that lacks a field or holds another type, by file and line.
     """
     spec = task.spec
+    if spec.data.lm_eval is not None:
+        from perbench.lm_eval.catalogue import describe
+
+        counts = [count for count in (spec.examples.test, limit) if count is not None]
+        digest, described = describe(spec.data.lm_eval, min(counts, default=None))
+        return Dataset([], digest, source=described)
     name = spec.data.train_split if split == "train" else spec.data.test_split
     beside = task.path.parent if task.path is not None else None
     source = sources.read(spec.data, name, beside)

@@ -55,7 +55,9 @@ class Estimator:
             spec = cell.task.spec
             examples = self._catalogue.examples(cell)
             tokenizer = self._tokenizer(cell.model.name)
-            if spec.dialogue is not None:
+            if spec.protocol == "lm_eval":
+                self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
+            elif spec.dialogue is not None:
                 self._tokens[key] = sum(_dialogue(spec, example) for example in examples), False
             elif tokenizer is None:
                 self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False

@@ -115,6 +115,8 @@ def target_inputs(
         for role in ("simulator", "judge"):
             dialogue[role]["model"] = helpers[dialogue[role]["model"]]
         inputs["dialogue"] = dialogue
+    if task.protocol == "lm_eval":
+        inputs["lm_eval"] = task.lm_eval.model_dump(mode="json")
     if task.persona_swap is not None:
         swap = task.persona_swap.model_dump(mode="json")
         inputs["persona_swap"] = {**swap, "scorer": helpers.get(swap["scorer"])}

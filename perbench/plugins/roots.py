@@ -29,7 +29,9 @@ KINDS = {
     "model": Kind("leaderboard/models", ".yaml"),
     "matrix": Kind("leaderboard/matrices", ".yaml"),
 }
-FOLDERS = ", ".join(kind.folder for kind in KINDS.values())
+LM_EVAL = "lm_eval"
+"""Folder of a root that holds tasks of lm-evaluation-harness, in its own format."""
+FOLDERS = ", ".join([*(kind.folder for kind in KINDS.values()), LM_EVAL])
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def builtin_root() -> Path:
 
 
 def is_root(folder: Path) -> bool:
-    return any((folder / kind.folder).is_dir() for kind in KINDS.values())
+    return any((folder / name).is_dir() for name in (LM_EVAL, *(kind.folder for kind in KINDS.values())))
 
 
 def entry_point_roots() -> tuple[Sequence[Root], Sequence[str]]:

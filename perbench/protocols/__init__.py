@@ -7,7 +7,12 @@ from types import ModuleType
 
 from perbench.errors import PerbenchError, suggest
 
-NAMES = ("generation", "dialogue", "identification")
+MODULES = {
+    "generation": "perbench.protocols.generation",
+    "dialogue": "perbench.protocols.dialogue",
+    "identification": "perbench.protocols.identification",
+    "lm_eval": "perbench.lm_eval.protocol",
+}
 
 
 def get(name: str) -> ModuleType:
@@ -22,6 +27,6 @@ def get(name: str) -> ModuleType:
     Raises:
         PerbenchError: no such protocol.
     """
-    if name not in NAMES:
-        raise PerbenchError(f"unknown protocol {name!r}.{suggest(name, NAMES)}")
-    return import_module(f"perbench.protocols.{name}")
+    if name not in MODULES:
+        raise PerbenchError(f"unknown protocol {name!r}.{suggest(name, MODULES)}")
+    return import_module(MODULES[name])

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.lm_eval import PREFIX
 from perbench.specs import yaml
 from perbench.specs.base import Strict
 from perbench.specs.faults import check, path_fault
@@ -66,8 +67,7 @@ def checked_task(
     overrides: Mapping[str, tuple[Any, Place]] = {},
 ) -> tuple[Named[TaskSpec] | None, list[Problem]]:
     """As `load_task`, with the faults returned; each override says where it was written."""
-    name, path = find("task", name_or_path)
-    document = yaml.read(path)
+    name, path, document = _task_document(name_or_path)
     problems = []
     for key, (value, place) in overrides.items():
         fault = path_fault(TaskSpec, key) or put(document, key.split("."), value, place)
@@ -88,6 +88,17 @@ def checked_task(
     if spec is None or problems:
         return None, problems
     return Named(name, spec, path), []
+
+
+def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:
+    """A task's name, file and content; a target `lm_eval:TASK` is no file, its content is made here."""
+    if (text := str(name_or_path)).startswith(PREFIX):
+        from perbench.lm_eval.catalogue import spec_values
+
+        values = spec_values(text.removeprefix(PREFIX))
+        return text, None, Document(values, {(): Place(text)})
+    name, path = find("task", name_or_path)
+    return name, path, yaml.read(path)
 
 
 def load_model(name: str) -> Named[ModelSpec]:

@@ -43,16 +43,17 @@ def refuse(faults: Sequence[str]) -> None:
         raise ValueError("\n".join(faults))
 
 
-DATA_SOURCES = ("python", "hub", "files", "prepared")
+DATA_SOURCES = ("python", "hub", "files", "prepared", "lm_eval")
 
 
 class DataSpec(Strict):
-    """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`.
+    """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`, `lm_eval`.
 
     python: "package.module:function", called with the split's name, yields rows (mappings);
     hub: a dataset repository `owner/name` with `config` and `revision`;
     files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
-    prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`.
+    prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
+    lm_eval: a task of lm-evaluation-harness, which reads its own documents.
     `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
     sets it.
     """
@@ -65,6 +66,7 @@ class DataSpec(Strict):
     revision: str | None = None
     files: str | None = None
     prepared: str | None = None
+    lm_eval: str | None = None
     data_dir: str | None = None
     train_split: str = "train"
     test_split: str = "test"
@@ -239,15 +241,23 @@ class PersonaSwapSpec(Strict):
     all rows of a model are measured alike."""
 
 
+class LmEvalSpec(Strict):
+    """How a task of lm-evaluation-harness is put to the model."""
+
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """None: as many as the task itself says."""
+    chat_template: bool = False
+
+
 class TaskSpec(Strict):
     """One task. `prompt` names the form in force out of `prompts`."""
 
     summary: str
-    protocol: Literal["generation", "dialogue", "identification"]
+    protocol: Literal["generation", "dialogue", "identification", "lm_eval"]
     license: str
     notes: str = ""
     data: DataSpec
-    fields: FieldSpec
+    fields: FieldSpec = FieldSpec()
     prompt: str | None = None
     prompts: dict[str, PromptSpec] = {}
     persona: PersonaSpec = PersonaSpec()
@@ -259,12 +269,20 @@ class TaskSpec(Strict):
     headline: str
     dialogue: DialogueSpec | None = None
     persona_swap: PersonaSwapSpec | None = None
+    lm_eval: LmEvalSpec = LmEvalSpec()
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
         faults = []
         if self.persona_swap is not None and self.protocol != "generation":
             faults.append(f"persona_swap: has no reader under protocol {self.protocol}; remove it")
+        if self.lm_eval != LmEvalSpec() and self.protocol != "lm_eval":
+            faults.append(f"lm_eval: has no reader under protocol {self.protocol}; remove it")
+        if (self.protocol == "lm_eval") != (self.data.lm_eval is not None):
+            faults.append("data.lm_eval and protocol lm_eval go together: name both or neither")
+        if self.protocol == "lm_eval":
+            refuse(faults)
+            return self
         if self.fields.user is None and self.protocol != "identification":
             faults.append(f"fields.user is needed by protocol {self.protocol}")
         if self.protocol == "dialogue":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from perbench.store import read_records
+from tests.lm_eval.conftest import choice_rows, write_tasks
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs
 
@@ -38,3 +39,25 @@ def test_persona_swap_of_trained_rows_is_scored_by_the_untrained_model(
     code, output, errors = runs(root.path, "rescore", str(out))
     assert code == 0, errors
     assert "nothing changed" in output
+
+
+def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_path: Path) -> None:
+    write_tasks(root.path, choice_rows(5))
+    root.matrix(trainers=["ce"], targets=["tiny/writing", "lm_eval:tiny_choice"], identifiers=[])
+    out = tmp_path / "run"
+    words = ("run", "--matrix", "small", "--out", str(out), "--limit", "4")
+    code, output, errors = runs(root.path, *words, "--dry-run")
+    assert code == 0, errors
+    assert "lm_eval:tiny_choice" in output
+    code, output, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert "%|" not in errors  # lm-eval's own bars
+    records = [r for r, _ in read_records(out) if r.labels.target == "lm_eval:tiny_choice"]
+    assert {record.labels.trainer for record in records} == {None, "ce"}
+    assert all(record.metrics["acc"].n == 4 for record in records)
+    assert "lm_eval:tiny_choice" in output
+    code, output, errors = runs(root.path, "rescore", str(out))
+    assert (code, "nothing changed" in output) == (0, True), errors
+    code, _, errors = runs(root.path, *words, "--set", "targets=[lm_eval:tiny_choise]")
+    assert code == 2
+    assert "Did you mean 'tiny_choice'?" in errors

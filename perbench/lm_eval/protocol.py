@@ -1,0 +1,196 @@
+"""Run a task of lm-evaluation-harness on the model of a cell; one sample per document.
+
+lm-eval builds the prompts, calls the model and computes each document's metrics; perbench stores them as they
+come, resumes, and takes means with intervals over documents. Metrics that lm-eval does not average over
+documents (perplexity, corpus F1) are left out, and a note names them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from perbench.errors import PerbenchError
+from perbench.lm_eval.catalogue import lm_eval_version, manager, metric_name
+from perbench.metrics import mean_metric
+from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.seeds import derive_seed
+from perbench.store.record import Scores
+
+if TYPE_CHECKING:
+    from perbench.data import Dataset
+    from perbench.engines.base import Engine, Tick
+    from perbench.specs.load import Named
+    from perbench.specs.task import LmEvalSpec, TaskSpec
+
+CHUNK = 128
+"""Documents evaluated together; what a killed run may have to redo. Each draws its own few-shot examples."""
+BATCH = 8
+"""Sequences in one forward pass of lm-eval."""
+
+
+def run(
+    task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
+) -> dict[str, int]:
+    """Evaluate the documents that have no sample yet: {"id", "user": the same, "task", "lm_eval": its
+    version, "question": the first prompt, "reference", "response", "metrics": {name: number}, "unscored":
+    metrics that are no mean}.
+
+    Returns: nothing is known of the tokens that lm-eval reads.
+
+    Raises:
+        PerbenchError: the task or its documents do not load, or the model is not in this process.
+    """
+    name, limit = dataset.source["lm_eval"], dataset.source["limit"]
+    wanted = task.spec.lm_eval
+    model = _model(engines.subject)
+    found = _load(name)
+    plan = [
+        (leaf, ids)
+        for leaf in sorted(found)
+        for ids in chunks(range(len(found[leaf].eval_docs))[:limit], CHUNK)
+    ]
+    total = sum(len(ids) for _, ids in plan)
+    stored = {sample["id"] for sample in store.samples()}
+    tick(len(stored), total, {})
+    for leaf, ids in plan:
+        if all(f"{leaf}/{number}" in stored for number in ids):
+            continue
+        with _seeded(derive_seed("lm_eval", seed, leaf, ids[0])):
+            samples = _evaluate(model, leaf, found[leaf], list(ids), wanted)
+        missing = [sample for sample in samples if sample["id"] not in stored]
+        store.append(missing)
+        stored.update(sample["id"] for sample in missing)
+        tick(len(stored), total, {})
+    return {}
+
+
+def _model(engine: Engine) -> Any:
+    """lm-eval's view of the served model, adapter included."""
+    torch_model = getattr(engine, "model", None)
+    if torch_model is None:
+        raise PerbenchError(
+            f"lm_eval targets need a model in this process; the engine {engine.name} has none. Leave them "
+            "out of this matrix, or evaluate the model with the transformers engine"
+        )
+    huggingface: Any = importlib.import_module("lm_eval.models.huggingface")
+    # lm-eval sets a pad token where there is none.
+    tokenizer = copy.deepcopy(engine.tokenizer)
+    with _quiet():
+        return huggingface.HFLM(
+            pretrained=torch_model, backend="causal", tokenizer=tokenizer, batch_size=BATCH
+        )
+
+
+def _load(name: str) -> dict[str, Any]:
+    """The tasks of a name (several for a group), with their documents."""
+    found = manager(name)
+    try:
+        with _quiet():
+            loaded: dict[str, Any] = found.load([name])["tasks"]
+    except Exception as error:  # the dataset's client raises types of its own and of its HTTP library
+        raise PerbenchError(
+            f"lm-eval's task {name} does not load: {type(error).__name__}: {error}. Its documents come from "
+            "a dataset hub; offline, run it once online, or put a task with a local dataset into lm_eval/ of "
+            "a plugin root"
+        ) from error
+    return loaded
+
+
+def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSpec) -> list[dict[str, Any]]:
+    evaluator: Any = importlib.import_module("lm_eval.evaluator")
+    # As lm_eval.evaluator.simple_evaluate sets them.
+    if wanted.num_fewshot is not None:
+        task.set_config(key="num_fewshot", value=wanted.num_fewshot)
+    elif task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=random.randrange(2**31))
+    with _quiet():
+        results = evaluator.evaluate(
+            lm=model,
+            task_dict={"tasks": {leaf: task}},
+            samples={leaf: ids},
+            bootstrap_iters=0,
+            apply_chat_template=wanted.chat_template,
+            fewshot_as_multiturn=wanted.chat_template,
+        )
+    mean: Any = importlib.import_module("lm_eval.api.metrics").mean
+    averaged = {name for name, function in task.aggregation().items() if function is mean}
+    samples: dict[int, dict[str, Any]] = {}
+    for row in results["samples"][leaf]:
+        # One row per document and filter.
+        known = samples.setdefault(row["doc_id"], _sample(leaf, row))
+        for metric in row["metrics"]:
+            value = row[metric]
+            name = metric_name(metric, row["filter"])
+            if metric in averaged and isinstance(value, Real):
+                known["metrics"][name] = float(value)
+            else:
+                known["unscored"].append(name)
+    return [samples[number] for number in ids]
+
+
+def _sample(leaf: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    name = f"{leaf}/{row['doc_id']}"
+    answer = row["filtered_resps"][0] if row["filtered_resps"] else ""
+    return {
+        "id": name,
+        "user": name,
+        "task": leaf,
+        "lm_eval": lm_eval_version(),
+        "question": str(row["arguments"][0][0]),
+        "reference": str(row["target"]),
+        "response": answer if isinstance(answer, str) else str(row["filtered_resps"]),
+        "metrics": {},
+        "unscored": [],
+    }
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """All that lm-eval draws comes from `seed`; the state of others' generators is as before afterwards."""
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+def _quiet() -> contextlib.redirect_stderr[io.StringIO]:
+    """lm-eval draws bars of its own and logs to stderr; what goes wrong it raises."""
+    return contextlib.redirect_stderr(io.StringIO())
+
+
+def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
+    """The mean of every metric over documents; of a group, over the documents of all its tasks."""
+    names = dict.fromkeys(name for sample in samples for name in sample["metrics"])
+    clusters = [sample["user"] for sample in samples]
+    values: dict[str, list[float | None]] = {
+        name: [sample["metrics"].get(name) for sample in samples] for name in names
+    }
+    wanted = task.spec.lm_eval
+    shots = "task's" if wanted.num_fewshot is None else wanted.num_fewshot
+    version = ",".join(sorted({sample["lm_eval"] for sample in samples}))
+    tail = f"lm_eval:{version}|task:{task.spec.data.lm_eval}|shots:{shots}|chat:{wanted.chat_template}"
+    left = sorted({name for sample in samples for name in sample["unscored"]})
+    return Scored(
+        scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
+        metrics={name: mean_metric(values[name], clusters, f"{name}|{tail}") for name in names},
+        counts={"samples": len(samples), "tasks": len({sample["task"] for sample in samples})},
+        notes=[f"metric {name} absent: lm-eval does not average it over documents" for name in left],
+    )
