@@ -12,6 +12,7 @@ from perbench import models
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
+from perbench.specs.preference import CHECKS
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, Labels, read_records
 
@@ -57,6 +58,8 @@ class Estimator:
             tokenizer = self._tokenizer(cell.model.name)
             if spec.protocol == "lm_eval":
                 self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
+            elif spec.preference is not None:
+                self._tokens[key] = sum(_preference(spec, example) for example in examples), False
             elif spec.dialogue is not None:
                 self._tokens[key] = sum(_dialogue(spec, example) for example in examples), False
             elif tokenizer is None:
@@ -105,6 +108,17 @@ def _dialogue(spec: TaskSpec, example: Example) -> int:
         total += 2 * turn * spoken + spoken  # simulator and subject, with the dialogue so far
         total += 2 * profile + spoken + judged.max_new_tokens  # profiles in both prompts; the judge's turn
     return total
+
+
+def _preference(spec: TaskSpec, example: Example) -> int:
+    """The opening, the question after the exchanges, and the judge's checks."""
+    assert spec.preference is not None
+    turns = example.extra.get("turns") or []
+    said = _length(str(example.extra.get("preference")), example.question)
+    between = _length(*(str(turn) for turn in turns[: spec.preference.turns]))
+    answer = spec.sampling.max_new_tokens
+    checks = sum(_length(getattr(spec.preference.judge, name)) + said + answer for name in CHECKS)
+    return 3 * answer + 2 * said + between + checks
 
 
 def _length(*texts: str) -> int:

@@ -115,6 +115,10 @@ def target_inputs(
         for role in ("simulator", "judge"):
             dialogue[role]["model"] = helpers[dialogue[role]["model"]]
         inputs["dialogue"] = dialogue
+    if task.preference is not None:
+        preference = task.preference.model_dump(mode="json")
+        preference["judge"]["model"] = helpers[preference["judge"]["model"]]
+        inputs["preference"] = preference
     if task.protocol == "lm_eval":
         inputs["lm_eval"] = task.lm_eval.model_dump(mode="json")
     if task.persona_swap is not None:

@@ -11,6 +11,7 @@ MODULES = {
     "generation": "perbench.protocols.generation",
     "dialogue": "perbench.protocols.dialogue",
     "identification": "perbench.protocols.identification",
+    "preference": "perbench.protocols.preference",
     "lm_eval": "perbench.lm_eval.protocol",
 }
 

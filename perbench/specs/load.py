@@ -22,7 +22,12 @@ from perbench.specs.yaml import Document, Place
 T = TypeVar("T", bound=Strict, covariant=True)
 S = TypeVar("S", bound=Strict)
 
-MODEL_KEYS = (("dialogue", "simulator", "model"), ("dialogue", "judge", "model"), ("persona_swap", "scorer"))
+MODEL_KEYS = (
+    ("dialogue", "simulator", "model"),
+    ("dialogue", "judge", "model"),
+    ("preference", "judge", "model"),
+    ("persona_swap", "scorer"),
+)
 """Where a task names models."""
 
 

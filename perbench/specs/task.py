@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from string import Formatter
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
+from perbench.specs.preference import PREFERENCE_METRICS, PreferenceSpec
+from perbench.specs.templates import Count as Count
+from perbench.specs.templates import placeholders as placeholders
+from perbench.specs.templates import refuse as refuse
+from perbench.specs.templates import template_faults as template_faults
 
-Count = Annotated[int, Field(gt=0)]
 MetricName = Literal["rouge1", "rouge2", "rougeL", "meteor", "bleu", "chrf", "length", "truncated"]
 """The keys of perbench.metrics.METRICS."""
-
-
-def placeholders(template: str) -> set[str]:
-    """Names in braces of a str.format template; positional or attribute access is refused."""
-    names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    for name in sorted(names):
-        if not name.isidentifier():
-            raise ValueError(f"{{{name}}} is no plain name")
-    return names
-
-
-def template_faults(name: str, template: str | None, allowed: Collection[str] | None = None) -> list[str]:
-    """What is wrong with a template: its braces, or placeholders outside `allowed` (None: any name)."""
-    try:
-        used = placeholders(template or "")
-    except ValueError as error:
-        return [f"{name}: {error}; write {{{{ and }}}} for literal braces"]
-    if allowed is None:
-        return []
-    told = ", ".join(f"{{{word}}}" for word in sorted(allowed))
-    return [f"{name}: unknown {{{word}}}; allowed: {told}" for word in sorted(used.difference(allowed))]
-
-
-def refuse(faults: Sequence[str]) -> None:
-    """Raise all faults of a model validator at once, one a line, each starting with the key it is about."""
-    if faults:
-        raise ValueError("\n".join(faults))
 
 
 DATA_SOURCES = ("python", "hub", "files", "prepared", "lm_eval")
@@ -253,7 +229,7 @@ class TaskSpec(Strict):
     """One task. `prompt` names the form in force out of `prompts`."""
 
     summary: str
-    protocol: Literal["generation", "dialogue", "identification", "lm_eval"]
+    protocol: Literal["generation", "dialogue", "identification", "preference", "lm_eval"]
     license: str
     notes: str = ""
     data: DataSpec
@@ -270,6 +246,7 @@ class TaskSpec(Strict):
     dialogue: DialogueSpec | None = None
     persona_swap: PersonaSwapSpec | None = None
     lm_eval: LmEvalSpec = LmEvalSpec()
+    preference: PreferenceSpec | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
@@ -285,7 +262,19 @@ class TaskSpec(Strict):
             return self
         if self.fields.user is None and self.protocol != "identification":
             faults.append(f"fields.user is needed by protocol {self.protocol}")
-        if self.protocol == "dialogue":
+        if self.preference is not None and self.protocol != "preference":
+            faults.append(f"preference: has no reader under protocol {self.protocol}; remove it")
+        if self.protocol == "preference":
+            if self.preference is None:
+                faults.append("protocol preference needs a `preference:` section")
+            if self.fields.question is None:
+                faults.append("fields.question is needed by protocol preference")
+            if self.headline not in PREFERENCE_METRICS:
+                faults.append(
+                    f"headline {self.headline!r} is no metric of preference."
+                    f"{suggest(self.headline, PREFERENCE_METRICS)}"
+                )
+        elif self.protocol == "dialogue":
             if self.dialogue is None:
                 faults.append("protocol dialogue needs a `dialogue:` section")
             else:
@@ -322,8 +311,10 @@ class TaskSpec(Strict):
 
     @property
     def helpers(self) -> set[str]:
-        """Models besides the one under evaluation, by registry name: simulator, judge, scorer."""
+        """Models besides the one under evaluation, by registry name: simulator, judges, scorer."""
         named = {self.dialogue.simulator.model, self.dialogue.judge.model} if self.dialogue else set()
         if self.persona_swap is not None and self.persona_swap.scorer is not None:
             named.add(self.persona_swap.scorer)
+        if self.preference is not None:
+            named.add(self.preference.judge.model)
         return named

@@ -1,0 +1,59 @@
+"""Yes/no checks by a judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perbench.prompts.chat import chat_text, encode
+from perbench.specs.task import SamplingSpec
+
+if TYPE_CHECKING:
+    from perbench.engines.base import Engine
+
+WORDS = ("Yes", "No")
+SAMPLING = SamplingSpec(max_new_tokens=8, temperature=0.0)
+"""Greedy, as PrefEval asks; room for one word and what some models put around it."""
+
+
+def parse_yes_no(reply: str) -> bool | None:
+    """Whether the reply is the word yes or the word no, in any case, with a period or white space around it;
+    None for anything else: a judge that does not follow its instruction has not judged."""
+    match = re.fullmatch(r"\s*(yes|no)\s*[.!]?\s*", reply, re.IGNORECASE)
+    return match[1].lower() == "yes" if match else None
+
+
+@dataclass(frozen=True)
+class Check:
+    """`value` is None when the reply `raw` did not parse."""
+
+    value: bool | None
+    raw: str
+    prompt_tokens: int
+    new_tokens: int
+
+
+def check_likeliest(engine: Engine, instructions: Sequence[str]) -> list[Check]:
+    """Whether "Yes" is likelier than "No" as the answer's beginning; a tie is No. Never missing; `raw` holds
+    the two natural-log probabilities."""
+    tokenizer = engine.tokenizer
+    prompts = [encode(tokenizer, chat_text(tokenizer, None, [text])) for text in instructions]
+    words = [tokenizer.encode(word, add_special_tokens=False) for word in WORDS]
+    scores = engine.score([prompt for prompt in prompts for _ in words], words * len(prompts))
+    logp = [float(score.sum()) for score in scores]
+    return [
+        Check(yes > no, f"{yes:.3f} {no:.3f}", len(prompt), 0)
+        for prompt, yes, no in zip(prompts, logp[::2], logp[1::2], strict=True)
+    ]
+
+
+def check(engine: Engine, instructions: Sequence[str]) -> list[Check]:
+    """One greedy answer per instruction."""
+    questions = [[{"role": "user", "content": text}] for text in instructions]
+    replies = engine.chat(questions, SAMPLING, seed=0)
+    return [
+        Check(parse_yes_no(reply.text), reply.text, reply.prompt_tokens, reply.new_tokens)
+        for reply in replies
+    ]

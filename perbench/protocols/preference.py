@@ -1,0 +1,203 @@
+"""Preference following (PrefEval, arXiv 2502.09597, explicit form, zero-shot).
+
+The user states a preference, the model replies, exchanges about other things follow, and the user asks a
+question that a generic answer would get wrong. A judge checks the answer four times, yes or no.
+
+accurate = helpful and not violating, as PrefEval's own accuracy comes out; hallucinates counts only where the
+answer acknowledges a preference, as there. PrefEval hands its hallucination check the sentence that its
+acknowledgement check quoted; ours reads the whole answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perbench.cache import canonical_digest
+from perbench.errors import PerbenchError
+from perbench.judges.checks import Check, check, check_likeliest
+from perbench.metrics import mean_metric
+from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.seeds import derive_seed
+from perbench.specs.preference import CHECKS
+from perbench.store.record import Scores
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.data import Dataset
+    from perbench.engines.base import Engine, Generation, Tick
+    from perbench.specs.load import Named
+    from perbench.specs.preference import PreferenceSpec
+    from perbench.specs.task import TaskSpec
+
+Message = dict[str, str]
+
+
+def _spec(task: Named[TaskSpec]) -> PreferenceSpec:
+    assert task.spec.preference is not None, "the spec's validator saw to it"
+    return task.spec.preference
+
+
+def run(
+    task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
+) -> dict[str, int]:
+    """Ask what is not stored yet: {"id", "user", "preference", "question", "first_reply": to the preference,
+    "response", "finish_reason", "prompt_tokens", "new_tokens", "checks": {name: true, false or null},
+    "checks_raw": {name: the judge's reply}, "overhead": tokens of the judge} per example.
+
+    Returns: tokens of all stored samples: {"prompt", "generated"} of the model under evaluation,
+    {"judge_prompt", "judge_generated"}.
+
+    Raises:
+        PerbenchError: a row without preference, or with too few exchanges.
+    """
+    spec = _spec(task)
+    examples = sorted(dataset.examples, key=lambda example: example.id)
+    openings = {example.id: _opening(spec, example) for example in examples}
+    stored = {sample["id"] for sample in store.samples()}
+    judge = engines.named(spec.judge.model)
+    tick(len(stored), len(examples), {})
+    for number, batch in enumerate(chunks(examples)):
+        if all(example.id in stored for example in batch):
+            continue
+        begun = time.perf_counter()
+        seeds = {role: derive_seed("preference", role, seed, number) for role in ("first", "answer")}
+        told = [openings[example.id] for example in batch]
+        first = engines.subject.chat(told, task.spec.sampling, seed=seeds["first"])
+        asked = [
+            _conversation(spec, example, opening, reply.text)
+            for example, opening, reply in zip(batch, told, first, strict=True)
+        ]
+        answers = engines.subject.chat(asked, task.spec.sampling, seed=seeds["answer"])
+        checks = _judge(spec, judge, batch, [answer.text for answer in answers])
+        samples = [_sample(*parts) for parts in zip(batch, first, answers, checks, strict=True)]
+        missing = [sample for sample in samples if sample["id"] not in stored]
+        store.append(missing)
+        stored.update(sample["id"] for sample in missing)
+        speed = sum(sample["new_tokens"] for sample in samples) / (time.perf_counter() - begun)
+        tick(len(stored), len(examples), {"tok/s": speed})
+    finished = store.samples()
+    return {
+        "prompt": sum(sample["prompt_tokens"] for sample in finished),
+        "generated": sum(sample["new_tokens"] for sample in finished),
+        "judge_prompt": sum(sample["overhead"]["judge_prompt"] for sample in finished),
+        "judge_generated": sum(sample["overhead"]["judge_generated"] for sample in finished),
+    }
+
+
+def _opening(spec: PreferenceSpec, example: Example) -> list[Message]:
+    preference, turns = example.extra.get("preference"), example.extra.get("turns")
+    if not isinstance(preference, str) or not preference.strip():
+        raise PerbenchError(f"example {example.id}: no text `preference`; list it in the task's fields.extra")
+    fits = isinstance(turns, Sequence) and all(
+        isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in turns
+    )
+    if spec.turns and (not fits or len(turns or ()) < spec.turns):
+        raise PerbenchError(
+            f"example {example.id}: preference.turns asks for {spec.turns} exchanges; its `turns` must be "
+            f"so many [user, assistant] pairs (found {len(turns) if fits and turns else 'none'})"
+        )
+    system = [{"role": "system", "content": spec.system}] if spec.system is not None else []
+    return [*system, {"role": "user", "content": preference}]
+
+
+def _conversation(
+    spec: PreferenceSpec, example: Example, opening: list[Message], reply: str
+) -> list[Message]:
+    between = [
+        {"role": role, "content": text}
+        for pair in (example.extra["turns"][: spec.turns] if spec.turns else [])
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+    question = spec.question.format_map({"question": example.question})
+    answered = {"role": "assistant", "content": reply}
+    return [*opening, answered, *between, {"role": "user", "content": question}]
+
+
+def _judge(
+    spec: PreferenceSpec, engine: Engine, batch: Sequence[Example], responses: Sequence[str]
+) -> list[dict[str, Check]]:
+    judge = spec.judge
+    found: list[dict[str, Check]] = [{} for _ in batch]
+    for name in CHECKS:
+        texts = [
+            getattr(judge, name).format_map(
+                {
+                    "preference": example.extra["preference"],
+                    "question": example.question,
+                    "response": response,
+                }
+            )
+            for example, response in zip(batch, responses, strict=True)
+        ]
+        answers = (check_likeliest if judge.method == "likeliest" else check)(engine, texts)
+        for kept, answer in zip(found, answers, strict=True):
+            kept[name] = answer
+    return found
+
+
+def _sample(
+    example: Example, first: Generation, answer: Generation, checks: Mapping[str, Check]
+) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "user": example.user,
+        "preference": example.extra["preference"],
+        "question": example.question,
+        "first_reply": first.text,
+        "response": answer.text,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": first.prompt_tokens + answer.prompt_tokens,
+        "new_tokens": first.new_tokens + answer.new_tokens,
+        "checks": {name: found.value for name, found in checks.items()},
+        "checks_raw": {name: found.raw for name, found in checks.items()},
+        "overhead": {
+            "judge_prompt": sum(found.prompt_tokens for found in checks.values()),
+            "judge_generated": sum(found.new_tokens for found in checks.values()),
+        },
+    }
+
+
+def outcome(checks: Mapping[str, bool | None]) -> dict[str, float | None]:
+    """The metrics of one answer, 0 or 1; None where a check that decides is missing."""
+    violates, acknowledges = checks["violates"], checks["acknowledges"]
+    hallucinates, helpful = checks["hallucinates"], checks["helpful"]
+    made_up = False if acknowledges is False else None if acknowledges is None else hallucinates
+    accurate = None if violates is None or helpful is None else helpful and not violates
+    if violates is True or helpful is False:
+        accurate = False  # whatever the other check would have said
+    values = {
+        "accurate": accurate,
+        "violates": violates,
+        "acknowledges": acknowledges,
+        "hallucinates": made_up,
+        "helpful": helpful,
+    }
+    return {name: None if value is None else float(value) for name, value in values.items()}
+
+
+def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
+    """Shares of answers, with intervals over users."""
+    spec = _spec(task)
+    judge = spec.judge
+    clusters = [sample["user"] for sample in samples]
+    rows = [outcome(sample["checks"]) for sample in samples]
+    wording = canonical_digest([getattr(judge, name) for name in CHECKS])[:12]
+    tail = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}|turns:{spec.turns}"
+    values = {name: [row[name] for row in rows] for name in ("accurate", *CHECKS)}
+    notes = []
+    if not judge.calibrated:
+        notes.append(f"the judge {judge.model} is uncalibrated; its checks are no measure of quality")
+    return Scored(
+        scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
+        metrics={name: mean_metric(found, clusters, f"{name}|{tail}") for name, found in values.items()},
+        counts={
+            "samples": len(samples),
+            "truncated": sum(sample["finish_reason"] == "length" for sample in samples),
+            "empty": sum(not sample["response"].strip() for sample in samples),
+            "missing_scores": sum(value is None for s in samples for value in s["checks"].values()),
+        },
+        notes=notes,
+    )

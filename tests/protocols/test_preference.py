@@ -1,0 +1,207 @@
+"""Preference following: the conversation, four checks, resuming, and scores by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from perbench.api import Example
+from perbench.data import Dataset
+from perbench.engines.base import Engine, Generation
+from perbench.engines.transformers import TransformersEngine
+from perbench.errors import PerbenchError, SpecError
+from perbench.protocols.preference import outcome, run, score
+from perbench.specs.load import Named, load_task
+from perbench.specs.preference import CheckJudgeSpec, PreferenceSpec
+from perbench.specs.task import DataSpec, FieldSpec, SamplingSpec, TaskSpec
+from tests.protocols.test_generation import quiet
+
+JUDGE = CheckJudgeSpec(
+    model="judge",
+    violates="violates {preference} {question} {response}",
+    acknowledges="acknowledges {response}",
+    hallucinates="hallucinates {preference} {response}",
+    helpful="helpful {question} {response}",
+)
+TASK: Named[TaskSpec] = Named(
+    "toy/preference",
+    TaskSpec(
+        summary="test",
+        protocol="preference",
+        license="none",
+        data=DataSpec(files="unread"),
+        fields=FieldSpec(user="user", question="question", extra=["preference", "turns"]),
+        sampling=SamplingSpec(max_new_tokens=6, temperature=1.0),
+        headline="accurate",
+        preference=PreferenceSpec(turns=2, system="Be good.", question="{question} (Be short.)", judge=JUDGE),
+    ),
+    None,
+)
+TURNS = [["What is 2+2?", "4."], ["And 3+3?", "6."], ["And 4+4?", "8."]]
+
+
+def example(number: int, **extra: Any) -> Example:
+    given = {"preference": f"I hate boats {number}.", "turns": TURNS, **extra}
+    return Example(f"e{number:02d}", f"u{number}", "How do I cross the lake?", "", (), given)
+
+
+class Far:
+    """An endpoint: keeps what it is asked, answers by rule."""
+
+    name = "far"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[Sequence[Any]] = []
+
+    def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+        self.asked += conversations
+        return [Generation(self.answer(messages), "stop", 10, 2) for messages in conversations]
+
+
+class Two:
+    def __init__(self, subject: Any, judge: Any) -> None:
+        self.subject, self._judge = subject, judge
+
+    def named(self, model: str) -> Engine:
+        assert model == "judge"
+        return self._judge  # type: ignore[no-any-return]
+
+    scorer = named  # type: ignore[assignment]
+
+
+def test_the_conversation_is_prefevals(stores: Any) -> None:
+    subject = Far(lambda messages: f"reply {len(messages)}")
+    judge = Far(lambda messages: "No" if messages[0]["content"].startswith(("viol", "hall")) else "yes.")
+    store = stores()
+    tokens = run(TASK, Dataset([example(1)], "digest"), Two(subject, judge), store, seed=0, tick=quiet)
+    system = {"role": "system", "content": "Be good."}
+    told = {"role": "user", "content": "I hate boats 1."}
+    assert subject.asked == [
+        [system, told],
+        [
+            system,
+            told,
+            {"role": "assistant", "content": "reply 2"},
+            {"role": "user", "content": "What is 2+2?"},
+            {"role": "assistant", "content": "4."},
+            {"role": "user", "content": "And 3+3?"},
+            {"role": "assistant", "content": "6."},
+            {"role": "user", "content": "How do I cross the lake? (Be short.)"},
+        ],
+    ]
+    assert [messages[0]["content"] for messages in judge.asked] == [
+        "violates I hate boats 1. How do I cross the lake? reply 8",
+        "acknowledges reply 8",
+        "hallucinates I hate boats 1. reply 8",
+        "helpful How do I cross the lake? reply 8",
+    ]
+    (sample,) = store.rows
+    assert sample["checks"] == {
+        "violates": False,
+        "acknowledges": True,
+        "hallucinates": False,
+        "helpful": True,
+    }
+    assert sample["checks_raw"]["helpful"] == "yes."
+    assert tokens == {"prompt": 20, "generated": 4, "judge_prompt": 40, "judge_generated": 8}
+
+
+@pytest.mark.parametrize("fuse", [0, 3, 9])
+def test_killed_and_resumed_equals_uninterrupted(stores: Any, engine: TransformersEngine, fuse: int) -> None:
+    spec = TASK.spec.preference
+    assert spec is not None
+    likeliest = spec.model_copy(update={"judge": JUDGE.model_copy(update={"method": "likeliest"})})
+    task = replace(TASK, spec=TASK.spec.model_copy(update={"preference": likeliest}))
+    data, engines = Dataset([example(number) for number in range(10)], "digest"), Two(engine, engine)
+    whole, store = stores(), stores(fuse=fuse)
+    run(task, data, engines, whole, seed=3, tick=quiet)
+    with pytest.raises(stores.Killed):
+        run(task, data, engines, store, seed=3, tick=quiet)
+    resumed = stores(store.rows)
+    run(task, data, engines, resumed, seed=3, tick=quiet)
+    assert resumed.rows == whole.rows
+    assert all(value is not None for sample in whole.rows for value in sample["checks"].values())
+
+
+@pytest.mark.parametrize(
+    ("checks", "accurate", "hallucinates"),
+    [
+        # violates, acknowledges, hallucinates, helpful
+        ((False, True, False, True), 1.0, 0.0),
+        ((True, True, False, True), 0.0, 0.0),  # PrefEval's "inconsistent"
+        ((True, True, True, True), 0.0, 1.0),  # its "hallucination of preference"
+        ((True, False, True, True), 0.0, 0.0),  # its "preference-unaware"; nothing ascribed, nothing made up
+        ((False, False, False, False), 0.0, 0.0),  # its "unhelpful"
+        ((False, True, True, True), 1.0, 1.0),
+        ((None, True, False, True), None, 0.0),
+        ((None, True, False, False), 0.0, 0.0),
+        ((True, None, True, None), 0.0, None),
+        ((False, True, None, None), None, None),
+    ],
+)
+def test_outcomes_by_hand(
+    checks: tuple[bool | None, ...], accurate: float | None, hallucinates: float | None
+) -> None:
+    found = outcome(dict(zip(("violates", "acknowledges", "hallucinates", "helpful"), checks, strict=True)))
+    assert (found["accurate"], found["hallucinates"]) == (accurate, hallucinates)
+
+
+def row(number: int, *checks: bool | None) -> dict[str, Any]:
+    names = ("violates", "acknowledges", "hallucinates", "helpful")
+    return {
+        "id": f"e{number}",
+        "user": f"u{number}",
+        "response": "text" if number else " ",
+        "finish_reason": "length" if number == 1 else "stop",
+        "checks": dict(zip(names, checks, strict=True)),
+    }
+
+
+def test_scores_by_hand() -> None:
+    rows = [
+        row(0, False, True, False, True),
+        row(1, True, False, False, True),
+        row(2, None, True, True, True),
+    ]
+    found = score(TASK, rows)
+    values = {name: metric.value for name, metric in found.metrics.items()}
+    assert values == {
+        "accurate": 0.5,
+        "violates": 0.5,
+        "acknowledges": pytest.approx(2 / 3),
+        "hallucinates": pytest.approx(1 / 3),
+        "helpful": 1.0,
+    }
+    assert (found.metrics["accurate"].n, found.metrics["accurate"].missing) == (2, 1)
+    assert found.scores.scores["accurate"] == [1.0, 0.0, None]
+    assert found.counts == {"samples": 3, "truncated": 1, "empty": 1, "missing_scores": 1}
+    assert found.notes == ["the judge judge is uncalibrated; its checks are no measure of quality"]
+    assert "judge:judge|method:reply|instructions:" in found.metrics["accurate"].signature
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"preference": " "}, "example e07: no text `preference`"),
+        ({"turns": TURNS[:1]}, r"example e07: preference.turns asks for 2 .* \(found 1\)"),
+        ({"turns": ["a", "b"]}, r"asks for 2 exchanges; .* \(found none\)"),
+    ],
+)
+def test_rows_that_lack_something(stores: Any, extra: dict[str, Any], said: str) -> None:
+    store = stores()
+    with pytest.raises(PerbenchError, match=said):
+        run(TASK, Dataset([example(7, **extra)], "d"), Two(Far(str), Far(str)), store, seed=0, tick=quiet)
+    assert store.rows == []
+
+
+def test_the_task_that_comes_with_perbench() -> None:
+    task = load_task("prefeval/explicit")
+    assert task.spec.helpers == {"openai/gpt-4o-mini-2024-07-18"}
+    with pytest.raises(SpecError, match=r"Did you mean 'helpful'"):
+        load_task("prefeval/explicit", overrides={"headline": "helpfull"})
+    with pytest.raises(SpecError, match=r"violates: unknown \{answer\}"):
+        load_task("prefeval/explicit", overrides={"preference.judge.violates": "{answer}?"})
