@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perbench.engines.base import TokenIds
     from perbench.prompts.pair import PromptPair
 
-__all__ = ["Contrast", "batches", "contrast", "response_hidden", "response_logp"]
+__all__ = ["Contrast", "batches", "contrast", "even_groups", "packs", "response_hidden", "response_logp"]
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,76 @@ def batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return groups
 
 
-def response_hidden(body: nn.Module, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> Tensor:
-    """States [N, D] at the positions that predict the response tokens, from one padded forward pass of the
-    model's body; N runs over all responses, in order. Sequences that recur are computed once."""
+def response_hidden(body: Any, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> Tensor:
+    """States [N, D] at the positions that predict the response tokens; N runs over all responses, in order.
+    Sequences that recur are computed once. Flash attention reads all in one pass without padding; else there
+    is one padded pass for each group of sequences that are about as long."""
     import torch
 
     device = next(body.parameters()).device
     sequences: dict[tuple[int, ...], int] = {}
-    rows: list[int] = []
-    columns: list[int] = []
+    ends = []
     for prompt, response in zip(prompts, responses, strict=True):
         row = sequences.setdefault((*prompt, *response[:-1]), len(sequences))
-        rows += [row] * len(response)
-        columns += range(len(prompt) - 1, len(prompt) - 1 + len(response))
-    width = max(map(len, sequences))
-    ids = torch.tensor([[*sequence, *[0] * (width - len(sequence))] for sequence in sequences], device=device)
-    states: Tensor = body(input_ids=ids, use_cache=False).last_hidden_state
-    return states[torch.tensor(rows, device=device), torch.tensor(columns, device=device)]
+        ends.append((row, len(prompt) - 1, len(response)))
+    rows = list(sequences)
+    first = [0] * len(rows)
+    passes, length = [], 0
+    if packs(body):
+        passes.append(_packed(body, rows))
+        for index in range(len(rows)):
+            first[index], length = length, length + len(rows[index])
+    else:
+        for group in even_groups([len(row) for row in rows], _slack(body, device)):
+            width = len(rows[group[0]])
+            ids = torch.tensor([[*rows[i], *[0] * (width - len(rows[i]))] for i in group], device=device)
+            passes.append(body(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1))
+            for index in group:
+                first[index], length = length, length + width
+    places = [
+        place for row, start, size in ends for place in range(first[row] + start, first[row] + start + size)
+    ]
+    states = passes[0] if len(passes) == 1 else torch.cat(passes)
+    return states.index_select(0, torch.tensor(places, device=device))
+
+
+def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
+    """Indices, longest first, cut where a group's padding would exceed `slack` tokens."""
+    groups: list[list[int]] = []
+    longest, padding = 0, 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        padding += longest - lengths[index]
+        if not groups or padding > slack:
+            groups.append([])
+            longest, padding = lengths[index], 0
+        groups[-1].append(index)
+    return groups
+
+
+SLACK = {"cpu": 32.0, "cuda": 512.0}
+"""Tokens that cost about as much as another pass, by device: measured on a CPU, estimated for a GPU from the
+time its kernels take to start."""
+
+
+def _slack(body: nn.Module, device: Any) -> float:
+    # Processes that share a model's layers must run the same number of passes.
+    shared = any(hasattr(parameter, "full_tensor") for parameter in body.parameters())
+    return float("inf") if shared else SLACK.get(device.type, SLACK["cuda"])
+
+
+def packs(body: Any) -> bool:
+    """Whether attention reads sequences laid end to end at no cost for their neighbours."""
+    return str(body.config._attn_implementation).startswith("flash")
+
+
+def _packed(body: Any, rows: Sequence[tuple[int, ...]]) -> Tensor:
+    """States [tokens, D] of all sequences, end to end: positions that begin anew part them."""
+    import torch
+
+    ids = torch.tensor([[token for row in rows for token in row]], device=body.device)
+    places = torch.tensor([[place for row in rows for place in range(len(row))]], device=body.device)
+    states: Tensor = body(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0]
+    return states
 
 
 def response_logp(

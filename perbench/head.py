@@ -1,16 +1,19 @@
 """The language-model head applied to chosen hidden states only, a few rows at a time.
 
-Logits are `[N, V]` and V is large; here no more than `CHUNK` rows of them exist at once, in the forward and
-in the backward pass. torch's own `linear_cross_entropy(reduction="none")` rounds losses to the input's dtype,
-which is too coarse for differences of log-probs.
+Logits are `[N, V]` and V is large. Up to `KEEP` bytes of log-probs are kept for the backward pass; beyond, no
+more than `CHUNK` rows of them exist at once, and they are computed again. torch's own
+`linear_cross_entropy(reduction="none")` rounds losses to the input's dtype, which is too coarse for
+differences of log-probs.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,6 +25,9 @@ from perbench.errors import PerbenchError
 
 CHUNK = 512
 """Rows of logits held at once: 100 MB of float32 at a vocabulary of 49k."""
+KEEP = 2**30
+"""Bytes of float32 log-probs [N, V] that may be kept for the backward pass, which spares computing them
+again: a fourth of a trained head's products."""
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
@@ -37,12 +43,14 @@ def _log_softmax(logits: Tensor) -> Tensor:
     return F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-class _ChunkedLogp(torch.autograd.Function):
+class _Logp(torch.autograd.Function):
     """log softmax(logits)[target].
 
     The gradient of a token's log-prob by its hidden state is one vector, scaled by one number in the backward
     pass; so with a frozen head it is made in the forward pass, while the logits are at hand, and they are
-    never computed again. A trainable head's own gradient needs the logits a second time.
+    never computed again. A trainable head's own gradient needs the log-probs a second time: kept or computed.
+    `low_weight` and `low_bias` are the head in the dtype of the product; gradients go to the head itself,
+    unrounded.
     """
 
     @staticmethod
@@ -51,62 +59,77 @@ class _ChunkedLogp(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        low_weight: Tensor,
+        low_bias: Tensor | None,
         target: Tensor,
         softcap: float | None,
         rows: int,
+        keeps: bool,
     ) -> Tensor:
         trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         keeps_slope = ctx.needs_input_grad[0] and not trains_head
-        values, slopes = [], []
+        values, slopes, kept = [], [], []
         for part in _parts(len(target), rows):
-            logits = _logits(hidden[part], weight, bias, softcap)
+            logits = _logits(hidden[part], low_weight, low_bias, softcap)
             logp = _log_softmax(logits)
             values.append(logp.gather(-1, target[part, None])[:, 0])
             if keeps_slope:
-                slopes.append(_slope(logp, logits, target[part], softcap).to(weight.dtype) @ weight)
+                slope = _slope(logp.exp_(), logits, target[part], softcap)
+                slopes.append(slope.to(low_weight.dtype) @ low_weight)
+            elif trains_head and keeps:
+                kept.append(logp)
         ctx.softcap, ctx.rows, ctx.trains_head = softcap, rows, trains_head
+        ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         if trains_head:
-            ctx.save_for_backward(hidden, weight, bias, target)
+            ctx.save_for_backward(hidden, low_weight, low_bias, target, *kept)
         elif keeps_slope:
             ctx.save_for_backward(torch.cat(slopes))
         return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grad = -grad[:, None]
+        grad, rest = -grad[:, None], (None,) * 6
         if not ctx.trains_head:
             (slope,) = ctx.saved_tensors
-            return (grad * slope).to(slope.dtype), None, None, None, None, None
-        hidden, weight, bias, target = ctx.saved_tensors
+            return (grad * slope).to(slope.dtype), None, None, *rest
+        hidden, weight, bias, target, *kept = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=grad.dtype) if wants_weight else None
         grad_bias = torch.zeros_like(bias, dtype=grad.dtype) if wants_bias else None
-        for part in _parts(len(target), ctx.rows):
-            logits = _logits(hidden[part], weight, bias, ctx.softcap)
-            slope = _slope(_log_softmax(logits), logits, target[part], ctx.softcap)
+        for number, part in enumerate(_parts(len(target), ctx.rows)):
+            if kept:
+                slope = _slope(kept[number].exp(), None, target[part], None)
+            else:
+                logits = _logits(hidden[part], weight, bias, ctx.softcap)
+                slope = _slope(_log_softmax(logits).exp_(), logits, target[part], ctx.softcap)
             if grad_bias is not None:
                 grad_bias += grad[part, 0] @ slope
             slope = slope.to(weight.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = grad[part] * (slope @ weight)
             if grad_weight is not None:
-                grad_weight += slope.t() @ (grad[part] * hidden[part]).to(weight.dtype)
+                scaled = (grad[part] * hidden[part]).to(weight.dtype)
+                if grad_weight.dtype == slope.dtype:
+                    grad_weight.addmm_(slope.t(), scaled)
+                else:
+                    grad_weight += slope.t() @ scaled
+        weight_dtype, bias_dtype = ctx.dtypes
         return (
             grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
-            None if grad_bias is None else grad_bias.to(bias.dtype),
-            None,
-            None,
-            None,
+            None if grad_weight is None else grad_weight.to(weight_dtype),
+            None if grad_bias is None else grad_bias.to(bias_dtype),
+            *rest,
         )
 
 
-def _slope(logp: Tensor, logits: Tensor, target: Tensor, softcap: float | None) -> Tensor:
-    """-d logp[target] / d logits [rows, V], before the soft cap; overwrites logp."""
-    slope = logp.exp_()
+def _slope(slope: Tensor, logits: Tensor | None, target: Tensor, softcap: float | None) -> Tensor:
+    """-d logp[target] / d logits [rows, V], before the soft cap, from (and in place of) the probabilities."""
     slope.scatter_add_(-1, target[:, None], torch.full_like(slope[:, :1], -1))
-    return slope if softcap is None else slope.mul_(1 - (logits / softcap).square())
+    if softcap is None:
+        return slope
+    assert logits is not None
+    return slope.mul_(1 - (logits / softcap).square())
 
 
 def _parts(length: int, rows: int) -> list[slice]:
@@ -127,17 +150,30 @@ class Head:
 
     def logp(self, hidden: Tensor, target: Tensor, *, rows: int = CHUNK) -> Tensor:
         """Natural-log probability [N] of `target` [N] given `hidden` [N, D]."""
-        weight, bias = self._cast()
+        low_weight, low_bias = self._low
         if not len(target):
             return hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))
         logp: Tensor
         if torch.is_grad_enabled():
             states = hidden.to(self.dtype)
-            logp = _ChunkedLogp.apply(states, weight, bias, target, self.softcap, rows)  # type: ignore[no-untyped-call]
+            fits = len(target) * len(self.weight) * 4 <= KEEP
+            if not fits and hidden.is_cuda and self.weight.requires_grad and importlib.util.find_spec("trl"):
+                return kernel_logp(states, self.weight, self.bias, target, self.softcap)
+            logp = _Logp.apply(  # type: ignore[no-untyped-call]
+                states,
+                self.weight,
+                self.bias,
+                low_weight,
+                low_bias,
+                target,
+                self.softcap,
+                rows,
+                fits and self.softcap is None,
+            )
             return logp
         values = []
         for part in _parts(len(target), rows):
-            logits = _logits(hidden[part].to(self.dtype), weight, bias, self.softcap)
+            logits = _logits(hidden[part].to(self.dtype), low_weight, low_bias, self.softcap)
             values.append(_log_softmax(logits).gather(-1, target[part, None])[:, 0])
         return torch.cat(values)
 
@@ -158,8 +194,10 @@ class Head:
         `other` or to the head."""
         if self.softcap is None and not (detach_other and self.weight.requires_grad):
             difference = _wide(hidden) - _wide(other.detach() if detach_other else other)
-            return Head(self.weight, dtype=self.dtype).logp(difference, target, rows=rows)
-        weight, bias = self._cast()
+            head = self if self.bias is None else Head(self.weight, dtype=self.dtype)
+            return head.logp(difference, target, rows=rows)
+        weight = self.weight.to(self.dtype)
+        bias = None if self.bias is None else self.bias.to(self.dtype)
 
         def logp(h: Tensor, h0: Tensor, t: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             z, z0 = (_wide(_logits(states, weight, bias, self.softcap)) for states in (h, h0))
@@ -172,8 +210,23 @@ class Head:
         ]
         return torch.cat(values) if values else self.logp(hidden, target)
 
-    def _cast(self) -> tuple[Tensor, Tensor | None]:
-        return self.weight.to(self.dtype), None if self.bias is None else self.bias.to(self.dtype)
+    @cached_property
+    def _low(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias in `dtype`, without gradient."""
+        bias = None if self.bias is None else self.bias.detach().to(self.dtype)
+        return self.weight.detach().to(self.dtype), bias
+
+
+def kernel_logp(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, softcap: float | None
+) -> Tensor:
+    """As `Head.logp`, by TRL's function, whose Triton kernels hold neither [N, V] nor [rows, V] on a GPU."""
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction
+
+    logp: Tensor = ChunkedLogProbFunction.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, bias, target, 1.0, 32768, softcap, 1.0, ()
+    )[0]
+    return logp
 
 
 def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
@@ -213,7 +266,7 @@ def _check(base: Any, body: nn.Module, head: Head) -> None:
     with evaluating(base):
         theirs = base(input_ids=ids, use_cache=False).logits[0].float()
         hidden = body(input_ids=ids, use_cache=False).last_hidden_state[0]
-    weight, bias = head._cast()
+    weight, bias = head._low
     ours = _logits(hidden.to(head.dtype), weight, bias, head.softcap).float()
     gap, size = (ours - theirs).abs().max().item(), theirs.abs().max().item()
     if not gap <= 0.05 * size:

@@ -1,4 +1,9 @@
-"""The TokenBatch a loss reads, and the module that turns a micro-batch into the loss's two sums."""
+"""The TokenBatch a loss reads, and the module that turns a micro-batch into the loss's two sums.
+
+An update is cut into micro-batches; between them no weight changes. So the pass without the persona, where it
+carries no gradient, runs once for the whole update (`persona_free`): its sequences are short, may recur, and
+fill batches of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from perbench.api import ReferenceLogp, Trainer, View
-from perbench.contrast import Contrast, response_hidden
+from perbench.contrast import Contrast, batches, packs, response_hidden
 from perbench.errors import PerbenchError
 from perbench.head import body_and_head
 from perbench.prompts.pair import PromptPair
@@ -32,11 +37,13 @@ class Batch:
         reference: Sequence[Contrast] | None,
         autocast: Autocast,
         progress: float = 0.0,
+        free: Sequence[View] | None = None,
     ) -> None:
         self.progress, self.watched = progress, dict[str, Watched]()
         with autocast():
             self._body, self._head = body_and_head(model)
         self._trainer, self._pairs, self._reference, self._autocast = trainer, pairs, reference, autocast
+        self._given = free
         self._device = self._head.weight.device
         lengths = [len(pair.response) for pair in pairs]
         self.targets = torch.tensor([token for pair in pairs for token in pair.response], device=self._device)
@@ -50,12 +57,16 @@ class Batch:
             raise PerbenchError(
                 f"{_name(self._trainer)}.loss reads the pass with the persona; leave out factual = False"
             )
-        return self._view(self._states([pair.factual for pair in self._pairs], grad=True), grad=True)
+        return self._view(self._both[0] if self._joint else self._states("factual"))
 
     @cached_property
     def counterfactual(self) -> View:
-        grad = self._trainer.counterfactual == "grad"
-        return self._view(self._free(grad), grad=grad)
+        if self._trainer.counterfactual == "grad":
+            return self._view(self._free())
+        if self._given is not None:
+            return View(torch.cat([view.logp for view in self._given]), self._free())
+        with torch.no_grad():
+            return self._view(self._free())
 
     @cached_property
     def reference(self) -> ReferenceLogp:
@@ -81,35 +92,54 @@ class Batch:
         self.watched[name] = Watched(values.detach().float(), bounds)
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
-        grad = self._trainer.counterfactual == "grad" and not detach_counterfactual
-        with torch.enable_grad():
-            return self._head.difference_logp(
-                self.factual.hidden, self._free(grad), self.targets, detach_other=detach_counterfactual
-            )
+        return self._head.difference_logp(
+            self.factual.hidden,
+            self._free(detached=detach_counterfactual),
+            self.targets,
+            detach_other=detach_counterfactual,
+        )
 
-    def _free(self, grad: bool) -> Tensor:
+    def _free(self, *, detached: bool = False) -> Tensor:
         if self._trainer.counterfactual == "none":
             raise PerbenchError(
                 f"{_name(self._trainer)}.loss reads the pass without the persona; declare "
                 'counterfactual = "no_grad" or "grad"'
             )
+        if self._given is not None:
+            return torch.cat([view.hidden for view in self._given])
+        if self._joint:
+            return self._both[1]
+        grad = self._trainer.counterfactual == "grad" and not detached
         return self._free_grad if grad or "_free_grad" in self.__dict__ else self._free_no_grad
 
     @cached_property
     def _free_grad(self) -> Tensor:
-        return self._states([pair.counterfactual for pair in self._pairs], grad=True)
+        return self._states("counterfactual")
 
     @cached_property
     def _free_no_grad(self) -> Tensor:
-        return self._states([pair.counterfactual for pair in self._pairs], grad=False)
+        with torch.no_grad():
+            return self._states("counterfactual")
 
-    def _states(self, prompts: Sequence[Sequence[int]], *, grad: bool) -> Tensor:
-        with torch.set_grad_enabled(grad), self._autocast():
-            return response_hidden(self._body, prompts, [pair.response for pair in self._pairs])
+    @property
+    def _joint(self) -> bool:
+        """Both contexts in one pass: it gains where nothing is padded."""
+        return self._trainer.factual and self._trainer.counterfactual == "grad" and packs(self._body)
 
-    def _view(self, hidden: Tensor, *, grad: bool) -> View:
-        with torch.set_grad_enabled(grad):
-            return View(self._head.logp(hidden, self.targets), hidden)
+    @cached_property
+    def _both(self) -> tuple[Tensor, Tensor]:
+        factual, free = self._states("factual", "counterfactual").chunk(2)
+        return factual, free
+
+    def _states(self, *contexts: str) -> Tensor:
+        prompts = [getattr(pair, context) for context in contexts for pair in self._pairs]
+        with self._autocast():
+            return response_hidden(
+                self._body, prompts, [pair.response for _ in contexts for pair in self._pairs]
+            )
+
+    def _view(self, hidden: Tensor) -> View:
+        return View(self._head.logp(hidden, self.targets), hidden)
 
 
 class TokenLoss(nn.Module):
@@ -123,14 +153,26 @@ class TokenLoss(nn.Module):
         """What the loss watched in the latest forward."""
 
     def forward(
-        self, pairs: Sequence[PromptPair], reference: Sequence[Contrast] | None, progress: float = 0.0
+        self,
+        pairs: Sequence[PromptPair],
+        reference: Sequence[Contrast] | None,
+        progress: float = 0.0,
+        free: Sequence[View] | None = None,
+        *,
+        only_free: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """(sum of numerators, with gradient; sum of denominators, without), both float32 scalars.
+
+        Args:
+            free: each pair's part of `persona_free`; computed here when absent.
+            only_free: return that part instead, log-probs [N] and states [N, D] without the persona.
 
         Raises:
             PerbenchError: the loss returned another shape, or a numerator without gradient.
         """
-        batch = Batch(self.model, self.trainer, pairs, reference, self.autocast, progress)
+        batch = Batch(self.model, self.trainer, pairs, reference, self.autocast, progress, free)
+        if only_free:
+            return batch.counterfactual.logp, batch.counterfactual.hidden
         returned: object = self.trainer.loss(batch)
         self.watched = batch.watched
         expected = tuple(batch.targets.shape)
@@ -154,6 +196,38 @@ class TokenLoss(nn.Module):
                 f"{_name(self.trainer)}.loss returned a numerator without gradient; was it detached?"
             )
         return numerator.sum(), denominator.detach().float().sum()
+
+
+@torch.no_grad()
+def persona_free(
+    loss: nn.Module, trainer: Trainer, pairs: Sequence[PromptPair], token_budget: int
+) -> list[View] | None:
+    """Each pair's response without the persona under the weights of now, for all micro-batches of an update;
+    None unless the trainer wants this pass without gradient.
+
+    Args:
+        loss: a TokenLoss, or what wraps it.
+        token_budget: padded tokens of one pass. Pairs are ordered by length; what recurs is computed once.
+    """
+    if trainer.counterfactual != "no_grad":
+        return None
+    unique = list(dict.fromkeys((pair.counterfactual, pair.response) for pair in pairs))
+    found: dict[tuple[Sequence[int], Sequence[int]], View] = {}
+    for group in batches([len(prompt) + len(response) for prompt, response in unique], token_budget):
+        members = [unique[i] for i in group]
+        chosen = [PromptPair((), prompt, response, 0, 0) for prompt, response in members]
+        sizes = [len(response) for _, response in members]
+        logp, hidden = (part.split(sizes) for part in loss(chosen, None, only_free=True))
+        found |= {key: View(*parts) for key, *parts in zip(members, logp, hidden, strict=True)}
+    return [found[pair.counterfactual, pair.response] for pair in pairs]
+
+
+def held_tokens(trainer: Trainer, pair: PromptPair) -> int:
+    """Tokens of a pair whose activations the backward pass needs."""
+    factual, free = (len(prompt) + len(pair.response) for prompt in (pair.factual, pair.counterfactual))
+    if trainer.counterfactual == "grad":
+        return factual * trainer.factual + free
+    return max(factual, free)
 
 
 def _name(trainer: Trainer) -> str:

@@ -91,8 +91,9 @@ class _Run:
 
         from perbench.training.batch import TokenLoss
 
-        self._model, self._pairs, self._ids, self._plan, self._checkpoints = (
+        self._model, self._trainer, self._pairs, self._ids, self._plan, self._checkpoints = (
             model,
+            trainer,
             pairs,
             ids,
             plan,
@@ -151,10 +152,13 @@ class _Run:
         loss watched."""
         import torch
 
+        from perbench.training.batch import held_tokens, persona_free
+
         accelerator, spec = self._accelerator, self._plan.spec
         members = self._plan.batch(step)
         mine = members[accelerator.process_index :: accelerator.num_processes]
-        lengths, progress = [_length(self._pairs[i]) for i in mine], self._plan.progress(step)
+        lengths = [held_tokens(self._trainer, self._pairs[i]) for i in mine]
+        progress = self._plan.progress(step)
         groups = batches(lengths, spec.micro_batch_tokens)
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
@@ -164,13 +168,16 @@ class _Run:
         with rng:
             if spec.lora.dropout:
                 torch.manual_seed(self._plan.noise_seed(step) + accelerator.process_index)
+            chosen = [self._pairs[i] for i in mine]
+            free = persona_free(self._loss, self._trainer, chosen, spec.micro_batch_tokens)
             for number, group in enumerate(groups, 1):
                 indices = [mine[i] for i in group]
                 last = number == len(groups)
                 with nullcontext() if last else accelerator.no_sync(self._loss):
                     reference = self._reference and [self._reference[i] for i in indices]
                     pairs = [self._pairs[i] for i in indices]
-                    numerator, denominator = self._loss(pairs, reference, progress)
+                    parts = free and [free[i] for i in group]
+                    numerator, denominator = self._loss(pairs, reference, progress, parts)
                     accelerator.backward(numerator * scale)
                 tally.add(self._token_loss.watched)
                 sums += torch.stack([numerator.detach(), denominator])
@@ -245,11 +252,6 @@ class _Run:
             self._checkpoints.finish({"step": self._plan.steps, "log": self._log}, write)
         self._accelerator.wait_for_everyone()
         return self._checkpoints.folder / "final"
-
-
-def _length(pair: PromptPair) -> int:
-    """Tokens of the longer of the pair's two sequences."""
-    return max(len(pair.factual), len(pair.counterfactual)) + len(pair.response)
 
 
 def _check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spec: TrainingSpec) -> None:

@@ -1,0 +1,300 @@
+"""Every path of a step against a slow one: one sequence at a time, full logits, plain autograd."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from perbench import contrast as contexts
+from perbench import head
+from perbench.api import ReferenceLogp, View
+from perbench.contrast import Contrast, batches, contrast
+from perbench.models import ResolvedModel, load_causal_lm
+from perbench.plugins import load_trainer
+from perbench.prompts.pair import PromptPair
+from perbench.training.batch import TokenLoss, held_tokens, persona_free
+
+TRAINERS = {
+    "ce": {},
+    "perce": {"clip_min": 0.1},
+    "nextquill": {"delta": 0.0},
+    "nextquill live": {"effect_model": "live", "delta": 0.0, "alpha": 1.0},
+    "nextquill detached": {"detach_counterfactual": True, "alpha": 1.0, "delta": 0.0},
+}
+
+
+@dataclass
+class Slow:
+    """`perbench.api.TokenBatch` from the model's own logits, all of them."""
+
+    model: Any
+    trainer: Any
+    pairs: Sequence[PromptPair]
+    given: Sequence[Contrast] | None
+
+    def __post_init__(self) -> None:
+        self.targets = torch.tensor([token for pair in self.pairs for token in pair.response])
+        counts = torch.tensor([len(pair.response) for pair in self.pairs])
+        self.example = torch.arange(len(self.pairs)).repeat_interleave(counts)
+
+    def logits(self, context: str) -> Tensor:
+        parts = []
+        for pair in self.pairs:
+            prompt = getattr(pair, context)
+            ids = torch.tensor([[*prompt, *pair.response]])
+            parts.append(self.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1])
+        return torch.cat(parts)
+
+    def logp(self, logits: Tensor) -> Tensor:
+        return logits.float().log_softmax(-1)[torch.arange(len(self.targets)), self.targets]
+
+    @property
+    def factual(self) -> View:
+        return View(self.logp(self.logits("factual")), torch.zeros(0))
+
+    @property
+    def counterfactual(self) -> View:
+        with torch.set_grad_enabled(self.trainer.counterfactual == "grad"):
+            return View(self.logp(self.logits("counterfactual")), torch.zeros(0))
+
+    @property
+    def reference(self) -> ReferenceLogp:
+        assert self.given is not None
+        return ReferenceLogp(
+            torch.cat([part.factual for part in self.given]),
+            torch.cat([part.counterfactual for part in self.given]),
+        )
+
+    def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
+        free = self.logits("counterfactual")
+        return self.logp(self.logits("factual") - (free.detach() if detach_counterfactual else free))
+
+
+def update(
+    model: Any, trainer: Any, pairs: Sequence[PromptPair], budget: int, region: Any = nullcontext
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients of one update, cut as the training loop cuts it."""
+    given = initial(model, trainer, pairs)
+    loss = TokenLoss(model, trainer, region)
+    model.zero_grad()
+    sums = torch.zeros(2)
+    free = persona_free(loss, trainer, pairs, budget)
+    for group in batches([held_tokens(trainer, pair) for pair in pairs], budget):
+        numerator, denominator = loss(
+            [pairs[i] for i in group],
+            given and [given[i] for i in group],
+            0.0,
+            free and [free[i] for i in group],
+        )
+        numerator.backward()
+        sums += torch.stack([numerator.detach(), denominator])
+    return sums[0] / sums[1], {n: p.grad / sums[1] for n, p in model.named_parameters() if p.grad is not None}
+
+
+def initial(model: Any, trainer: Any, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
+    if trainer.reference() is None:
+        return None
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.9)  # another model than the one in training
+    return contrast(other, pairs)
+
+
+def slow_update(
+    model: Any, trainer: Any, pairs: Sequence[PromptPair], region: Any = nullcontext
+) -> tuple[Tensor, dict[str, Tensor]]:
+    model.zero_grad()
+    given = initial(model, trainer, pairs)
+    with region():
+        numerator, denominator = trainer.loss(Slow(model, trainer, pairs, given))
+    loss = numerator.sum() / denominator.sum()
+    loss.backward()
+    return loss.detach(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(
+    found: tuple[Tensor, dict[str, Tensor]],
+    expected: tuple[Tensor, dict[str, Tensor]],
+    tolerance: float = 1e-5,
+) -> None:
+    torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=0)
+    assert found[1].keys() == expected[1].keys()
+    scale = max(gradient.norm() for gradient in expected[1].values())
+    assert scale > 0
+    for name, gradient in expected[1].items():
+        gap = (found[1][name] - gradient).norm()
+        # A bias that shifts all scores of an attention row has a gradient of zero: rounding alone remains.
+        assert gap <= tolerance * max(gradient.norm(), 1e-2 * scale), (name, gap, gradient.norm())
+
+
+def plugin(label: str) -> Any:
+    return load_trainer(label.split()[0], TRAINERS[label])
+
+
+@pytest.fixture(scope="module")
+def llama(model: ResolvedModel) -> Any:
+    return load_causal_lm(model.folder, "float32")
+
+
+def small(kind: str, **options: Any) -> Any:
+    """Two layers of a family: rotary or learned positions, tied or not, biased, capped, windowed."""
+    import transformers
+
+    torch.manual_seed(1)
+    sizes: dict[str, Any] = {
+        "vocab_size": 400,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "initializer_range": 0.3,
+    }
+    if kind == "Phi":
+        sizes["num_key_value_heads"] = 2
+    config = getattr(transformers, f"{kind}Config")(**{**sizes, **options})
+    return getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+
+
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "tied": lambda: small("Qwen3", head_dim=16, tie_word_embeddings=True),
+    "untied": lambda: small("Qwen3", head_dim=16, tie_word_embeddings=False),
+    "biased head": lambda: small("Phi", resid_pdrop=0.0),
+    "soft-capped": lambda: small("Gemma2", head_dim=16, final_logit_softcapping=6.0),
+    "sliding window": lambda: small("Mistral", sliding_window=5),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("label", TRAINERS)
+def test_families(pairs: list[PromptPair], family: str, label: str) -> None:
+    network, trainer = FAMILIES[family](), plugin(label)
+    expected = slow_update(network, trainer, pairs)
+    assert_same(update(network, trainer, pairs, 100), expected, 2e-5)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, llama: Any) -> Any:
+    """The model, and what is changed about how a step is computed."""
+    network = llama
+    if request.param == "packed":
+        monkeypatch.setattr(contexts, "packs", lambda body: True)
+        monkeypatch.setattr("perbench.training.batch.packs", lambda body: True)
+    elif request.param == "padded":
+        monkeypatch.setitem(contexts.SLACK, "cpu", 1e9)
+    elif request.param == "one by one":
+        monkeypatch.setitem(contexts.SLACK, "cpu", 0.0)
+    elif request.param == "chunked":
+        monkeypatch.setattr(head, "KEEP", 0)
+    elif request.param == "checkpointed":
+        network = copy.deepcopy(llama)
+        network.gradient_checkpointing_enable({"use_reentrant": False})
+        network.train()
+    elif request.param.startswith("lora"):
+        from peft import LoraConfig, get_peft_model
+
+        torch.manual_seed(2)
+        config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        network = get_peft_model(copy.deepcopy(llama), config)
+        if request.param.endswith("checkpointed"):
+            network.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+            network.train()
+    return network
+
+
+WAYS = ["packed", "padded", "one by one", "chunked", "checkpointed", "lora", "lora, checkpointed"]
+
+
+@pytest.mark.parametrize("way", WAYS, indirect=True)
+@pytest.mark.parametrize("budget", [1, 70, 10_000])
+@pytest.mark.parametrize("label", TRAINERS)
+def test_ways(pairs: list[PromptPair], way: Any, label: str, budget: int) -> None:
+    trainer = plugin(label)
+    assert_same(update(way, trainer, pairs, budget), slow_update(way, trainer, pairs))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("label", TRAINERS)
+def test_half_precision_follows_float32(
+    llama: Any, pairs: list[PromptPair], label: str, dtype: torch.dtype
+) -> None:
+    """Under autocast, over float32 weights: no further from float32 than the plain way is, but for noise."""
+    trainer = plugin(label)
+    region = lambda: torch.autocast("cpu", dtype=dtype)  # noqa: E731
+    exact = slow_update(llama, trainer, pairs)
+    plain, ours = slow_update(llama, trainer, pairs, region), update(llama, trainer, pairs, 70, region)
+    assert ours[0].dtype == torch.float32
+    error, least = (
+        torch.stack([(run[1][name] - exact[1][name]).norm() for name in exact[1]]).norm()
+        for run in (ours, plain)
+    )
+    size = torch.stack([gradient.norm() for gradient in exact[1].values()]).norm()
+    assert error <= 1.5 * least + 0.01 * size
+    assert abs(ours[0] - exact[0]) <= 1.5 * abs(plain[0] - exact[0]) + 0.01 * abs(exact[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_half_precision(llama: Any, pairs: list[PromptPair], dtype: torch.dtype) -> None:
+    network = copy.deepcopy(llama).to(dtype)
+    for label in TRAINERS:
+        ours = update(network, plugin(label), pairs, 70)
+        slow = slow_update(network, plugin(label), pairs)
+        torch.testing.assert_close(ours[0].float(), slow[0].float(), rtol=0.03, atol=0)
+        assert {gradient.dtype for gradient in ours[1].values()} <= {dtype, torch.float32}
+        assert all(gradient.isfinite().all() for gradient in ours[1].values())
+
+
+def forwards(body: Any) -> tuple[list[tuple[int, ...]], Any]:
+    shapes: list[tuple[int, ...]] = []
+    hook = body.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    return shapes, hook
+
+
+def test_the_pass_without_persona_runs_once_an_update(llama: Any, pairs: list[PromptPair]) -> None:
+    trainer = plugin("perce")
+    loss = TokenLoss(llama, trainer, nullcontext)
+    loss(pairs[:1], None)
+    shapes, hook = forwards(llama.model)
+    free = persona_free(loss, trainer, [*pairs, *pairs], 100_000)
+    assert free is not None
+    assert sum(rows for rows, _ in shapes) == len(pairs)
+    assert max(width for _, width in shapes) < max(len(p.factual) + len(p.response) for p in pairs)
+    shapes.clear()
+    for index, pair in enumerate(pairs):
+        loss([pair], None, 0.0, [free[index]])
+    hook.remove()
+    assert shapes == [(1, len(pair.factual) + len(pair.response) - 1) for pair in pairs]
+    for one, other in zip(free[: len(pairs)], free[len(pairs) :], strict=True):
+        assert torch.equal(one.logp, other.logp)
+        assert not one.logp.requires_grad
+
+
+@pytest.mark.parametrize("label", ["ce", "nextquill"])
+def test_no_window_where_the_pass_is_not_wanted_or_carries_gradient(
+    llama: Any, pairs: list[PromptPair], label: str
+) -> None:
+    assert persona_free(TokenLoss(llama, plugin(label), nullcontext), plugin(label), pairs, 100) is None
+
+
+def test_flash_attention_reads_both_contexts_in_one_pass(
+    llama: Any, pairs: list[PromptPair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "packs", lambda body: True)
+    monkeypatch.setattr("perbench.training.batch.packs", lambda body: True)
+    trainer = load_trainer("nextquill", {"effect_model": "live"})
+    loss = TokenLoss(llama, trainer, nullcontext)
+    shapes, hook = forwards(llama.model)
+    loss(pairs, None)
+    hook.remove()
+    unique = {(*p, *pair.response[:-1]) for pair in pairs for p in (pair.factual, pair.counterfactual)}
+    assert shapes == [(1, sum(map(len, unique)))]
