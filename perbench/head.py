@@ -181,7 +181,7 @@ class Head:
         """Entropy [N] in nats of the predictions from `hidden` [N, D], without gradient."""
         values = [hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))]
         with torch.no_grad():
-            weight, bias = self._cast()
+            weight, bias = self._low
             for part in _parts(len(hidden), rows):
                 logp = _log_softmax(_logits(hidden[part].to(self.dtype), weight, bias, self.softcap))
                 values.append(torch.special.entr(logp.exp_()).sum(-1))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from perbench import head as head_module
 from perbench.errors import PerbenchError
-from perbench.head import Head, body_and_head
+from perbench.head import Head, body_and_head, kernel_logp
 
 D, V, N = 5, 11, 7
 
@@ -26,7 +27,11 @@ def seeded() -> None:
 @pytest.mark.parametrize("softcap", [None, 1.5])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("rows", [1, 3, 100])
-def test_gradients_of_hidden_weight_and_bias(softcap: float | None, bias: bool, rows: int) -> None:
+@pytest.mark.parametrize("keep", [0, head_module.KEEP])
+def test_gradients_of_hidden_weight_and_bias(
+    monkeypatch: pytest.MonkeyPatch, softcap: float | None, bias: bool, rows: int, keep: int
+) -> None:
+    monkeypatch.setattr(head_module, "KEEP", keep)
     target = torch.randint(V, (N,))
     hidden, other, weight = drawn(N, D), drawn(N, D), drawn(V, D)
     offset = drawn(V) if bias else None
@@ -116,3 +121,37 @@ def test_a_model_that_scales_its_logits_elsewhere_is_refused() -> None:
     )
     with pytest.raises(PerbenchError, match="GraniteForCausalLM: its logits are not its linear head's"):
         body_and_head(GraniteForCausalLM(config))
+
+
+def test_log_probs_are_kept_only_while_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight, target = torch.randn(N, D), torch.randn(V, D, requires_grad=True), torch.randint(V, (N,))
+
+    def kept() -> int:
+        sizes: list[int] = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            Head(weight).logp(hidden, target, rows=2)
+        return sum(sizes)
+
+    monkeypatch.setattr(head_module, "KEEP", N * V * 4 - 1)
+    few = kept()
+    monkeypatch.setattr(head_module, "KEEP", N * V * 4)
+    assert kept() == few + N * V
+
+
+@pytest.mark.parametrize("softcap", [None, 1.5])
+def test_the_maintained_kernel_agrees(softcap: float | None) -> None:
+    pytest.importorskip("trl")
+    target, weights = torch.randint(V, (N,)), torch.rand(N)
+    leaves = [torch.randn(*size, requires_grad=True) for size in ((N, D), (V, D), (V,))]
+    hidden, weight, bias = leaves
+    ours = Head(weight, bias, softcap).logp(hidden, target)
+    theirs = kernel_logp(hidden, weight, bias, target, softcap)
+    torch.testing.assert_close(theirs, ours)
+    gradients = [torch.autograd.grad((logp * weights).sum(), leaves) for logp in (ours, theirs)]
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(other, mine)

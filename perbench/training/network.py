@@ -44,11 +44,15 @@ def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device) -> Any:
     """The model before training. Weights that train are float32; a body frozen under LoRA is held in the
     dtype it computes in, which spares casting it in every pass."""
     import torch
+    from transformers.utils.import_utils import is_flash_attn_2_available
 
     from perbench.models import load_causal_lm
 
     frozen_bf16 = spec.method == "lora" and uses_bf16(spec)
-    return load_causal_lm(model.folder, torch.bfloat16 if frozen_bf16 else torch.float32).to(device)
+    network = load_causal_lm(model.folder, torch.bfloat16 if frozen_bf16 else torch.float32).to(device)
+    if device.type == "cuda" and uses_bf16(spec) and is_flash_attn_2_available():
+        network.set_attn_implementation("flash_attention_2")  # reads sequences without padding
+    return network
 
 
 def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
@@ -97,26 +101,45 @@ def reference_logp(
     region: Autocast,
     budget: int,
 ) -> list[Contrast] | None:
-    """Log-probs of all pairs under the trainer's frozen reference: `network` as it is now for "initial".
+    """Log-probs of all pairs under the trainer's reference (`network` as it is now for "initial"), from
+    the user cache where they are known.
 
     Raises:
         PerbenchError: the reference model has another vocabulary.
     """
+    import torch
+
+    from perbench.training.reference import cached
+
     name = trainer.reference()
     if name is None:
         return None
-    other: Any = network
-    if name != "initial":
-        from perbench.models import load_causal_lm, load_tokenizer, resolve
-        from perbench.specs.load import load_model
-
-        resolved = resolve(load_model(name))
-        if load_tokenizer(resolved.folder).get_vocab() != load_tokenizer(model.folder).get_vocab():
-            raise PerbenchError(
-                f"reference model {name} has another vocabulary than {model.name}; their token probabilities "
-                "cannot be compared. Name a model of the same family"
-            )
-        device = next(network.parameters()).device
-        other = load_causal_lm(resolved.folder, next(network.parameters()).dtype).to(device)
+    weight = next(network.parameters())
     with region():
-        return contrast(other, pairs, token_budget=budget)
+        low = torch.is_autocast_enabled(weight.device.type)
+        dtype = torch.get_autocast_dtype(weight.device.type) if low else weight.dtype
+    resolved = model if name == "initial" else _of_same_vocabulary(name, model)
+
+    def compute(share: Sequence[PromptPair]) -> list[Contrast]:
+        other: Any = network
+        if name != "initial":
+            from perbench.models import load_causal_lm
+
+            other = load_causal_lm(resolved.folder, weight.dtype).to(weight.device)
+        with region():
+            return contrast(other, share, token_budget=budget)
+
+    return cached(resolved.digest, f"{weight.dtype} {dtype}", pairs, compute)
+
+
+def _of_same_vocabulary(name: str, model: ResolvedModel) -> ResolvedModel:
+    from perbench.models import load_tokenizer, resolve
+    from perbench.specs.load import load_model
+
+    resolved = resolve(load_model(name))
+    if load_tokenizer(resolved.folder).get_vocab() != load_tokenizer(model.folder).get_vocab():
+        raise PerbenchError(
+            f"reference model {name} has another vocabulary than {model.name}; their token probabilities "
+            "cannot be compared. Name a model of the same family"
+        )
+    return resolved

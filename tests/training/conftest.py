@@ -25,6 +25,12 @@ SPEC = TrainingSpec(
 )
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model's digest is made up: what is computed of it must not outlive the test."""
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def spec() -> TrainingSpec:
     """What `train` changes from: five updates, a checkpoint after each second."""

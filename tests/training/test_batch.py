@@ -21,12 +21,17 @@ from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.training.batch import TokenLoss, held_tokens, persona_free
 
-TRAINERS = {
+TRAINERS: dict[str, dict[str, Any]] = {
     "ce": {},
+    "sft": {},
     "perce": {"clip_min": 0.1},
-    "nextquill": {"delta": 0.0},
-    "nextquill live": {"effect_model": "live", "delta": 0.0, "alpha": 1.0},
-    "nextquill detached": {"detach_counterfactual": True, "alpha": 1.0, "delta": 0.0},
+    # Effects of zero are common: a threshold of zero would let rounding decide.
+    "nextquill": {"delta": 0.01},
+    "nextquill live": {"effect_model": "live", "delta": 0.01, "alpha": 1.0},
+    "nextquill detached": {"detach_counterfactual": True, "alpha": 1.0, "delta": 0.01},
+    "loss_ce": {"reference_model": "initial"},
+    "entropy_ce": {},
+    "long_ce": {},
 }
 
 
@@ -38,6 +43,7 @@ class Slow:
     trainer: Any
     pairs: Sequence[PromptPair]
     given: Sequence[Contrast] | None
+    progress: float = 0.0
 
     def __post_init__(self) -> None:
         self.targets = torch.tensor([token for pair in self.pairs for token in pair.response])
@@ -63,6 +69,14 @@ class Slow:
     def counterfactual(self) -> View:
         with torch.set_grad_enabled(self.trainer.counterfactual == "grad"):
             return View(self.logp(self.logits("counterfactual")), torch.zeros(0))
+
+    @property
+    def entropy(self) -> Tensor:
+        logp = self.logits("factual").detach().float().log_softmax(-1)
+        return -(logp.exp() * logp).sum(-1)
+
+    def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        assert values.shape == self.targets.shape
 
     @property
     def reference(self) -> ReferenceLogp:
@@ -214,11 +228,12 @@ WAYS = ["packed", "padded", "one by one", "chunked", "checkpointed", "lora", "lo
 
 
 @pytest.mark.parametrize("way", WAYS, indirect=True)
-@pytest.mark.parametrize("budget", [1, 70, 10_000])
 @pytest.mark.parametrize("label", TRAINERS)
-def test_ways(pairs: list[PromptPair], way: Any, label: str, budget: int) -> None:
+def test_ways(pairs: list[PromptPair], way: Any, label: str) -> None:
     trainer = plugin(label)
-    assert_same(update(way, trainer, pairs, budget), slow_update(way, trainer, pairs))
+    expected = slow_update(way, trainer, pairs)
+    for budget in (70, 10_000):
+        assert_same(update(way, trainer, pairs, budget), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -244,7 +259,7 @@ def test_half_precision_follows_float32(
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_in_half_precision(llama: Any, pairs: list[PromptPair], dtype: torch.dtype) -> None:
     network = copy.deepcopy(llama).to(dtype)
-    for label in TRAINERS:
+    for label in ("perce", "nextquill live"):
         ours = update(network, plugin(label), pairs, 70)
         slow = slow_update(network, plugin(label), pairs)
         torch.testing.assert_close(ours[0].float(), slow[0].float(), rtol=0.03, atol=0)

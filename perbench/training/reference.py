@@ -1,0 +1,80 @@
+"""Log-probs under a frozen reference: computed once, shared by all processes, kept in the user cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from perbench.cache import cache_dir, canonical_digest
+from perbench.contrast import Contrast
+from perbench.prompts.pair import PromptPair
+
+
+def cached(
+    digest: str,
+    dtype: str,
+    pairs: Sequence[PromptPair],
+    compute: Callable[[Sequence[PromptPair]], list[Contrast]],
+) -> list[Contrast]:
+    """The contrast of every pair, in order, float32 on the CPU.
+
+    What was computed for the same weights (`digest`), pairs (in the same order) and `dtype` is
+    read from the user cache. Else each process computes its share, and the first one stores all.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list, gather_object
+
+    state = PartialState()
+    path = effects_path(digest, dtype, pairs)
+    stored = [_read(path, pairs) if state.is_main_process else None]
+    if state.num_processes > 1:
+        broadcast_object_list(stored)
+    if stored[0] is not None:
+        return stored[0]
+    places = range(state.process_index, len(pairs), state.num_processes)
+    computed = list(zip(places, compute([pairs[i] for i in places]), strict=True))
+    found = [contrast for _, contrast in sorted(gather_object(computed), key=lambda item: item[0])]
+    if state.is_main_process:
+        _write(path, found)
+    return found
+
+
+def effects_path(digest: str, dtype: str, pairs: Sequence[PromptPair]) -> Path:
+    """Where the log-probs are kept: named by what they depend on, so they are never out of date."""
+    sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
+    return cache_dir() / "effects" / f"{canonical_digest([1, digest, dtype, sequences])}.safetensors"
+
+
+def _read(path: Path, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
+    import torch
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        return None
+    stored = load_file(path)
+    sizes = [len(pair.response) for pair in pairs]
+    halves = [torch.split(stored[name], sizes) for name in ("factual", "counterfactual")]
+    return [Contrast(*both) for both in zip(*halves, strict=True)]
+
+
+def _write(path: Path, found: Sequence[Contrast]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(
+            {
+                "factual": torch.cat([part.factual for part in found]),
+                "counterfactual": torch.cat([part.counterfactual for part in found]),
+            },
+            temporary,
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
