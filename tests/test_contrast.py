@@ -10,12 +10,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.contrast import batches, contrast, response_logp
+from perbench.contrast import batches, contrast, even_groups, response_logp
 from perbench.errors import PerbenchError
 from perbench.models import ResolvedModel, load_causal_lm, load_tokenizer
 from perbench.prompts.pair import PromptPair
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@given(st.lists(st.integers(1, 300), max_size=40), st.integers(0, 400))
+def test_even_groups_hold_all_and_pad_little(lengths: list[int], slack: int) -> None:
+    groups = even_groups(lengths, slack)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert [lengths[i] for group in groups for i in group] == sorted(lengths, reverse=True)
+    for group in groups:
+        assert sum(lengths[group[0]] - lengths[i] for i in group) <= slack
 
 
 def plain(model: Any, prompt: tuple[int, ...], response: tuple[int, ...]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,12 +14,15 @@ from torch import Tensor
 
 from perbench import contrast as contexts
 from perbench import head
-from perbench.api import ReferenceLogp, View
+from perbench.api import ReferenceLogp, TokenBatch, Trainer, View
 from perbench.contrast import Contrast, batches, contrast
 from perbench.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
+from perbench.specs.matrix import TrainingSpec
+from perbench.training import FitResult
 from perbench.training.batch import TokenLoss, held_tokens, persona_free
+from perbench.training.plan import Plan
 
 TRAINERS: dict[str, dict[str, Any]] = {
     "ce": {},
@@ -265,6 +268,42 @@ def test_weights_in_half_precision(llama: Any, pairs: list[PromptPair], dtype: t
         torch.testing.assert_close(ours[0].float(), slow[0].float(), rtol=0.03, atol=0)
         assert {gradient.dtype for gradient in ours[1].values()} <= {dtype, torch.float32}
         assert all(gradient.isfinite().all() for gradient in ours[1].values())
+
+
+class Seen(Trainer):
+    """CE that notes which examples each micro-batch held, by their responses."""
+
+    seen: ClassVar[list[list[tuple[int, ...]]]] = []
+
+    def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        parts = batch.targets.split(batch.example.bincount().tolist())
+        self.seen.append([tuple(part.tolist()) for part in parts])
+        return -batch.factual.logp, torch.ones_like(batch.factual.logp)
+
+
+def test_lengths_order_an_update_but_do_not_choose_it(
+    train: Callable[..., FitResult], pairs: list[PromptPair], spec: TrainingSpec
+) -> None:
+    """Each epoch is a fresh draw of all examples; sorting happens among an update's own."""
+    Seen.seen.clear()
+    train(Seen(), epochs=4, micro_batch_tokens=70)
+    place = {pair.response: index for index, pair in enumerate(pairs)}
+    passes = [[place[response] for response in part] for part in Seen.seen]
+    stream = iter(passes)
+    plan = Plan(len(pairs), spec.model_copy(update={"epochs": 4}), 0)
+    epochs: list[int] = []
+    for step in range(plan.steps):
+        members = plan.batch(step)
+        found: list[int] = []
+        while len(found) < len(members):
+            found += next(stream)
+        assert sorted(found) == sorted(members)
+        lengths = [len(pairs[i].factual) + len(pairs[i].response) for i in found]
+        assert lengths == sorted(lengths, reverse=True)
+        epochs += members
+    orders = [epochs[first : first + 10] for first in range(0, 40, 10)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
 
 
 def forwards(body: Any) -> tuple[list[tuple[int, ...]], Any]:
