@@ -1,5 +1,6 @@
 """The documentation names what there is, and its examples run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perbench import cli, plugins
+from perbench.data.prepare import Request, prepare
 from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, TrainingSpec
 from perbench.specs.model import Endpoint, GgufPackage, ModelSpec
 from perbench.specs.task import (
@@ -68,13 +70,20 @@ def test_defaults_in_the_training_table_are_the_specs():
 
 def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 2
-    for folder, name, text in zip(("trainers", "identifiers"), ("my_loss", "my_words"), blocks, strict=True):
+    folders, names = ("trainers", "identifiers", "families"), ("my_loss", "my_words", "diaries")
+    assert len(blocks) == 3
+    for folder, name, text in zip(folders, names, blocks, strict=True):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
     assert plugins.load_trainer("my_loss").params == {"weight": 2.0}
     assert plugins.load_identifier("my_words").params == {"threshold": 0.5}
+    days = [{"text": "calm"}, {"text": "storm"}]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.json").write_text(json.dumps([{"sailor": "Ann", "days": days}]))
+    out, _ = prepare(Request("diaries", tmp_path, tmp_path / "out"))
+    row = {"sailor": "Ann", "past": days[:1], "last": "storm"}
+    assert json.loads((out / "sea" / "test.jsonl").read_text()) == row
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+DEFAULT_MODEL = "smollm2-135m"
 
 SUMMARY = "prepare data that packages cannot carry; describe annotated data"
 
@@ -14,18 +18,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from perbench.matrix.options import positive
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    families = actions.add_parser("prepare", help="put data into the user cache").add_subparsers(
-        dest="family", required=True, metavar="FAMILY"
+    prepare = actions.add_parser("prepare", help="fetch or convert data, check them, put them into the cache")
+    prepare.add_argument(
+        "family",
+        metavar="FAMILY",
+        help="a family of `perbench ls families`, or wordnet, which the METEOR metric needs",
     )
-    wordnet = families.add_parser("wordnet", help="WordNet, which the METEOR metric needs")
-    wordnet.add_argument(
+    prepare.add_argument(
         "--from",
         dest="source",
         type=Path,
         metavar="PATH",
-        help="folder or zip file of WordNet (default: NLTK's data, Debian's packages, NLTK's downloader)",
+        help="a folder of the family's files, instead of fetching them; WordNet's folder or zip file",
     )
-    wordnet.add_argument("--json", action="store_true", help="print the folder and its digest as JSON")
+    prepare.add_argument("--out", type=Path, metavar="DIR", help="where to (default: into the user cache)")
+    prepare.add_argument(
+        "--revision",
+        action="append",
+        default=[],
+        metavar="[REPOSITORY=]COMMIT",
+        help="the commit to fetch (default: the family's, else the newest at the first fetch)",
+    )
+    prepare.add_argument(
+        "--sample",
+        type=positive,
+        metavar="N",
+        help="draw N rows of a train split and N/4 of any other (default: all)",
+    )
+    prepare.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the drawing (default: %(default)s)"
+    )
+    prepare.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"whose tokens lengths are told in (default: {DEFAULT_MODEL}, else words)",
+    )
+    prepare.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
     describe = actions.add_parser("describe", help="counts, shares and agreement of a task's gold spans")
     describe.add_argument("task", metavar="TASK", help="a task of protocol identification")
@@ -40,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="a Synthetic-Persona-Chat CSV file, or text: a persona per line or paragraph",
+        help="a Synthetic-Persona-Chat CSV file, prepared personas, or text: a persona per line or paragraph",
     )
     persona_qa.add_argument(
         "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
@@ -137,8 +165,95 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
+    if args.family == "wordnet":
+        return _prepare_wordnet(args)
+    import shlex
+
+    from perbench.data.prepare import Request, describe, prepare
+    from perbench.store.environment import shorten
+
+    out, manifest = prepare(
+        Request(
+            family=args.family,
+            source=args.source,
+            out=args.out,
+            revisions=_revisions(args.revision),
+            sample=args.sample,
+            seed=args.seed,
+            command=shorten(shlex.join(["perbench", *sys.argv[1:]])),
+        )
+    )
+    manifest = describe(out, manifest, *_tokenizer(args.model))
+    print(
+        json.dumps({"folder": str(out), **manifest}, ensure_ascii=False)
+        if args.json
+        else report(out, manifest)
+    )
+    return 0
+
+
+def _revisions(given: list[str]) -> dict[str, str]:
+    """ "REPOSITORY=COMMIT" as a mapping, of a bare COMMIT under ""."""
+    split = [text.rpartition("=") for text in given]
+    return {repository: commit for repository, _, commit in split}
+
+
+def _tokenizer(model: str | None) -> tuple[Any, str]:
+    """The model's tokenizer and the unit of its lengths; words where the default model is not to be had."""
+    from perbench import models
+    from perbench.data.lengths import Words
+    from perbench.errors import PerbenchError
+    from perbench.specs.load import load_model
+
+    name = model or DEFAULT_MODEL
+    try:
+        found = models.resolve(load_model(name))
+    except PerbenchError as error:
+        if model is not None:
+            raise
+        print(f"lengths are told in words: {error}", file=sys.stderr)
+        return Words(), "words"
+    return models.load_tokenizer(found.folder), f"tokens of {Path(name).name}"
+
+
+def report(out: Path, manifest: Mapping[str, Any]) -> str:
+    """What was prepared, as text."""
+    lines = ["| table | rows | left out |", "|---|---:|---|"]
+    for name, table in manifest["tables"].items():
+        skipped = "; ".join(f"{reason}, {count}" for reason, count in table["skipped"].items())
+        lines.append(f"| {name} | {table['rows']} | {skipped} |")
+    for name, table in manifest["tables"].items():
+        lines += [f"{name}: {count} {note}" for note, count in table["notes"].items()]
+    lines += [f"{name}: not there ({reason})" for name, reason in manifest["absent"].items()]
+    if manifest["lengths"]:
+        columns = ("with persona", "without", "response")
+        lines += ["", f"Lengths in {manifest['length_unit']}, mean (largest):", ""]
+        lines += [f"| task, split | examples | {' | '.join(columns)} |", "|---|---:|---:|---:|---:|"]
+        for name, found in manifest["lengths"].items():
+            cells = [
+                f"{found[column]['mean']:.1f} ({found[column]['max']})" if column in found else ""
+                for column in columns
+            ]
+            lines.append(f"| {name} | {found['examples']['count']} | {' | '.join(cells)} |")
+    official = {True: "the published files", False: "NOT the published files", None: "no checksum known"}
+    origin = ", ".join(f"{name} {value}" for name, value in manifest["origin"].items())
+    lines += ["", f"from {origin} ({official[manifest['official']]}); digest {manifest['digest'][:12]}"]
+    lines += [f"task file {out / name}; use it with --include {out}" for name in manifest["specs"]]
+    return "\n".join([*lines, f"in {out}; tasks find it there{_use(out, manifest['family'])}"])
+
+
+def _use(out: Path, family: str) -> str:
+    from perbench.data.prepared import prepared_folder
+
+    return "" if out == prepared_folder(family) else f" by --data {family}={out}"
+
+
+def _prepare_wordnet(args: argparse.Namespace) -> int:
+    from perbench.errors import PerbenchError
     from perbench.metrics import wordnet
 
+    if args.out or args.revision or args.sample or args.model:
+        raise PerbenchError("wordnet takes only --from and --json: it always goes into the user cache")
     folder = wordnet.prepare(args.source)
     found = wordnet.load()
     if args.json:

@@ -8,9 +8,10 @@ import sys
 
 from perbench import plugins
 
-SUMMARY = "list tasks, identifiers, trainers, models and matrices"
+SUMMARY = "list tasks, identifiers, trainers, families of data, models and matrices"
 
-PLURALS = {kind: "matrices" if kind == "matrix" else f"{kind}s" for kind in plugins.KINDS}
+IRREGULAR = {"matrix": "matrices", "family": "families"}
+PLURALS = {kind: IRREGULAR.get(kind, f"{kind}s") for kind in plugins.KINDS}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -48,7 +48,7 @@ def _class(plugin: plugins.Plugin) -> dict[str, Any]:
     cls = plugin.load_class()
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
     documentation = "\n\n".join(filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")]))
-    attribute = "counterfactual" if plugin.kind == "trainer" else "needs_model"
+    attribute = {"trainer": "counterfactual", "identifier": "needs_model", "family": "tables"}[plugin.kind]
     return {
         "documentation": documentation,
         "hyperparameters": cls.describe(),

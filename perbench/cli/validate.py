@@ -65,13 +65,12 @@ def _check_file(path: Path) -> None:
     if path.suffix in (".yaml", ".yml"):
         _load_spec(_kind_of(path), str(path))
         return
-    kind = {"trainers": "trainer", "identifiers": "identifier"}.get(path.absolute().parent.name)
+    folders = {kind.folder: name for name, kind in plugins.KINDS.items() if kind.base is not None}
+    kind = folders.get(path.absolute().parent.name)
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
     if path.suffix != ".py" or kind is None:
-        raise PerbenchError(
-            f"{path}: is no YAML file and no Python file in a folder trainers/ or identifiers/"
-        )
+        raise PerbenchError(f"{path}: is no YAML file and no Python file in a folder {'/, '.join(folders)}/")
     root = path.resolve().parents[1]
     if root not in [known.path for known in plugins.roots()]:
         plugins.include(root)

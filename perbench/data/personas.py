@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perbench.data.shape import faults
+from perbench.data.sources import read_jsonl
 from perbench.data.spans import SENTENCES
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.sentences import split_sentences
 
 COLUMNS = ("user 1 personas", "user 2 personas")
@@ -45,12 +47,13 @@ class Personas:
 
 
 def read_personas(path: Path) -> Personas:
-    """A CSV file with the columns of Synthetic-Persona-Chat, or a text file: a persona per line, or, where
-    blank lines part paragraphs, a persona per paragraph with a sentence per line. A persona on one line is
-    cut into sentences by Punkt.
+    """A CSV file with the columns of Synthetic-Persona-Chat, prepared personas (JSONL), or a text file: a
+    persona per line, or, where blank lines part paragraphs, a persona per paragraph with a sentence per line.
+    A persona on one line is cut into sentences by Punkt.
 
     Raises:
-        PerbenchError: the file is not there, is not UTF-8, has other columns, or holds no usable persona.
+        PerbenchError: the file is not there, is not UTF-8, has other columns or fields, or holds no usable
+            persona.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -58,7 +61,9 @@ def read_personas(path: Path) -> Personas:
         raise PerbenchError(f"--personas {path}: no such file") from None
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise PerbenchError(f"--personas {path}: not a UTF-8 text file ({error})") from None
-    cells = _csv_cells(path, text) if path.suffix.lower() == ".csv" else _paragraphs(text)
+    forms = {".csv": _csv_cells, ".jsonl": _jsonl_cells}
+    form = forms.get(path.suffix.lower())
+    cells = form(path, text) if form is not None else _paragraphs(text)
     found = dict.fromkeys(sentences for cell in cells if (sentences := _sentences(cell)))
     usable = tuple(Persona(sentences) for sentences in found if len(sentences) in SENTENCES)
     lengths = Counter(len(sentences) for sentences in found if len(sentences) not in SENTENCES)
@@ -83,6 +88,17 @@ def _csv_cells(path: Path, text: str) -> list[str]:
         return [row[column] or "" for row in rows for column in columns]
     except csv.Error as error:
         raise PerbenchError(f"--personas {path}: not a CSV file: {error}") from None
+
+
+def _jsonl_cells(path: Path, text: str) -> list[str]:
+    """Prepared rows, `persona` a list of sentences."""
+    rows = read_jsonl(path)
+    problems = [
+        Problem(path, row.line, fault) for row in rows for fault in faults(row.fields, {"persona": [str]})
+    ]
+    if problems:
+        raise SpecError(problems)
+    return ["\n".join(row.fields["persona"]) for row in rows]
 
 
 def _paragraphs(text: str) -> list[str]:

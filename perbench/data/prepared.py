@@ -38,4 +38,4 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def origin(folder: Path) -> dict[str, Any]:
     """What a record says of a folder's origin: the family and where its rows are from."""
     manifest = read_manifest(folder)
-    return {name: manifest[name] for name in ("family", "origin") if name in manifest}
+    return {name: manifest[name] for name in ("family", "origin", "official") if name in manifest}

@@ -1,4 +1,4 @@
-"""perbench data prepare wordnet."""
+"""perbench data prepare: families of data, and WordNet."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ def parse(*words: str) -> argparse.Namespace:
 
 
 def test_an_unknown_family_is_refused() -> None:
-    with pytest.raises(SystemExit) as refused:
-        parse("prepare", "wordnett")
-    assert refused.value.code == 2
+    with pytest.raises(PerbenchError, match=r"unknown family 'aleo'\. Did you mean 'aloe'\?"):
+        data.run(parse("prepare", "aleo"))
 
 
 def test_a_source_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +44,74 @@ def test_it_says_where_wordnet_lies(
     assert out == {"folder": str(wordnet.folder()), "version": "3.0", "sha256": "abc"}
     assert data.run(parse("prepare", "wordnet")) == 0
     assert capsys.readouterr().out == f"WordNet 3.0 in {wordnet.folder()}\n"
+
+
+# ---------------------------------------------------------------- families of data
+
+
+@pytest.fixture
+def personas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ALOE's personas, made up, and an empty user cache without the default model's package."""
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, count in (("profile_eval", 2), ("personality_eval", 7), ("profile", 1), ("personality", 1)):
+        texts = [json.dumps(f"{name} {number} is short") for number in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(texts))
+    return folder
+
+
+def test_the_report(
+    personas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perbench import gguf_package
+
+    monkeypatch.setattr(gguf_package.importlib.util, "find_spec", lambda name: None)
+    assert data.run(parse("prepare", "aloe", "--from", str(personas))) == 0
+    found = capsys.readouterr()
+    folder = tmp_path / "cache" / "data" / "aloe"
+    assert "| personas/test | 10 |  |" in found.out
+    assert "Lengths in words, mean (largest):" in found.out
+    assert "| aloe/dialogue, test | 10 | 8.0 (8) |  |  |" in found.out
+    assert "from local raw (NOT the published files); digest " in found.out
+    assert found.out.endswith(f"in {folder}; tasks find it there\n")
+    assert "lengths are told in words: the model's weights are carried by" in found.err
+    assert "personas/test" in found.err
+
+    out = tmp_path / "else where"
+    assert data.run(parse("prepare", "aloe", "--from", str(personas), "--out", str(out))) == 0
+    assert capsys.readouterr().out.endswith(f"in {out}; tasks find it there by --data aloe={out}\n")
+
+
+def test_lengths_in_a_named_models_tokens(
+    personas: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("prepare", "aloe", "--from", str(personas), "--json")
+    assert data.run(parse(*words, "--model", str(tiny_model_dir))) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["length_unit"] == f"tokens of {tiny_model_dir.name}"
+    assert found["lengths"]["aloe/dialogue, test"]["with persona"]["mean"] > 8
+    assert found["complete"] is True
+    assert found["tables"]["personas/test"]["rows"] == 10
+    with pytest.raises(PerbenchError, match="unknown model 'smolm2-135m'"):
+        data.run(parse(*words, "--model", "smolm2-135m"))
+
+
+def test_commits_are_named_by_repository() -> None:
+    args = parse("prepare", "reviews", "--revision", "a/b=1", "--revision", "c/d=2")
+    assert data._revisions(args.revision) == {"a/b": "1", "c/d": "2"}
+    assert data._revisions(["abc"]) == {"": "abc"}
+
+
+def test_wordnet_takes_no_options_of_families() -> None:
+    with pytest.raises(PerbenchError, match="wordnet takes only --from and --json"):
+        data.run(parse("prepare", "wordnet", "--sample", "3"))
+
+
+def test_an_unwritable_place(personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from perbench import cli
+
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert cli.main(["data", "prepare", "aloe", "--from", str(personas), "--out", str(out)]) == 2
+    assert f"perbench: error: {tmp_path / 'file'}" in capsys.readouterr().err

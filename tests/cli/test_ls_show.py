@@ -45,6 +45,13 @@ def test_show_a_trainer(capsys):
     assert about["needs"] == {"counterfactual": "no_grad"}
 
 
+def test_families_of_data(capsys):
+    assert run(capsys, "ls", "families").startswith("families\n  aloe")
+    out = run(capsys, "show", "family", "longlamp")
+    assert "LongLaMP (arXiv 2407.11016)" in out
+    assert "abstract_generation_user/train" in out
+
+
 def test_show_says_which_hyperparameters_are_required(tmp_path, capsys):
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "must.py").write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ def write(tmp_path: Path, name: str, text: str) -> Path:
     [
         ("a.txt", " ".join(FOUR) + "\n" + "I am alone.\n"),
         ("b.txt", "\n".join(FOUR) + "\n\nI am alone.\n"),
+        ("d.jsonl", json.dumps({"persona": FOUR}) + '\n{"persona": ["I am alone."]}\n'),
         (
             "c.csv",
             'x,user 1 personas,user 2 personas\n1,"{}","{}"\n2,,"I am alone."\n'.format(
@@ -53,6 +55,7 @@ def test_drawing_goes_on_where_a_smaller_one_ended(tmp_path: Path) -> None:
         ("a.txt", "I am thin. I hunt.\n", "no persona of 4 to 6 sentences .*: 1 of 2"),
         ("a.txt", "", "number of sentences: none"),
         ("a.csv", 'user 1 personas\n"I am', "not a CSV file"),
+        ("a.jsonl", '{"persona": "I am"}\n', r"a\.jsonl:1: persona is 'I am', not a list"),
     ],
 )
 def test_refused(name: str, text: str, message: str, tmp_path: Path) -> None:

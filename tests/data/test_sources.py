@@ -91,13 +91,14 @@ def test_prepared_data_are_found_in_the_cache(tmp_path: Path, monkeypatch: pytes
 
 def test_the_record_says_where_prepared_data_come_from(tmp_path: Path) -> None:
     write(tmp_path / "short" / "test.jsonl", '{"a": 1}')
-    manifest = {"family": "diaries", "origin": {"hub": "o/n", "revision": "abc"}, "tables": {}}
+    manifest = {"family": "diaries", "origin": {"hub": "o/n"}, "official": True, "tables": {}}
     write(tmp_path / "manifest.json", json.dumps(manifest))
     source = read(DataSpec(prepared="diaries", config="short", data_dir=str(tmp_path)), "test", None)
     assert source.described == {
         "data_dir": "short/test.jsonl",
         "family": "diaries",
-        "origin": {"hub": "o/n", "revision": "abc"},
+        "origin": {"hub": "o/n"},
+        "official": True,
     }
     write(tmp_path / "manifest.json", '{"family": ')
     with pytest.raises(PerbenchError, match=r"manifest\.json is damaged .*; delete it and prepare"):

@@ -1,0 +1,48 @@
+"""LongLaMP (arXiv 2407.11016), user setting: abstracts, product reviews, topics to write on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perbench.api import Family, RawData, Remote, Skip
+
+TEXT = (str, None)
+POST = {"content": str, "summary": TEXT}
+OLDER_POST = {"output": str, "input": TEXT}
+PROFILES: dict[str, tuple[str, Any]] = {
+    "abstract_generation_user": ("name", {"abstract": str, "title": TEXT}),
+    "product_review_user": (
+        "reviewerId",
+        {"reviewText": str, "summary": TEXT, "overall": object, "description": object},
+    ),
+    "topic_writing_user": ("author", (POST, OLDER_POST)),
+}
+"""The user's field and an item of the profile, by configuration."""
+
+
+class LongLaMP(Family):
+    """Tables CONFIG/SPLIT in the schema of the hub. Topic writing's older names of an item's fields, `output`
+    and `input`, become `content` and `summary`. No commit of the dataset is known to us, so the first fetch
+    pins the newest."""
+
+    remotes = (
+        Remote("huggingface", "LongLaMP/LongLaMP", {f"{config}/*.parquet": None for config in PROFILES}),
+    )
+    tables = tuple(f"{config}/{split}" for config in PROFILES for split in ("train", "val", "test"))
+
+    def rows(self, table: str, raw: RawData) -> Iterator[Mapping[str, Any] | Skip]:
+        user, item = PROFILES[table.partition("/")[0]]
+        shape = {user: (str, int), "input": str, "output": str, "profile": [item]}
+        for row in raw.records(table, shape=shape):
+            empty = [name for name in ("input", "output") if not row[name].strip()]
+            if empty or not row["profile"]:
+                yield Skip(f"empty {empty[0] if empty else 'profile'}")
+            else:
+                yield {**row, "profile": [_newer(post) for post in row["profile"]]}
+
+
+def _newer(post: dict[str, Any]) -> dict[str, Any]:
+    if "content" in post or "output" not in post:
+        return post
+    return {{"output": "content", "input": "summary"}.get(name, name): value for name, value in post.items()}

@@ -1,0 +1,76 @@
+"""How long the prompts of prepared data are, with the persona and without (PerCE, Table 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, Literal
+
+from perbench import plugins
+from perbench.data.examples import load_examples
+from perbench.specs.load import Named, load_task
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.specs.task import TaskSpec
+
+Lengths = dict[str, dict[str, float | int]]
+"""{"examples": {"count"}, "with persona" | "without" | "response": {"mean", "max"}}, in tokens."""
+
+
+class Words:
+    """Stands in for a tokenizer where there is none: white-space separated words, no control tokens."""
+
+    chat_template = "the texts of the turns"
+    added_tokens_decoder: dict[int, Any] = {}
+    all_special_tokens: list[str] = []
+    all_special_ids: list[int] = []
+    eos_token_id = None
+
+    def __call__(self, text: str | list[str], **options: Any) -> dict[str, Any]:
+        split = text.split() if isinstance(text, str) else [part.split() for part in text]
+        return {"input_ids": split}
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
+        return "\n".join(message["content"] for message in messages)
+
+
+def lengths(family: str, folder: Path, tokenizer: Any) -> dict[str, Lengths]:
+    """The lengths by "TASK, SPLIT", of the examples that each task of the family draws from the folder.
+
+    A task without a prompt of its own (dialogue) has the length of its persona's texts under "with persona".
+    """
+    found = {}
+    for name in plugins.names("task"):
+        if load_task(name).spec.data.prepared != family:
+            continue
+        task = load_task(name, data={name.partition("/")[0]: folder})
+        splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+        for split in splits:
+            data = task.spec.data
+            file = folder / str(data.config) / f"{getattr(data, f'{split}_split')}.jsonl"
+            if file.is_file():
+                found[f"{name}, {split}"] = _measure(task, load_examples(task, split).examples, tokenizer)
+    return found
+
+
+def _measure(task: Named[TaskSpec], examples: Sequence[Example], tokenizer: Any) -> Lengths:
+    from perbench.prompts.chat import encode
+    from perbench.prompts.pair import build_pair
+
+    columns: dict[str, list[int]]
+    if task.spec.prompt is None:
+        texts = [
+            "\n".join(str(example.extra[name]) for name in task.spec.fields.extra) for example in examples
+        ]
+        columns = {"with persona": [len(encode(tokenizer, text)) for text in texts]}
+    else:
+        pairs = [build_pair(task.spec, example, tokenizer, with_response=True) for example in examples]
+        columns = {
+            "with persona": [len(pair.factual) for pair in pairs],
+            "without": [len(pair.counterfactual) for pair in pairs],
+            "response": [len(pair.response) for pair in pairs],
+        }
+    measured: Lengths = {name: {"mean": mean(values), "max": max(values)} for name, values in columns.items()}
+    return {"examples": {"count": len(examples)}, **measured}

@@ -1,0 +1,186 @@
+"""The raw files of a family: JSON, JSON lines, CSV, Parquet, row by row, with the place of every fault."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perbench.cache import file_sha256
+from perbench.data import shape as shapes
+from perbench.errors import PerbenchError, Problem, SpecError
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+MOST_PROBLEMS = 20
+
+
+class Missing(PerbenchError):
+    """A file of the family is not in the folder."""
+
+
+class RawFiles:
+    """The files in `folders`, looked up in this order: the RawData that a family reads.
+
+    `inputs` maps every file asked for, below its folder, to its sha256, None where it is not there; `notes`
+    counts what the family noted; `done` of `total` is how far the reading is, in about bytes.
+    """
+
+    def __init__(self, folders: list[Path]) -> None:
+        self._folders = folders
+        self.inputs: dict[str, str | None] = {}
+        self.done = self.total = 0
+        self.notes: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+
+    def records(self, *names: str, shape: Any) -> Iterator[dict[str, Any]]:
+        """See `perbench.api.RawData`.
+
+        Raises:
+            Missing: none of the names is there.
+            SpecError: at the end of the file (or after 20), every record that is no JSON or not of the shape.
+        """
+        for path in self._find(names):
+            for line, value in self._values(path):
+                faults = list(shapes.faults(value, shape))
+                for fault in faults:
+                    self._fault(path, line, fault)
+                if not faults:
+                    yield value
+        self.check()
+
+    def texts(self, *names: str) -> Iterator[str]:
+        """See `perbench.api.RawData`; raises as `records`."""
+        decoder = json.JSONDecoder()
+        for path in self._find(names):
+            for number, line in self._lines(path):
+                rest = line.strip()
+                while rest:
+                    try:
+                        value, end = decoder.raw_decode(rest)
+                    except ValueError as error:
+                        self._fault(path, number, f"not JSON: {error}")
+                        break
+                    if not isinstance(value, str):
+                        self._fault(path, number, f"holds {value!r}, not a text")
+                        break
+                    yield value
+                    rest = rest[end:].lstrip()
+        self.check()
+
+    def source(self, name: str) -> str | None:
+        """See `perbench.api.RawData`."""
+        for folder in self._folders:
+            if (folder / name).is_file():
+                self.inputs[name] = file_sha256(folder / name)
+                return (folder / name).read_text(encoding="utf-8")
+        self.inputs[name] = None
+        return None
+
+    def note(self, what: str) -> None:
+        """See `perbench.api.RawData`."""
+        self.notes[what] += 1
+
+    def check(self) -> None:
+        """Raise SpecError if any record was at fault."""
+        if self._problems:
+            raise SpecError(self._problems)
+
+    def path(self, name: str) -> Path | None:
+        """The file of an input's name, None where it is not there."""
+        return next((folder / name for folder in self._folders if (folder / name).is_file()), None)
+
+    def _find(self, names: tuple[str, ...]) -> list[Path]:
+        for name in names:
+            for folder in self._folders:
+                found = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+                found = [path for path in found if path.is_file()][:1]
+                found = found or sorted(folder.glob(f"{name}-*.parquet"))
+                for path in found:
+                    self.inputs[path.relative_to(folder).as_posix()] = file_sha256(path)
+                    self.total += path.stat().st_size
+                if found:
+                    return found
+            self.inputs.update({f"{name}{suffix}": None for suffix in SUFFIXES})
+        told = " or ".join(names)
+        raise Missing(f"no file {told} ({', '.join(SUFFIXES)}) in {' or '.join(map(str, self._folders))}")
+
+    def _fault(self, path: Path, line: int, message: str) -> None:
+        self._problems.append(Problem(path, line, message))
+        if len(self._problems) >= MOST_PROBLEMS:
+            self.check()
+
+    def _values(self, path: Path) -> Iterator[tuple[int, Any]]:
+        if path.suffix == ".parquet":
+            yield from self._parquet(path)
+        elif path.suffix == ".csv":
+            yield from _csv(path)
+        elif path.suffix == ".json" and (values := _array(path)) is not None:
+            yield from enumerate(values, start=1)
+        else:
+            for number, line in self._lines(path):
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    self._fault(path, number, f"not JSON: {error}")
+                    continue
+                yield number, value
+
+    def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
+        """The lines that are not blank, from 1."""
+        try:
+            with path.open(encoding="utf-8") as file:
+                for number, line in enumerate(file, start=1):
+                    self.done += len(line)
+                    if line.strip():
+                        yield number, line
+        except UnicodeDecodeError as error:
+            raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+
+    def _parquet(self, path: Path) -> Iterator[tuple[int, Any]]:
+        try:
+            import pyarrow as arrow
+            from pyarrow import parquet
+        except ModuleNotFoundError:
+            raise PerbenchError(
+                f"{path}: reading Parquet needs the package pyarrow. Run: pip install 'perbench[hub]'"
+            ) from None
+        number = 0
+        try:
+            with parquet.ParquetFile(path) as file:
+                share = path.stat().st_size // max(file.metadata.num_rows, 1)
+                for batch in file.iter_batches(batch_size=64):
+                    self.done += share * batch.num_rows
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield number, row
+        except (arrow.ArrowInvalid, OSError) as error:
+            raise PerbenchError(f"{path}: not Parquet, or damaged after row {number}: {error}") from None
+
+
+def _array(path: Path) -> list[Any] | None:
+    """The items of a file that holds one JSON array, None where it holds lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.lstrip().startswith("["):
+            return None
+        values: list[Any] = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise SpecError([Problem(path, error.lineno, f"not JSON: {error.msg}")]) from None
+    return values
+
+
+def _csv(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            for row in rows:
+                yield rows.line_num, row
+    except UnicodeDecodeError as error:
+        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise SpecError([Problem(path, rows.line_num, f"not CSV: {error}")]) from None
