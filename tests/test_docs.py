@@ -10,7 +10,7 @@ import pytest
 from perbench import cli, plugins
 from perbench.data.prepare import Request, prepare
 from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, TrainingSpec
-from perbench.specs.model import Endpoint, GgufPackage, ModelSpec
+from perbench.specs.model import Endpoint, GgufPackage, ModelSpec, Prices
 from perbench.specs.task import (
     DataSpec,
     DialogueSpec,
@@ -20,6 +20,7 @@ from perbench.specs.task import (
     PersonaSpec,
     PromptSpec,
     SamplingSpec,
+    SecondJudgeSpec,
     SimulatorSpec,
     TaskSpec,
 )
@@ -45,6 +46,8 @@ OTHERS = [
     TrainingSpec,
     GgufPackage,
     ModelSpec,
+    Prices,
+    SecondJudgeSpec,
 ]
 
 

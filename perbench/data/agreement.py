@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from perbench.data.sources import Row
 from perbench.data.spans import KINDS, Names
 from perbench.errors import PerbenchError
+from perbench.kappa import cohen_kappa
 from perbench.words import Span, whole_words
 
 Statistics = dict[str, float | int | None]
@@ -102,13 +105,12 @@ def _comparable(spans: Sequence[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
 
 
 def _kappa(words: int, first: int, second: int, both: int) -> float | None:
-    """Cohen (1960): (p_o - p_e) / (1 - p_e), with both annotators' own shares of personal words."""
+    """Of all words, of those personal for the first, for the second and for both."""
     if not words:
         return None
-    p, q = first / words, second / words
-    observed = (words - first - second + 2 * both) / words
-    expected = p * q + (1 - p) * (1 - q)
-    return (observed - expected) / (1 - expected) if expected < 1 else None
+    table = [[both, first - both], [second - both, words - first - second + both]]
+    value = float(cohen_kappa(np.array(table)))
+    return None if np.isnan(value) else value
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -36,6 +36,9 @@ class Engine(Protocol):
     name: str
     """Shown in records: "transformers 5.x"."""
 
+    chat_only: bool
+    """Whether `chat` is all it offers: an endpoint shows neither tokens nor log-probs."""
+
     @property
     def tokenizer(self) -> Any:
         """A transformers tokenizer with a chat template."""

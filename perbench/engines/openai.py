@@ -2,101 +2,167 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perbench.engines.base import Conversation, Generation, TokenIds
+from perbench.engines.replies import ReplyCache
+from perbench.engines.retry import Halted, Passing, Retry, asked_to_wait, used_up
 from perbench.errors import PerbenchError
 from perbench.specs.model import Endpoint
 from perbench.specs.task import SamplingSpec
+from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
     import numpy as np
 
-TIMEOUT = 300.0
-"""Seconds for one answer."""
-RETRIES = 2
-"""By the client, with growing pauses: after a broken connection, a timeout, status 408, 409, 429 or 5xx."""
-CONCURRENT = 8
-"""Requests under way at once; the server batches them."""
+OPENAI_URL = "https://api.openai.com/v1"
+DEFAULT_URL_ENV = "OPENAI_BASE_URL"
+MAY_PASS = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that another attempt may not meet."""
 
 
 class OpenAIEngine:
     """Implements `chat` of `perbench.engines.base.Engine`; what needs tokens or weights raises an error.
 
-    Address and key are read from the environment and kept out of records and messages.
+    Address and key are kept out of records, messages and the cache. `book` is told of every request and
+    answer. Safe to interrupt: what was answered is in the cache.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    chat_only = True
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        cache: ReplyCache | None = None,
+        book: Callable[[EndpointUse], None] = lambda use: None,
+        retry: Retry | None = None,
+    ) -> None:
         try:
             import openai
         except ModuleNotFoundError:
             raise PerbenchError(
                 "an endpoint needs the package openai: pip install 'perbench[openai]'"
             ) from None
+        missing = absent(endpoint)
+        if missing:
+            raise PerbenchError(missing[0])
         self.name = f"openai {version('openai')}"
         self._endpoint = endpoint
-        self._key = _variable(endpoint.api_key_env, "key (any text for a server that asks for none)")
-        address = _variable(endpoint.base_url_env, "address, such as http://127.0.0.1:8000/v1")
+        self._cache = cache
+        self._book = book
+        self._retry = retry if retry is not None else Retry()
+        self._key = os.environ[endpoint.api_key_env]
+        self._url = base_url(endpoint)
         self._client = openai.OpenAI(
-            api_key=self._key, base_url=address, timeout=TIMEOUT, max_retries=RETRIES
+            api_key=self._key, base_url=self._url, timeout=endpoint.timeout, max_retries=0
         )
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:
-        """See `perbench.engines.base.Engine.chat`. Whether a seed makes answers repeat is up to it.
+        """See `perbench.engines.base.Engine.chat`. Whether a seed makes answers repeat is up to the server;
+        with a cache they do. Conversations that are the same are asked once.
 
         Raises:
-            PerbenchError: the endpoint does not answer, or refuses.
+            PerbenchError: the endpoint refuses, or gave no usable answer for as long as patience lasts. No
+                new request is made from then on; those under way are waited for and their answers kept.
         """
-        with ThreadPoolExecutor(CONCURRENT) as pool:
-            return list(pool.map(lambda messages: self._answer(messages, sampling, seed), conversations))
+        bodies = [self._body(conversation, sampling, seed) for conversation in conversations]
+        keys = [json.dumps(body) for body in bodies]
+        halt = threading.Event()
+        with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
+            asked = {
+                key: pool.submit(self._reply, body, halt)
+                for key, body in dict(zip(keys, bodies, strict=True)).items()
+            }
+            try:
+                wait(asked.values(), return_when=FIRST_EXCEPTION)
+            except KeyboardInterrupt:
+                halt.set()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=halt.is_set())
+        errors = [task.exception() for task in asked.values() if not task.cancelled()]
+        for error in errors:
+            if error is not None and not isinstance(error, Halted):
+                raise error
+        return [asked[key].result() for key in keys]
 
-    def _answer(self, messages: Conversation, sampling: SamplingSpec, seed: int) -> Generation:
+    def _body(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
+        return {
+            "model": self._endpoint.model,
+            "messages": [dict(message) for message in conversation],
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed,
+        }
+
+    def _reply(self, body: dict[str, Any], halt: threading.Event) -> Generation:
+        file = self._cache.file(self._url, body) if self._cache is not None else None
+        if self._cache is not None and file is not None:
+            known = self._cache.get(file)
+            if known is not None:
+                self._book(EndpointUse(reused=1))
+                return known
+        try:
+            reply, use = self._retry(lambda: self._attempt(body), halt)
+        except PerbenchError as failure:
+            halt.set()
+            raise PerbenchError(f"endpoint model {self._endpoint.model!r}: {failure}") from None
+        if self._cache is not None and file is not None:
+            self._cache.put(file, reply)
+        self._book(use)
+        return reply
+
+    def _attempt(self, body: dict[str, Any]) -> tuple[Generation, EndpointUse]:
         import openai
 
-        body: Any = [dict(message) for message in messages]
+        self._book(EndpointUse(requests=1))
         try:
-            reply = self._client.chat.completions.create(
-                model=self._endpoint.model,
-                messages=body,
-                max_tokens=sampling.max_new_tokens,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=seed,
-            )
+            raw = self._client.chat.completions.with_raw_response.create(**body)
         except openai.OpenAIError as error:
-            raise PerbenchError(f"endpoint model {self._endpoint.model!r}: {self._why(error)}") from None
-        if not reply.choices:
-            raise PerbenchError(f"endpoint model {self._endpoint.model!r}: the reply holds no answer")
-        choice, usage = reply.choices[0], reply.usage
-        return Generation(
-            choice.message.content or "",
-            "length" if choice.finish_reason == "length" else "stop",
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
-        )
+            raise self._failure(error) from None
+        used = used_up(raw.headers)
+        if used is not None:
+            self._retry.hold(used)
+        return read_reply(raw.http_response.text)
+
+    def _failure(self, error: Any) -> Exception:
+        """The error as one that may pass, or as final."""
+        import openai
+
+        told = self._why(error)
+        if isinstance(error, openai.APIConnectionError):
+            return Passing(told)
+        if isinstance(error, openai.APIStatusError) and error.code != "insufficient_quota":
+            status = error.status_code
+            if status in MAY_PASS or status >= 500:
+                asked = asked_to_wait(error.response.headers)
+                return Passing(told, wait=asked, alive=True, limited=status == 429)
+        return PerbenchError(told)
 
     def _why(self, error: Exception) -> str:
         import openai
 
-        address, key = self._endpoint.base_url_env, self._endpoint.api_key_env
+        place = self._endpoint.base_url_env if self._endpoint.base_url is None else "base_url"
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
-            return f"the key in {key} is refused (status {error.status_code})"
+            return f"the key in {self._endpoint.api_key_env} is refused (status {error.status_code})"
         if isinstance(error, openai.APITimeoutError):
-            return f"no answer within {TIMEOUT:g} s from the address in {address}"
+            return f"no answer within {self._endpoint.timeout:g} s from the address in {place}"
         if isinstance(error, openai.APIConnectionError):
-            return f"nothing answers at the address in {address}: is the server running?"
+            return f"no connection, or a broken one, to the address in {place}: is the server running?"
         said = " ".join(str(error).replace(self._key, "[key]").split())[:200]
         if isinstance(error, openai.NotFoundError):
-            return (
-                f"status 404; check the model's name, and that the address in {address} ends in /v1: {said}"
-            )
+            return f"status 404; check the model's name, and that the address in {place} ends in /v1: {said}"
         return said
 
     # ------------------------------------------------------------ what an endpoint cannot do
@@ -122,8 +188,65 @@ class OpenAIEngine:
         )
 
 
-def _variable(name: str, what: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        raise PerbenchError(f"set the environment variable {name} to the endpoint's {what}")
-    return value
+def read_reply(text: str) -> tuple[Generation, EndpointUse]:
+    """The answer in a reply's body, and what it cost; read strictly.
+
+    Raises:
+        Passing: the body is no whole JSON object, or holds no answer.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise Passing(f"the reply is broken: {text[-60:]!r} ends it") from None
+    try:
+        choice = value["choices"][0]
+        content = choice["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        raise Passing(f"the reply holds no answer: {text[:100]!r}") from None
+    if content is not None and not isinstance(content, str):
+        raise Passing(f"the reply holds no answer in words: {text[:100]!r}")
+    read, cached, written = _usage(value.get("usage"))
+    use = EndpointUse(
+        answers=1,
+        unmetered=int(read is None),
+        input_tokens=read or 0,
+        cached_input_tokens=cached,
+        output_tokens=written,
+    )
+    cut = choice.get("finish_reason") == "length"
+    return Generation(content or "", "length" if cut else "stop", read or 0, written), use
+
+
+def _usage(value: Any) -> tuple[int | None, int, int]:
+    """Tokens read (None where the server does not count), of them cached, and written."""
+    if not isinstance(value, Mapping):
+        return None, 0, 0
+    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+        return None, 0, 0
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return read, cached if isinstance(cached, int) and 0 <= cached <= read else 0, written
+
+
+# ---------------------------------------------------------------- address and key
+
+
+def base_url(endpoint: Endpoint) -> str:
+    """The address: the spec's, else the environment's; for the default variable OpenAI's own, as in its
+    client. Empty where there is none."""
+    if endpoint.base_url is not None:
+        return endpoint.base_url
+    default = OPENAI_URL if endpoint.base_url_env == DEFAULT_URL_ENV else ""
+    return os.environ.get(endpoint.base_url_env) or default
+
+
+def absent(endpoint: Endpoint) -> list[str]:
+    """What of address and key the environment lacks, each with the way out."""
+    missing = []
+    if not base_url(endpoint):
+        missing.append((endpoint.base_url_env, "address, such as http://127.0.0.1:8000/v1"))
+    if not os.environ.get(endpoint.api_key_env):
+        missing.append((endpoint.api_key_env, "key (any text for a server that asks for none)"))
+    told = f"of endpoint model {endpoint.model!r}"
+    return [f"set the environment variable {name} to the {what} {told}" for name, what in missing]

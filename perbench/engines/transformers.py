@@ -28,6 +28,8 @@ _CHANGING = Path()
 class TransformersEngine:
     """Implements `perbench.engines.base.Engine`. `model` is the torch module now served."""
 
+    chat_only = False
+
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
         self.name = f"transformers {version('transformers')}"
         self.tokenizer = load_tokenizer(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Engine, TokenIds
+    from perbench.engines.base import Conversation, Engine, TokenIds
     from perbench.specs.task import SamplingSpec
 
 
@@ -46,19 +46,19 @@ def rate_likeliest(engine: Engine, prompts: Sequence[TokenIds]) -> list[Rating]:
 
 
 def rate(
-    engine: Engine, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, retries: int, seed: int
+    engine: Engine, questions: Sequence[Conversation], sampling: SamplingSpec, *, retries: int, seed: int
 ) -> list[Rating]:
-    """One rating per prompt. What does not parse is asked again, at most `retries` times, each time with
+    """One rating per question. What does not parse is asked again, at most `retries` times, each time with
     another seed; not at temperature 0, where the reply would be the same."""
-    values: list[int | None] = [None] * len(prompts)
-    raw: list[list[str]] = [[] for _ in prompts]
-    read, written = [0] * len(prompts), [0] * len(prompts)
+    values: list[int | None] = [None] * len(questions)
+    raw: list[list[str]] = [[] for _ in questions]
+    read, written = [0] * len(questions), [0] * len(questions)
     for attempt in range(1 + (retries if sampling.temperature > 0 else 0)):
         open_ = [index for index, value in enumerate(values) if value is None]
         if not open_:
             break
-        replies = engine.generate(
-            [prompts[index] for index in open_], sampling, seed=derive_seed(seed, "attempt", attempt)
+        replies = engine.chat(
+            [questions[index] for index in open_], sampling, seed=derive_seed(seed, "attempt", attempt)
         )
         for index, reply in zip(open_, replies, strict=True):
             values[index] = parse_rating(reply.text)

@@ -14,6 +14,7 @@ from perbench.api import Example, Identifier, Trainer
 from perbench.cache import canonical_digest
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError
+from perbench.matrix.endpoints import check_endpoints, trainable_models
 from perbench.matrix.identity import (
     Inputs,
     eval_inputs,
@@ -175,10 +176,13 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     benchmarks = [task for task in tasks if task.named.spec.protocol == "identification"]
     sources = catalogue.tasks(spec.sources)
     cells: list[Cell] = []
+    for task in tasks:
+        check_endpoints(task.named, spec, catalogue.model)
+    trainable = trainable_models(spec, catalogue.model)
     for model in spec.models:
         trained = [
             _train_cell(catalogue, model, variant, training, varied, source, seed)
-            for source in sources
+            for source in (sources if model in trainable else ())
             for variant in variants(spec.trainers)
             for training, varied in training_variants(spec)
             for seed in spec.seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +12,24 @@ from perbench import models
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue
 from perbench.specs.load import Named
-from perbench.specs.model import ModelSpec
+from perbench.specs.model import ModelSpec, Prices
+from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
     from perbench.engines.base import Engine
+    from perbench.engines.ledger import Ledger
 
 
 class EnginePool:
     """Loads each model once. `subject` is always an engine of its own, so that a simulator or judge of the
-    same model never sees the subject's adapter."""
+    same model never sees the subject's adapter. `cached` says whether endpoints answer from the cache what
+    they were asked before; `ledger`, that of the running cell, is told what they were asked."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, *, cached: bool = True) -> None:
+        self.ledger: Ledger | None = None
+        self.prices: dict[str, Prices | None] = {}
         self._catalogue = catalogue
+        self._cached = cached
         self._named: dict[str, Engine] = {}
         self._subject: Engine | None = None
         self._base: Engine | None = None
@@ -39,7 +46,7 @@ class EnginePool:
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model:
             self.release_subject()
-            self._subject = open_model(model)
+            self._subject = self._open(model)
         # Whatever fails from here on must not leave the weights of one cell serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
@@ -49,7 +56,7 @@ class EnginePool:
     def named(self, model: str) -> Engine:
         """The engine of a simulator or judge."""
         if model not in self._named:
-            self._named[model] = open_model(self._catalogue.model(model))
+            self._named[model] = self._open(self._catalogue.model(model))
         return self._named[model]
 
     def scorer(self, model: str | None) -> Engine:
@@ -67,8 +74,18 @@ class EnginePool:
         if checkpoint is None:
             return self.subject
         if self._base is None:
-            self._base = open_model(base)
+            self._base = self._open(base)
         return self._base
+
+    def _open(self, model: Named[ModelSpec]) -> Engine:
+        if model.spec.endpoint is not None:
+            self.prices[model.name] = model.spec.endpoint.prices
+
+        def book(use: EndpointUse) -> None:
+            if self.ledger is not None:
+                self.ledger.add(model.name, use)
+
+        return open_model(model, cached=self._cached, book=book)
 
     def release_subject(self) -> None:
         """Give back the subject's memory, and that of its untrained copy."""
@@ -84,12 +101,15 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def open_model(model: Named[ModelSpec]) -> Engine:
-    """The engine of a model, wherever it runs."""
+def open_model(
+    model: Named[ModelSpec], *, cached: bool = True, book: Callable[[EndpointUse], None] = lambda use: None
+) -> Engine:
+    """The engine of a model, wherever it runs; `cached` and `book` are for endpoints, as in `EnginePool`."""
     if model.spec.endpoint is not None:
         from perbench.engines.openai import OpenAIEngine
+        from perbench.engines.replies import ReplyCache
 
-        return OpenAIEngine(model.spec.endpoint)
+        return OpenAIEngine(model.spec.endpoint, cache=ReplyCache() if cached else None, book=book)
     from perbench.engines import open_engine
 
     return open_engine(models.resolve(model), dtype=model.spec.dtype)

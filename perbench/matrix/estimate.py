@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ from perbench import models
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
-from perbench.specs.preference import CHECKS
+from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend
+from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, Labels, read_records
-
-CHARS_PER_TOKEN = 4
-"""English text under the vocabularies in use; only for what cannot be counted."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,8 @@ class Estimate:
     tokens: int
     exact: bool
     seconds: float | None
+    spends: dict[str, Spend] = field(default_factory=dict)
+    """What endpoints are asked, by model name."""
 
 
 class Estimator:
@@ -37,6 +37,7 @@ class Estimator:
         self._catalogue = catalogue
         self._tokenizers: dict[str, Any] = {}
         self._tokens: dict[tuple[str, str, str, bool], tuple[int, bool]] = {}
+        self._spends: dict[tuple[str, str], dict[str, Spend]] = {}
         self._speeds = _speeds(out)
 
     def __call__(self, cell: Cell) -> Estimate:
@@ -45,7 +46,15 @@ class Estimator:
             tokens = round(tokens * cell.training.epochs)
         work = len(self._catalogue.examples(cell)) if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
-        return Estimate(tokens, exact, work * speed if speed is not None else None)
+        spends = self._spend(cell) if cell.kind == "eval" else {}
+        return Estimate(tokens, exact, work * speed if speed is not None else None, spends)
+
+    def _spend(self, cell: Cell) -> dict[str, Spend]:
+        key = (cell.model.name, cell.labels.target or cell.task.name)
+        if key not in self._spends:
+            examples = self._catalogue.examples(cell)
+            self._spends[key] = spend(cell.task.spec, cell.model, examples, self._catalogue.model)
+        return self._spends[key]
 
     def _count(self, cell: Cell) -> tuple[int, bool]:
         if cell.identifier is not None and not cell.identifier.needs_model:
@@ -59,9 +68,11 @@ class Estimator:
             if spec.protocol == "lm_eval":
                 self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
             elif spec.preference is not None:
-                self._tokens[key] = sum(_preference(spec, example) for example in examples), False
+                parts = preference_parts(spec, examples).values()
+                self._tokens[key] = sum(part.input + part.output for part in parts), False
             elif spec.dialogue is not None:
-                self._tokens[key] = sum(_dialogue(spec, example) for example in examples), False
+                parts = dialogue_parts(spec, examples).values()
+                self._tokens[key] = sum(part.input + part.output for part in parts), False
             elif tokenizer is None:
                 self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
             else:
@@ -95,30 +106,6 @@ def _guess(cell: Cell, spec: TaskSpec, example: Example) -> int:
     bare = _length(example.question) + answer
     whole = min(bare + min(persona, spec.persona.max_tokens or persona), spec.max_length)
     return whole + bare if cell.kind == "identify" else whole
-
-
-def _dialogue(spec: TaskSpec, example: Example) -> int:
-    """Every turn the simulator, the subject and the judge read the dialogue so far and answer."""
-    assert spec.dialogue is not None
-    simulated, judged = spec.dialogue.simulator.sampling, spec.dialogue.judge.sampling
-    profile = _length(*map(str, example.extra.values()))
-    spoken = simulated.max_new_tokens + spec.sampling.max_new_tokens
-    total = 0
-    for turn in range(spec.dialogue.turns):
-        total += 2 * turn * spoken + spoken  # simulator and subject, with the dialogue so far
-        total += 2 * profile + spoken + judged.max_new_tokens  # profiles in both prompts; the judge's turn
-    return total
-
-
-def _preference(spec: TaskSpec, example: Example) -> int:
-    """The opening, the question after the exchanges, and the judge's checks."""
-    assert spec.preference is not None
-    turns = example.extra.get("turns") or []
-    said = _length(str(example.extra.get("preference")), example.question)
-    between = _length(*(str(turn) for turn in turns[: spec.preference.turns]))
-    answer = spec.sampling.max_new_tokens
-    checks = sum(_length(getattr(spec.preference.judge, name)) + said + answer for name in CHECKS)
-    return 3 * answer + 2 * said + between + checks
 
 
 def _length(*texts: str) -> int:

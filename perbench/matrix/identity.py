@@ -112,7 +112,9 @@ def target_inputs(
         inputs["sampling"] = task.sampling.model_dump(mode="json")
     if task.dialogue is not None:
         dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
-        for role in ("simulator", "judge"):
+        if dialogue["second_judge"] is None:
+            del dialogue["second_judge"]
+        for role in {"simulator", "judge", "second_judge"} & dialogue.keys():
             dialogue[role]["model"] = helpers[dialogue[role]["model"]]
         inputs["dialogue"] = dialogue
     if task.preference is not None:

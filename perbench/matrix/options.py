@@ -32,6 +32,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="read the tasks of a family from a local folder, longlamp=DIR; may be repeated",
     )
     parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="ask endpoints again what they answered before, and keep no replies",
+    )
+    parser.add_argument(
         "--no-wait",
         action="store_true",
         help="refuse, rather than wait, when another process uses the run directory",
@@ -85,6 +90,7 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         json=args.json,
         train_only=train_only,
         track=getattr(args, "track", None),
+        cached=not args.no_cache,
     )
 
 

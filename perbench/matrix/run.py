@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from perbench import models, protocols
+from perbench.engines.ledger import Ledger
 from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.matrix.engines import EnginePool, free_memory
@@ -41,9 +42,11 @@ class Runner:
     command: str
     progress: Progress
     track: str | None = None
+    cached: bool = True
+    """Whether endpoints answer from the cache what they were asked before."""
 
     def __post_init__(self) -> None:
-        self._pool = EnginePool(self.catalogue)
+        self._pool = EnginePool(self.catalogue, cached=self.cached)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
 
     def execute(self, plan: Plan) -> list[CellRecord]:
@@ -74,6 +77,7 @@ class Runner:
 
         try:
             folder.begin()
+            self._pool.ledger = Ledger(folder.ledger)
             reset_peak()
             try:
                 found = self._work(cell, folder, timed)
@@ -171,7 +175,9 @@ class Runner:
         counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
         if folder.torn:
             counts["torn_lines_cut"] = folder.torn
+        assert self._pool.ledger is not None, "_cell opens it before anything else"
         return CellRecord(
+            endpoints=self._pool.ledger.totals(self._pool.prices.get),
             kind=cell.kind,
             identity=cell.identity,
             inputs=cell.inputs,

@@ -8,24 +8,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix.cells import Catalogue, Cell, expand
-from perbench.matrix.estimate import Estimate, Estimator
+from perbench.matrix.dry_run import show_plan
+from perbench.matrix.endpoints import absent_variables
+from perbench.matrix.estimate import Estimator
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
-from perbench.matrix.summary import as_json
-from perbench.progress import Progress, duration
+from perbench.matrix.summary import as_json, spent
+from perbench.progress import Progress
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.rows import task_variants
 from perbench.store import CellRecord, RunDir
 from perbench.store.environment import shorten
 from perbench.training.watch import check_tracker
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class Options:
     json: bool = False
     train_only: bool = False
     track: str | None = None
+    cached: bool = True
+    """Whether endpoints answer from the cache what they were asked before."""
 
 
 def carry_out(
@@ -64,10 +64,15 @@ def carry_out(
         cells = [cell for cell in cells if cell.kind == "train"]
     run = RunDir(options.out)
     if options.dry_run:
-        _show_plan(make_plan(cells, run), Estimator(catalogue, options.out), as_json=options.json)
+        plan = make_plan(cells, run)
+        for line in _absent(plan, catalogue):
+            _say(f"before it runs: {line}")
+        show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
         return 0
     with run.lock(wait=options.wait, notify=_say):
         plan = make_plan(cells, run)
+        if missing := _absent(plan, catalogue):
+            raise PerbenchError("\n".join(missing))
         command = _command()
         spec = matrix.spec.model_dump(mode="json", by_alias=True)
         planned = [cell.identity for cell in cells]
@@ -80,7 +85,9 @@ def carry_out(
         _relabel(plan, run)
         progress = Progress(len(plan.todo))
         with progress.shown():
-            Runner(catalogue, run, command, progress, options.track).execute(plan)
+            executed = Runner(catalogue, run, command, progress, options.track, options.cached).execute(plan)
+        for line in spent(executed):
+            _say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options)
     return _tell_failures(records, options)
@@ -92,6 +99,15 @@ def _say(message: str) -> None:
 
 def _command() -> str:
     return shorten(shlex.join(["perbench", *sys.argv[1:]]))
+
+
+def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
+    """What the environment lacks for the endpoints that the plan's work asks."""
+    models = [step.cell.model for step in plan.todo]
+    for step in plan.todo:
+        if step.cell.kind == "eval":
+            models += map(catalogue.model, sorted(step.cell.task.spec.helpers))
+    return absent_variables(models)
 
 
 def _check_families(spec: MatrixSpec, data: Mapping[str, Path]) -> None:
@@ -136,68 +152,3 @@ def _tell_failures(records: Sequence[CellRecord], options: Options) -> int:
     if failed:
         _say(f"{len(failed)} of {len(records)} cells failed. The same command tries them again.")
     return 1 if failed else 0
-
-
-# ---------------------------------------------------------------- --dry-run
-
-
-def _show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
-    estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
-    todo = [estimate for estimate in estimates if estimate is not None]
-    total = {
-        **plan.counts(),
-        "tokens": sum(estimate.tokens for estimate in todo),
-        "tokens_exact": all(estimate.exact for estimate in todo),
-        "seconds": _total_seconds(todo),
-    }
-    if as_json:
-        print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 200).print(_plan_table(plan, estimates))
-    seconds = total["seconds"]
-    print(
-        f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
-        f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}{total['tokens']:,} tokens; "
-        f"time: {'unknown, no past record of the kind' if seconds is None else 'about ' + duration(seconds)}"
-    )
-
-
-def _total_seconds(todo: list[Estimate]) -> float | None:
-    known = [estimate.seconds for estimate in todo if estimate.seconds is not None]
-    return sum(known) if len(known) == len(todo) else None
-
-
-def _plan_json(plan: Plan, estimates: list[Estimate | None]) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": step.cell.kind,
-            "identity": step.cell.identity,
-            "labels": step.cell.labels.model_dump(mode="json"),
-            "action": step.action,
-            "reason": step.reason,
-            "tokens": estimate.tokens if estimate else 0,
-            "tokens_exact": estimate.exact if estimate else True,
-            "seconds": estimate.seconds if estimate else 0.0,
-        }
-        for step, estimate in zip(plan.steps, estimates, strict=True)
-    ]
-
-
-def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table()
-    for head in ("cell", "action", "why"):
-        table.add_column(head, overflow="fold")
-    table.add_column("tokens", justify="right")
-    table.add_column("time", justify="right")
-    for step, estimate in zip(plan.steps, estimates, strict=True):
-        tokens = seconds = ""
-        if estimate is not None:
-            tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}"
-            seconds = "unknown" if estimate.seconds is None else f"~{duration(estimate.seconds)}"
-        table.add_row(escape(str(step.cell)), step.action, escape(step.reason), tokens, seconds)
-    return table

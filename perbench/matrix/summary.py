@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from perbench.store import CellRecord
+from perbench.engines.ledger import added
+from perbench.store import CellRecord, EndpointUse
 
 
 def as_json(records: Sequence[CellRecord], out: str) -> dict[str, Any]:
@@ -13,6 +14,37 @@ def as_json(records: Sequence[CellRecord], out: str) -> dict[str, Any]:
     failed = sum(record.status == "failed" for record in records)
     cells = [_cell(record) for record in records]
     return {"out": out, "done": len(records) - failed, "failed": failed, "cells": cells}
+
+
+def spent(records: Sequence[CellRecord]) -> list[str]:
+    """A line for each endpoint that the cells asked: requests, tokens, money; and one of all the money, where
+    there are several in one currency."""
+    uses: dict[str, list[EndpointUse]] = {}
+    for record in records:
+        for name, use in record.endpoints.items():
+            uses.setdefault(name, []).append(use)
+    lines = []
+    totals: dict[str, list[float]] = {}
+    for name, found in uses.items():
+        whole = added(found)
+        line = (
+            f"endpoint {name}: {whole.requests:,} requests, {whole.answers:,} answers paid for, "
+            f"{whole.reused:,} from the cache; {whole.input_tokens:,} tokens read "
+            f"({whole.cached_input_tokens:,} cached there), {whole.output_tokens:,} written"
+        )
+        if whole.unmetered:
+            line += f"; {whole.unmetered:,} answers came without a count of tokens"
+        costs = [use.cost for use in found if use.cost is not None and use.currency is not None]
+        currency = next((use.currency for use in found if use.currency is not None), None)
+        if currency is not None and len(costs) == len(found):
+            line += f"; {sum(costs):,.4f} {currency}"
+            totals.setdefault(currency, []).append(sum(costs))
+        lines.append(line)
+    return lines + [
+        f"endpoints together: {sum(costs):,.4f} {currency}"
+        for currency, costs in totals.items()
+        if len(costs) > 1
+    ]
 
 
 def _cell(record: CellRecord) -> dict[str, Any]:
@@ -27,5 +59,6 @@ def _cell(record: CellRecord) -> dict[str, Any]:
         "ci": metric.ci if metric else None,
         "n": metric.n if metric else 0,
         "seconds": record.seconds,
+        "endpoints": {name: use.model_dump(mode="json") for name, use in record.endpoints.items()},
         "error": record.error.message if record.error else None,
     }

@@ -113,20 +113,29 @@ def _fill(
 
 
 def _with(form: PromptSpec, example: Example, tokenizer: Any, persona: str) -> str:
-    values = {**_values(example), "persona": persona}
-    system = None if form.system is None else form.system.format_map(values)
-    return chat_text(tokenizer, system, [form.user.format_map(values)])
+    system, user = turns_with(form, example, persona)
+    return chat_text(tokenizer, system, [user])
 
 
 def _without(form: PromptSpec, example: Example, tokenizer: Any) -> str:
+    system, user = turns_without(form, example)
+    return chat_text(tokenizer, system, [user])
+
+
+def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:
+    """The system turn (None: there is none) and the user's, with the joined items of the persona."""
+    values = {**_values(example), "persona": persona}
+    return None if form.system is None else form.system.format_map(values), form.user.format_map(values)
+
+
+def turns_without(form: PromptSpec, example: Example) -> tuple[str | None, str]:
+    """As `turns_with`, without the persona."""
     system = form.system_without
     if system is None and form.system is not None and "persona" not in placeholders(form.system):
         system = form.system
     user = form.user if form.user_without is None else form.user_without
     values = _values(example)
-    return chat_text(
-        tokenizer, None if system is None else system.format_map(values), [user.format_map(values)]
-    )
+    return None if system is None else system.format_map(values), user.format_map(values)
 
 
 def _values(example: Example) -> dict[str, Any]:

@@ -20,6 +20,10 @@ BATCH = 8
 """Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
 draws for a whole batch, so another size gives other (equally valid) samples."""
 
+ENDPOINT_BATCH = 64
+"""The same where an endpoint takes part: several times what it is asked at once, so that the slowest answer
+of a batch keeps few waiting. A killed run finds the answers of the batch in the cache."""
+
 
 class Engines(Protocol):
     """The models of an evaluation."""

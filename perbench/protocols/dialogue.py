@@ -2,8 +2,8 @@
 which has no system prompt and must find out whom it talks to. Every reply is rated by a judge.
 
 AL(k), ALOE's alignment level at turn k, is the mean rating of turn k; PerCE reports the mean over turns 6-10
-(`report_turns`). Beside the rating stands a score that needs no judgement: PMI, how much more likely the
-reply is under the judge's model once it is told who the user is, per token.
+(`report_turns`), ALOE also how AL(k) rises with k. Beside the rating stands a score that needs no judgement:
+PMI, how much more likely the reply is under the judge's model once it is told who the user is, per token.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perbench.cache import canonical_digest
+from perbench.judges.agreement import judge_agreement
 from perbench.metrics import mean_metric
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.protocols.improvement import improvement
 from perbench.protocols.turns import PMI_SYSTEM, Dialogue, Talk
 from perbench.store.record import Metric, Scores, TurnValue
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from perbench.data import Dataset
     from perbench.engines.base import Tick
     from perbench.specs.load import Named
-    from perbench.specs.task import DialogueSpec, TaskSpec
+    from perbench.specs.task import DialogueSpec, JudgeSpec, TaskSpec
 
 
 def _spec(task: Named[TaskSpec]) -> DialogueSpec:
@@ -37,7 +39,8 @@ def run(
 
     One sample per persona and turn: {"id": "<example>#<turn>", "user", "turn", "message", "response",
     "finish_reason", "prompt_tokens", "new_tokens", "turns_dropped", "rating": 1..5 or None, "rating_raw":
-    every reply of the judge, "pmi": nats per token or None, "overhead": tokens of simulator and judge}.
+    every reply of the judge, "pmi": nats per token or None, "overhead": tokens of simulator and judges}; with
+    a second judge also "rating_second" and "rating_second_raw".
 
     Returns: tokens of all stored samples: {"prompt", "generated"} of the model under evaluation,
     {"simulator_prompt", ...} and {"judge_prompt", ...} of the others.
@@ -53,7 +56,7 @@ def run(
     total = len(dialogues) * spec.turns
     tick(len(stored), total, {})
     for turn in range(1, spec.turns + 1):
-        for number, batch in enumerate(chunks(dialogues)):
+        for number, batch in enumerate(chunks(dialogues, talk.batch)):
             if all(dialogue.sample_id(turn) in stored for dialogue in batch):
                 continue
             begun = time.perf_counter()
@@ -85,10 +88,7 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     chosen = [sample for sample in samples if sample["turn"] in reported]
     judge = spec.judge
     turns = ",".join(map(str, sorted(reported)))
-    wording = canonical_digest(judge.instruction)[:12]
-    signatures = {
-        "rating": f"rating|1-5|judge:{judge.model}|method:{judge.method}|instruction:{wording}|turns:{turns}"
-    }
+    signatures = {"rating": f"rating|1-5|{_signature(judge)}|turns:{turns}"}
     if judge.pmi:
         wording = canonical_digest(PMI_SYSTEM)[:12]
         signatures["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"
@@ -96,6 +96,13 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     clusters = [sample["user"] for sample in chosen]
     words: list[float | None] = [float(len(sample["response"].split())) for sample in chosen]
     metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}")
+    rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
+    if spec.turns > 1:
+        at = [sample["turn"] for sample in samples]
+        metrics |= improvement(rated, at, people, f"rating|1-5|{_signature(judge)}")
+    if spec.second_judge is not None:
+        second = [sample["rating_second"] for sample in samples]
+        metrics |= judge_agreement(rated, second, people, "|".join(map(_signature, spec.judges())))
     notes = []
     if not judge.calibrated:
         notes.append(
@@ -116,9 +123,15 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
             "turns_dropped": sum(sample["turns_dropped"] for sample in samples),
             "missing_scores": sum(sample["rating"] is None for sample in samples),
             "judge_retries": sum(len(sample["rating_raw"]) - 1 for sample in samples),
+            **({"missing_second_scores": second.count(None)} if spec.second_judge is not None else {}),
         },
         notes=notes,
     )
+
+
+def _signature(judge: JudgeSpec) -> str:
+    wording = canonical_digest(judge.instruction)[:12]
+    return f"judge:{judge.model}|method:{judge.method}|instruction:{wording}"
 
 
 def _metric(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perbench.metrics import Texts, persona_swap, score_texts
+from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pair
-from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
 from perbench.protocols.swap import swap_logp
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -16,7 +17,7 @@ from perbench.store.record import Scores
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.data import Dataset
-    from perbench.engines.base import Generation, Tick
+    from perbench.engines.base import Engine, Generation, Tick
     from perbench.specs.load import Named
     from perbench.specs.task import TaskSpec
 
@@ -33,27 +34,21 @@ def run(
     Raises:
         PerbenchError: an example whose request alone exceeds max_length.
     """
-    engine = engines.subject
-    pairs = [
-        build_pair(task.spec, example, engine.tokenizer, with_response=False) for example in dataset.examples
-    ]
+    asker = _Endpoint if engines.subject.chat_only else _Local
+    asked = asker(task.spec, dataset, engines.subject, seed)
     # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
-    order = sorted(range(len(pairs)), key=lambda i: (-len(pairs[i].factual), dataset.examples[i].id))
+    order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], dataset.examples[i].id))
     stored = {sample["id"] for sample in store.samples()}
-    tick(len(stored), len(pairs), {})
-    for number, batch in enumerate(chunks(order)):
+    tick(len(stored), len(order), {})
+    for number, batch in enumerate(chunks(order, asked.batch)):
         missing = [i for i in batch if dataset.examples[i].id not in stored]
         if not missing:
             continue
         begun = time.perf_counter()
-        answers = engine.generate(
-            [pairs[i].factual for i in batch],
-            task.spec.sampling,
-            seed=derive_seed("generation", seed, number),
-        )
+        answers = asked.answers(batch, number)
         speed = sum(answer.new_tokens for answer in answers) / (time.perf_counter() - begun)
         samples = {
-            i: _sample(dataset.examples[i], pairs[i], answer)
+            i: _sample(dataset.examples[i], asked.prompts[i], answer)
             for i, answer in zip(batch, answers, strict=True)
         }
         if task.spec.persona_swap is not None:
@@ -67,7 +62,7 @@ def run(
                 samples[i]["persona_swap"] = swap
         store.append([samples[i] for i in missing])
         stored.update(samples[i]["id"] for i in missing)
-        tick(len(stored), len(pairs), {"tok/s": speed})
+        tick(len(stored), len(order), {"tok/s": speed})
     finished = store.samples()
     tokens = {
         "prompt": sum(sample["prompt_tokens"] for sample in finished),
@@ -78,7 +73,42 @@ def run(
     return tokens
 
 
-def _sample(example: Example, pair: PromptPair, answer: Generation) -> dict[str, Any]:
+class _Local:
+    """Prompts as token ids, answered by a model on this machine."""
+
+    batch = BATCH
+
+    def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
+        self.prompts = [
+            build_pair(task, example, engine.tokenizer, with_response=False) for example in dataset.examples
+        ]
+        self.lengths = [len(prompt.factual) for prompt in self.prompts]
+        self._task, self._engine, self._seed = task, engine, seed
+
+    def answers(self, batch: Sequence[int], number: int) -> list[Generation]:
+        prompts = [self.prompts[i].factual for i in batch]
+        seed = derive_seed("generation", self._seed, number)
+        return self._engine.generate(prompts, self._task.sampling, seed=seed)
+
+
+class _Endpoint:
+    """Prompts as messages, answered by an endpoint. Requests stand alone: whatever batch they are in, the
+    cache of replies shall know them again."""
+
+    batch = ENDPOINT_BATCH
+
+    def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
+        self.prompts = [build_request(task, example) for example in dataset.examples]
+        self.lengths = [prompt.tokens for prompt in self.prompts]
+        self._task, self._engine, self._seed = task, engine, seed
+
+    def answers(self, batch: Sequence[int], number: int) -> list[Generation]:
+        messages = [self.prompts[i].messages for i in batch]
+        seed = derive_seed("generation", self._seed)
+        return self._engine.chat(messages, self._task.sampling, seed=seed)
+
+
+def _sample(example: Example, pair: PromptPair | Request, answer: Generation) -> dict[str, Any]:
     return {
         "id": example.id,
         "user": example.user,

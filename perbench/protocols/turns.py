@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any
 from perbench.errors import PerbenchError
 from perbench.judges import rate, rate_likeliest
 from perbench.prompts.chat import chat_text, encode, encode_response
-from perbench.protocols.base import Engines
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.specs.task import DialogueSpec, TaskSpec
+    from perbench.engines.base import Conversation, Engine
+    from perbench.judges import Rating
+    from perbench.specs.task import DialogueSpec, JudgeSpec, TaskSpec
 
 PMI_SYSTEM = (
     "The person you are talking to is described here. Let your replies suit them.\n\n"
     "Profile: {profile}\n\nPersonality: {personality}"
 )
 """What the judge's model is told for the PMI's first term; it is told nothing for the second."""
+
+
+JUDGES = ("judge", "second judge")
+ROLES = ("user", "subject", *JUDGES)
+"""Each draws from seeds of its own."""
 
 
 class Dialogue:
@@ -74,6 +81,24 @@ def fit(
     return ids, dropped
 
 
+def fitted(
+    engine: Engine, system: str | None, turns: Sequence[str], room: int, *, first: int = 0
+) -> tuple[Conversation, int]:
+    """As `fit`, as messages. To an endpoint, which shows no tokens, everything is sent."""
+    dropped = 0 if engine.chat_only else fit(engine.tokenizer, system, turns, room, first=first)[1]
+    kept = [*turns[:first], *turns[first + 2 * dropped :]]
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    messages += [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(kept)]
+    return messages, dropped
+
+
+def _rated(ratings: Sequence[Rating]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, rating in zip(("rating", "rating_second"), ratings, strict=False):
+        found |= {name: rating.value, f"{name}_raw": list(rating.raw)}
+    return found
+
+
 class Talk:
     """Holds a turn for a batch of dialogues. All randomness comes from (seed, turn, batch number)."""
 
@@ -82,36 +107,48 @@ class Talk:
         self._spec = spec
         self._subject = engines.subject
         self._simulator = engines.named(spec.simulator.model)
-        self._judge = engines.named(spec.judge.model)
+        self._judges = [(judge, engines.named(judge.model)) for judge in spec.judges()]
         self._seed = seed
+        players = (self._subject, self._simulator, *(engine for _, engine in self._judges))
+        self.batch = ENDPOINT_BATCH if any(engine.chat_only for engine in players) else BATCH
+        """Dialogues held side by side."""
 
     def turn(self, turn: int, number: int, batch: Sequence[Dialogue]) -> list[dict[str, Any]]:
         """One sample per dialogue of batch `number`, see `perbench.protocols.dialogue.run`."""
-        seeds = {role: derive_seed(role, self._seed, turn, number) for role in ("user", "subject", "judge")}
+        players = (self._simulator, self._subject, *(engine for _, engine in self._judges))
+        # Requests to an endpoint stand alone: whatever batch they are in, the cache shall know them again.
+        seeds = {
+            role: derive_seed(role, self._seed, turn, 0 if engine.chat_only else number)
+            for role, engine in zip(ROLES, players, strict=False)
+        }
         histories = [dialogue.turns(turn) for dialogue in batch]
         simulator, task = self._spec.simulator, self._task
 
+        room = task.max_length - simulator.sampling.max_new_tokens
         prompts = [
-            fit(
-                self._simulator.tokenizer,
+            fitted(
+                self._simulator,
                 simulator.instruction.format_map(dialogue.persona),
                 [simulator.opening, *history],
-                task.max_length - simulator.sampling.max_new_tokens,
+                room,
                 first=1,
             )[0]
             for dialogue, history in zip(batch, histories, strict=True)
         ]
-        said = self._simulator.generate(prompts, simulator.sampling, seed=seeds["user"])
+        said = self._simulator.chat(prompts, simulator.sampling, seed=seeds["user"])
         messages = [strip_actions(answer.text) for answer in said]
 
         room = task.max_length - task.sampling.max_new_tokens
         asked = [
-            fit(self._subject.tokenizer, None, [*history, message], room)
+            fitted(self._subject, None, [*history, message], room)
             for history, message in zip(histories, messages, strict=True)
         ]
-        replies = self._subject.generate([ids for ids, _ in asked], task.sampling, seed=seeds["subject"])
+        replies = self._subject.chat([turns for turns, _ in asked], task.sampling, seed=seeds["subject"])
         responses = [reply.text for reply in replies]
-        ratings = self._rate(batch, messages, responses, seeds["judge"])
+        ratings = [
+            self._rate(judge, engine, batch, messages, responses, seeds[role])
+            for (judge, engine), role in zip(self._judges, JUDGES, strict=False)
+        ]
         pmis = self._pmi(batch, histories, messages, responses)
         return [
             {
@@ -124,33 +161,37 @@ class Talk:
                 "prompt_tokens": replies[i].prompt_tokens,
                 "new_tokens": replies[i].new_tokens,
                 "turns_dropped": asked[i][1],
-                "rating": ratings[i].value,
-                "rating_raw": list(ratings[i].raw),
+                **_rated([found[i] for found in ratings]),
                 "pmi": pmis[i],
                 "overhead": {
                     "simulator_prompt": said[i].prompt_tokens,
                     "simulator_generated": said[i].new_tokens,
-                    "judge_prompt": ratings[i].prompt_tokens,
-                    "judge_generated": ratings[i].new_tokens,
+                    "judge_prompt": sum(found[i].prompt_tokens for found in ratings),
+                    "judge_generated": sum(found[i].new_tokens for found in ratings),
                 },
             }
             for i, dialogue in enumerate(batch)
         ]
 
     def _rate(
-        self, batch: Sequence[Dialogue], messages: Sequence[str], responses: Sequence[str], seed: int
-    ) -> list[Any]:
-        """The judge sees the current message and reply only, as in ALOE."""
-        judge = self._spec.judge
+        self,
+        judge: JudgeSpec,
+        engine: Engine,
+        batch: Sequence[Dialogue],
+        messages: Sequence[str],
+        responses: Sequence[str],
+        seed: int,
+    ) -> list[Rating]:
+        """A judge sees the current message and reply only, as in ALOE."""
         texts = [
             judge.instruction.format_map({**dialogue.persona, "message": message, "response": response})
             for dialogue, message, response in zip(batch, messages, responses, strict=True)
         ]
         room = self._task.max_length - judge.sampling.max_new_tokens
-        prompts = [fit(self._judge.tokenizer, None, [text], room)[0] for text in texts]
         if judge.method == "likeliest":
-            return rate_likeliest(self._judge, prompts)
-        return rate(self._judge, prompts, judge.sampling, retries=judge.retries, seed=seed)
+            return rate_likeliest(engine, [fit(engine.tokenizer, None, [text], room)[0] for text in texts])
+        questions = [fitted(engine, None, [text], room)[0] for text in texts]
+        return rate(engine, questions, judge.sampling, retries=judge.retries, seed=seed)
 
     def _pmi(
         self,
@@ -164,7 +205,8 @@ class Talk:
         values: list[float | None] = [None] * len(batch)
         if not self._spec.judge.pmi:
             return values
-        tokenizer = self._judge.tokenizer
+        judge = self._judges[0][1]
+        tokenizer = judge.tokenizer
         ids = [encode_response(tokenizer, response) for response in responses]
         scored = [i for i, response in enumerate(ids) if response]
         told, untold = [], []
@@ -174,7 +216,7 @@ class Talk:
             prompt, dropped = fit(tokenizer, system, turns, self._task.max_length - len(ids[i]))
             told.append(prompt)
             untold.append(encode(tokenizer, chat_text(tokenizer, None, turns[2 * dropped :])))
-        logp = self._judge.score([*told, *untold], [ids[i] for i in scored] * 2)
+        logp = judge.score([*told, *untold], [ids[i] for i in scored] * 2)
         for place, i in enumerate(scored):
             values[i] = float((logp[place] - logp[place + len(scored)]).mean())
         return values

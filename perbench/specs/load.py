@@ -15,16 +15,17 @@ from perbench.specs import yaml
 from perbench.specs.base import Strict
 from perbench.specs.faults import check, path_fault
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.model import ModelSpec
+from perbench.specs.model import Endpoint, ModelSpec
 from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import Document, Place
 
+OPENAI = "openai/"
+"""Begins the name of a model behind OpenAI's API. The hub's models of that owner need a YAML file."""
 T = TypeVar("T", bound=Strict, covariant=True)
 S = TypeVar("S", bound=Strict)
 
 MODEL_KEYS = (
-    ("dialogue", "simulator", "model"),
-    ("dialogue", "judge", "model"),
+    *(("dialogue", role, "model") for role in ("simulator", "judge", "second_judge")),
     ("preference", "judge", "model"),
     ("persona_swap", "scorer"),
 )
@@ -107,7 +108,8 @@ def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document
 
 
 def load_model(name: str) -> Named[ModelSpec]:
-    """A model by its name in the registry, its YAML file, a local folder, or its hub name `owner/name`.
+    """A model by its name in the registry, its YAML file, a local folder, `openai/<model>` for OpenAI's API
+    (or a server at OPENAI_BASE_URL), or its hub name `owner/name`.
 
     Raises:
         SpecError: every fault of the YAML file.
@@ -124,6 +126,9 @@ def load_model(name: str) -> Named[ModelSpec]:
         return Named(
             name.rstrip("/"), ModelSpec(summary="local folder", path=str(Path(name).resolve())), None
         )
+    if name.startswith(OPENAI) and len(name) > len(OPENAI):
+        endpoint = Endpoint(model=name.removeprefix(OPENAI))
+        return Named(name, ModelSpec(summary="an endpoint's model", endpoint=endpoint), None)
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", name):
         return Named(name, ModelSpec(summary="from the hub", hub=name), None)
     raise PerbenchError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from perbench.specs.base import Strict
 
@@ -22,14 +22,36 @@ class GgufPackage(Strict):
     max_position_embeddings: int
 
 
+class Prices(Strict):
+    """What an endpoint charges, per million tokens; `cached_input` is for prompt tokens that the server had
+    cached, as much as `input` where it is not given."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached_input: Annotated[float, Field(ge=0)] | None = None
+    currency: str = "USD"
+
+
 class Endpoint(Strict):
-    """A server that speaks OpenAI's chat API. Its address and key stay in the environment: neither is written
-    anywhere."""
+    """A server that speaks OpenAI's chat API. Its key stays in the environment; neither key nor address is
+    recorded."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
     """The model's name on the server; all that is recorded, so it should stand for one set of weights."""
+    base_url: str | None = None
+    """The address; None reads it from the environment variable `base_url_env`."""
     base_url_env: str = "OPENAI_BASE_URL"
+    """Unset, the default stands for OpenAI's own address."""
     api_key_env: str = "OPENAI_API_KEY"
+    concurrency: Annotated[int, Field(gt=0)] = 8
+    """Requests under way at once."""
+    timeout: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds for one answer."""
+    prices: Prices | None = None
 
 
 class ModelSpec(Strict):

@@ -158,6 +158,10 @@ class SimulatorSpec(Strict):
         return self
 
 
+JUDGED = {"profile", "personality", "message", "response"}
+"""What a judge's instruction may hold."""
+
+
 class JudgeSpec(Strict):
     """`instruction` may hold {profile}, {personality}, {message}, {response} and asks for one digit, 1-5.
 
@@ -177,8 +181,22 @@ class JudgeSpec(Strict):
 
     @model_validator(mode="after")
     def _placeholders(self) -> JudgeSpec:
-        allowed = {"profile", "personality", "message", "response"}
-        refuse(template_faults("instruction", self.instruction, allowed))
+        refuse(template_faults("instruction", self.instruction, JUDGED))
+        return self
+
+
+class SecondJudgeSpec(Strict):
+    """Rates the same replies once more, for the agreement of judges: another model, another wording, or the
+    first judge again with other seeds. Sampling and retries are the first judge's."""
+
+    model: str
+    instruction: str | None = None
+    """None is the first judge's."""
+    method: Literal["reply", "likeliest"] = "reply"
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> SecondJudgeSpec:
+        refuse(template_faults("instruction", self.instruction, JUDGED))
         return self
 
 
@@ -188,6 +206,19 @@ class DialogueSpec(Strict):
     """Turns whose mean is the headline (PerCE: 6..10); empty means all."""
     simulator: SimulatorSpec
     judge: JudgeSpec
+    second_judge: SecondJudgeSpec | None = None
+
+    def judges(self) -> list[JudgeSpec]:
+        """The judge, and the second as one of its own where there is one."""
+        given = [self.judge]
+        if self.second_judge is not None:
+            changes = self.second_judge.model_dump(exclude_none=True)
+            given.append(self.judge.model_copy(update={**changes, "pmi": False}))
+        return given
+
+    def models(self) -> set[str]:
+        """The names of all models but the one under evaluation."""
+        return {self.simulator.model, *(judge.model for judge in self.judges())}
 
     @model_validator(mode="after")
     def _within(self) -> DialogueSpec:
@@ -312,7 +343,7 @@ class TaskSpec(Strict):
     @property
     def helpers(self) -> set[str]:
         """Models besides the one under evaluation, by registry name: simulator, judges, scorer."""
-        named = {self.dialogue.simulator.model, self.dialogue.judge.model} if self.dialogue else set()
+        named = self.dialogue.models() if self.dialogue is not None else set()
         if self.persona_swap is not None and self.persona_swap.scorer is not None:
             named.add(self.persona_swap.scorer)
         if self.preference is not None:

@@ -1,12 +1,13 @@
 """The run directory: atomic records, samples appended as they finish, resume, locks."""
 
 from perbench.store.cell import CellDir
-from perbench.store.record import CellRecord, Failure, Labels, Metric, Scores, TurnValue
+from perbench.store.record import CellRecord, EndpointUse, Failure, Labels, Metric, Scores, TurnValue
 from perbench.store.rundir import RunDir, read_records
 
 __all__ = [
     "CellDir",
     "CellRecord",
+    "EndpointUse",
     "Failure",
     "Labels",
     "Metric",

@@ -22,7 +22,8 @@ CLOCK_SECONDS = 5.0
 
 class CellDir:
     """Folder `<kind>-<identity[:16]>`: samples.jsonl, scores.json, cell.json (written last), attempts.json,
-    and checkpoint/ of a train cell. Only the holder of the run directory's lock may write."""
+    endpoints.jsonl where endpoints were asked, and checkpoint/ of a train cell. Only the holder of the run
+    directory's lock may write."""
 
     def __init__(self, path: Path, kind: Kind, identity: str) -> None:
         self.path = path
@@ -38,6 +39,11 @@ class CellDir:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint"
+
+    @property
+    def ledger(self) -> Path:
+        """Journal of what endpoints were asked for the cell."""
+        return self.path / "endpoints.jsonl"
 
     # ------------------------------------------------------------ reading
 

@@ -53,6 +53,24 @@ class Failure(Strict):
     traceback: str
 
 
+class EndpointUse(Strict):
+    """What an endpoint was asked and what it charged. `requests` left this machine, `answers` of them came
+    back usable and were paid; `reused` replies came from the cache and cost nothing. Tokens are those of the
+    answers, as the server counts them; `unmetered` answers came without a count."""
+
+    requests: int = 0
+    answers: int = 0
+    reused: int = 0
+    unmetered: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    """Of `input_tokens`: those that the server had cached."""
+    output_tokens: int = 0
+    cost: float | None = None
+    """None without a price table, and where an answer was not metered."""
+    currency: str | None = None
+
+
 class CellRecord(Strict):
     """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on
     an identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
@@ -71,6 +89,8 @@ class CellRecord(Strict):
     """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped..."""
     tokens: dict[str, int] = {}
     """prompt, generated (eval); response, total, counterfactual (train)."""
+    endpoints: dict[str, EndpointUse] = {}
+    """By model name, over all starts of the cell."""
     seconds: float
     """Time spent on the cell, over all starts."""
     peak_memory_mb: int | None = None

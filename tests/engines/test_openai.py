@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +14,9 @@ import pytest
 
 from perbench import models
 from perbench.api import Example
-from perbench.engines import openai as engine_module
-from perbench.engines.openai import OpenAIEngine
+from perbench.engines.openai import OPENAI_URL, OpenAIEngine, absent, base_url
+from perbench.engines.replies import ReplyCache
+from perbench.engines.retry import STRANGERS, Retry
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
@@ -24,57 +24,12 @@ from perbench.protocols.identification import persona_text
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.model import Endpoint, ModelSpec
 from perbench.specs.task import SamplingSpec
+from perbench.store import EndpointUse
+from tests.engines.standin import Reply, Server, Time, completion, fault, yes
 
 KEY = "sk-very-secret-123"
-ENDPOINT = Endpoint(model="some-judge", base_url_env="TEST_ADDRESS", api_key_env="TEST_KEY")
+ENDPOINT = Endpoint(model="some-judge", base_url_env="TEST_ADDRESS", api_key_env="TEST_KEY", timeout=5.0)
 GREEDY = SamplingSpec(max_new_tokens=9, temperature=0.0, top_p=0.5)
-
-
-def completion(text: str | None, finish: str = "stop", usage: bool = True) -> dict[str, Any]:
-    return {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "some-judge",
-        "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text}}],
-        **({"usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}} if usage else {}),
-    }
-
-
-class Server:
-    """Answers each request with `answer(body)`: a status and a JSON body."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str | None, dict[str, Any]]] = []
-        self.answer: Any = lambda body: (200, completion("yes"))
-        self.hold = threading.Event()
-        self.hold.set()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.requests.append((self.path, self.headers["Authorization"], body))
-                server.hold.wait(10)
-                status, reply = server.answer(body)
-                data = json.dumps(reply).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                """Nothing: the test's output is not the server's."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.hold.set()
-        self.http.shutdown()
-        self.http.server_close()
 
 
 @pytest.fixture
@@ -83,9 +38,20 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("TEST_ADDRESS", found.address)
     monkeypatch.setenv("TEST_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(engine_module, "RETRIES", 0)
     yield found
     found.close()
+
+
+class Book(list[EndpointUse]):
+    def sum(self, name: str) -> int:
+        return sum(getattr(use, name) for use in self)
+
+
+def engine(time: Time | None = None, endpoint: Endpoint = ENDPOINT, **options: Any) -> OpenAIEngine:
+    """Waits by a clock of its own, which nobody sees unless given."""
+    time = time or Time()
+    retry = Retry(clock=time.clock, pause=time.pause, draw=lambda: 1.0)
+    return OpenAIEngine(endpoint, retry=retry, **options)
 
 
 def user(text: str) -> list[dict[str, str]]:
@@ -94,7 +60,7 @@ def user(text: str) -> list[dict[str, str]]:
 
 def failure() -> str:
     with pytest.raises(PerbenchError) as caught:
-        OpenAIEngine(ENDPOINT).chat([user("hi")], GREEDY, seed=0)
+        engine().chat([user("hi")], GREEDY, seed=0)
     assert KEY not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
 
@@ -103,23 +69,38 @@ def failure() -> str:
 
 
 def test_answers_come_in_order_with_what_was_asked(server: Server) -> None:
-    server.answer = lambda body: (200, completion(body["messages"][-1]["content"].upper()))
-    engine = OpenAIEngine(ENDPOINT)
+    server.answer = lambda body: Reply(200, completion(body["messages"][-1]["content"].upper()))
+    asked = engine()
     texts = [f"text {i}" for i in range(30)]
-    found = engine.chat([user(text) for text in texts], GREEDY, seed=5)
+    found = asked.chat([user(text) for text in texts], GREEDY, seed=5)
     assert [one.text for one in found] == [text.upper() for text in texts]
     assert {(one.finish_reason, one.prompt_tokens, one.new_tokens) for one in found} == {("stop", 7, 3)}
     path, key, body = server.requests[0]
     assert (path, key) == ("/v1/chat/completions", f"Bearer {KEY}")
     assert body.pop("messages")[0]["role"] == "user"
     assert body == {"model": "some-judge", "max_tokens": 9, "temperature": 0.0, "top_p": 0.5, "seed": 5}
-    assert engine.name.startswith("openai ")
+    assert asked.name.startswith("openai ")
 
 
 def test_cut_and_empty_answers(server: Server) -> None:
-    server.answer = lambda body: (200, completion(None, "length", usage=False))
-    (found,) = OpenAIEngine(ENDPOINT).chat([user("hi")], GREEDY, seed=0)
+    server.answer = lambda body: Reply(200, completion(None, "length", usage={}))
+    book = Book()
+    (found,) = engine(book=book.append).chat([user("hi")], GREEDY, seed=0)
     assert (found.text, found.finish_reason, found.prompt_tokens, found.new_tokens) == ("", "length", 0, 0)
+    assert book.sum("unmetered") == 1
+
+
+def test_no_more_requests_at_once_than_allowed(server: Server) -> None:
+    endpoint = ENDPOINT.model_copy(update={"concurrency": 3})
+    three = threading.Barrier(3)
+
+    def together(body: dict[str, Any]) -> Reply:
+        three.wait(10)  # breaks, and the request fails, unless three are there at once
+        return yes(body)
+
+    server.answer = together
+    engine(endpoint=endpoint).chat([user(f"{i}") for i in range(9)], GREEDY, seed=0)
+    assert (server.most, len(server.requests)) == (3, 9)
 
 
 # ---------------------------------------------------------------- failures
@@ -132,35 +113,203 @@ def test_cut_and_empty_answers(server: Server) -> None:
         (403, "the key in TEST_KEY is refused (status 403)"),
         (404, "check the model's name, and that the address in TEST_ADDRESS ends in /v1"),
         (400, "Error code: 400"),
-        (500, "Error code: 500"),
+        (422, "Error code: 422"),
     ],
 )
-def test_refusals(server: Server, status: int, message: str) -> None:
-    server.answer = lambda body: (status, {"error": {"message": f"no such thing, {KEY}"}})
+def test_refusals_are_final(server: Server, status: int, message: str) -> None:
+    server.answer = lambda body: fault(status, f"no such thing, {KEY}")
     told = failure()
     assert told.startswith("endpoint model 'some-judge': ")
     assert message in told
+    assert len(server.requests) == 1
 
 
-def test_a_reply_without_an_answer(server: Server) -> None:
-    server.answer = lambda body: (200, {**completion(""), "choices": []})
-    assert "the reply holds no answer" in failure()
+def test_a_used_up_account_is_no_rate_limit(server: Server) -> None:
+    server.answer = lambda body: fault(429, "pay first", "insufficient_quota")
+    assert "pay first" in failure()
+    assert len(server.requests) == 1
 
 
-def test_a_reply_that_is_no_completion(server: Server) -> None:
-    server.answer = lambda body: (200, {"detail": "welcome"})
-    assert "the reply holds no answer" in failure()
+def test_a_refusal_ends_the_call(server: Server) -> None:
+    server.answer = lambda body: fault(401)
+    with pytest.raises(PerbenchError, match="is refused"):
+        engine().chat([user(f"{i}") for i in range(200)], GREEDY, seed=0)
+    assert len(server.requests) < 100
 
 
-def test_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "TIMEOUT", 0.2)
+class Faults:
+    """Each request gets the next of `replies`; then all are answered."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.answered = 0
+
+    def __call__(self, body: dict[str, Any]) -> Reply:
+        if self.replies:
+            return self.replies.pop(0)
+        self.answered += 1
+        return yes(body)
+
+
+WHOLE = completion("yes")
+PASSING = {
+    "429": fault(429),
+    "429 with a wait": fault(429, Retry_After="3"),
+    "408": fault(408),
+    "409": fault(409),
+    "500": fault(500),
+    "503 in words": Reply(503, b"<html>busy</html>"),
+    "half a body": Reply(200, WHOLE, cut=True),
+    "truncated JSON": Reply(200, b'{"id": "1", "choices": [{"index": 0, "mess'),
+    "no answer": Reply(200, {**WHOLE, "choices": []}),
+    "no completion": Reply(200, {"detail": "welcome"}),
+    "no text": Reply(200, completion([{"type": "image"}])),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_what_may_pass_is_asked_again(server: Server, name: str) -> None:
+    server.answer, time, book = Faults(PASSING[name], PASSING[name]), Time(), Book()
+    (found,) = engine(time, book=book.append).chat([user("hi")], GREEDY, seed=0)
+    assert found.text == "yes"
+    assert len(server.requests) == book.sum("requests") == 3
+    assert (book.sum("answers"), book.sum("input_tokens"), book.sum("output_tokens")) == (1, 7, 3)
+    assert sum(time.waits) >= (6.0 if "wait" in name else 1.0)
+
+
+def test_a_limit_that_never_lifts_ends_the_run(server: Server) -> None:
+    server.answer = lambda body: fault(500, f"no luck, {KEY}")
+    told = failure()
+    assert "Error code: 500" in told
+    assert "given up after" in told
+
+
+def test_a_used_up_limit_is_waited_for_before_it_is_overrun(server: Server) -> None:
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9s"}
+    server.answer, time = (lambda body: Reply(200, WHOLE, spent)), Time()
+    asked = engine(time)
+    asked.chat([user("one")], GREEDY, seed=0)
+    assert time.waits == []
+    asked.chat([user("two")], GREEDY, seed=0)
+    assert 9.0 <= sum(time.waits) < 10.0
+
+
+def test_a_server_that_does_not_answer(server: Server) -> None:
     server.hold.clear()
-    assert "no answer within 0.2 s from the address in TEST_ADDRESS" in failure()
+    slow = ENDPOINT.model_copy(update={"timeout": 0.1})
+    with pytest.raises(PerbenchError, match=r"no answer within 0.1 s from the address in TEST_ADDRESS"):
+        engine(endpoint=slow).chat([user("hi")], GREEDY, seed=0)
+    assert len(server.requests) == STRANGERS
+
+
+def test_a_timeout_passes(server: Server) -> None:
+    server.hold.clear()
+    time, slow = Time(), ENDPOINT.model_copy(update={"timeout": 0.1})
+    time.then[1] = server.hold.set
+    assert engine(time, slow).chat([user("hi")], GREEDY, seed=0)[0].text == "yes"
 
 
 def test_no_server(server: Server) -> None:
     server.close()
-    assert "nothing answers at the address in TEST_ADDRESS" in failure()
+    assert "to the address in TEST_ADDRESS: is the server running? (given up after 3 attempts" in failure()
+
+
+def test_a_server_killed_and_restarted_at_its_address(server: Server) -> None:
+    time = Time()
+    asked = engine(time)
+    assert asked.chat([user("before")], GREEDY, seed=0)[0].text == "yes"
+    server.close()
+    time.then[STRANGERS + 2] = server.restart
+    assert asked.chat([user("after")], GREEDY, seed=0)[0].text == "yes"
+    assert len(server.requests) == 2
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def test_what_was_answered_is_not_asked_again(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body: Reply(200, completion(f"answer to {body['messages'][0]['content']}"))
+    questions = [user(f"{i % 5}") for i in range(10)]
+    book, cache = Book(), ReplyCache(tmp_path)
+    first = engine(cache=cache, book=book.append).chat(questions, GREEDY, seed=1)
+    assert len(server.requests) == book.sum("answers") == 5  # each distinct question once
+    assert engine(cache=cache, book=book.append).chat(questions, GREEDY, seed=1) == first
+    assert len(server.requests) == 5
+    assert (book.sum("requests"), book.sum("answers"), book.sum("reused")) == (5, 5, 5)
+    assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.json"))
+
+
+def test_another_question_is_another_request(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ReplyCache(tmp_path)
+    warm = GREEDY.model_copy(update={"temperature": 1.0})
+    other = ENDPOINT.model_copy(update={"model": "other"})
+    for endpoint, text, sampling, seed in (
+        (ENDPOINT, "hi", GREEDY, 0),
+        (ENDPOINT, "ho", GREEDY, 0),
+        (ENDPOINT, "hi", warm, 0),
+        (ENDPOINT, "hi", GREEDY, 1),
+        (other, "hi", GREEDY, 0),
+    ):
+        engine(endpoint=endpoint, cache=cache).chat([user(text)], sampling, seed=seed)
+    monkeypatch.setenv("TEST_ADDRESS", server.address.replace("127.0.0.1", "localhost"))
+    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+    assert len(server.requests) == 6
+    monkeypatch.setenv("TEST_KEY", "another key")
+    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+    assert len(server.requests) == 6
+
+
+def test_answers_before_a_failure_are_kept(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body: fault(400) if body["messages"][0]["content"] == "bad" else yes(body)
+    asked = engine(cache=ReplyCache(tmp_path), endpoint=ENDPOINT.model_copy(update={"concurrency": 1}))
+    with pytest.raises(PerbenchError, match="400"):
+        asked.chat([user("good"), user("bad"), user("never")], GREEDY, seed=0)
+    server.answer = yes
+    asked.chat([user("good"), user("bad"), user("never")], GREEDY, seed=0)
+    assert [body["messages"][0]["content"] for _, _, body in server.requests] == [
+        *("good", "bad"),
+        *("bad", "never"),
+    ]
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"text": "x"}'])
+def test_a_damaged_reply_is_named(server: Server, tmp_path: Path, damage: bytes) -> None:
+    cache = ReplyCache(tmp_path)
+    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+    (file,) = tmp_path.rglob("*.json")
+    file.write_bytes(damage)
+    with pytest.raises(PerbenchError, match=f"{file.name} is damaged; delete it"):
+        engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+
+
+# ---------------------------------------------------------------- address and key
+
+
+def test_openai_is_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    endpoint = load_model("openai/gpt-4o").spec.endpoint
+    assert endpoint == Endpoint(model="gpt-4o")
+    assert base_url(endpoint) == OPENAI_URL
+    assert absent(endpoint) == [
+        "set the environment variable OPENAI_API_KEY to the key (any text for a server that asks for none) "
+        "of endpoint model 'gpt-4o'"
+    ]
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://here/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert base_url(endpoint) == "http://here/v1"
+    assert absent(endpoint) == []
+    assert base_url(Endpoint(model="m", base_url="http://there/v1")) == "http://there/v1"
+    with pytest.raises(PerbenchError, match="unknown model 'openai/'"):
+        load_model("openai/")
+
+
+def test_the_specs_address_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEST_ADDRESS")
+    endpoint = Endpoint(model="m", base_url=server.address, api_key_env="TEST_KEY")
+    assert engine(endpoint=endpoint).chat([user("hi")], GREEDY, seed=0)[0].text == "yes"
 
 
 @pytest.mark.parametrize("name", ["TEST_ADDRESS", "TEST_KEY"])
@@ -180,13 +329,13 @@ def test_without_the_package(server: Server, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_an_endpoint_cannot_do(server: Server, tmp_path: Any) -> None:
-    engine = OpenAIEngine(ENDPOINT)
-    engine.load_adapter(None)
+    asked = engine()
+    asked.load_adapter(None)
     for attempt in (
-        lambda: engine.score([[1]], [[2]]),
-        lambda: engine.generate([[1]], GREEDY, seed=0),
-        lambda: engine.tokenizer,
-        lambda: engine.load_adapter(tmp_path),
+        lambda: asked.score([[1]], [[2]]),
+        lambda: asked.generate([[1]], GREEDY, seed=0),
+        lambda: asked.tokenizer,
+        lambda: asked.load_adapter(tmp_path),
     ):
         with pytest.raises(PerbenchError, match=r"an endpoint .*; it can only chat \(identifier llm_judge\)"):
             attempt()
@@ -221,11 +370,11 @@ def test_the_spec(tmp_path: Any) -> None:
 
 
 def test_it_judges(server: Server) -> None:
-    server.answer = lambda body: (200, completion("Keywords: deer, season"))
+    server.answer = lambda body: Reply(200, completion("Keywords: deer, season"))
     spec = load_task("identification/persona_qa").spec
     example = Example("e", "u", "And you?", "Got a deer last season.", ({"text": "I hunt."},))
     text = persona_text(spec, example, None)
-    (found,) = load_identifier("llm_judge").score([text], OpenAIEngine(ENDPOINT))
+    (found,) = load_identifier("llm_judge").score([text], engine())
     assert found.scores == (0.0, 0.0, 1.0, 0.0, 1.0)
     with pytest.raises(PerbenchError, match="gives no log-probs"):
-        load_identifier("percontrast").score([text], OpenAIEngine(ENDPOINT))
+        load_identifier("percontrast").score([text], engine())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perbench.engines.base import Generation, TokenIds
+from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.judges import parse_rating, rate, rate_likeliest
 from perbench.specs.task import SamplingSpec
 
@@ -43,18 +43,25 @@ def test_table(reply: str, value: int | None) -> None:
 
 
 class Judge:
-    """Answers each prompt (its one token names it) from a script, and notes what it was asked."""
+    """Answers each question (its number) from a script, and notes what it was asked."""
 
     tokenizer = None
     name = "script"
+    chat_only = True
 
     def __init__(self, script: dict[int, list[str]]) -> None:
         self.script = script
         self.asked: list[tuple[list[int], int]] = []
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        self.asked.append(([prompt[0] for prompt in prompts], seed))
-        return [Generation(self.script[prompt[0]].pop(0), "stop", 10, 2) for prompt in prompts]
+        raise AssertionError("a judge is asked by messages")
+
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        numbers = [int(conversation[0]["content"]) for conversation in conversations]
+        self.asked.append((numbers, seed))
+        return [Generation(self.script[number].pop(0), "stop", 10, 2) for number in numbers]
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[object]:
         raise AssertionError("a rating needs no score")
@@ -88,22 +95,26 @@ def test_the_likeliest_digit_is_the_rating(tiny_model_dir: Path) -> None:
 WARM = SamplingSpec(temperature=1.0)
 
 
+def asked(*numbers: int) -> list[Conversation]:
+    return [[{"role": "user", "content": str(number)}] for number in numbers]
+
+
 def test_only_the_unparsed_are_asked_again_each_time_with_another_seed() -> None:
     judge = Judge({1: ["3"], 2: ["good", "4"], 3: ["no", "?", "still no"]})
-    found = rate(judge, [[1], [2], [3]], WARM, retries=2, seed=7)
+    found = rate(judge, asked(1, 2, 3), WARM, retries=2, seed=7)
     assert [rating.value for rating in found] == [3, 4, None]
     assert [rating.raw for rating in found] == [("3",), ("good", "4"), ("no", "?", "still no")]
-    assert [asked for asked, _ in judge.asked] == [[1, 2, 3], [2, 3], [3]]
+    assert [numbers for numbers, _ in judge.asked] == [[1, 2, 3], [2, 3], [3]]
     assert len({seed for _, seed in judge.asked}) == 3
     assert [(rating.prompt_tokens, rating.new_tokens) for rating in found] == [(10, 2), (20, 4), (30, 6)]
 
 
 def test_nobody_is_asked_when_all_have_answered() -> None:
     judge = Judge({1: ["3"], 2: ["4"]})
-    rate(judge, [[1], [2]], WARM, retries=2, seed=0)
+    rate(judge, asked(1, 2), WARM, retries=2, seed=0)
     assert len(judge.asked) == 1
 
 
 def test_a_greedy_judge_is_asked_once() -> None:
     judge = Judge({1: ["no", "5"]})
-    assert rate(judge, [[1]], SamplingSpec(temperature=0), retries=2, seed=0)[0].value is None
+    assert rate(judge, asked(1), SamplingSpec(temperature=0), retries=2, seed=0)[0].value is None

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,17 @@ class Runs:
         )
 
     def __call__(
-        self, root: Path, *words: str, kill: tuple[str, int] | None = None, full: int | None = None
+        self,
+        root: Path,
+        *words: str,
+        kill: tuple[str, int] | None = None,
+        full: int | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> tuple[int, str, str]:
         """(status, stdout, stderr) of `perbench WORDS`; `kill`: die by SIGKILL in the n-th call of a
-        function; `full`: the n-th write of samples finds the disk full."""
+        function; `full`: the n-th write of samples finds the disk full; `env`: further variables."""
         output, errors = root.parent / "stdout", root.parent / "stderr"
-        request = {"words": words, "root": str(root), "kill": kill, "full": full}
+        request = {"words": words, "root": str(root), "kill": kill, "full": full, "env": dict(env or {})}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(
@@ -72,7 +77,7 @@ def _child(request: dict[str, Any]) -> None:
 
     for descriptor, name in ((1, "output"), (2, "errors")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    os.environ["PERBENCH_INCLUDE"] = request["root"]
+    os.environ |= {"PERBENCH_INCLUDE": request["root"], **request["env"]}
     sys.argv = ["perbench", *request["words"]]
     if request["kill"]:
         _arm(*request["kill"])
@@ -91,6 +96,7 @@ def _die() -> None:
 def _arm(where: str, count: int) -> None:
     """SIGKILL in the `count`-th call of a function: at its end, or in its midst for "torn". "interrupt" is
     Ctrl-C at an append."""
+    from perbench.engines.openai import OpenAIEngine
     from perbench.engines.transformers import TransformersEngine
     from perbench.store import CellDir
     from perbench.training.checkpoint import Checkpoints
@@ -103,7 +109,12 @@ def _arm(where: str, count: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _replace(CellDir, "append", count, lambda cell, _: os.kill(os.getpid(), signal.SIGINT))
         return
-    owners = {"generate": TransformersEngine, "save": Checkpoints, "finish weights": Checkpoints}
+    owners = {
+        "chat": OpenAIEngine,
+        "generate": TransformersEngine,
+        "save": Checkpoints,
+        "finish weights": Checkpoints,
+    }
     owner = owners.get(where, CellDir)
     name = "finish" if where == "finish weights" else where
     original = getattr(owner, name)

@@ -10,7 +10,7 @@ import pytest
 
 from perbench.api import Example
 from perbench.data import Dataset
-from perbench.engines.base import Generation, TokenIds
+from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode
@@ -92,10 +92,17 @@ class Cast:
         return self._named.get(model, self.subject)
 
 
+def rendered(tokenizer: Any, conversation: Conversation) -> str:
+    system = conversation[0]["content"] if conversation[0]["role"] == "system" else None
+    turns = [message["content"] for message in conversation[system is not None :]]
+    return chat_text(tokenizer, system, turns)
+
+
 class Scripted:
     """Notes the prompts it reads and answers by `say(call, place)`; scores by `logp(prompt, response)`."""
 
     name = "scripted"
+    chat_only = False
 
     def __init__(self, tokenizer: Any, say: Any, logp: Any = None) -> None:
         self.tokenizer = tokenizer
@@ -107,6 +114,15 @@ class Scripted:
         call = len(self.prompts)
         self.prompts.append([self.tokenizer.decode(prompt) for prompt in prompts])
         return [Generation(self._say(call, i), "stop", len(prompt), 1) for i, prompt in enumerate(prompts)]
+
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        return self.generate(
+            [encode(self.tokenizer, rendered(self.tokenizer, one)) for one in conversations],
+            sampling,
+            seed=seed,
+        )
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[Any]:
         return [self._logp(self.tokenizer.decode(p), r) for p, r in zip(prompts, responses, strict=True)]

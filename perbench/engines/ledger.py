@@ -1,0 +1,72 @@
+"""What endpoints were asked and what it cost, kept on disk so that a kill forgets nothing paid."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from perbench.specs.model import Prices
+from perbench.store.files import append_journal, cut_torn
+from perbench.store.record import EndpointUse
+
+COUNTS = (
+    "requests",
+    "answers",
+    "reused",
+    "unmetered",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+)
+
+
+class Ledger:
+    """Entries of every thread, appended to a file (none: kept in memory) as they arise: a request before it
+    is sent, its answer once it is there. What earlier starts wrote counts on."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._totals: dict[str, EndpointUse] = {}
+        for row in cut_torn(path).rows if path is not None and path.exists() else ():
+            self._count(row.pop("model"), EndpointUse(**row))
+
+    def add(self, model: str, use: EndpointUse) -> None:
+        """Note an entry, durably."""
+        with self._lock:
+            self._count(model, use)
+            if self._path is not None:
+                append_journal(self._path, [{"model": model, **use.model_dump(exclude_defaults=True)}])
+
+    def totals(self, prices: Callable[[str], Prices | None]) -> dict[str, EndpointUse]:
+        """All entries by model, with their cost under `prices(model)`."""
+        return {model: priced(use, prices(model)) for model, use in sorted(self._totals.items())}
+
+    def _count(self, model: str, use: EndpointUse) -> None:
+        self._totals[model] = added([self._totals.get(model, EndpointUse()), use])
+
+
+def added(uses: Iterable[EndpointUse]) -> EndpointUse:
+    """The sum of the counts, without cost."""
+    found = list(uses)
+    return EndpointUse(**{name: sum(getattr(use, name) for use in found) for name in COUNTS})
+
+
+def priced(use: EndpointUse, prices: Prices | None) -> EndpointUse:
+    """With the cost of the answers' tokens; without one where there are no prices or no count of tokens."""
+    if prices is None or use.unmetered:
+        return use
+    fresh = use.input_tokens - use.cached_input_tokens
+    return use.model_copy(
+        update={
+            "cost": cost(fresh, use.output_tokens, prices, cached=use.cached_input_tokens),
+            "currency": prices.currency,
+        }
+    )
+
+
+def cost(fresh: int, output: int, prices: Prices, *, cached: int = 0) -> float:
+    """Money for so many tokens; prices are per million."""
+    again = prices.input if prices.cached_input is None else prices.cached_input
+    return round((fresh * prices.input + cached * again + output * prices.output) / 1e6, 6)

@@ -1,0 +1,165 @@
+"""Asking an endpoint again: how long to wait after a failure that may pass, and when to give up."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from perbench.errors import PerbenchError
+
+T = TypeVar("T")
+
+FIRST_WAIT = 1.0
+"""Seconds, at most, before the second attempt; the bound doubles with each attempt."""
+LONGEST_WAIT = 60.0
+PATIENCE = 900.0
+"""Seconds from the first attempt to the last: a server may be restarted, a limit renewed."""
+STRANGERS = 3
+"""Attempts at a server that never answered: its address is more likely wrong than its trouble short."""
+
+
+class Passing(Exception):
+    """A failure that may pass. `wait` is how many seconds the server asks to wait, None where it says
+    nothing; `alive` says that the server spoke, `limited` that every request has to wait, not this one alone.
+    """
+
+    def __init__(
+        self, message: str, *, wait: float | None = None, alive: bool = False, limited: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.alive = alive
+        self.limited = limited
+
+
+class Halted(Exception):
+    """The wait was cut short: another request of the call failed for good, or the user stopped it."""
+
+
+def wait_for(halt: threading.Event, seconds: float) -> None:
+    """Wait so long, or until `halt` is set."""
+    halt.wait(seconds)
+
+
+class Retry:
+    """Repeats the requests to one server, of any number of threads, and keeps them all to its rate limit.
+
+    After a failure the wait is drawn from [0, FIRST_WAIT * 2**n] up to LONGEST_WAIT ("full jitter", Brooker
+    2015, Exponential Backoff And Jitter), so that clients which failed together do not come back together.
+    Where the server says how long, no less. A rate limit holds back all threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[threading.Event, float], None] = wait_for,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._draw = draw
+        self._open_at = 0.0
+        self._known = False
+
+    def __call__(self, ask: Callable[[], T], halt: threading.Event) -> T:
+        """What `ask` returns, asked as often as it takes.
+
+        Raises:
+            PerbenchError: the last failure, when patience is at an end.
+            Halted: `halt` was set.
+        """
+        begun, attempt = self._clock(), 0
+        while True:
+            self._until_open(halt)
+            if halt.is_set():
+                raise Halted
+            attempt += 1
+            try:
+                found = ask()
+            except Passing as failure:
+                self._known = self._known or failure.alive
+                wait = self._wait(failure, attempt)
+                spent = self._clock() - begun
+                if (attempt >= STRANGERS and not self._known) or spent + wait > PATIENCE:
+                    raise PerbenchError(
+                        f"{failure} (given up after {attempt} attempts in {spent:.0f} s"
+                        + (f"; the server asks to wait {wait:.0f} s)" if failure.wait else ")")
+                    ) from None
+                if failure.limited:
+                    self.hold(wait)
+                else:
+                    self._pause(halt, wait)
+            else:
+                self._known = True
+                return found
+
+    def hold(self, seconds: float) -> None:
+        """No request starts for so many seconds from now."""
+        self._open_at = max(self._open_at, self._clock() + seconds)
+
+    def _wait(self, failure: Passing, attempt: int) -> float:
+        bound = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
+        return max(self._draw() * bound, failure.wait or 0.0)
+
+    def _until_open(self, halt: threading.Event) -> None:
+        while (left := self._open_at - self._clock()) > 0 and not halt.is_set():
+            # Spread over a tenth more, so that the threads held back do not all start at once.
+            self._pause(halt, left * (1 + self._draw() / 10))
+
+
+# ---------------------------------------------------------------- what servers say of their limits
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_of(text: str | None) -> float | None:
+    """Seconds of "1.5", "20ms", "6m0s" or "1h2m3.5s"; None of anything else."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+(?:\.\d+)?", text.strip()):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        return None
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+def asked_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the reply's headers ask to wait: `retry-after-ms`, `retry-after` (seconds or a date, RFC
+    9110 section 10.2.3), else the time until a used-up limit is renewed. None where they say nothing."""
+    milliseconds = seconds_of(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    given = headers.get("retry-after")
+    if given is not None:
+        found = seconds_of(given)
+        return _until(given) if found is None else found
+    return used_up(headers)
+
+
+def used_up(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limits of which nothing remains are renewed (`x-ratelimit-remaining-requests` and
+    `-tokens` with their `-reset-`); None while something remains."""
+    waits = [
+        seconds_of(headers.get(f"x-ratelimit-reset-{kind}"))
+        for kind in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{kind}") == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _until(date: str) -> float | None:
+    try:
+        at = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)
+    return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())

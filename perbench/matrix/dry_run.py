@@ -1,0 +1,105 @@
+"""The plan of `--dry-run`, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from perbench.matrix.estimate import Estimate, Estimator
+from perbench.matrix.plan import Plan
+from perbench.matrix.spend import Spend
+from perbench.matrix.spend import total as total_spend
+from perbench.progress import duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
+    """Print every cell with what happens to it and why, its tokens, time and what endpoints will cost."""
+    estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
+    todo = [estimate for estimate in estimates if estimate is not None]
+    spends = total_spend([estimate.spends for estimate in todo])
+    seconds = _total_seconds(todo)
+    total = {
+        **plan.counts(),
+        "tokens": sum(estimate.tokens for estimate in todo),
+        "tokens_exact": all(estimate.exact for estimate in todo),
+        "seconds": seconds,
+        "endpoints": _spend_json(spends),
+    }
+    if as_json:
+        print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 200).print(_plan_table(plan, estimates))
+    print(
+        f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
+        f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}{total['tokens']:,} tokens; "
+        f"time: {'unknown, no past record of the kind' if seconds is None else 'about ' + duration(seconds)}"
+    )
+    for name, one in spends.items():
+        print(_spend_line(name, one))
+
+
+def _spend_line(name: str, one: Spend) -> str:
+    money = (
+        "cost unknown: its model file gives no prices"
+        if one.cost is None
+        else f"at most about {one.cost:,.2f} {one.currency}"
+    )
+    return (
+        f"endpoint {name}: about {one.asked.requests:,} requests, {one.asked.input:,} tokens read, at most "
+        f"{one.asked.output:,} written; {money}; replies in the cache cost nothing"
+    )
+
+
+def _spend_json(spends: Mapping[str, Spend]) -> dict[str, Any]:
+    return {
+        name: {**asdict(one.asked), "cost": one.cost, "currency": one.currency}
+        for name, one in spends.items()
+    }
+
+
+def _total_seconds(todo: list[Estimate]) -> float | None:
+    known = [estimate.seconds for estimate in todo if estimate.seconds is not None]
+    return sum(known) if len(known) == len(todo) else None
+
+
+def _plan_json(plan: Plan, estimates: list[Estimate | None]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": step.cell.kind,
+            "identity": step.cell.identity,
+            "labels": step.cell.labels.model_dump(mode="json"),
+            "action": step.action,
+            "reason": step.reason,
+            "tokens": estimate.tokens if estimate else 0,
+            "tokens_exact": estimate.exact if estimate else True,
+            "seconds": estimate.seconds if estimate else 0.0,
+            "endpoints": _spend_json(estimate.spends) if estimate else {},
+        }
+        for step, estimate in zip(plan.steps, estimates, strict=True)
+    ]
+
+
+def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    for head in ("cell", "action", "why"):
+        table.add_column(head, overflow="fold")
+    table.add_column("tokens", justify="right")
+    table.add_column("time", justify="right")
+    for step, estimate in zip(plan.steps, estimates, strict=True):
+        tokens = seconds = ""
+        if estimate is not None:
+            tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}"
+            seconds = "unknown" if estimate.seconds is None else f"~{duration(estimate.seconds)}"
+        table.add_row(escape(str(step.cell)), step.action, escape(step.reason), tokens, seconds)
+    return table

@@ -1,0 +1,75 @@
+"""What a matrix may ask of endpoints, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from perbench.engines.openai import absent
+from perbench.errors import PerbenchError
+from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.matrix import MatrixSpec
+from perbench.specs.model import ModelSpec
+from perbench.specs.rows import task_variants
+from perbench.specs.task import TaskSpec
+
+Lookup = Callable[[str], Named[ModelSpec]]
+
+
+def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
+    """The models that trainers train; endpoints have base rows only.
+
+    Raises:
+        PerbenchError: there are trainers, and nothing that they can train or nothing left to an endpoint.
+    """
+    endpoints = [name for name in spec.models if model(name).spec.endpoint is not None]
+    trainable = [name for name in spec.models if name not in endpoints]
+    if spec.trainers and endpoints and not (trainable and spec.base_rows):
+        raise PerbenchError(
+            f"{', '.join(endpoints)}: an endpoint cannot be trained, its weights are not on this machine; "
+            "it has base rows only. "
+            + ("Set base_rows: true, or remove it" if trainable else "Leave out trainers and sources")
+        )
+    return trainable
+
+
+def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
+    """Refuse endpoints where a target needs log-probs.
+
+    Raises:
+        PerbenchError: naming the keys to set.
+    """
+    swap = task.spec.persona_swap
+    scorers = [] if swap is None else spec.models if swap.scorer is None else [swap.scorer]
+    for name in scorers:
+        if model(name).spec.endpoint is not None:
+            raise PerbenchError(
+                f"task {task.name}: persona_swap by {name}, an endpoint, which gives no log-probs of given "
+                "texts; name a local model: persona_swap.scorer"
+            )
+    if task.spec.dialogue is None:
+        return
+    for role, judge in zip(("judge", "second_judge"), task.spec.dialogue.judges(), strict=False):
+        wrong = ["pmi: false"] if judge.pmi else []
+        wrong += ["method: reply"] if judge.method == "likeliest" else []
+        if wrong and model(judge.model).spec.endpoint is not None:
+            raise PerbenchError(
+                f"task {task.name}: the model {judge.model} of dialogue.{role} is an endpoint, which gives "
+                f"no log-probs. Set dialogue.{role}.{f' and dialogue.{role}.'.join(wrong)}"
+                + (" and headline: rating" if task.spec.headline == "pmi" else "")
+                + "; or name a model whose weights are on this machine"
+            )
+
+
+def models_of(spec: MatrixSpec) -> list[Named[ModelSpec]]:
+    """The models under evaluation, and the simulators and judges of the dialogues they are evaluated in."""
+    names = dict.fromkeys(spec.models)
+    for row in task_variants(spec.targets):
+        task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides})
+        names |= dict.fromkeys(sorted(task.spec.helpers))
+    return [load_model(name) for name in names]
+
+
+def absent_variables(models: Iterable[Named[ModelSpec]]) -> list[str]:
+    """What the environment lacks for the endpoints among `models`: the message of each, once."""
+    endpoints = [model.spec.endpoint for model in models]
+    return list(dict.fromkeys(line for one in endpoints if one is not None for line in absent(one)))

@@ -1,0 +1,58 @@
+"""A task's request as chat messages, for an endpoint, which shows no tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perbench.api import Example
+from perbench.engines.base import Conversation
+from perbench.errors import PerbenchError
+from perbench.prompts.pair import turns_with, turns_without
+from perbench.prompts.persona import affordable, by_priority, render_items
+from perbench.specs.task import TaskSpec
+
+CHARS_PER_TOKEN = 4
+"""English text under the vocabularies in use; only for what cannot be counted."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Of the history's `k` items `kept` stand in the messages; `trimmed` did not fit."""
+
+    messages: Conversation
+    kept: int
+    trimmed: int
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of what the messages take."""
+        return sum(estimated(message["content"]) for message in self.messages)
+
+
+def build_request(task: TaskSpec, example: Example) -> Request:
+    """The example's request with persona, under the task's prompt form, trimmed as by `pair.build_pair` but
+    with tokens estimated from characters. A request that is too long alone is left for the server to judge.
+
+    Raises:
+        PerbenchError: the prompt form names a field that a persona item lacks.
+    """
+    assert task.prompt is not None, "the spec of a generation task names its prompt"
+    form = task.prompts[task.prompt]
+    try:
+        rendered = render_items(form, example.persona)
+    except PerbenchError as error:
+        raise PerbenchError(f"example {example.id}: {error}") from None
+    order = by_priority(len(rendered), task.persona)
+    costs = [estimated(rendered[i] + form.join) for i in order]
+    room = task.max_length - task.sampling.max_new_tokens
+    room -= sum(estimated(turn) for turn in turns_with(form, example, "") if turn is not None)
+    kept = affordable(costs, min(room, task.persona.max_tokens or room))
+    persona = form.join.join(rendered[i] for i in sorted(order[:kept]))
+    system, user = turns_with(form, example, persona) if kept else turns_without(form, example)
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    return Request([*messages, {"role": "user", "content": user}], kept, len(order) - kept)
+
+
+def estimated(text: str) -> int:
+    """About how many tokens a text takes, rounded up."""
+    return -(-len(text) // CHARS_PER_TOKEN)

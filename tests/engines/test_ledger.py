@@ -1,0 +1,58 @@
+"""What endpoints cost: counts of all threads and starts, and money by hand."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from perbench.engines.ledger import Ledger, added, cost, priced
+from perbench.specs.model import Prices
+from perbench.store import EndpointUse
+
+PRICES = Prices(input=2.0, cached_input=0.5, output=10.0, currency="EUR")
+
+
+def test_money_by_hand() -> None:
+    use = EndpointUse(requests=3, answers=2, input_tokens=1_000_000, cached_input_tokens=400_000)
+    use = use.model_copy(update={"output_tokens": 30_000})
+    found = priced(use, PRICES)
+    assert (found.cost, found.currency) == (pytest.approx(1.2 + 0.2 + 0.3), "EUR")
+    without = PRICES.model_copy(update={"cached_input": None})
+    assert priced(use, without).cost == pytest.approx(2.0 + 0.3)
+    assert cost(1000, 100, PRICES) == pytest.approx(0.002 + 0.001)
+
+
+def test_without_prices_or_counts_there_is_no_money() -> None:
+    assert priced(EndpointUse(answers=1), None).cost is None
+    assert priced(EndpointUse(answers=1, unmetered=1), PRICES).cost is None
+
+
+def test_entries_of_all_threads_and_starts_add_up(tmp_path: Path) -> None:
+    file = tmp_path / "endpoints.jsonl"
+    ledger = Ledger(file)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(40):
+            pool.submit(ledger.add, "judge", EndpointUse(requests=1))
+            pool.submit(ledger.add, "judge", EndpointUse(answers=1, input_tokens=5, output_tokens=2))
+    with file.open("ab") as lines:
+        lines.write(b'{"model": "judge", "requ')  # torn by a kill
+    again = Ledger(file)
+    again.add("other", EndpointUse(reused=1))
+    expected = EndpointUse(requests=40, answers=40, input_tokens=200, output_tokens=80)
+    assert again.totals(lambda name: None) == {"judge": expected, "other": EndpointUse(reused=1)}
+    assert Ledger(file).totals(lambda name: None) == again.totals(lambda name: None)
+    assert json.loads(file.read_text().splitlines()[-1]) == {"model": "other", "reused": 1}
+
+
+def test_in_memory() -> None:
+    ledger = Ledger()
+    ledger.add("judge", EndpointUse(answers=1, output_tokens=100_000))
+    assert ledger.totals(lambda name: PRICES)["judge"].cost == pytest.approx(1.0)
+
+
+def test_sums_hold_no_cost_of_their_own() -> None:
+    one = EndpointUse(answers=2, cost=3.0, currency="EUR")
+    assert added([one, one]) == EndpointUse(answers=4)
