@@ -11,13 +11,14 @@ from perbench import cli, plugins
 from perbench.data.prepare import Request, prepare
 from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, TrainingSpec
 from perbench.specs.model import Endpoint, GgufPackage, ModelSpec, Prices
+from perbench.specs.persona import PersonaSpec, SummarySpec
 from perbench.specs.task import (
     DataSpec,
+    DecodingSpec,
     DialogueSpec,
     ExamplesSpec,
     FieldSpec,
     JudgeSpec,
-    PersonaSpec,
     PromptSpec,
     SamplingSpec,
     SecondJudgeSpec,
@@ -37,6 +38,8 @@ COMMANDS = [
 NAMES = {name for name, _ in cli._commands()}
 TASKS = [DataSpec, DialogueSpec, ExamplesSpec, FieldSpec, JudgeSpec, PersonaSpec, PromptSpec, SamplingSpec]
 OTHERS = [
+    DecodingSpec,
+    SummarySpec,
     Endpoint,
     SimulatorSpec,
     TaskSpec,

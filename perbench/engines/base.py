@@ -47,6 +47,20 @@ class Engine(Protocol):
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
         a different set of prompts in a call may not, so callers keep their batches fixed."""
 
+    def steer(
+        self,
+        prompts: Sequence[TokenIds],
+        without: Sequence[TokenIds],
+        sampling: SamplingSpec,
+        *,
+        lam: float,
+        seed: int,
+    ) -> list[Generation]:
+        """As `generate`, from the contrast of each prompt (c) with another that lacks the context (nc): every
+        token is drawn from log p_c + lam (log p_c - log p_nc), normalised (context steering, CoS, arXiv
+        2405.01768). lam 0 decodes `prompts` as `generate` does, -1 `without`. `prompt_tokens` counts both
+        contexts."""
+
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:

@@ -174,6 +174,17 @@ class OpenAIEngine:
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         self._refuse("takes messages, not token ids")
 
+    def steer(
+        self,
+        prompts: Sequence[TokenIds],
+        without: Sequence[TokenIds],
+        sampling: SamplingSpec,
+        *,
+        lam: float,
+        seed: int,
+    ) -> list[Generation]:
+        self._refuse("gives no logits to steer by")
+
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
         self._refuse("gives no log-probs of given texts")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,25 +112,67 @@ class TransformersEngine:
         Raises:
             PerbenchError: a prompt and its answer exceed the model's context.
         """
+        lengths = [len(prompt) for prompt in prompts]
+
+        def answer(group: list[int]) -> list[Generation]:
+            chosen = [prompts[index] for index in group]
+            rows = self._rows(chosen, sampling.max_new_tokens, **_drawing(sampling))
+            return [self._answer(len(prompt), row) for prompt, row in zip(chosen, rows, strict=True)]
+
+        return self._in_groups(lengths, TOKEN_BUDGET, sampling, seed, answer)
+
+    def steer(
+        self,
+        prompts: Sequence[TokenIds],
+        without: Sequence[TokenIds],
+        sampling: SamplingSpec,
+        *,
+        lam: float,
+        seed: int,
+    ) -> list[Generation]:
+        """See `perbench.engines.base.Engine.steer`; batches and errors as in `generate`."""
+        from transformers import LogitsProcessorList
+
+        from perbench.engines.steering import ContextSteering
+
+        lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]
+        steering = LogitsProcessorList([ContextSteering(lam, sampling)])
+
+        def answer(group: list[int]) -> list[Generation]:
+            pairs = [*(prompts[index] for index in group), *(without[index] for index in group)]
+            rows = self._rows(pairs, sampling.max_new_tokens, logits_processor=steering)
+            read = [len(prompts[index]) + len(without[index]) for index in group]
+            return [self._answer(count, row) for count, row in zip(read, rows[: len(group)], strict=True)]
+
+        return self._in_groups(lengths, TOKEN_BUDGET // 2, sampling, seed, answer)
+
+    def _in_groups(
+        self,
+        lengths: Sequence[int],
+        token_budget: int,
+        sampling: SamplingSpec,
+        seed: int,
+        answer: Callable[[list[int]], list[Generation]],
+    ) -> list[Generation]:
         import torch
 
         room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        lengths = [len(prompt) + sampling.max_new_tokens for prompt in prompts]
-        if room is not None and lengths and max(lengths) > room:
+        longest = max(lengths, default=0)
+        if room is not None and longest + sampling.max_new_tokens > room:
             raise PerbenchError(
-                f"a prompt of {max(lengths) - sampling.max_new_tokens} tokens and max_new_tokens "
+                f"a prompt of {longest} tokens and max_new_tokens "
                 f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's max_length"
             )
         answers: dict[int, Generation] = {}
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
             torch.manual_seed(seed)
-            for group in batches(lengths, TOKEN_BUDGET):
-                generated = self._generate([prompts[index] for index in group], sampling)
-                answers.update(zip(group, generated, strict=True))
-        return [answers[index] for index in range(len(prompts))]
+            for group in batches([length + sampling.max_new_tokens for length in lengths], token_budget):
+                answers.update(zip(group, answer(group), strict=True))
+        return [answers[index] for index in range(len(lengths))]
 
-    def _generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec) -> list[Generation]:
+    def _rows(self, prompts: Sequence[TokenIds], max_new_tokens: int, **options: Any) -> list[list[int]]:
+        """The new tokens of each prompt, padded."""
         import torch
         from transformers import GenerationConfig
 
@@ -141,16 +183,9 @@ class TransformersEngine:
         # Padded on the left, so that every answer continues right where its prompt ends.
         ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        options: dict[str, Any] = {"do_sample": False}
-        if sampling.temperature > 0:
-            options = {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": 0,
-            }
+        processors = options.pop("logits_processor", None)
         config = GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=sampling.max_new_tokens,
+            max_new_tokens=max_new_tokens,
             eos_token_id=stop,
             pad_token_id=pad,
             use_cache=True,
@@ -158,12 +193,13 @@ class TransformersEngine:
         )
         device = self.model.device
         output = self.model.generate(
-            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config
+            input_ids=ids.to(device),
+            attention_mask=mask.to(device),
+            generation_config=config,
+            logits_processor=processors,
         )
-        return [
-            self._answer(len(prompt), row)
-            for prompt, row in zip(prompts, output[:, width:].tolist(), strict=True)
-        ]
+        rows: list[list[int]] = output[:, width:].tolist()
+        return rows
 
     def _answer(self, prompt_tokens: int, row: list[int]) -> Generation:
         end = next((place for place, token in enumerate(row) if token in self._stop), None)
@@ -171,6 +207,13 @@ class TransformersEngine:
         if end is None:
             return Generation(text, "length", prompt_tokens, len(row))
         return Generation(text, "stop", prompt_tokens, end + 1)
+
+
+def _drawing(sampling: SamplingSpec) -> dict[str, Any]:
+    """GenerationConfig's options for a sampling."""
+    if sampling.temperature == 0:
+        return {"do_sample": False}
+    return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
 
 
 def _is_adapter(path: Path) -> bool:

@@ -234,6 +234,7 @@ def _train_cell(
         data=catalogue.dataset(task, "train").digest,
         training=training,
         seed=seed,
+        helpers=_helper_inputs(catalogue, task.spec),
     )
     labels = Labels(
         model=catalogue.label(model),
@@ -250,6 +251,10 @@ def _train_cell(
     return Cell("train", labels, inputs, named, task, trainer=trainer, training=training)
 
 
+def _helper_inputs(catalogue: Catalogue, task: TaskSpec) -> dict[str, Inputs]:
+    return {name: catalogue.model_inputs(name) for name in sorted(task.helpers)}
+
+
 def _eval_cell(
     catalogue: Catalogue, model: str, trained: Cell | None, target: LabelledTask, seed: int
 ) -> Cell:
@@ -262,7 +267,7 @@ def _eval_cell(
         data=catalogue.dataset(task, "test").digest,
         engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
         seed=seed,
-        helpers={name: catalogue.model_inputs(name) for name in sorted(task.spec.helpers)},
+        helpers=_helper_inputs(catalogue, task.spec),
     )
     if trained is not None:
         labels = trained.labels.model_copy(update={"target": target.label})

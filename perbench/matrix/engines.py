@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import models
+from perbench.cache import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue
 from perbench.specs.load import Named
@@ -18,6 +19,7 @@ from perbench.store.record import EndpointUse
 if TYPE_CHECKING:
     from perbench.engines.base import Engine
     from perbench.engines.ledger import Ledger
+    from perbench.prompts.dense import Encoder
 
 
 class EnginePool:
@@ -46,7 +48,7 @@ class EnginePool:
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model:
             self.release_subject()
-            self._subject = self._open(model)
+            self._subject = self.open(model)
         # Whatever fails from here on must not leave the weights of one cell serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
@@ -56,7 +58,7 @@ class EnginePool:
     def named(self, model: str) -> Engine:
         """The engine of a simulator or judge."""
         if model not in self._named:
-            self._named[model] = self._open(self._catalogue.model(model))
+            self._named[model] = self.open(self._catalogue.model(model))
         return self._named[model]
 
     def scorer(self, model: str | None) -> Engine:
@@ -74,10 +76,11 @@ class EnginePool:
         if checkpoint is None:
             return self.subject
         if self._base is None:
-            self._base = self._open(base)
+            self._base = self.open(base)
         return self._base
 
-    def _open(self, model: Named[ModelSpec]) -> Engine:
+    def open(self, model: Named[ModelSpec]) -> Engine:
+        """An engine of the caller's own; what an endpoint is asked is booked."""
         if model.spec.endpoint is not None:
             self.prices[model.name] = model.spec.endpoint.prices
 
@@ -91,6 +94,31 @@ class EnginePool:
         """Give back the subject's memory, and that of its untrained copy."""
         self._subject = self._base = self._serving = None
         free_memory()
+
+
+class PersonaModels:
+    """Implements `perbench.prompts.build.Models`. What it loads, by `load`, is freed with it."""
+
+    def __init__(self, catalogue: Catalogue, load: Callable[[Named[ModelSpec]], Engine]) -> None:
+        self._catalogue = catalogue
+        self._load = load
+        self._engines: dict[str, Engine] = {}
+
+    def encoder(self, name: str) -> Encoder:
+        from perbench.prompts.dense import Encoder
+
+        return Encoder(lambda: models.resolve(self._catalogue.model(name)).folder, self._digest(name))
+
+    def summariser(self, name: str) -> tuple[str, Callable[[], Engine]]:
+        def engine() -> Engine:
+            if name not in self._engines:
+                self._engines[name] = self._load(self._catalogue.model(name))
+            return self._engines[name]
+
+        return self._digest(name), engine
+
+    def _digest(self, name: str) -> str:
+        return canonical_digest(self._catalogue.model_inputs(name))
 
 
 def free_memory() -> None:

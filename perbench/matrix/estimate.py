@@ -12,7 +12,9 @@ from perbench import models
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
+from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend
+from perbench.prompts.build import build_personas
 from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, Labels, read_records
@@ -63,7 +65,11 @@ class Estimator:
         key = (cell.kind, cell.model.name, labels.target or labels.source or "", factual)
         if key not in self._tokens:
             spec = cell.task.spec
+            # Without the models that would build them: what is retrieved densely or summarised is guessed.
+            known = not spec.persona.helpers
             examples = self._catalogue.examples(cell)
+            if known:
+                examples = build_personas(spec, examples, PersonaModels(self._catalogue, open_model)).examples
             tokenizer = self._tokenizer(cell.model.name)
             if spec.protocol == "lm_eval":
                 self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
@@ -73,7 +79,7 @@ class Estimator:
             elif spec.dialogue is not None:
                 parts = dialogue_parts(spec, examples).values()
                 self._tokens[key] = sum(part.input + part.output for part in parts), False
-            elif tokenizer is None:
+            elif tokenizer is None or not known:
                 self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
             else:
                 self._tokens[key] = sum(_tokens(cell, spec, example, tokenizer) for example in examples), True
@@ -93,7 +99,9 @@ def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int
     pair = build_pair(spec, example, tokenizer, with_response=cell.kind != "eval")
     if cell.kind == "eval":
         swapped = 2 * spec.persona_swap.others + 2 if spec.persona_swap is not None else 0
-        return (1 + swapped) * (len(pair.factual) + spec.sampling.max_new_tokens)
+        steered = spec.decoding.method == "context_steering"
+        beside = len(pair.counterfactual) + spec.sampling.max_new_tokens if steered else 0
+        return (1 + swapped) * (len(pair.factual) + spec.sampling.max_new_tokens) + beside
     alone = cell.trainer is not None and not cell.trainer.factual
     passes = len(pair.counterfactual if alone else pair.factual) + len(pair.response)
     return passes if cell.kind == "train" else passes + len(pair.counterfactual) + len(pair.response)
@@ -102,6 +110,8 @@ def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int
 def _guess(cell: Cell, spec: TaskSpec, example: Example) -> int:
     items = example.persona[: spec.persona.k]
     persona = _length(*(str(value) for item in items for value in item.values()))
+    if spec.persona.summary is not None and spec.persona.summarise != "none":
+        persona = min(persona, spec.persona.summary.max_new_tokens)
     answer = spec.sampling.max_new_tokens if cell.kind == "eval" else _length(example.reference)
     bare = _length(example.question) + answer
     whole = min(bare + min(persona, spec.persona.max_tokens or persona), spec.max_length)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perbench.cache import canonical_digest
+from perbench.prompts.summary import WORDING
 from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
+from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 1
@@ -47,8 +49,9 @@ def train_inputs(
     data: str,
     training: TrainingSpec,
     seed: int,
+    helpers: Mapping[str, Inputs],
 ) -> Inputs:
-    """Inputs of a train cell. `data` is the training split's digest."""
+    """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`."""
     spec = training.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
     if training.method != "lora":
         del spec["lora"]
@@ -56,7 +59,7 @@ def train_inputs(
         "version": TRAIN_VERSION,
         "model": model,
         "trainer": trainer,
-        "source": {"name": source, **_prompting(task)},
+        "source": {"name": source, **_prompting(task, helpers)},
         "data": data,
         "training": spec,
         "seed": seed,
@@ -107,9 +110,11 @@ def target_inputs(
     name: str, task: TaskSpec, helpers: Mapping[str, Inputs], *, sampled: bool = True
 ) -> Inputs:
     """What of a target task its samples depend on; `sampled` says that the model generates."""
-    inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task)}
+    inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
     if sampled:
         inputs["sampling"] = task.sampling.model_dump(mode="json")
+    if task.decoding.method != "ordinary":
+        inputs["decoding"] = task.decoding.model_dump(mode="json")
     if task.dialogue is not None:
         dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
         if dialogue["second_judge"] is None:
@@ -129,10 +134,32 @@ def target_inputs(
     return inputs
 
 
-def _prompting(task: TaskSpec) -> Inputs:
+def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     # Metrics and headline stay out: they are recomputed from the samples (`perbench rescore`).
     form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
-    return {"prompt": form, "persona": task.persona.model_dump(mode="json"), "max_length": task.max_length}
+    persona = _persona(task.persona, helpers)
+    return {"prompt": form, "persona": persona, "max_length": task.max_length}
+
+
+RANKED_BY = {
+    "latest": ("time",),
+    "random": ("seed",),
+    "bm25": ("query_after",),
+    "dense": ("query_after", "encoder", "similarity"),
+}
+"""What a ranking depends on, besides the items and the request."""
+
+
+def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
+    inputs = spec.model_dump(mode="json", include={"k", "priority", "max_tokens"})
+    if spec.retrieve != "all":
+        inputs |= spec.model_dump(mode="json", include={"retrieve", "order", *RANKED_BY[spec.retrieve]})
+    if "encoder" in inputs:
+        inputs["encoder"] = helpers[spec.encoder]
+    if spec.summarise != "none" and spec.summary is not None:
+        summary = {**spec.summary.model_dump(mode="json"), "model": helpers[spec.summary.model]}
+        inputs["summary"] = {**summary, "method": spec.summarise, "wording": WORDING}
+    return inputs
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from perbench import models, protocols
 from perbench.engines.ledger import Ledger
 from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
-from perbench.matrix.engines import EnginePool, free_memory
+from perbench.matrix.engines import EnginePool, PersonaModels, free_memory
 from perbench.matrix.plan import Plan
 from perbench.memory import peak_mb, reset_peak
 from perbench.progress import Progress
@@ -22,6 +22,7 @@ from perbench.store.cell import CLOCK_SECONDS
 from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
+    from perbench.data import Dataset
     from perbench.engines.base import Tick
     from perbench.prompts.pair import PromptPair
     from perbench.specs.load import Named
@@ -48,6 +49,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._pool = EnginePool(self.catalogue, cached=self.cached)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
+        self._built: dict[tuple[str, str], tuple[Dataset, dict[str, int]]] = {}
 
     def execute(self, plan: Plan) -> list[CellRecord]:
         """Run every cell that is to do, in the plan's order. A failure is recorded and stops nothing else.
@@ -105,7 +107,7 @@ class Runner:
         assert cell.training is not None
         self._pool.release_subject()
         model = models.resolve(cell.model)
-        data = self.catalogue.dataset(cell.task, "train")
+        data, built = self._personas(cell)
         pairs = self._training_pairs(cell, model)
         ids = [example.id for example in data.examples]
         result = fit(
@@ -125,7 +127,7 @@ class Runner:
             "persona_items_kept": sum(pair.kept for pair in pairs),
             "persona_items_trimmed": sum(pair.trimmed for pair in pairs),
         }
-        counts = {"examples": len(pairs), "steps": result.steps, **kept}
+        counts = {"examples": len(pairs), "steps": result.steps, **kept, **built}
         return {"counts": counts, "tokens": result.tokens, "training_log": result.log}
 
     def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair]:
@@ -135,12 +137,29 @@ class Runner:
         key = (cell.model.name, cell.task)
         if self._pairs is None or self._pairs[0] != key:
             tokenizer = models.load_tokenizer(model.folder)
-            examples = self.catalogue.dataset(cell.task, "train").examples
+            examples = self._personas(cell)[0].examples
             pairs = [
                 build_pair(cell.task.spec, example, tokenizer, with_response=True) for example in examples
             ]
             self._pairs = key, pairs
         return self._pairs[1]
+
+    def _personas(self, cell: Cell) -> tuple[Dataset, dict[str, int]]:
+        """The cell's data with the personas that its task asks for, and what the record counts of them."""
+        data = self.catalogue.dataset(cell.task, cell.split)
+        if not cell.task.spec.persona.resolved:
+            return data, {}
+        from perbench.prompts.build import build_personas
+
+        key = (cell.labels.target or cell.labels.source or "", cell.split)
+        if key not in self._built:
+            self._pool.release_subject()
+            found = build_personas(
+                cell.task.spec, data.examples, PersonaModels(self.catalogue, self._pool.open)
+            )
+            self._built[key] = replace(data, examples=found.examples), found.counts
+            free_memory()
+        return self._built[key]
 
     def _evaluate(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         checkpoint = None
@@ -155,7 +174,7 @@ class Runner:
                 )
                 raise CellError(f"its training did not finish: {reason}")
             checkpoint = trained.checkpoint / "final"
-        data = self.catalogue.dataset(cell.task, "test")
+        data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
@@ -168,7 +187,8 @@ class Runner:
             tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
         scored = protocol.score(cell.task, folder.samples())
         folder.write_scores(scored.scores)
-        return {"metrics": scored.metrics, "counts": scored.counts, "notes": scored.notes, "tokens": tokens}
+        counts = {**scored.counts, **built}
+        return {"metrics": scored.metrics, "counts": counts, "notes": scored.notes, "tokens": tokens}
 
     def _record(self, cell: Cell, folder: CellDir, started: str, found: dict[str, Any]) -> CellRecord:
         data = self.catalogue.dataset(cell.task, cell.split)

@@ -8,7 +8,7 @@ from perbench.api import Example
 from perbench.engines.base import Conversation
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import turns_with, turns_without
-from perbench.prompts.persona import affordable, by_priority, render_items
+from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.specs.task import TaskSpec
 
 CHARS_PER_TOKEN = 4
@@ -39,7 +39,7 @@ def build_request(task: TaskSpec, example: Example) -> Request:
     assert task.prompt is not None, "the spec of a generation task names its prompt"
     form = task.prompts[task.prompt]
     try:
-        rendered = render_items(form, example.persona)
+        rendered = persona_texts(task, form, example.persona)
     except PerbenchError as error:
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(rendered), task.persona)

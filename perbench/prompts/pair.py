@@ -9,7 +9,7 @@ from typing import Any
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode, encode_response, end_of_turn
-from perbench.prompts.persona import affordable, by_priority, render_items
+from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.specs.task import PromptSpec, TaskSpec, placeholders
 
 
@@ -52,7 +52,7 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
             f"with {answer} exceeds max_length {task.max_length}; raise max_length"
         )
     try:
-        items = render_items(form, example.persona)
+        items = persona_texts(task, form, example.persona)
     except PerbenchError as error:
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(items), task.persona)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perbench.errors import PerbenchError, suggest
-from perbench.specs.task import PersonaSpec, PromptSpec
+from perbench.specs.persona import PersonaSpec
+from perbench.specs.task import PromptSpec, TaskSpec
 
 
 def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -30,9 +31,26 @@ def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> li
     return rendered
 
 
+SUMMARY = "summary"
+"""The one field of the item that replaces a summarised history."""
+
+
+def persona_texts(task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The texts that stand for a persona in a prompt: its items under the form, or its summary as it is.
+
+    Raises:
+        PerbenchError: the form names a field that an item lacks; a history that should be a summary is none.
+    """
+    if task.persona.summarise == "none":
+        return render_items(form, persona)
+    if any(SUMMARY not in item for item in persona):
+        raise PerbenchError("its history is not summarised: perbench.prompts.build does that first")
+    return [item[SUMMARY] for item in persona]
+
+
 def by_priority(count: int, spec: PersonaSpec) -> list[int]:
     """Indices of the `spec.k` items to try, most important first."""
-    order = list(range(count)) if spec.priority == "first" else list(reversed(range(count)))
+    order = list(range(count)) if spec.leading == "first" else list(reversed(range(count)))
     return order[: spec.k]
 
 

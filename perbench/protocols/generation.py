@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from perbench.errors import PerbenchError
 from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pair
@@ -88,7 +89,11 @@ class _Local:
     def answers(self, batch: Sequence[int], number: int) -> list[Generation]:
         prompts = [self.prompts[i].factual for i in batch]
         seed = derive_seed("generation", self._seed, number)
-        return self._engine.generate(prompts, self._task.sampling, seed=seed)
+        decoding, sampling = self._task.decoding, self._task.sampling
+        if decoding.method == "ordinary":
+            return self._engine.generate(prompts, sampling, seed=seed)
+        without = [self.prompts[i].counterfactual for i in batch]
+        return self._engine.steer(prompts, without, sampling, lam=decoding.lam, seed=seed)
 
 
 class _Endpoint:
@@ -98,6 +103,11 @@ class _Endpoint:
     batch = ENDPOINT_BATCH
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
+        if task.decoding.method != "ordinary":
+            raise PerbenchError(
+                f"decoding.method {task.decoding.method}: an endpoint shows no logits to steer by; use a model "
+                "whose weights are on this machine"
+            )
         self.prompts = [build_request(task, example) for example in dataset.examples]
         self.lengths = [prompt.tokens for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed

@@ -28,6 +28,8 @@ MODEL_KEYS = (
     *(("dialogue", role, "model") for role in ("simulator", "judge", "second_judge")),
     ("preference", "judge", "model"),
     ("persona_swap", "scorer"),
+    ("persona", "encoder"),
+    ("persona", "summary", "model"),
 )
 """Where a task names models."""
 

@@ -9,7 +9,8 @@ from pydantic import ConfigDict, Field, model_validator
 from perbench.errors import suggest
 from perbench.specs.base import Strict
 from perbench.specs.rows import TaskRow, task_variants
-from perbench.specs.task import Count, refuse
+from perbench.specs.task import refuse
+from perbench.specs.templates import Count
 
 NonEmpty = Field(min_length=1)
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
+from perbench.specs.persona import PersonaSpec
 from perbench.specs.preference import PREFERENCE_METRICS, PreferenceSpec
 from perbench.specs.templates import Count as Count
 from perbench.specs.templates import placeholders as placeholders
@@ -123,16 +124,6 @@ class PromptSpec(Strict):
         return faults
 
 
-class PersonaSpec(Strict):
-    """Which history items enter the prompt. Items are kept whole, from the `priority` end, until `k` items or
-    `max_tokens` rendered tokens are reached (or the prompt's room, whichever is less), and stand in their own
-    order."""
-
-    k: Count | None = None
-    priority: Literal["first", "last"] = "first"
-    max_tokens: Count | None = None
-
-
 class SamplingSpec(Strict):
     """temperature 0 is greedy. max_new_tokens is also what a prompt reserves for the answer."""
 
@@ -141,6 +132,18 @@ class SamplingSpec(Strict):
     max_new_tokens: Count = 512
     temperature: Annotated[float, Field(ge=0)] = 0.4
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class DecodingSpec(Strict):
+    """How answers are decoded. context_steering: log p = log p_c + lam (log p_c - log p_nc) up to a constant,
+    of the next token with the persona (c) and without (nc), before temperature and top_p. lam 0 is the
+    ordinary way, -1 leaves the persona out (CoS, arXiv 2405.01768)."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    method: Literal["ordinary", "context_steering"] = "ordinary"
+    lam: float = 1.0
+    """Of context_steering; no reader otherwise."""
 
 
 class SimulatorSpec(Strict):
@@ -272,6 +275,7 @@ class TaskSpec(Strict):
     max_length: Count = 5000
     """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
     sampling: SamplingSpec = SamplingSpec()
+    decoding: DecodingSpec = DecodingSpec()
     metrics: list[MetricName] = []
     headline: str
     dialogue: DialogueSpec | None = None
@@ -284,6 +288,11 @@ class TaskSpec(Strict):
         faults = []
         if self.persona_swap is not None and self.protocol != "generation":
             faults.append(f"persona_swap: has no reader under protocol {self.protocol}; remove it")
+        if self.decoding.method != "ordinary" and self.protocol != "generation":
+            faults.append(f"decoding.method: has no reader under protocol {self.protocol}; remove it")
+        if self.persona.resolved and self.protocol != "generation":
+            key = "retrieve" if self.persona.retrieve != "all" else "summarise"
+            faults.append(f"persona.{key}: has no reader under protocol {self.protocol}; remove it")
         if self.lm_eval != LmEvalSpec() and self.protocol != "lm_eval":
             faults.append(f"lm_eval: has no reader under protocol {self.protocol}; remove it")
         if (self.protocol == "lm_eval") != (self.data.lm_eval is not None):
@@ -342,8 +351,11 @@ class TaskSpec(Strict):
 
     @property
     def helpers(self) -> set[str]:
-        """Models besides the one under evaluation, by registry name: simulator, judges, scorer."""
-        named = self.dialogue.models() if self.dialogue is not None else set()
+        """Models besides the one under evaluation, by registry name: simulator, judges, scorer, and those
+        that build the persona."""
+        named = set(self.persona.helpers)
+        if self.dialogue is not None:
+            named |= self.dialogue.models()
         if self.persona_swap is not None and self.persona_swap.scorer is not None:
             named.add(self.persona_swap.scorer)
         if self.preference is not None:

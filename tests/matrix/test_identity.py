@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.matrix.identity import differing, eval_inputs, identity_of, plugin_inputs, train_inputs
+from perbench.matrix.identity import (
+    differing,
+    eval_inputs,
+    identity_of,
+    plugin_inputs,
+    target_inputs,
+    train_inputs,
+)
 from perbench.specs.matrix import TrainingSpec
 from perbench.specs.task import TaskSpec
 
@@ -80,6 +87,7 @@ def train(spec: TaskSpec, **changes: Any) -> str:
         "data": "d",
         "training": TrainingSpec(),
         "seed": 0,
+        "helpers": {},
     }
     return identity_of(train_inputs(task=spec, **{**values, **changes}))
 
@@ -123,6 +131,60 @@ def test_what_cannot_change_a_sample_is_left_out(changes: dict[str, Any]) -> Non
 def test_what_changes_a_prompt_is_in(changes: dict[str, Any]) -> None:
     assert train(task(**changes)) != train(task())
     assert evaluation(task(**changes)) != evaluation(task())
+
+
+RANKED: dict[str, Any] = {"retrieve": "bm25", "k": 2}
+DENSE: dict[str, Any] = {"retrieve": "dense", "encoder": "here"}
+SUMMARY: dict[str, Any] = {"summarise": "recurrent", "summary": {"model": "here"}}
+
+
+def test_options_that_nothing_reads_are_left_out() -> None:
+    unread = {"order": "best_last", "time": "t", "seed": 3, "query_after": ":", "encoder": "e"}
+    assert evaluation(task(persona=unread)) == evaluation(task())
+    assert evaluation(task(persona={"summary": {"model": "m"}})) == evaluation(task())
+    assert evaluation(task(persona={**RANKED, "time": "t", "seed": 3})) == evaluation(task(persona=RANKED))
+    assert evaluation(task(decoding={"lam": 3.0})) == evaluation(task())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"order": "best_last"},
+        {"query_after": ":"},
+        {"k": 3},
+        {"retrieve": "latest"},
+        {"retrieve": "random"},
+        {"retrieve": "random", "seed": 1},
+        {"retrieve": "latest", "time": "year"},
+    ],
+)
+def test_what_a_ranking_reads_is_in(changed: dict[str, Any]) -> None:
+    found = [evaluation(task(persona={**RANKED, **change})) for change in ({}, changed)]
+    assert len(set(found)) == 2
+    assert train(task(persona={**RANKED, **changed})) != train(task(persona=RANKED))
+
+
+@pytest.mark.parametrize("persona", [DENSE, SUMMARY])
+def test_the_models_that_build_a_persona_enter_by_content(persona: dict[str, Any]) -> None:
+    spec, other = task(persona=persona), {"there": {"weights_sha256": "w"}}
+    known = evaluation(spec, helpers={"here": {"weights_sha256": "w"}})
+    assert known != evaluation(spec, helpers={"here": {"weights_sha256": "v"}})
+    moved = {**persona, **({"encoder": "there"} if persona is DENSE else {"summary": {"model": "there"}})}
+    assert known == evaluation(task(persona=moved), helpers=other)
+    assert spec.helpers == {"here"}
+    assert task(persona={"encoder": "here", "summary": {"model": "here"}}).helpers == set()
+
+
+def test_decoding_matters_to_evaluation_only() -> None:
+    steered = [task(decoding={"method": "context_steering", "lam": lam}) for lam in (0.0, 1.0)]
+    assert len({evaluation(spec) for spec in (task(), *steered)}) == 3
+    assert train(steered[0]) == train(task())
+
+
+def test_identities_of_before_hold() -> None:
+    inputs = target_inputs("t", task(persona={"k": 4}), {})
+    assert inputs["persona"] == {"k": 4, "priority": "first", "max_tokens": None}
+    assert inputs.keys() == {"name", "protocol", "prompt", "persona", "max_length", "sampling"}
 
 
 def test_sampling_matters_to_evaluation_only() -> None:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from perbench.store import read_records
+from perbench.matrix.cells import Catalogue, expand
+from perbench.matrix.estimate import Estimator
+from perbench.specs.load import load_matrix
+from perbench.store import RunDir, read_records
 from tests.lm_eval.conftest import choice_rows, write_tasks
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs
 
 
 @pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    process = Runs()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user cache of the runs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def runs(cache: Path) -> Iterator[Runs]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PERBENCH_CACHE", str(cache))
+        process = Runs()
     yield process
     process.close()
 
@@ -61,3 +73,57 @@ def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_pat
     code, _, errors = runs(root.path, *words, "--set", "targets=[lm_eval:tiny_choise]")
     assert code == 2
     assert "Did you mean 'tiny_choice'?" in errors
+
+
+SUMMARY = {"model": "tiny", "max_new_tokens": 4}
+BUILT: list[dict[str, Any]] = [
+    {"as": "bm25", "persona": {"retrieve": "bm25", "k": 1}},
+    {"as": "dense", "persona": {"retrieve": "dense", "k": 2, "encoder": "tiny"}},
+    {"as": "summary", "persona": {"summarise": "recurrent", "summary": SUMMARY}},
+    {"as": "steered", "decoding": {"method": "context_steering", "lam": [0.0, 2.0]}},
+]
+
+
+def test_personas_are_built_and_answers_steered_target_by_target(
+    root: Root, runs: Runs, cache: Path, tmp_path: Path
+) -> None:
+    bare: dict[str, Any] = {"trainers": [], "sources": [], "identifiers": [], "baseline": None}
+    rows = [{"task": "tiny/writing", "sampling.temperature": 0.0, **row} for row in [{"as": "plain"}, *BUILT]]
+    root.matrix(targets=rows, **bare)
+    out = tmp_path / "run"
+    words = ("run", "--matrix", "small", "--out", str(out))
+    cells = expand(spec := load_matrix("small").spec, Catalogue(spec, {}, None))
+    estimates = {cell.labels.target: Estimator(Catalogue(spec, {}, None), out)(cell) for cell in cells}
+    guessed = {name for name, estimate in estimates.items() if not estimate.exact}
+    assert guessed == {"tiny/writing (dense)", "tiny/writing (summary)"}
+
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors
+    found = {r.labels.target: (r, RunDir(out).cell("eval", r.identity)) for r, _ in read_records(out)}
+    kept = {name: record.counts["persona_items_kept"] for name, (record, _) in found.items()}
+    expected = {"plain": 15, "bm25": 5, "dense": 10, "summary": 5}  # five examples of three items
+    expected |= {f"steered, decoding.lam={lam}": 15 for lam in ("0.0", "2.0")}
+    assert kept == {f"tiny/writing ({name})": count for name, count in expected.items()}
+    assert found["tiny/writing (summary)"][0].counts["summaries"] == 5
+
+    def answers(name: str) -> dict[str, str]:
+        return {s["id"]: s["response"] for s in found[f"tiny/writing ({name})"][1].samples()}
+
+    assert answers("steered, decoding.lam=0.0") == answers("plain")
+    assert answers("steered, decoding.lam=2.0") != answers("plain")
+    assert all((cache / f"{kind}.sqlite").is_file() for kind in ("embeddings", "summaries"))
+    assert "6 cells reused" in runs(root.path, *words)[2]
+    assert runs(root.path, "rescore", str(out))[0] == 0
+
+
+def test_personas_are_built_for_training_too(root: Root, runs: Runs, tmp_path: Path) -> None:
+    source = {"task": "tiny/writing", "persona": {"retrieve": "bm25", "k": 2}}
+    root.matrix(sources=[source], trainers=["ce"], targets=["tiny/writing"], identifiers=[], base_rows=False)
+    out = tmp_path / "run"
+    words = ("run", "--matrix", "small", "--set", "training.epochs=1")
+    code, _, errors = runs(root.path, *words, "--out", str(out))
+    assert code == 0, errors
+    (trained,) = [record for record, _ in read_records(out) if record.kind == "train"]
+    assert trained.labels.source == "tiny/writing (persona.k=2, persona.retrieve=bm25)"
+    assert trained.counts["persona_items_kept"] == 6 * 2
+    assert trained.inputs["source"]["persona"]["retrieve"] == "bm25"

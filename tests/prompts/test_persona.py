@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from perbench.errors import PerbenchError
 from perbench.prompts.persona import affordable, by_priority, render_items
-from perbench.specs.task import PersonaSpec, PromptSpec
+from perbench.specs.persona import PersonaSpec
+from perbench.specs.task import PromptSpec
 
 
 def form(item: str) -> PromptSpec:

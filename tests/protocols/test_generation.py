@@ -16,7 +16,8 @@ from perbench.protocols import get
 from perbench.protocols.base import BATCH, chunks
 from perbench.protocols.generation import run, score
 from perbench.specs.load import Named
-from perbench.specs.task import DataSpec, FieldSpec, PersonaSpec, PromptSpec, SamplingSpec, TaskSpec
+from perbench.specs.persona import PersonaSpec
+from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, SamplingSpec, TaskSpec
 
 TASK: Named[TaskSpec] = Named(
     "toy/writing",

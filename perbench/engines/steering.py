@@ -1,0 +1,42 @@
+"""Context steering (CoS, arXiv 2405.01768): logits with a context contrasted with those without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perbench.specs.task import SamplingSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ContextSteering:
+    """A logits processor for greedy `generate` over 2E rows: E prompts with the context, then the same E
+    without. Each step it combines a pair's logits, draws a token, and leaves both rows no other choice: one
+    batched pass a token, and both contexts' caches go on from the same answer.
+    """
+
+    def __init__(self, lam: float, sampling: SamplingSpec) -> None:
+        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+        self._lam = lam
+        self._warpers: list[Any] | None = None
+        if sampling.temperature > 0:
+            self._warpers = [TemperatureLogitsWarper(sampling.temperature)]
+            self._warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """input_ids [2E, length], scores [2E, V] -> [2E, V]: 0 at the token drawn, -inf elsewhere."""
+        import torch
+
+        # The two normalisers are the same for every token of a row: raw logits give the same distribution.
+        with_context, without = scores.float().chunk(2)
+        # As written, lam 0 leaves the logits with context as they are, to the last bit.
+        steered = with_context + self._lam * (with_context - without)
+        if self._warpers is None:
+            drawn = steered.argmax(-1, keepdim=True)
+        else:
+            for warp in self._warpers:
+                steered = warp(input_ids[: len(steered)], steered)
+            drawn = torch.multinomial(steered.softmax(-1), num_samples=1)
+        return torch.full_like(scores, -torch.inf).scatter(1, drawn.repeat(2, 1), 0.0)

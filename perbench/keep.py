@@ -1,0 +1,54 @@
+"""What is expensive to make and never changes, kept on disk by digest, for every run and process."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from perbench.cache import cache_dir
+from perbench.errors import PerbenchError
+
+WAIT = 60.0
+"""Seconds to wait for another process's write."""
+AT_ONCE = 500
+"""Keys of one query; SQLite takes at least 999."""
+
+
+class Keep:
+    """A table of digest -> bytes, one file in the user cache. A value, once there, is never replaced."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def path(self) -> Path:
+        return cache_dir() / f"{self._name}.sqlite"
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that are there."""
+        found: dict[str, bytes] = {}
+        if not self.path.exists():
+            return found
+        with self._open() as table:
+            for start in range(0, len(keys), AT_ONCE):
+                part = keys[start : start + AT_ONCE]
+                marks = ", ".join("?" * len(part))
+                found.update(table.execute(f"SELECT key, value FROM kept WHERE key IN ({marks})", part))
+        return found
+
+    def put(self, values: Mapping[str, bytes]) -> None:
+        """Add values, durable on return."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as table, table:
+            table.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", values.items())
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT)) as table:
+                table.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB)")
+                yield table
+        except sqlite3.DatabaseError as error:
+            raise PerbenchError(f"{self.path}: {error}; delete the file, it is made anew") from error
