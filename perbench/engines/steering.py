@@ -31,8 +31,10 @@ class ContextSteering:
 
         # The two normalisers are the same for every token of a row: raw logits give the same distribution.
         with_context, without = scores.float().chunk(2)
+        # A token that both contexts rule out (-inf) differs by nan, and stays ruled out.
+        difference = (with_context - without).nan_to_num(0.0, 0.0, 0.0)
         # As written, lam 0 leaves the logits with context as they are, to the last bit.
-        steered = with_context + self._lam * (with_context - without)
+        steered = with_context + self._lam * difference
         if self._warpers is None:
             drawn = steered.argmax(-1, keepdim=True)
         else:

@@ -18,6 +18,8 @@ TOKEN_BUDGET = 16384
 """Padded tokens encoded at once."""
 AT_ONCE = 1024
 """Texts between two writes; what a killed run encodes again."""
+REQUESTS = 256
+"""Requests whose vectors are held at once."""
 VERSION = 1
 """Raised by hand when vectors change."""
 
@@ -92,12 +94,20 @@ def similarities(
     *,
     cosine: bool,
 ) -> list[list[float]]:
-    """For each (query, texts): the similarity of every text to the query, all encoded together."""
+    """For each (query, texts): the similarity of every text to the query, many requests encoded together."""
+    parts = [requests[start : start + REQUESTS] for start in range(0, len(requests), REQUESTS)]
+    return [scores for part in parts for scores in _similarities(encode, part, cosine=cosine)]
+
+
+def _similarities(
+    encode: Callable[[Sequence[str]], np.ndarray[Any, Any]],
+    requests: Sequence[tuple[str, Sequence[str]]],
+    *,
+    cosine: bool,
+) -> list[list[float]]:
     import numpy as np
 
     texts = list(dict.fromkeys(text for query, own in requests for text in (query, *own)))
-    if not texts:
-        return []
     vectors = encode(texts)
     if cosine:
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -10,6 +10,7 @@ import torch
 
 from perbench.engines import open_engine
 from perbench.engines.base import Generation
+from perbench.engines.steering import ContextSteering
 from perbench.engines.transformers import TransformersEngine
 from perbench.models import ResolvedModel
 from perbench.prompts.chat import chat_text, encode
@@ -170,3 +171,10 @@ def test_equal_contexts_steer_nowhere(
     told, _ = contexts
     found = engine.steer(told, told, WARM, lam=4.0, seed=2)
     assert [answer.text for answer in found] == [a.text for a in engine.generate(told, WARM, seed=2)]
+
+
+def test_what_both_contexts_rule_out_stays_ruled_out() -> None:
+    scores = torch.tensor([[1.0, 2.0, -torch.inf], [3.0, 1.0, -torch.inf]])
+    drawn = ContextSteering(1.0, GREEDY)(torch.zeros(2, 1, dtype=torch.long), scores)
+    assert drawn.argmax(-1).tolist() == [1, 1]
+    assert drawn.isneginf().sum(-1).tolist() == [2, 2]
