@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend
 from perbench.prompts.build import build_personas
 from perbench.prompts.messages import CHARS_PER_TOKEN
+from perbench.prompts.persona import SUMMARY
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, Labels, read_records
 
@@ -51,10 +52,23 @@ class Estimator:
         spends = self._spend(cell) if cell.kind == "eval" else {}
         return Estimate(tokens, exact, work * speed if speed is not None else None, spends)
 
+    def _examples(self, cell: Cell) -> list[Example]:
+        """What the cell reads, with the personas it will see; those that need a model, which a plan does not
+        load, have stand-ins: the first items, a summary as long as it may be."""
+        examples = self._catalogue.examples(cell)
+        persona = cell.task.spec.persona
+        if persona.summarise != "none" and persona.summary is not None:
+            text = "x" * CHARS_PER_TOKEN * persona.summary.max_new_tokens
+            return [replace(e, persona=({SUMMARY: text},) if e.persona else ()) for e in examples]
+        if persona.helpers:
+            return examples
+        lent = PersonaModels(self._catalogue, open_model)
+        return build_personas(cell.task.spec, examples, lent).examples
+
     def _spend(self, cell: Cell) -> dict[str, Spend]:
         key = (cell.model.name, cell.labels.target or cell.task.name)
         if key not in self._spends:
-            examples = self._catalogue.examples(cell)
+            examples = self._examples(cell)
             self._spends[key] = spend(cell.task.spec, cell.model, examples, self._catalogue.model)
         return self._spends[key]
 
@@ -65,11 +79,7 @@ class Estimator:
         key = (cell.kind, cell.model.name, labels.target or labels.source or "", factual)
         if key not in self._tokens:
             spec = cell.task.spec
-            # Without the models that would build them: what is retrieved densely or summarised is guessed.
-            known = not spec.persona.helpers
-            examples = self._catalogue.examples(cell)
-            if known:
-                examples = build_personas(spec, examples, PersonaModels(self._catalogue, open_model)).examples
+            examples = self._examples(cell)
             tokenizer = self._tokenizer(cell.model.name)
             if spec.protocol == "lm_eval":
                 self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
@@ -79,10 +89,11 @@ class Estimator:
             elif spec.dialogue is not None:
                 parts = dialogue_parts(spec, examples).values()
                 self._tokens[key] = sum(part.input + part.output for part in parts), False
-            elif tokenizer is None or not known:
+            elif tokenizer is None:
                 self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
             else:
-                self._tokens[key] = sum(_tokens(cell, spec, example, tokenizer) for example in examples), True
+                counted = sum(_tokens(cell, spec, example, tokenizer) for example in examples)
+                self._tokens[key] = counted, not spec.persona.helpers
         return self._tokens[key]
 
     def _tokenizer(self, name: str) -> Any:
@@ -110,8 +121,6 @@ def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int
 def _guess(cell: Cell, spec: TaskSpec, example: Example) -> int:
     items = example.persona[: spec.persona.k]
     persona = _length(*(str(value) for item in items for value in item.values()))
-    if spec.persona.summary is not None and spec.persona.summarise != "none":
-        persona = min(persona, spec.persona.summary.max_new_tokens)
     answer = spec.sampling.max_new_tokens if cell.kind == "eval" else _length(example.reference)
     bare = _length(example.question) + answer
     whole = min(bare + min(persona, spec.persona.max_tokens or persona), spec.max_length)

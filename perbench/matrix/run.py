@@ -154,9 +154,8 @@ class Runner:
         key = (cell.labels.target or cell.labels.source or "", cell.split)
         if key not in self._built:
             self._pool.release_subject()
-            found = build_personas(
-                cell.task.spec, data.examples, PersonaModels(self.catalogue, self._pool.open)
-            )
+            lent = PersonaModels(self.catalogue, self._pool.open)
+            found = build_personas(cell.task.spec, data.examples, lent)
             self._built[key] = replace(data, examples=found.examples), found.counts
             free_memory()
         return self._built[key]

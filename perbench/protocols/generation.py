@@ -105,8 +105,8 @@ class _Endpoint:
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
         if task.decoding.method != "ordinary":
             raise PerbenchError(
-                f"decoding.method {task.decoding.method}: an endpoint shows no logits to steer by; use a model "
-                "whose weights are on this machine"
+                f"decoding.method {task.decoding.method}: an endpoint shows no logits to steer by; use a "
+                "model whose weights are on this machine"
             )
         self.prompts = [build_request(task, example) for example in dataset.examples]
         self.lengths = [prompt.tokens for prompt in self.prompts]
