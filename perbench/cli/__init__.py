@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"perbench: {message}", file=sys.stderr)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    who = f" (process {os.environ.get('RANK')})" if several else ""
+    print(f"perbench{who}: {message}", file=sys.stderr)
     return code
 
 

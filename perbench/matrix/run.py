@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import traceback
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from perbench import models, protocols
+from perbench import models, processes, protocols
 from perbench.engines.ledger import Ledger
 from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from perbench.prompts.pair import PromptPair
     from perbench.specs.load import Named
     from perbench.specs.task import TaskSpec
+    from perbench.training import FitResult
 
 
 def now() -> str:
@@ -36,7 +38,8 @@ def now() -> str:
 
 @dataclass
 class Runner:
-    """Runs the cells of a plan one after the other. The caller holds the run directory's lock."""
+    """Runs the cells of a plan one after the other. The caller holds the run directory's lock; of several
+    processes only the main one does, executes and writes, and the others follow through its trainings."""
 
     catalogue: Catalogue
     run: RunDir
@@ -69,6 +72,16 @@ class Runner:
             records.append(record)
         return records
 
+    def follow(self, cells: Sequence[Cell]) -> None:
+        """Take part in the trainings that the main process executes; all else is its own."""
+        if cells:
+            _quieten()
+        for cell in cells:
+            try:
+                self._fit(cell, self.run.cell(cell.kind, cell.identity), lambda *_: None)
+            except processes.SharedFailure:
+                free_memory()
+
     def _cell(self, cell: Cell, tick: Tick) -> CellRecord:
         folder = self.run.cell(cell.kind, cell.identity)
         started = now()
@@ -87,6 +100,8 @@ class Runner:
                 _stop_on_full_disk(error)
                 record = self._record(cell, folder, started, {"status": "failed", "error": _failure(error)})
                 folder.fail(record)
+                if cell.kind == "train" and processes.group().world > 1:
+                    _stop_unless_shared(error)
                 return record
             record = self._record(cell, folder, started, {"status": "done", **found})
             folder.finish(record)
@@ -101,15 +116,24 @@ class Runner:
         return self._evaluate(cell, folder, tick)
 
     def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
+        self._pool.release_subject()
+        result, counts = self._fit(cell, folder, tick)
+        free_memory()
+        counts["steps"] = result.steps
+        found = {"counts": counts, "tokens": result.tokens, "training_log": result.log}
+        return {**found, "notes": result.notes}
+
+    def _fit(self, cell: Cell, folder: CellDir, tick: Tick) -> tuple[FitResult, dict[str, int]]:
         from perbench.training import fit
 
         assert cell.trainer is not None
         assert cell.training is not None
-        self._pool.release_subject()
-        model = models.resolve(cell.model)
-        data, built = self._personas(cell)
-        pairs = self._training_pairs(cell, model)
-        ids = [example.id for example in data.examples]
+        group = processes.group()
+        with group.agreed():  # the main process alone, where models must be downloaded or asked
+            made = self._inputs(cell) if group.main else None
+        pairs, ids, counts = group.first(made) or ([], [], {})
+        with group.agreed():
+            model = models.resolve(cell.model)
         result = fit(
             model,
             cell.trainer,
@@ -122,13 +146,18 @@ class Runner:
             log=folder.path / "training.jsonl",
             track=self.track,
         )
-        free_memory()
+        return result, counts
+
+    def _inputs(self, cell: Cell) -> tuple[list[PromptPair], list[str], dict[str, int]]:
+        """What a cell trains on: prompt pairs, the ids of their examples, and what the record counts."""
+        data, built = self._personas(cell)
+        pairs = self._training_pairs(cell, models.resolve(cell.model))
         kept = {
             "persona_items_kept": sum(pair.kept for pair in pairs),
             "persona_items_trimmed": sum(pair.trimmed for pair in pairs),
         }
-        counts = {"examples": len(pairs), "steps": result.steps, **kept, **built}
-        return {"counts": counts, "tokens": result.tokens, "training_log": result.log}
+        ids = [example.id for example in data.examples]
+        return pairs, ids, {"examples": len(pairs), **kept, **built}
 
     def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair]:
         # Neighbouring cells differ in the trainer only; one entry is all that is ever used again.
@@ -226,6 +255,12 @@ def _failure(error: Exception) -> Failure:
     name = type(error).__name__
     text = "".join(traceback.format_exception(error))
     return Failure(type=name, message=shorten(str(error) or name), traceback=shorten(text))
+
+
+def _stop_unless_shared(error: Exception) -> None:
+    """The other processes may wait for this one inside the training: only its end sets them free."""
+    if not isinstance(error, processes.SharedFailure):
+        raise error
 
 
 def _stop_on_full_disk(error: Exception) -> None:

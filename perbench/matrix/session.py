@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perbench import processes
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix.cells import Catalogue, Cell, expand
 from perbench.matrix.dry_run import show_plan
@@ -63,12 +64,17 @@ def carry_out(
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
     run = RunDir(options.out)
+    group = processes.group()
     if options.dry_run:
-        plan = make_plan(cells, run)
-        for line in _absent(plan, catalogue):
-            _say(f"before it runs: {line}")
-        show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
+        if group.main:
+            plan = make_plan(cells, run)
+            for line in _absent(plan, catalogue):
+                _say(f"before it runs: {line}")
+            show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
+        processes.close()
         return 0
+    if not group.main:
+        return _follow(cells, catalogue, run)
     with run.lock(wait=options.wait, notify=_say):
         plan = make_plan(cells, run)
         if missing := _absent(plan, catalogue):
@@ -83,6 +89,7 @@ def carry_out(
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
         _relabel(plan, run)
+        group.first([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
         progress = Progress(len(plan.todo))
         with progress.shown():
             executed = Runner(catalogue, run, command, progress, options.track, options.cached).execute(plan)
@@ -90,7 +97,27 @@ def carry_out(
             _say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options)
-    return _tell_failures(records, options)
+    code = group.first(_tell_failures(records, options))
+    processes.close()
+    return code
+
+
+def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
+    """The part of a process that is not the main one; returns the main one's exit code."""
+    group = processes.group()
+    wanted = group.first([""])
+    by_identity = {cell.identity: cell for cell in cells}
+    unknown = [identity for identity in wanted if identity not in by_identity]
+    if unknown:
+        raise PerbenchError(
+            f"process {group.rank} of {group.world} finds other data, models, plugins or settings than the "
+            "first: give every machine the same files and versions"
+        )
+    runner = Runner(catalogue, run, _command(), Progress(0))
+    runner.follow([by_identity[identity] for identity in wanted])
+    code = group.first(0)
+    processes.close()
+    return code
 
 
 def _say(message: str) -> None:

@@ -43,13 +43,15 @@ class TrainingSpec(Strict):
     adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     gradient_checkpointing: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: the weights whole on each (ddp), or a part of every weight on each (fsdp)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where the device computes it natively, else fp32."""
     save_every: Count = 50
     """Updates between checkpoints; a killed run redoes at most these."""
 
 
-ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "save_every"})
+ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "parallel", "save_every"})
 """TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
 through on another machine, keep what is finished and resume what is not."""
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from perbench.errors import CellError, PerbenchError
+from perbench.store.files import write_json
 
 STATE = "state.json"
+BUDGET = "micro_batch_tokens.json"
 PARTIAL = ".partial-"
 
 
@@ -20,10 +22,13 @@ class Checkpoints:
 
     A folder counts when its `state.json`, written last, is whole and every file has the size it names.
     `fingerprint` is the sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten.
+    Of several processes only the `main` one writes.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(self, folder: Path, fingerprint: str, *, main: bool = True) -> None:
         self.folder, self._fingerprint = folder, fingerprint
+        if not main:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover)
@@ -59,6 +64,25 @@ class Checkpoints:
         """Write the trained weights to `final`, then drop the step checkpoints. Raises as `save`."""
         self._write(self.folder / "final", state, write)
         self._remove_steps(keep=None)
+        (self.folder / BUDGET).unlink(missing_ok=True)
+
+    def budget(self, asked: int) -> int:
+        """Tokens of a micro-batch: `asked`, or what `lower` granted a run that asked for as many."""
+        found = self._lowered()
+        return int(found["granted"]) if found.get("asked") == asked else asked
+
+    def lower(self, asked: int, granted: int, note: str) -> None:
+        """Remember, for every later start, that micro-batches of `asked` tokens did not fit."""
+        value = {"asked": asked, "granted": granted, "notes": [*self.notes(), note]}
+        write_json(self.folder / BUDGET, value)
+
+    def notes(self) -> list[str]:
+        """Every `lower` of this run, in words."""
+        return list(self._lowered().get("notes", []))
+
+    def _lowered(self) -> dict[str, Any]:
+        path = self.folder / BUDGET
+        return json.loads(path.read_bytes()) if path.exists() else {}
 
     def _write(self, path: Path, state: dict[str, Any], write: Callable[[Path], None]) -> None:
         from safetensors import SafetensorError

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -12,34 +10,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.api import Trainer
+from perbench import processes
+from perbench.api import Trainer, View
 from perbench.contrast import Contrast, batches
 from perbench.engines.base import Tick
-from perbench.errors import CellError, PerbenchError
+from perbench.errors import CellError
 from perbench.memory import peak_mb
 from perbench.prompts.pair import PromptPair
-from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
-from perbench.training import network
+from perbench.specs.matrix import TrainingSpec
+from perbench.training import fitting, network
 from perbench.training.checkpoint import Checkpoints
+from perbench.training.inputs import check, count_tokens, fingerprint
 from perbench.training.plan import Plan
+from perbench.training.shard import add_gradients, deal, shard, whole
 from perbench.training.watch import Recorder, Spread, Tally
+from perbench.training.weights import Weights
 
 if TYPE_CHECKING:
+    import torch
+
     from perbench.models import ResolvedModel
 
 LOG_ENTRIES = 200
+
+Sweep = tuple[tuple[float, float], Tally]
 
 
 @dataclass(frozen=True)
 class FitResult:
     """`checkpoint`: a peft adapter folder, or a full model in the HF format. `tokens`: response, total (with
     the persona) and counterfactual (without), as seen by the updates. `log`: {step, loss, lr, grad_norm,
-    tokens_per_second, weight_mean, ...: what the loss watches}, thinned to at most 200 entries."""
+    tokens_per_second, weight_mean, ...: what the loss watches}, thinned to at most 200 entries. `notes`: what
+    the run changed to get through."""
 
     checkpoint: Path
     log: list[dict[str, float]]
     tokens: dict[str, int]
     steps: int
+    notes: list[str]
 
 
 def fit(
@@ -62,16 +70,24 @@ def fit(
     the last good checkpoint there and ends with the weights of an uninterrupted run (the same bits on one
     machine with deterministic kernels); called after the end, it returns what is there.
 
+    With several processes (`perbench.processes`) all call it with the same arguments and see one folder; the
+    main one writes. `tick` is called on each.
+
     Raises:
         PerbenchError: inputs that cannot be trained on; a folder that holds another run's checkpoints.
         CellError: a loss or gradient that is not finite, a loss without weight, a disk that is full.
     """
-    _check(trainer, pairs, ids, spec)
-    plan = Plan(len(pairs), spec, seed)
-    checkpoints = Checkpoints(folder, _fingerprint(model, trainer, pairs, spec, seed))
-    if (final := checkpoints.final()) is None:
+    group = processes.group()
+    with group.agreed():
+        check(trainer, pairs, ids, spec)
+        plan = Plan(len(pairs), spec, seed)
+        checkpoints = Checkpoints(folder, fingerprint(model, trainer, pairs, spec, seed), main=group.main)
+    with group.agreed():
+        final = checkpoints.final() if group.main else None
+    if (final := group.first(final)) is None:
         final = _Run(model, trainer, pairs, ids, plan, checkpoints).train(tick, log, track)
-    return FitResult(final, checkpoints.state(final)["log"], _tokens(plan, trainer, pairs), plan.steps)
+    state = checkpoints.state(final)
+    return FitResult(final, state["log"], count_tokens(plan, trainer, pairs), plan.steps, state["notes"])
 
 
 class _Run:
@@ -86,57 +102,46 @@ class _Run:
         plan: Plan,
         checkpoints: Checkpoints,
     ) -> None:
-        import torch
-        from accelerate import Accelerator
-
         from perbench.training.batch import TokenLoss
 
-        self._model, self._trainer, self._pairs, self._ids, self._plan, self._checkpoints = (
-            model,
-            trainer,
-            pairs,
-            ids,
-            plan,
-            checkpoints,
-        )
-        self._accelerator = Accelerator()
-        device = self._accelerator.device
-        region = network.autocast(plan.spec, device)
-        base = network.load(model, plan.spec, device)
+        self._group = group = processes.group()
+        self._model, self._pairs, self._ids = model, pairs, ids
+        self._plan, self._checkpoints = plan, checkpoints
+        self._sharded = plan.spec.parallel == "fsdp" and group.world > 1
+        self._budget = group.first(checkpoints.budget(plan.spec.micro_batch_tokens))
+        self._log: list[dict[str, float]] = []
+        self._trainer = trainer
+        region = network.autocast(plan.spec, group.device)
+        with group.agreed():
+            base = network.load(model, plan.spec, group.device)
         # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
         self._reference: list[Contrast] | None = network.reference_logp(
-            trainer, base, model, pairs, region, plan.spec.micro_batch_tokens
+            trainer, base, model, pairs, region, self._budget
         )
+        if self._sharded:
+            base.to("cpu")  # sharding moves the layers back one by one
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
-        self._weights = {name: p for name, p in self._network.named_parameters() if p.requires_grad}
-        self._token_loss = TokenLoss(self._network, trainer, region)
-        self._loss = self._accelerator.prepare(self._token_loss)
-        spec = plan.spec
-        # Norms and biases are not decayed, as is usual.
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self._weights.values() if p.ndim > 1]},
-            {"params": [p for p in self._weights.values() if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(
-            groups,
-            lr=spec.learning_rate,
-            betas=(spec.adam_beta1, spec.adam_beta2),
-            weight_decay=spec.weight_decay,
-        )
-        self._log: list[dict[str, float]] = []
+        self._loss: Any = TokenLoss(self._network, trainer, region)
+        if self._sharded:
+            shard(self._loss, group.device, network.compute_dtype(plan.spec))
+        self._trained = [p for p in self._network.parameters() if p.requires_grad]
+        self._optimizer = _adamw(self._trained, plan.spec)
+        self._weights = Weights(self._network, self._optimizer, main=group.main)
 
     def train(self, tick: Tick, log: Path | None = None, track: str | None = None) -> Path:
         """All updates from the last good checkpoint on; the path of the final weights."""
         plan, stride = self._plan, math.ceil(self._plan.steps / (LOG_ENTRIES - 1))
-        first = self._resume()
-        main = self._accelerator.is_main_process
-        recorder = Recorder(log if main else None, track if main else None, first)
+        first, main = self._resume(), self._group.main
+        with self._group.agreed():
+            recorder = Recorder(log if main else None, track if main else None, first)
         tick(first, plan.steps, {})
         for step in range(first, plan.steps):
             started, done = time.perf_counter(), step + 1
             loss, norm, tokens, spreads = self._update(step)
             speed = tokens / (time.perf_counter() - started)
             figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
+            if self._budget != plan.spec.micro_batch_tokens:
+                figures["micro_batch_tokens"] = self._budget
             watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
             if done % stride == 0 or done == plan.steps:
                 self._log.append({"step": done, **figures, "tokens_per_second": speed, **watched})
@@ -148,49 +153,38 @@ class _Run:
         return self._finish()
 
     def _update(self, step: int) -> tuple[float, float, int, dict[str, Spread]]:
-        """One update of the weights; its loss, gradient norm, processed tokens of this process, and what the
-        loss watched."""
+        """One update of the weights; its loss, gradient norm, processed tokens and what the loss watched,
+        over all processes."""
         import torch
 
-        from perbench.training.batch import held_tokens, persona_free
-
-        accelerator, spec = self._accelerator, self._plan.spec
+        group, spec = self._group, self._plan.spec
         members = self._plan.batch(step)
-        mine = members[accelerator.process_index :: accelerator.num_processes]
-        lengths = [held_tokens(self._trainer, self._pairs[i]) for i in mine]
-        progress = self._plan.progress(step)
-        groups = batches(lengths, spec.micro_batch_tokens)
+        lengths = [self._length(i) for i in members]
+        hands = [[members[i] for i in hand] for hand in deal(lengths, group.world)]
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
         scale = 1 / sum(len(self._pairs[i].response) for i in members)
-        sums, tally = torch.zeros(2, device=accelerator.device), Tally()
-        rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
-        with rng:
-            if spec.lora.dropout:
-                torch.manual_seed(self._plan.noise_seed(step) + accelerator.process_index)
-            chosen = [self._pairs[i] for i in mine]
-            free = persona_free(self._loss, self._trainer, chosen, spec.micro_batch_tokens)
-            for number, group in enumerate(groups, 1):
-                indices = [mine[i] for i in group]
-                last = number == len(groups)
-                with nullcontext() if last else accelerator.no_sync(self._loss):
-                    reference = self._reference and [self._reference[i] for i in indices]
-                    pairs = [self._pairs[i] for i in indices]
-                    parts = free and [free[i] for i in group]
-                    numerator, denominator = self._loss(pairs, reference, progress, parts)
-                    accelerator.backward(numerator * scale)
-                tally.add(self._token_loss.watched)
-                sums += torch.stack([numerator.detach(), denominator])
-        numerator_sum, denominator_sum = accelerator.reduce(sums, reduction="sum").tolist()
-        if not denominator_sum > 0:
-            raise self._fault(
-                step, members, f"the loss's denominators sum to {denominator_sum}, so no token has weight"
+        # Sharded passes communicate, so the others cannot be told of a failure inside one.
+        with nullcontext() if self._sharded else group.agreed():
+            sums, tally = self._accumulate(step, hands, scale)
+        numerators, denominators, budgets = zip(*group.gather((*sums, self._budget)), strict=True)
+        numerator, denominator = sum(numerators), sum(denominators)
+        self._budget = min(budgets)
+        if self._budget != (granted := self._checkpoints.budget(spec.micro_batch_tokens)) and group.main:
+            self._checkpoints.lower(
+                spec.micro_batch_tokens, self._budget, _lowered(step, granted, self._budget)
             )
-        gradients = [p.grad for p in self._weights.values() if p.grad is not None]
-        # Processes' gradients arrive averaged, hence their number.
-        torch._foreach_mul_(gradients, accelerator.num_processes / (scale * denominator_sum))
-        norm = float(accelerator.clip_grad_norm_(list(self._weights.values()), spec.max_grad_norm))
-        loss = numerator_sum / denominator_sum
+        if not denominator > 0:
+            raise self._fault(
+                step, members, f"the loss's denominators sum to {denominator}, so no token has weight"
+            )
+        if not self._sharded:
+            add_gradients(self._trained, group)
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        # Sharding averages over the processes, hence their number.
+        torch._foreach_mul_(gradients, (group.world if self._sharded else 1) / (scale * denominator))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self._trained, spec.max_grad_norm)))
+        loss = numerator / denominator
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._fault(step, members, f"loss {loss}, gradient norm {norm}")
         for parameters in self._optimizer.param_groups:
@@ -199,92 +193,139 @@ class _Run:
         self._optimizer.zero_grad()
         return loss, norm, sum(lengths), tally.spreads()
 
+    def _accumulate(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sweep:
+        """`_sweep` in micro-batches that fit: when memory runs out, once more from the start in smaller ones.
+
+        Raises:
+            CellError: one example alone does not fit; or one process of several that share every weight ran
+                out, and a new start must go on with the smaller budget.
+        """
+        while True:
+            try:
+                return self._sweep(step, hands, scale)
+            except (RuntimeError, MemoryError) as error:
+                if not fitting.ran_out_of_memory(error):
+                    raise
+                said = str(error).partition("\n")[0]
+            self._optimizer.zero_grad()
+            fitting.free()
+            shared = hands if self._sharded else [hands[self._group.rank]]
+            lengths = [self._length(i) for hand in shared for i in hand]
+            lower = fitting.lower(lengths, self._budget)
+            if lower is None:
+                raise CellError(
+                    f"step {step + 1}: out of memory with one example of at most {max(lengths)} tokens at a "
+                    f"time ({said}). {self._checkpoints.kept()} Set gradient_checkpointing: true, "
+                    "parallel: fsdp with more devices, or a smaller max_length of the task"
+                )
+            if self._sharded:
+                note = _lowered(step, self._budget, lower)
+                self._checkpoints.lower(self._plan.spec.micro_batch_tokens, lower, note)
+                raise CellError(
+                    f"{note}. The processes share every weight, so all must start again: run the same "
+                    "command once more (torchrun --max-restarts N does so by itself). "
+                    f"{self._checkpoints.kept()}"
+                )
+            self._budget = lower
+
+    def _sweep(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sweep:
+        """Add the gradients of this process's examples, times `scale`; the sums of the loss's numerators and
+        denominators, and what it watched."""
+        import torch
+
+        group, spec = self._group, self._plan.spec
+        from perbench.training.batch import persona_free
+
+        split = [batches([self._length(i) for i in hand], self._budget) for hand in hands]
+        mine = [[hands[group.rank][i] for i in part] for part in split[group.rank]]
+        idle = 0
+        if self._sharded:  # every process takes part in every pass, with or without an example of its own
+            idle = max(map(len, split)) - len(mine)
+            shortest = min((i for hand in hands for i in hand), key=self._length)
+        sums, tally, progress = torch.zeros(2, device=group.device), Tally(), self._plan.progress(step)
+        rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
+        with rng:
+            if spec.lora.dropout:
+                torch.manual_seed(self._plan.noise_seed(step) + group.rank)
+            free = None
+            if not self._sharded:  # its number of passes depends on the examples
+                pairs = [self._pairs[i] for indices in mine for i in indices]
+                free = persona_free(self._loss, self._trainer, pairs, self._budget)
+            parts = iter(free or ())
+            for indices in mine:
+                chosen = free and [next(parts) for _ in indices]
+                numerator, denominator = self._pass(indices, progress, chosen)
+                (numerator * scale).backward()
+                tally.add(self._loss.watched)
+                sums += torch.stack([numerator.detach(), denominator])
+            for _ in range(idle):
+                (self._pass([shortest], progress)[0] * 0).backward()
+        numerator_sum, denominator_sum = sums.tolist()
+        return (numerator_sum, denominator_sum), tally
+
+    def _pass(self, indices: Sequence[int], progress: float, free: list[View] | None = None) -> Any:
+        reference = self._reference and [self._reference[i] for i in indices]
+        return self._loss([self._pairs[i] for i in indices], reference, progress, free)
+
+    def _length(self, index: int) -> int:
+        from perbench.training.batch import held_tokens
+
+        return held_tokens(self._trainer, self._pairs[index])
+
     def _fault(self, step: int, members: Sequence[int], what: str) -> CellError:
         names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
-        return CellError(
+        return self._group.failure(
             f"step {step + 1} of {self._plan.steps}: {what}. Examples of this update: {names}. "
             f"{self._checkpoints.kept()} Look at these examples, or lower learning_rate"
         )
 
     def _resume(self) -> int:
         """Load the last good checkpoint, if any; the number of updates done."""
-        import torch
-        from safetensors.torch import load_file
-
-        path = self._checkpoints.latest()
+        path = self._group.first(self._checkpoints.latest())
         if path is None:
             return 0
-        stored = load_file(path / "weights.safetensors")
-        with torch.no_grad():
-            for name, weight in self._weights.items():
-                weight.copy_(stored[name])
-        self._optimizer.load_state_dict(
-            torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-        )
-        state = self._checkpoints.state(path)
+        with self._group.agreed():
+            self._weights.load(path)
+            state = self._checkpoints.state(path)
         self._log = state["log"]
         return int(state["step"])
 
     def _save(self, step: int) -> None:
-        import torch
-        from safetensors.torch import save_file
-
-        def write(path: Path) -> None:
-            weights = {name: weight.detach().contiguous() for name, weight in self._weights.items()}
-            save_file(weights, path / "weights.safetensors")
-            torch.save(self._optimizer.state_dict(), path / "optimizer.pt")
-
-        if self._accelerator.is_main_process:
-            self._checkpoints.save(step, {"step": step, "log": self._log}, write)
-        self._accelerator.wait_for_everyone()
+        write = self._weights.saving()
+        with self._group.agreed():
+            if self._group.main:
+                self._checkpoints.save(step, {"step": step, "log": self._log}, write)
 
     def _finish(self) -> Path:
         from perbench.models import load_tokenizer
 
+        export = self._weights.exporting(self._plan.spec.method)
+
         def write(path: Path) -> None:
-            if self._plan.spec.method == "lora":
-                self._network.save_pretrained(path, save_embedding_layers=False)
-            else:
-                self._network.save_pretrained(path)
+            export(path)
+            if self._plan.spec.method == "full":
                 load_tokenizer(self._model.folder).save_pretrained(path)
 
-        if self._accelerator.is_main_process:
-            self._checkpoints.finish({"step": self._plan.steps, "log": self._log}, write)
-        self._accelerator.wait_for_everyone()
+        with self._group.agreed():
+            if self._group.main:
+                state = {"step": self._plan.steps, "log": self._log, "notes": self._checkpoints.notes()}
+                self._checkpoints.finish(state, write)
         return self._checkpoints.folder / "final"
 
 
-def _check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spec: TrainingSpec) -> None:
-    if not pairs:
-        raise PerbenchError("no training examples; raise the task's examples.train or --limit")
-    for name, pair in zip(ids, pairs, strict=True):
-        if not pair.response:
-            raise PerbenchError(
-                f"example {name} has an empty response: there is nothing to train on; drop it from the data"
-            )
-    compares = trainer.factual and trainer.counterfactual != "none"
-    if spec.lora.dropout and (compares or trainer.reference() is not None):
-        raise PerbenchError(
-            f"lora.dropout {spec.lora.dropout} with {type(trainer).__name__}: its two passes would differ by "
-            "the dropout's noise, not only by the persona; set lora.dropout to 0"
-        )
+def _adamw(weights: Sequence[torch.Tensor], spec: TrainingSpec) -> torch.optim.Optimizer:
+    import torch
+
+    # Norms and biases are not decayed, as is usual.
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in weights if p.ndim > 1]},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    betas = spec.adam_beta1, spec.adam_beta2
+    return torch.optim.AdamW(
+        groups, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
+    )
 
 
-def _tokens(plan: Plan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
-    seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
-    tokens = {"response": sum(len(pair.response) for pair in seen)}
-    if trainer.factual:
-        tokens["total"] = sum(len(pair.factual) + len(pair.response) for pair in seen)
-    if trainer.counterfactual != "none":
-        tokens["counterfactual"] = sum(len(pair.counterfactual) + len(pair.response) for pair in seen)
-    return tokens
-
-
-def _fingerprint(
-    model: ResolvedModel, trainer: Trainer, pairs: Sequence[PromptPair], spec: TrainingSpec, seed: int
-) -> str:
-    plugin = [type(trainer).__name__, trainer.params]
-    sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
-    settings = spec.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
-    inputs = [model.digest, plugin, settings, seed, sequences]
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+def _lowered(step: int, before: int, after: int) -> str:
+    return f"out of memory at step {step + 1}: micro_batch_tokens {before} -> {after}"

@@ -28,6 +28,13 @@ def uses_bf16(spec: TrainingSpec) -> bool:
     return spec.precision == "bf16" or (spec.precision == "auto" and native_dtype() is torch.bfloat16)
 
 
+def compute_dtype(spec: TrainingSpec) -> torch.dtype | None:
+    """What matrix products compute in; None: the dtype of the weights."""
+    import torch
+
+    return torch.bfloat16 if uses_bf16(spec) else None
+
+
 def autocast(spec: TrainingSpec, device: torch.device) -> Autocast:
     import torch
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from perbench import processes
 from perbench.cache import cache_dir, canonical_digest
 from perbench.contrast import Contrast
 from perbench.prompts.pair import PromptPair
@@ -25,21 +26,19 @@ def cached(
     Raises:
         OSError: the cache cannot be written.
     """
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list, gather_object
-
-    state = PartialState()
+    group = processes.group()
     path = effects_path(digest, dtype, pairs)
-    stored = [_read(path, pairs) if state.is_main_process else None]
-    if state.num_processes > 1:
-        broadcast_object_list(stored)
-    if stored[0] is not None:
-        return stored[0]
-    places = range(state.process_index, len(pairs), state.num_processes)
-    computed = list(zip(places, compute([pairs[i] for i in places]), strict=True))
-    found = [contrast for _, contrast in sorted(gather_object(computed), key=lambda item: item[0])]
-    if state.is_main_process:
-        _write(path, found)
+    with group.agreed():
+        stored = _read(path, pairs) if group.main else None
+    if (stored := group.first(stored)) is not None:
+        return stored
+    with group.agreed():
+        share = compute(pairs[group.rank :: group.world])
+    shares = group.gather(share)
+    found = [shares[i % group.world][i // group.world] for i in range(len(pairs))]
+    with group.agreed():
+        if group.main:
+            _write(path, found)
     return found
 
 

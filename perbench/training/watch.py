@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perbench import processes
 from perbench.errors import PerbenchError
 from perbench.memory import peak_mb
 from perbench.store.files import read_journal, write_text
@@ -68,14 +69,12 @@ class Tally:
 
     def spreads(self) -> dict[str, Spread]:
         """By name, sorted; the same on every process and for any split of the update."""
-        from accelerate.utils import gather_object
-
         mine = {
             name: (parts[0].bounds, [value for part in parts for value in part.values.tolist()])
             for name, parts in self._parts.items()
         }
         merged: dict[str, tuple[tuple[float, float] | None, list[float]]] = {}
-        for process in gather_object([mine]):
+        for process in processes.group().gather(mine):
             for name, (bounds, values) in process.items():
                 merged.setdefault(name, (bounds, []))[1].extend(values)
         return {name: _spread(values, bounds) for name, (bounds, values) in sorted(merged.items())}

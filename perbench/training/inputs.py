@@ -1,0 +1,58 @@
+"""What goes into a training run: checked, counted, and named by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from perbench.api import Trainer
+from perbench.errors import PerbenchError
+from perbench.prompts.pair import PromptPair
+from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
+from perbench.training.plan import Plan
+
+if TYPE_CHECKING:
+    from perbench.models import ResolvedModel
+
+
+def check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spec: TrainingSpec) -> None:
+    """Raises:
+    PerbenchError: inputs that cannot be trained on.
+    """
+    if not pairs:
+        raise PerbenchError("no training examples; raise the task's examples.train or --limit")
+    for name, pair in zip(ids, pairs, strict=True):
+        if not pair.response:
+            raise PerbenchError(
+                f"example {name} has an empty response: there is nothing to train on; drop it from the data"
+            )
+    compares = trainer.factual and trainer.counterfactual != "none"
+    if spec.lora.dropout and (compares or trainer.reference() is not None):
+        raise PerbenchError(
+            f"lora.dropout {spec.lora.dropout} with {type(trainer).__name__}: its two passes would differ by "
+            "the dropout's noise, not only by the persona; set lora.dropout to 0"
+        )
+
+
+def count_tokens(plan: Plan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
+    """Tokens that all updates read: response, total (with the persona) and counterfactual (without)."""
+    seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
+    tokens = {"response": sum(len(pair.response) for pair in seen)}
+    if trainer.factual:
+        tokens["total"] = sum(len(pair.factual) + len(pair.response) for pair in seen)
+    if trainer.counterfactual != "none":
+        tokens["counterfactual"] = sum(len(pair.counterfactual) + len(pair.response) for pair in seen)
+    return tokens
+
+
+def fingerprint(
+    model: ResolvedModel, trainer: Trainer, pairs: Sequence[PromptPair], spec: TrainingSpec, seed: int
+) -> str:
+    """sha256 of all that the trained weights depend on, but for rounding."""
+    plugin = [type(trainer).__name__, trainer.params]
+    sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
+    settings = spec.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
+    inputs = [model.digest, plugin, settings, seed, sequences]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
