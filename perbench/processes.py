@@ -127,8 +127,9 @@ def group() -> Group:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Group()
-    import torch.distributed as dist
+    import torch.distributed
 
+    dist: Any = torch.distributed  # which does not declare all that it documents
     found = Group(int(os.environ["RANK"]), world)
     device = found.device
     try:

@@ -136,10 +136,9 @@ import torch, torch.multiprocessing as mp
 
 def work(rank, port):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
-                      MASTER_PORT=port, ACCELERATE_USE_CPU="true")
-    from accelerate import Accelerator
+                      MASTER_PORT=port)
+    from perbench import processes
     from perbench.training.watch import Tally, Watched
-    Accelerator(cpu=True)
     values = torch.arange(10.0)
     tally = Tally()
     if rank == 0 or len(sys.argv) == 2:
@@ -147,6 +146,7 @@ def work(rank, port):
     found = tally.spreads()["weight"].row()
     if rank == 1:
         print(json.dumps(found))
+    processes.close()
 
 if __name__ == "__main__":
     mp.spawn(work, (sys.argv[1],), nprocs=2)
