@@ -33,7 +33,7 @@ def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
 
 
 def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
-    """Refuse endpoints where a target needs log-probs.
+    """Refuse endpoints where a target needs log-probs, logits or vectors.
 
     Raises:
         PerbenchError: naming the keys to set.
@@ -46,6 +46,19 @@ def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> N
                 f"task {task.name}: persona_swap by {name}, an endpoint, which gives no log-probs of given "
                 "texts; name a local model: persona_swap.scorer"
             )
+    steered = task.spec.decoding.method != "ordinary"
+    for name in spec.models if steered else []:
+        if model(name).spec.endpoint is not None:
+            raise PerbenchError(
+                f"task {task.name}: decoding.method {task.spec.decoding.method} of {name}, an endpoint, "
+                "which shows no logits; use a model whose weights are on this machine"
+            )
+    persona = task.spec.persona
+    if persona.retrieve == "dense" and model(persona.encoder).spec.endpoint is not None:
+        raise PerbenchError(
+            f"task {task.name}: persona.encoder {persona.encoder} is an endpoint, which can only chat; name "
+            "an encoder whose weights are on this machine"
+        )
     if task.spec.dialogue is None:
         return
     for role, judge in zip(("judge", "second_judge"), task.spec.dialogue.judges(), strict=False):

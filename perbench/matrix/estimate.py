@@ -13,7 +13,7 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.matrix.engines import PersonaModels, open_model
-from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend
+from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend, summary_spend, total
 from perbench.prompts.build import build_personas
 from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.prompts.persona import SUMMARY
@@ -68,8 +68,9 @@ class Estimator:
     def _spend(self, cell: Cell) -> dict[str, Spend]:
         key = (cell.model.name, cell.labels.target or cell.task.name)
         if key not in self._spends:
-            examples = self._examples(cell)
-            self._spends[key] = spend(cell.task.spec, cell.model, examples, self._catalogue.model)
+            spec, model = cell.task.spec, self._catalogue.model
+            answers = spend(spec, cell.model, self._examples(cell), model)
+            self._spends[key] = total([answers, summary_spend(spec, self._catalogue.examples(cell), model)])
         return self._spends[key]
 
     def _count(self, cell: Cell) -> tuple[int, bool]:

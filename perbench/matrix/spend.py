@@ -10,6 +10,7 @@ from perbench.api import Example
 from perbench.engines.ledger import cost
 from perbench.matrix.endpoints import Lookup
 from perbench.prompts.messages import build_request, estimated
+from perbench.prompts.summary import NEXT
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec
 from perbench.specs.preference import CHECKS
@@ -55,6 +56,21 @@ def spend(
             request = build_request(task, example)
             found[subject.name] += Asked(1, request.tokens, task.sampling.max_new_tokens)
     return {name: _spend(names[name], asked) for name, asked in found.items() if names[name].spec.endpoint}
+
+
+def summary_spend(task: TaskSpec, examples: Iterable[Example], model: Lookup) -> dict[str, Spend]:
+    """What the summaries of these histories ask of an endpoint; {} where no endpoint summarises."""
+    spec = task.persona.summary
+    if task.persona.summarise == "none" or spec is None or model(spec.model).spec.endpoint is None:
+        return {}
+    named, asked = model(spec.model), Asked()
+    for example in examples:
+        items = example.persona[: task.persona.k]
+        times = -(-len(items) // spec.block)
+        texts = sum(estimated(str(value)) for item in items for value in item.values())
+        told = times * (estimated(NEXT) + spec.max_new_tokens)
+        asked += Asked(times, texts + told, times * spec.max_new_tokens)
+    return {named.name: _spend(named, asked)}
 
 
 def total(spends: Sequence[Mapping[str, Spend]]) -> dict[str, Spend]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.errors import PerbenchError
 from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pair
@@ -103,11 +102,6 @@ class _Endpoint:
     batch = ENDPOINT_BATCH
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
-        if task.decoding.method != "ordinary":
-            raise PerbenchError(
-                f"decoding.method {task.decoding.method}: an endpoint shows no logits to steer by; use a "
-                "model whose weights are on this machine"
-            )
         self.prompts = [build_request(task, example) for example in dataset.examples]
         self.lengths = [prompt.tokens for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed

@@ -295,6 +295,14 @@ def test_a_dry_run_says_what_it_will_cost(
             {"tasks": {"tiny/talk": {"dialogue.second_judge": {"model": "far", "method": "likeliest"}}}},
             "Set dialogue.second_judge.method: reply",
         ),
+        (
+            {"targets": [{"task": "tiny/writing", "decoding.method": "context_steering"}]},
+            "task tiny/writing: decoding.method context_steering of far, an endpoint, which shows no logits",
+        ),
+        (
+            {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},
+            "task tiny/writing: persona.encoder far is an endpoint, which can only chat",
+        ),
     ],
 )
 def test_what_endpoints_cannot_do_is_refused(
@@ -304,6 +312,26 @@ def test_what_endpoints_cannot_do_is_refused(
     talk.matrix(**{**plain, "identifiers": [], "baseline": None, "training": {}, **changes})
     assert main(["run", "--matrix", "small", "--out", str(tmp_path / "out"), "--dry-run"]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_endpoint_summarises_histories(
+    talk: Root, chat: Chat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = {"model": "far", "block": 2, "max_new_tokens": 5}
+    row = {"task": "tiny/writing", "persona": {"summarise": "recurrent", "summary": summary}}
+    bare: dict[str, Any] = {"trainers": [], "sources": [], "identifiers": [], "baseline": None}
+    talk.matrix(models=["far"], targets=[row], **bare)
+    words = ["run", "--matrix", "small", "--out", str(tmp_path / "out")]
+    assert main([*words, "--dry-run", "--json"]) == 0
+    foreseen = json.loads(capsys.readouterr().out)["total"]["endpoints"]["far"]
+    assert foreseen["requests"] == 5 * (2 + 1)  # two blocks of three items, and an answer
+    assert main(words) == 0
+    record = the_record(tmp_path / "out")
+    assert record.counts["summaries"] == record.counts["persona_items_kept"] == 5
+    assert record.endpoints["far"].requests == len(chat.requests) == 15
+    first, last = (chat.requests[place][2]["messages"] for place in (0, -1))
+    assert first[0]["content"].startswith("Here are texts that one person wrote:")
+    assert "reply to This describes a person:" in last[0]["content"]
 
 
 # ---------------------------------------------------------------- openai/<model> rows, two judges
