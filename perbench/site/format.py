@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,6 +42,14 @@ def variation(values: Mapping[str, Any]) -> str:
         f"{name}={value if isinstance(value, str) else json.dumps(value, sort_keys=True)}"
         for name, value in sorted(values.items())
     )
+
+
+def natural(text: str) -> list[tuple[bool, float, str]]:
+    """Sort key: as text, but the numbers in it by their size."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
+    return [
+        (n % 2 == 0, float(part) if n % 2 else 0.0, "" if n % 2 else part) for n, part in enumerate(parts)
+    ]
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from perbench.errors import PerbenchError
-from perbench.site.format import digits_for
+from perbench.site.format import digits_for, natural
 from perbench.site.load import Entry, Loaded
 from perbench.site.rows import Row, order, row_of, varied_params
 from perbench.specs.rows import TaskRow, plain_name, task_of, task_variants
@@ -114,7 +114,8 @@ def transfer(loaded: Loaded) -> Matrix:
         groups[row_of(entry.record, varied), entry.record.labels.target or ""].entries.append(entry)
     trained = {row_of(e.record, varied) for e in loaded.entries if e.record.kind == "train"}
     rows = sorted({row for row, _ in groups} | trained, key=lambda row: order(row, loaded.baseline))
-    targets = sorted({target for _, target in groups})
+    found = {target for _, target in groups}
+    targets = sorted(found, key=lambda target: (task_of(target), natural(target)))
     headlines = {target: _headline([g for (_, t), g in groups.items() if t == target]) for target in targets}
     baselines = _baselines(rows, loaded.baseline)
     table = [

@@ -237,6 +237,17 @@ def test_forms_of_one_task_are_columns_of_their_own(bench: Bench) -> None:
     assert shown.unrecorded == ("target fam/write (prompt=b)",)
 
 
+def test_columns_of_a_sweep_stand_by_value(bench: Bench) -> None:
+    labels = [
+        "fam/write",
+        *(f"fam/write (cos, decoding.lam={lam})" for lam in (0.5, 2.0, 10.0)),
+        "fam/write2",
+    ]
+    for label in reversed(labels):
+        bench.evaluate(CE, target=label)
+    assert [column.target for column in view(bench).matrix.columns] == labels
+
+
 def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
     with pytest.raises(PerbenchError, match=r"absent is no run directory.*perbench run --out"):
         load([tmp_path / "absent"])
