@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from perbench.specs.load import Named, load_task
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.engines.base import Tick
     from perbench.specs.task import TaskSpec
 
 Lengths = dict[str, dict[str, float | int]]
@@ -36,17 +37,27 @@ class Words:
         return "\n".join(message["content"] for message in messages)
 
 
-def lengths(family: str, folder: Path, tokenizer: Any) -> dict[str, Lengths]:
-    """The lengths by "TASK, SPLIT", of the examples that each task of the family draws from the folder.
-
-    A task without a prompt of its own (dialogue) has the length of its persona's texts under "with persona".
-    """
+def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
+    """The tasks that read a family's rows, from this folder."""
     found = {}
     for name in plugins.names("task"):
-        if load_task(name).spec.data.prepared != family:
-            continue
-        task = load_task(name, data={name.partition("/")[0]: folder})
-        splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+        if load_task(name).spec.data.prepared == family:
+            found[name] = load_task(name, data={name.partition("/")[0]: folder})
+    return found
+
+
+def lengths(
+    tasks: Mapping[str, Named[TaskSpec]], folder: Path, tokenizer: Any, tick: Tick
+) -> dict[str, Lengths]:
+    """The lengths by "TASK, SPLIT", of the examples that each task draws from the folder.
+
+    Of a task without a prompt form (dialogue, preference) the bare texts are measured: those of the persona,
+    and the question where there is one.
+    """
+    found = {}
+    splits: tuple[Literal["train", "test"], ...] = ("train", "test")
+    for done, (name, task) in enumerate(tasks.items()):
+        tick(done, len(tasks), {})
         for split in splits:
             data = task.spec.data
             file = folder / str(data.config) / f"{getattr(data, f'{split}_split')}.jsonl"
@@ -56,15 +67,14 @@ def lengths(family: str, folder: Path, tokenizer: Any) -> dict[str, Lengths]:
 
 
 def _measure(task: Named[TaskSpec], examples: Sequence[Example], tokenizer: Any) -> Lengths:
-    from perbench.prompts.chat import encode
     from perbench.prompts.pair import build_pair
 
     columns: dict[str, list[int]]
     if task.spec.prompt is None:
-        texts = [
-            "\n".join(str(example.extra[name]) for name in task.spec.fields.extra) for example in examples
-        ]
-        columns = {"with persona": [len(encode(tokenizer, text)) for text in texts]}
+        columns = {"with persona": [_count(tokenizer, _persona(task, example)) for example in examples]}
+        if task.spec.fields.question is not None:
+            columns["without"] = [_count(tokenizer, example.question) for example in examples]
+            columns["with persona"] = [sum(both) for both in zip(*columns.values(), strict=True)]
     else:
         pairs = [build_pair(task.spec, example, tokenizer, with_response=True) for example in examples]
         columns = {
@@ -74,3 +84,17 @@ def _measure(task: Named[TaskSpec], examples: Sequence[Example], tokenizer: Any)
         }
     measured: Lengths = {name: {"mean": mean(values), "max": max(values)} for name, values in columns.items()}
     return {"examples": {"count": len(examples)}, **measured}
+
+
+def _persona(task: Named[TaskSpec], example: Example) -> str:
+    if task.spec.fields.persona is not None:
+        values = [value for item in example.persona for value in item.values()]
+    else:
+        values = [example.extra[name] for name in task.spec.fields.extra]
+    return "\n".join(str(value) for value in values)
+
+
+def _count(tokenizer: Any, text: str) -> int:
+    from perbench.prompts.chat import encode
+
+    return len(encode(tokenizer, text))

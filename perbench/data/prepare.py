@@ -17,7 +17,7 @@ from perbench import __version__, plugins
 from perbench.api import Family
 from perbench.cache import canonical_digest
 from perbench.data.fetch import checksum, fetch
-from perbench.data.lengths import lengths
+from perbench.data.lengths import lengths, readers
 from perbench.data.prepared import MANIFEST, prepared_folder, read_manifest
 from perbench.data.raw import Missing, RawFiles
 from perbench.data.tables import TableMaker
@@ -83,6 +83,7 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
             "sample": made_by.get("sample") and {"rows": request.sample, "seed": request.seed},
             "tables": {name: known[name] for name in family.tables if name in known},
             "absent": {},
+            **{key: manifest[key] for key in ("lengths_of", "length_unit", "lengths") if key in manifest},
         }
         todo = [
             name for name in family.tables if name not in known or not maker.is_current(name, known[name])
@@ -113,9 +114,18 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
 
 
 def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) -> dict[str, Any]:
-    """The manifest with the lengths of the prompts, in the tokenizer's units, written down."""
-    found = lengths(manifest["family"], out, tokenizer)
-    described = {**manifest, "length_unit": unit, "lengths": found}
+    """The manifest with the lengths of the prompts, in the tokenizer's units, written down. They are measured
+    again only when rows, tasks or units are others."""
+    tasks = readers(manifest["family"], out)
+    data = {"data_dir"}  # a machine's path, which changes no length
+    specs = {name: task.spec.model_dump(mode="json", exclude={"data": data}) for name, task in tasks.items()}
+    key = canonical_digest([manifest["digest"], unit, specs])
+    if manifest.get("lengths_of") == key:
+        return dict(manifest)
+    progress = Progress(1)
+    with progress.shown(), progress.cell("lengths of the prompts") as tick:
+        found = lengths(tasks, out, tokenizer, tick)
+    described = {**manifest, "lengths_of": key, "length_unit": unit, "lengths": found}
     with _locked(out):
         write_json(out / MANIFEST, described)
     return described

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from perbench import plugins
-from perbench.data.lengths import Words
+from perbench.data.lengths import Words, lengths, readers
 from perbench.data.prepare import Request, describe, prepare
 from perbench.errors import PerbenchError, SpecError
 
@@ -385,9 +385,11 @@ headline: rougeL
 """
 
 
-def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from perbench.data.lengths import lengths
+def measured(family: str, folder: Path) -> dict[str, Any]:
+    return dict(lengths(readers(family, folder), folder, Words(), lambda done, total, figures: None))
 
+
+def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tasks" / "diaries").mkdir(parents=True)
     (tmp_path / "tasks" / "diaries" / "short.yaml").write_text(TASK)
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
@@ -400,7 +402,7 @@ def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.Mo
         ],
     )
     # With persona: "I wrote:" and 3 or 6 words, and the request of 2 or 1 words.
-    assert lengths("diaries", tmp_path / "out", Words()) == {
+    assert measured("diaries", tmp_path / "out") == {
         "diaries/short, test": {
             "examples": {"count": 2},
             "with persona": {"mean": 8.0, "max": 9},
@@ -410,9 +412,28 @@ def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.Mo
     }
 
 
+def test_lengths_without_a_prompt_form_are_of_the_bare_texts(tmp_path: Path) -> None:
+    row = {
+        "user": "u",
+        "topic": "t",
+        "preference": "I like tea.",
+        "question": "What is there?",
+        "turns_from": "x",
+    }
+    row |= {"persona": ["I like tea."], "turns": [["a b c d e", "f"]]}  # type: ignore[dict-item]
+    write(tmp_path / "explicit" / "test.jsonl", [row])
+    found = measured("prefeval", tmp_path)["prefeval/explicit, test"]
+    assert found["with persona"] == {"mean": 6, "max": 6}
+    assert found["without"] == {"mean": 3, "max": 3}
+
+
 def test_the_manifest_holds_the_lengths(raw: Path) -> None:
     out, manifest = prepare(Request("diaries", raw))
     described = describe(out, manifest, Words(), "words")
     assert (described["lengths"], described["length_unit"]) == ({}, "words")
     assert json.loads((out / "manifest.json").read_text()) == described
+    kept = prepare(Request("diaries", raw))[1]
+    assert kept == described
+    assert describe(out, kept, None, "words") == described  # measured before: no tokenizer is asked
+    assert describe(out, kept, Words(), "tokens of x")["length_unit"] == "tokens of x"
     assert plugins.get("family", "diaries").summary == "Diaries, short and long."
