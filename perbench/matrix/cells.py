@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from perbench import data as data_sources
 from perbench import models, plugins
 from perbench.api import Example, Identifier, Trainer
 from perbench.cache import canonical_digest
+from perbench.data import Dataset
 from perbench.data.sources import has_train_split
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.endpoints import check_endpoints, trainable_models
 from perbench.matrix.identity import (
     Inputs,
@@ -36,11 +37,10 @@ from perbench.specs.task import TaskSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
 
-if TYPE_CHECKING:
-    from perbench.data import Dataset
-
 ENGINE = "transformers"
 ENDPOINT = "openai"
+UNRESOLVED = "unresolved"
+"""Stands for what identifies a model or data that a draft could not have."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,16 @@ class LabelledTask:
 
 
 class Catalogue:
-    """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split."""
+    """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split.
 
-    def __init__(self, spec: MatrixSpec, data: Mapping[str, Path], limit: int | None) -> None:
+    A `draft` is for plans only: models and data that cannot be had stand empty and are told in `unresolved`.
+    """
+
+    def __init__(
+        self, spec: MatrixSpec, data: Mapping[str, Path], limit: int | None, *, draft: bool = False
+    ) -> None:
+        self.unresolved: list[str] = []
+        self._draft = draft
         self._spec = spec
         self._data = data
         self._limit = limit
@@ -128,7 +135,13 @@ class Catalogue:
         keys = {"data", "fields", "examples", "prompt", "prompts"}
         key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys)])
         if key not in self._datasets:
-            self._datasets[key] = data_sources.load_examples(task, split, self._limit)
+            try:
+                self._datasets[key] = data_sources.load_examples(task, split, self._limit)
+            except PerbenchError as error:
+                if not self._draft or isinstance(error, SpecError):
+                    raise
+                self.unresolved.append(f"data of {task.name}, {split}: {error}")
+                self._datasets[key] = Dataset([], UNRESOLVED)
         return self._datasets[key]
 
     def dev(self, task: Named[TaskSpec]) -> Dataset | None:
@@ -158,7 +171,13 @@ class Catalogue:
     def _model(self, name: str) -> tuple[Named[ModelSpec], Inputs]:
         if name not in self._models:
             named = load_model(name)
-            self._models[name] = named, model_inputs(named)
+            try:
+                self._models[name] = named, model_inputs(named)
+            except PerbenchError as error:
+                if not self._draft:
+                    raise
+                self.unresolved.append(str(error))
+                self._models[name] = named, {UNRESOLVED: named.name}
         return self._models[name]
 
 

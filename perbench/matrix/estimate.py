@@ -11,7 +11,7 @@ from typing import Any
 from perbench import models
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import Catalogue, Cell
+from perbench.matrix.cells import UNRESOLVED, Catalogue, Cell
 from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend, summary_spend, total
 from perbench.prompts.build import build_personas
@@ -100,7 +100,8 @@ class Estimator:
     def _tokenizer(self, name: str) -> Any:
         """The model's tokenizer if its folder is at hand; a plan neither downloads nor converts."""
         if name not in self._tokenizers:
-            folder = models.at_hand(self._catalogue.model(name))
+            known = UNRESOLVED not in self._catalogue.model_inputs(name)
+            folder = models.at_hand(self._catalogue.model(name)) if known else None
             self._tokenizers[name] = models.load_tokenizer(folder) if folder is not None else None
         return self._tokenizers[name]
 

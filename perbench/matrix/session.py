@@ -59,7 +59,7 @@ def carry_out(
     """
     _check_families(matrix.spec, options.data)
     check_tracker(options.track)
-    catalogue = Catalogue(matrix.spec, options.data, options.limit)
+    catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=options.dry_run)
     cells = expand(matrix.spec, catalogue)
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
@@ -68,7 +68,7 @@ def carry_out(
     if options.dry_run:
         if group.main:
             plan = make_plan(cells, run)
-            for line in _absent(plan, catalogue):
+            for line in [*catalogue.unresolved, *_absent(plan, catalogue)]:
                 _say(f"before it runs: {line}")
             show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
         processes.close()

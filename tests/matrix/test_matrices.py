@@ -1,0 +1,92 @@
+"""Every matrix that comes with perbench is sound, and can be planned where nothing is at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench import cli, plugins
+from perbench.specs.load import load_matrix
+
+NAMES = plugins.names("matrix")
+PAPERS = {
+    # cells to train and to evaluate, by hand: trainers x learning rates x sources, and base rows
+    "perce_table1": (2 * 5 * 3, 2 * 5 * 3 * 3 + 3),
+    "perce_table1_llama3_8b": (30, 93),
+    "perce_table1_qwen3_14b": (30, 93),
+    "perce_table1_references": (0, 2 * 3),
+    "perce_lr_robustness": (30, 90),
+    "perce_clip": (9 * 2 * 3, 9 * 2 * 3 * 3),
+    "perce_cross_task": (2 * 3 * 3, 2 * 3 * 3 * 3 + 3),
+    "perce_cross_task_llama3_8b": (30, 93),
+    "perce_aloe_transfer": (18, 18 + 1),
+    "perce_aloe_transfer_llama3_8b": (30, 30 + 1),
+    "nextquill_table1": ((1 + 1 + 9) * 3, (1 + 1 + 9) * 3 * 6),
+    "nextquill_ablation": (4 * 3, 4 * 3 * 3),
+}
+
+
+def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
+    assert cli.main(["run", *words, "--dry-run", "--json"]) == 0
+    captured = capsys.readouterr()
+    return json.loads(captured.out)["total"], captured.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_needs_neither_hub_nor_data(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    total, errors = plan(capsys, "--matrix", name, "--out", str(tmp_path / "run"))
+    if name in PAPERS:
+        assert (total["train"], total["eval"]) == PAPERS[name]
+        assert "before it runs: " in errors
+    assert total["reuse"] == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_matrix_of_a_paper_is_here() -> None:
+    assert set(PAPERS) <= set(NAMES)
+
+
+def test_the_papers_hyperparameters() -> None:
+    perce = load_matrix("perce_table1").spec.training  # App. B.1, Table 10
+    assert perce["learning_rate"] == [2e-6, 5e-6, 8e-6, 2e-5, 5e-5]
+    assert (perce["epochs"], perce["batch_size"], perce["warmup_ratio"]) == (3, 96, 0.04)
+    for name, batch in (("perce_table1_llama3_8b", 64), ("perce_table1_qwen3_14b", 32)):
+        assert load_matrix(name).spec.training == {**perce, "batch_size": batch}
+    nextquill = load_matrix("nextquill_table1").spec.training  # section 4.1
+    assert nextquill["learning_rate"] == 5e-6
+    assert (nextquill["weight_decay"], nextquill["lora"], nextquill["epochs"]) == (
+        0.025,
+        {"dropout": 0.05},
+        5,
+    )
+
+
+def test_a_paper_matrix_runs_small_on_local_data(
+    real_data: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    sets = [
+        f"models=[{tiny_model_dir}]",
+        "sources=[longlamp/pag]",
+        "targets=[longlamp/pag]",
+        "training.learning_rate=1e-3",
+        "training.epochs=1",
+        "tasks.longlamp/pag.persona.max_tokens=100",
+        "tasks.longlamp/pag.sampling.max_new_tokens=4",
+    ]
+    words = ["--matrix", "perce_cross_task", "--out", str(tmp_path / "run"), "--limit", "2", "--json"]
+    words += ["--data", f"longlamp={real_data / 'longlamp'}"]
+    assert cli.main(["run", *words, *(word for text in sets for word in ("--set", text))]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["done"], found["failed"]) == (2 + 3, 0)
