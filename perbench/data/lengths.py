@@ -52,7 +52,7 @@ def lengths(
     """The lengths by "TASK, SPLIT", of the examples that each task draws from the folder.
 
     Of a task without a prompt form (dialogue, preference) the bare texts are measured: those of the persona,
-    and the question where there is one.
+    and the question where there is one. A task whose persona a model builds is left out.
     """
     found = {}
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -61,12 +61,13 @@ def lengths(
         for split in splits:
             data = task.spec.data
             file = folder / str(data.config) / f"{getattr(data, f'{split}_split')}.jsonl"
-            if file.is_file():
+            if file.is_file() and not task.spec.persona.helpers:
                 found[f"{name}, {split}"] = _measure(task, load_examples(task, split).examples, tokenizer)
     return found
 
 
 def _measure(task: Named[TaskSpec], examples: Sequence[Example], tokenizer: Any) -> Lengths:
+    from perbench.prompts.build import build_personas
     from perbench.prompts.pair import build_pair
 
     columns: dict[str, list[int]]
@@ -76,7 +77,9 @@ def _measure(task: Named[TaskSpec], examples: Sequence[Example], tokenizer: Any)
             columns["without"] = [_count(tokenizer, example.question) for example in examples]
             columns["with persona"] = [sum(both) for both in zip(*columns.values(), strict=True)]
     else:
-        pairs = [build_pair(task.spec, example, tokenizer, with_response=True) for example in examples]
+        no_models: Any = None  # such tasks were left out
+        built = build_personas(task.spec, examples, no_models).examples
+        pairs = [build_pair(task.spec, example, tokenizer, with_response=True) for example in built]
         columns = {
             "with persona": [len(pair.factual) for pair in pairs],
             "without": [len(pair.counterfactual) for pair in pairs],

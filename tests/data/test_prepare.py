@@ -412,6 +412,22 @@ def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.Mo
     }
 
 
+def test_lengths_are_of_the_items_that_the_task_retrieves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tasks" / "diaries"
+    folder.mkdir(parents=True)
+    latest = TASK + "persona: {retrieve: latest, k: 1, time: at}\n"
+    (folder / "short.yaml").write_text(latest)
+    (folder / "dense.yaml").write_text(TASK + "persona: {retrieve: dense, k: 1}\n")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    past = [{"text": "one two three", "at": 2}, {"text": "one", "at": 1}]
+    write(tmp_path / "out" / "short" / "test.jsonl", [{"user": "a", "text": "b", "past": past}])
+    found = measured("diaries", tmp_path / "out")
+    assert list(found) == ["diaries/short, test"]
+    assert found["diaries/short, test"]["with persona"]["max"] == 6
+
+
 def test_lengths_without_a_prompt_form_are_of_the_bare_texts(tmp_path: Path) -> None:
     row = {
         "user": "u",

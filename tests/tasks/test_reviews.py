@@ -79,3 +79,14 @@ def test_the_latest_eight_stand_and_the_oldest_go_first(tokenizer: Any) -> None:
     text = tokenizer.decode(pair.factual)
     assert "[Review 1]" in text
     assert f"[Review {pair.kept + 1}]" not in text
+
+
+def test_retrieving_the_latest_goes_by_the_time_of_a_review() -> None:
+    from perbench.prompts.build import build_personas
+
+    task = load_task("reviews/books", overrides={"persona.retrieve": "latest", "persona.k": 2}).spec
+    items = tuple({**item, "timestamp": 100 - place} for place, item in enumerate(example(4).persona))
+    told = Example("test/u/0", "u", "q", "r", items, example(4).extra)
+    models: Any = None
+    (built,) = build_personas(task, [told], models).examples
+    assert [item["title"] for item in built.persona] == ["Bright 1", "Bright 2"]
