@@ -174,6 +174,18 @@ def test_every_record_is_there_with_its_provenance(full: Bench, tmp_path: Path) 
         assert part in everything_said
 
 
+def test_what_endpoints_were_asked_and_cost(bench: Bench, tmp_path: Path) -> None:
+    use = {"requests": 5, "answers": 3, "reused": 2, "input_tokens": 40, "output_tokens": 9}
+    bench.evaluate(
+        [0.5, 0.7], endpoints={"far": use, "openai/gpt-4o": {**use, "cost": 0.25, "currency": "EUR"}}
+    )
+    root = page(bench, out=tmp_path / "site")
+    told = "5 requests, 3 answers, 2 from the cache; 40 tokens read, 9 written"
+    text = " ".join(d.text for d in root.all("details"))
+    assert f"Endpoint openai/gpt-4o {told}; 0.25 EUR" in " ".join(text.split())
+    assert f"Endpoint far {told} Endpoint" in " ".join(text.split())
+
+
 def test_links_lead_to_records_and_ids_are_unique(full: Bench, tmp_path: Path) -> None:
     elements = everything(page(full, out=tmp_path / "site"))
     ids = [e.attributes["id"] for e in elements if "id" in e.attributes]
