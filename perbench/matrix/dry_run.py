@@ -50,7 +50,7 @@ def _spend_line(name: str, one: Spend) -> str:
     money = (
         "cost unknown: its model file gives no prices"
         if one.cost is None
-        else f"at most about {one.cost:,.2f} {one.currency}"
+        else f"at most about {one.cost:,.4f} {one.currency}"
     )
     return (
         f"endpoint {name}: about {one.asked.requests:,} requests, {one.asked.input:,} tokens read, at most "
