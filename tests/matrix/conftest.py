@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from perbench import plugins
+from tests.matrix.runs import Runs
 
 WORDS = [
     *("hunt", "deer", "woods", "dog", "autumn", "paint", "red", "houses"),
@@ -167,3 +168,11 @@ def root(make_root: Callable[[], Root], monkeypatch: pytest.MonkeyPatch) -> Iter
     yield made
     monkeypatch.undo()
     plugins.discover()  # looks at the roots anew
+
+
+@pytest.fixture(scope="session")
+def runs() -> Iterator[Runs]:
+    """One process that all runs are forked from: starting it takes longer than most of them."""
+    process = Runs()
+    yield process
+    process.close()

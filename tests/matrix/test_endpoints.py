@@ -179,13 +179,6 @@ def test_ten_turns_through_every_fault(
     assert again.metrics == record.metrics
 
 
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    found = Runs()
-    yield found
-    found.close()
-
-
 @pytest.mark.parametrize(
     ("kill", "options", "twice"),
     [

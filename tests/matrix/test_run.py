@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs
 
 CELLS = 9
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    process = Runs()
-    yield process
-    process.close()
 
 
 def results(out: Path) -> dict[str, Any]:
