@@ -75,7 +75,8 @@ def _check_file(path: Path) -> None:
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
     if path.suffix != ".py" or kind is None:
-        raise PerbenchError(f"{path}: is no YAML file and no Python file in a folder {'/, '.join(folders)}/")
+        told = ", ".join(f"{folder}/" for folder in folders)
+        raise PerbenchError(f"{path}: is no YAML file and no Python file in one of the folders {told}")
     root = path.resolve().parents[1]
     if root not in [known.path for known in plugins.roots()]:
         plugins.include(root)

@@ -143,7 +143,10 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
     [
         (["validate", "ROOT/none.yaml"], "ROOT/none.yaml: cannot be read: No such file or directory"),
         (["validate", "ROOT/none.py"], "ROOT/none.py: no such file"),
-        (["validate", "ROOT"], "no YAML file and no Python file in a folder trainers/ or identifiers/"),
+        (
+            ["validate", "ROOT"],
+            "no YAML file and no Python file in one of the folders identifiers/, trainers/, families/",
+        ),
         (["show", "task", "mine/note", "--include", "ROOT"], "Did you mean 'mine/notes'?"),
         (["show", "model", "smolm2-135m"], "unknown model 'smolm2-135m'. Did you mean 'smollm2-135m'?"),
         (["ls", "--include", "ROOT/trainers"], "--include: ROOT/trainers has none of the folders tasks"),
