@@ -51,8 +51,8 @@ def shape(
 
 
 SHAPES = {
-    "small": shape(512, 4, 8, 4, 64, 1536, 2624),
-    "vocabulary": shape(512, 6, 8, 4, 64, 1536, 151936),
+    "small": shape(512, 2, 8, 4, 64, 1536, 1312),
+    "vocabulary": shape(256, 12, 4, 2, 64, 768, 151936),
     "qwen3-0.6b": shape(1024, 28, 16, 8, 128, 3072, 151936),
     "qwen3-4b": shape(2560, 36, 32, 8, 128, 9728, 151936),
     "llama-8b": shape(4096, 32, 32, 8, 128, 14336, 128256),
@@ -64,7 +64,7 @@ ALL = ["stock", "naive", "published", "trl", "ce", "perce", "nextquill"]
 OWN = ["stock", "ce", "perce"]
 EQUAL = {"shape": "small", "contenders": OWN, "examples": 2, "per_device": 1, "equal": True}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "variable": {"shape": "small", "contenders": ALL, "examples": 6, "per_device": 3},
+    "variable": {"shape": "small", "contenders": ALL, "examples": 3, "per_device": 3},
     "vocabulary": {"shape": "vocabulary", "contenders": [*OWN, "nextquill"], "examples": 2, "per_device": 2},
     "equal": EQUAL,
     "checkpointing": {**EQUAL, "checkpointing": True},

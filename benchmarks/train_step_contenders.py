@@ -23,7 +23,7 @@ def examples(setting: dict[str, Any]) -> list[dict[str, list[int]]]:
     low, high = RESPONSE
 
     def ids(length: int) -> list[int]:
-        return [generator.randrange(3, 2600) for _ in range(length)]
+        return [generator.randrange(3, 1300) for _ in range(length)]
 
     def quantiles(mean: float, deviation: float, least: int) -> list[int]:
         drawn = [statistics.NormalDist(mean, deviation).inv_cdf((i + 0.5) / count) for i in range(count)]
@@ -156,6 +156,7 @@ def ours(setting: dict[str, Any]) -> None:
     from perbench.prompts.pair import PromptPair
     from perbench.specs.matrix import LoraSpec, TrainingSpec
     from perbench.training import fit
+    from perbench.training.batch import held_tokens
 
     # The weights are random and have no identity: what is cached of them must not outlive them.
     os.environ["PERBENCH_CACHE"] = setting["folder"] + "-cache"
@@ -163,14 +164,15 @@ def ours(setting: dict[str, Any]) -> None:
     pairs = [
         PromptPair(tuple(r["factual"]), tuple(r["counterfactual"]), tuple(r["response"]), 1, 0) for r in rows
     ]
-    # As many tokens at once as a batch of the stock Trainer holds on average, before its padding.
-    mean = statistics.fmean(len(row["factual"]) + len(row["response"]) for row in rows)
+    trainer = load_trainer(setting["contender"], {})
+    # As many examples at once as a batch of the stock Trainer holds.
+    budget = setting["per_device"] * max(held_tokens(trainer, pair) for pair in pairs)
     spec = TrainingSpec(
         method="lora" if setting.get("lora") else "full",
         lora=LoraSpec(rank=16, alpha=32),
         epochs=1000,
         batch_size=len(rows),
-        micro_batch_tokens=round(mean * setting["per_device"]),
+        micro_batch_tokens=budget,
         learning_rate=1e-6,
         gradient_checkpointing=bool(setting.get("checkpointing")),
         precision="fp32" if setting["device"] == "cpu" else "bf16",
@@ -187,7 +189,7 @@ def ours(setting: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         fit(
             model,
-            load_trainer(setting["contender"], {}),
+            trainer,
             pairs,
             [str(i) for i in range(len(rows))],
             spec,
