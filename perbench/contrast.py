@@ -95,8 +95,8 @@ def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
 
 
 SLACK = {"cpu": 32.0, "cuda": 512.0}
-"""Tokens that cost about as much as another pass, by device: measured on a CPU, estimated for a GPU from the
-time its kernels take to start."""
+"""Tokens that cost about as much as another pass, by device: estimates from what starting its operations
+takes."""
 
 
 def _slack(body: nn.Module, device: Any) -> float:
