@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="run directory (default: runs/MATRIX, with --limit runs/MATRIX-limitN)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan with its reasons; run nothing")
+    options.add_dry_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -78,6 +78,23 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the memory that training takes, and the plan with its reasons; run nothing",
+    )
+    parser.add_argument(
+        "--devices", type=positive, default=1, metavar="N", help="with --dry-run: train on N devices"
+    )
+    parser.add_argument(
+        "--device-memory",
+        type=positive,
+        metavar="GB",
+        help="with --dry-run: of each; prints the largest micro-batch that fits",
+    )
+
+
 def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_only: bool = False) -> Options:
     from perbench.matrix.session import Options
 
@@ -86,6 +103,8 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         data=dict(args.data),
         limit=args.limit,
         dry_run=dry_run,
+        devices=getattr(args, "devices", 1),
+        device_memory=getattr(args, "device_memory", None),
         wait=not args.no_wait,
         json=args.json,
         train_only=train_only,

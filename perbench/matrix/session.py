@@ -15,6 +15,7 @@ from perbench.matrix.cells import Catalogue, Cell, expand
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.endpoints import absent_variables
 from perbench.matrix.estimate import Estimator
+from perbench.matrix.memory import memory_lines
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
@@ -35,6 +36,9 @@ class Options:
     data: Mapping[str, Path] = field(default_factory=dict)
     limit: int | None = None
     dry_run: bool = False
+    devices: int = 1
+    device_memory: int | None = None
+    """Of each device, in GB (10^9 bytes); both for a dry run."""
     wait: bool = True
     json: bool = False
     train_only: bool = False
@@ -59,6 +63,9 @@ def carry_out(
     """
     _check_families(matrix.spec, options.data)
     check_tracker(options.track)
+    if options.dry_run and not options.json and processes.group().main:
+        for line in memory_lines(matrix.spec, options.devices, options.device_memory):
+            print(line, flush=True)
     catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=options.dry_run)
     cells = expand(matrix.spec, catalogue)
     if options.train_only:

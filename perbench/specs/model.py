@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -66,6 +66,8 @@ class ModelSpec(Strict):
     gguf: GgufPackage | None = None
     endpoint: Endpoint | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    shape: dict[str, Any] | None = None
+    """The sizes in its config.json, for computing memory before the model is on this machine."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSpec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from perbench.errors import PerbenchError
 from perbench.specs.matrix import TrainingSpec
@@ -16,6 +16,8 @@ from perbench.specs.matrix import TrainingSpec
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
 RESERVE = 0.08
 """Share of a device's memory left to its context, the allocator's gaps and the kernels' workspaces."""
+CHUNK, KEEP = 512, 2**30
+"""As in `perbench.head`, which imports torch."""
 STEP = 256
 """Token budgets are multiples of this."""
 
@@ -112,7 +114,8 @@ class Budget:
     """Bytes on one device: by part what does not depend on the micro-batch, then what one token takes.
 
     `gathered` are weights made for computing (bf16 copies, or layers gathered from their parts), `head` the
-    logits of a chunk and the head's own gradient before it is added."""
+    logits of a chunk and the head's own gradient before it is added; `logits` are bytes per token of the
+    log-probs that a trained head keeps, up to KEEP in all, if every token were a response's."""
 
     parameters: int
     trainable: int
@@ -122,6 +125,7 @@ class Budget:
     gathered: int
     head: int
     per_token: int
+    logits: int
 
     @property
     def fixed(self) -> int:
@@ -129,11 +133,11 @@ class Budget:
 
     def at(self, tokens: int) -> int:
         """Bytes at the peak of an update in micro-batches of `tokens`."""
-        return self.fixed + tokens * self.per_token
+        return self.fixed + tokens * self.per_token + min(KEEP, tokens * self.logits)
 
     def tokens(self, memory: float) -> int:
         """The largest micro-batch that fits into `memory` bytes; 0 when nothing does."""
-        left = memory * (1 - RESERVE) - self.fixed
+        left = memory * (1 - RESERVE) - self.fixed - (KEEP if self.logits else 0)
         return max(0, int(left // self.per_token) // STEP * STEP)
 
 
@@ -142,18 +146,9 @@ def budget(
     spec: TrainingSpec,
     *,
     devices: int = 1,
-    passes: Literal[1, 2] = 1,
     bf16: bool = True,
-    chunk: int = 512,
 ) -> Budget:
-    """Memory of training a model of this shape.
-
-    Args:
-        passes: passes of one micro-batch that keep activations; 2 when gradients flow through the one without
-            the persona too.
-        bf16: what `precision: auto` stands for on the devices meant.
-        chunk: rows of logits held at once (`perbench.head.CHUNK`).
-    """
+    """Memory of training a model of this shape; `bf16`: what `precision: auto` stands for on the devices."""
     lora, layers = spec.method == "lora", shape.num_hidden_layers
     half = spec.precision == "bf16" or (spec.precision == "auto" and bf16)
     sharded = spec.parallel == "fsdp" and devices > 1
@@ -168,9 +163,9 @@ def budget(
         gathered = compute * (outside + 2 * shape.layer) + (0 if lora else 4 * (outside + shape.layer))
     elif half and not lora:
         gathered = compute * shape.parameters
-    head = chunk * shape.vocab_size * (2 * compute + 4)
+    head = CHUNK * shape.vocab_size * (2 * compute + 4)
     if not lora:
-        head += shape.vocab_size * shape.hidden_size * (4 + compute)
+        head += 4 * shape.vocab_size * shape.hidden_size
     return Budget(
         parameters=shape.parameters,
         trainable=trainable,
@@ -179,7 +174,8 @@ def budget(
         moments=8 * trainable // parts,
         gathered=gathered,
         head=head,
-        per_token=passes * _per_token(shape, spec, half=half, sharded=sharded),
+        per_token=_per_token(shape, spec, half=half, sharded=sharded),
+        logits=0 if lora else 4 * shape.vocab_size,
     )
 
 

@@ -1,0 +1,70 @@
+"""The memory that trainings of a matrix take on each device, in words; without weights, data or torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perbench import models
+from perbench.errors import PerbenchError
+from perbench.specs.expand import training_variants
+from perbench.specs.load import load_model
+from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.training.budget import RESERVE, Budget, Shape, budget
+
+GB = 1e9
+
+
+def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator[str]:
+    """A few lines for each model and combination of training settings; none for a matrix that trains nothing.
+
+    Args:
+        memory: of each device in GB, to find the largest micro-batch that fits; else None.
+    """
+    for name in spec.models if spec.trainers else ():
+        try:
+            shape = Shape.read(*_config(name))
+        except PerbenchError as error:
+            yield f"memory of {name}: unknown. {error}"
+            continue
+        for training, varied in training_variants(spec):
+            which = "".join(f" {key}={value}" for key, value in varied.items())
+            how = f"{training.method}, {training.parallel} on {devices}" if devices > 1 else training.method
+            yield f"memory of {name}{which}, {how}, per device:"
+            found = budget(shape, training, devices=devices)
+            yield from _lines(found, training, memory)
+
+
+def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:
+    yield (
+        f"  {found.parameters / GB:.2f}e9 parameters, {found.trainable / GB:.3f}e9 of them trained; "
+        f"weights {found.weights / GB:.1f} GB, gradients {found.gradients / GB:.1f}, "
+        f"AdamW {found.moments / GB:.1f}, gathered or cast weights {found.gathered / GB:.1f}, "
+        f"head {found.head / GB:.1f}: {found.fixed / GB:.1f} GB"
+    )
+    checkpointed = "with" if spec.gradient_checkpointing else "without"
+    yield (
+        f"  activations {found.per_token / 1e6:.2f} MB a token ({checkpointed} gradient checkpointing): "
+        f"{found.at(spec.micro_batch_tokens) / GB:.1f} GB in all at micro_batch_tokens "
+        f"{spec.micro_batch_tokens}"
+    )
+    if memory is not None:
+        tokens = found.tokens(memory * GB)
+        told = f"micro_batch_tokens {tokens}" if tokens else "nothing: it does not fit"
+        yield f"  largest that fits {memory} GB, {RESERVE:.0%} kept free: {told}"
+
+
+def _config(name: str) -> tuple[dict[str, Any], str]:
+    model = load_model(name)
+    if model.spec.shape is not None:
+        return model.spec.shape, f"shape of {name}"
+    folder = models.at_hand(model)
+    file = (folder or Path()) / "config.json"
+    if folder is None or not file.is_file():
+        raise PerbenchError(
+            f"config.json is not on this machine; for a hub model run: hf download {model.spec.hub or name} "
+            "config.json, or give its sizes as shape in the model's YAML"
+        )
+    return json.loads(file.read_text(encoding="utf-8")), str(file)
