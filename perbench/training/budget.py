@@ -105,7 +105,7 @@ KEPT: dict[tuple[str, str], Layer] = {
     ("lora", "bf16"): (12, 8, 4, 4),
 }
 """Bytes per token that autograd keeps of a decoder layer, for each unit of hidden size, of MLP size, of query
-and key sizes (the values' is the keys'), and of both again where they are normed (qwen3). "half": bf16 with
+and key sizes (with the values), and of both again where they are normed (qwen3). "half": bf16 with
 the layers' inputs bf16 too, as under fsdp."""
 
 
@@ -184,7 +184,7 @@ def kept(shape: Shape, spec: TrainingSpec, *, half: bool, sharded: bool = False)
     lora = spec.method == "lora"
     form = "half" if half and sharded and not lora else "bf16" if half else "fp32"
     hidden, inner, attention, normed = KEPT[spec.method, form]
-    heads = shape.query + 2 * shape.key
+    heads = shape.query + shape.key
     total = hidden * shape.hidden_size + inner * shape.intermediate_size + attention * heads
     if shape.model_type == "qwen3":
         total += normed * (shape.query + shape.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,7 +121,7 @@ from perbench.specs.matrix import TrainingSpec
 from perbench.training import fit
 
 folder, model, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-pairs = [PromptPair(tuple(range(5, 380)) * 2, (5,), (7,) * 18, 1, 0) for _ in range(4)]
+pairs = [PromptPair((i, *range(6, 380), *range(5, 380)), (5,), (7,) * 18, 1, 0) for i in range(4)]
 reset_peak()
 before = peak_mb()
 fit(ResolvedModel("small", model, "0"), load_trainer("ce", {}), pairs, list("0123"),
@@ -185,3 +186,21 @@ def test_shapes_that_are_not_known_are_named() -> None:
         Shape.read({"model_type": "mixtral"}, "x")
     with pytest.raises(PerbenchError, match="x: no intermediate_size"):
         Shape.read({"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2}, "x")
+
+
+def test_the_recipes_say_what_is_computed() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| (\d)x(\d+) GB \| (\S+) \| `method=(\w+)`(?:, `parallel=(\w+)`)?[^|]*"
+        r"\| ([\d.]+) \| ([\d.]+) \| ([\d,]+) \|$",
+        text,
+        re.MULTILINE,
+    )
+    assert len(rows) == 8
+    for devices, memory, name, method, parallel, fixed, activations, tokens in rows:
+        spec = TrainingSpec.model_validate(
+            {"method": method, "parallel": parallel or "ddp", "gradient_checkpointing": True}
+        )
+        found = budget(Shape.read(load_model(name).spec.shape or {}, name), spec, devices=int(devices))
+        told = f"{found.fixed / 1e9:.1f} {found.per_token / 1e6:.2f} {found.tokens(float(memory) * 1e9):,}"
+        assert told == f"{fixed} {activations} {tokens}", name
