@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.data import sources
 from perbench.data.sources import Row
 from perbench.errors import Problem, SpecError, suggest
-from perbench.words import occurrences
+from perbench.words import Span, occurrences, touching
 
 if TYPE_CHECKING:
     from perbench.specs.load import Named
@@ -145,10 +145,12 @@ def _layer_faults(layer: str, entries: Any, answer: str, sentences: int, annotat
         if not isinstance(entry, Mapping):
             yield f"{where} must be {{start, end, text, kind, sentence}}, not {entry!r}"
             continue
-        start, end = entry.get("start"), entry.get("end")
-        if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
-            yield f"{where}: start {start!r} and end {end!r} are no place in {len(answer)} characters"
+        place = _places(entry, answer)
+        if not place:
+            found = f"start {entry.get('start')!r} and end {entry.get('end')!r}"
+            yield f"{where}: {found} are no place in {len(answer)} characters"
             continue
+        start, end = place[0]
         text = answer[start:end]
         if entry.get("text", None if annotated else text) != text:
             yield f"{where}: text is {entry.get('text')!r}, and {start} to {end} is {text!r}"
@@ -161,6 +163,15 @@ def _layer_faults(layer: str, entries: Any, answer: str, sentences: int, annotat
     for (_, end, before), (start, _, after) in pairwise(places):
         if start < end:
             yield f"{after} overlaps {before}"
+
+
+def _places(entry: Any, answer: str) -> list[Span]:
+    """Where an entry of gold stands in the answer; nowhere, when it is none."""
+    if isinstance(entry, str):
+        return occurrences(answer, entry)
+    start, end = (entry.get("start"), entry.get("end")) if isinstance(entry, Mapping) else (None, None)
+    fits = type(start) is int and type(end) is int and 0 <= start < end <= len(answer)
+    return [(start, end)] if fits else []
 
 
 def _support(where: str, entry: Mapping[str, Any], sentences: int) -> Iterator[str]:
@@ -178,11 +189,13 @@ def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: s
     if not isinstance(word, str) or not word.strip():
         yield f"distractor must be a word or null, not {word!r}"
         return
-    if word.casefold() not in " ".join(persona).casefold():
-        yield f"distractor {word!r} does not stand in the persona"
-    gold = [g for g in row.get("gold") or () if isinstance(g, Mapping) and {"start", "end"} <= g.keys()]
-    places = occurrences(answer, word)
-    if not any(all(end <= g["start"] or g["end"] <= start for g in gold) for start, end in places):
+    if not any(occurrences(sentence, word) for sentence in persona):
+        yield f"distractor {word!r} does not stand in the persona as whole words"
+    entries = row.get("gold")
+    gold = [
+        place for entry in (entries if isinstance(entries, list) else ()) for place in _places(entry, answer)
+    ]
+    if all(touching(gold, occurrences(answer, word))):
         yield f"distractor {word!r} does not stand in the answer outside the gold spans"
 
 

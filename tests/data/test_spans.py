@@ -99,7 +99,14 @@ def test_sound_rows_pass(write: Callable[..., Path]) -> None:
         ({"gold": [span(), span(start=2, end=8, text="hunt d")]}, "gold[0] overlaps gold[1]"),
         ({"second": [span(end=12)]}, "second[0]: text is 'deer', and 7 to 12 is 'deer '"),
         ({"distractor": 3}, "distractor must be a word or null, not 3"),
-        ({"distractor": "friend"}, "distractor 'friend' does not stand in the persona"),
+        ({"distractor": "friend"}, "distractor 'friend' does not stand in the persona as whole words"),
+        (
+            {"distractor": "with", "persona": ["I am without.", "I hunt.", "I am thin.", "I sing."]},
+            "distractor 'with' does not stand in the persona as whole words",
+        ),
+        ({"gold": 5, "distractor": "hunt"}, "gold must be a list, not 5"),
+        ({"gold": True, "distractor": "hunt"}, "gold must be a list, not True"),
+        ({"gold": [span(start="x")], "distractor": "hunt"}, "gold[0]: start 'x' and end 11 are no place"),
         ({"distractor": "sing"}, "distractor 'sing' does not stand in the answer outside the gold spans"),
         (
             {"distractor": "hunt", "gold": [span(start=2, text="hunt deer")]},
