@@ -9,7 +9,7 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.data.prepare import Request, prepare
-from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, TrainingSpec
+from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, PerUserSpec, TrainingSpec
 from perbench.specs.model import Endpoint, GgufPackage, ModelSpec, Prices
 from perbench.specs.persona import PersonaSpec, SummarySpec
 from perbench.specs.task import (
@@ -18,6 +18,7 @@ from perbench.specs.task import (
     DialogueSpec,
     ExamplesSpec,
     FieldSpec,
+    ItemExampleSpec,
     JudgeSpec,
     PromptSpec,
     SamplingSpec,
@@ -44,8 +45,10 @@ OTHERS = [
     SimulatorSpec,
     TaskSpec,
     LoraSpec,
+    ItemExampleSpec,
     MatrixSpec,
     MethodRow,
+    PerUserSpec,
     TrainingSpec,
     GgufPackage,
     ModelSpec,

@@ -71,5 +71,5 @@ class Engine(Protocol):
         """Natural-log probability of each response token given its prompt, float32, one array [len(response)]
         per pair, in order. Batched inside by length."""
 
-    def load_adapter(self, path: Path | None) -> None:
-        """Serve the adapter saved at `path`; None returns to the base model."""
+    def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
+        """Serve the adapter saved at `path`, None the base model; with the adapter `user` on top of it."""

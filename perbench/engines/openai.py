@@ -188,8 +188,8 @@ class OpenAIEngine:
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
         self._refuse("gives no log-probs of given texts")
 
-    def load_adapter(self, path: Path | None) -> None:
-        if path is not None:
+    def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
+        if path is not None or user is not None:
             self._refuse("serves no adapters")
 
     def _refuse(self, what: str) -> NoReturn:

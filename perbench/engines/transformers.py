@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perbench.adapters import adapted, is_adapter
 from perbench.contrast import batches, response_logp
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
@@ -37,29 +38,36 @@ class TransformersEngine:
         self._dtype = dtype
         self._stop: frozenset[int] = frozenset()
         self._served: Path | None = None
+        self._user: Path | None = None
         self.model: Any = self._load(folder)
 
     # ------------------------------------------------------------ weights
 
-    def load_adapter(self, path: Path | None) -> None:
+    def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
         """Serve a peft adapter folder or a full model folder; None returns to the base model, bit for bit.
 
         An adapter is merged: unmerged it costs a third of the generation speed on a CPU. Merging rounds the
         sum to the weights' dtype, which in bfloat16 moves the log-probs far less than computing in bfloat16
-        does. The base is read again from its folder, so a second copy of it is never held.
+        does. The base is read again from its folder, so a second copy of it is never held. The adapter `user`
+        is swapped on top and not merged: users change often, and taking one away must leave no trace.
 
         Raises:
             PerbenchError: the folder holds neither, or does not load.
         """
-        if path == self._served:
-            return
-        adapter = path is not None and _is_adapter(path)
-        self._served = _CHANGING
-        self.model = None  # freed before its successor is loaded
-        self.model = self._load(self._folder if path is None or adapter else path)
-        if path is not None and adapter:
-            self.model = self._merge(path)
-        self._served = path
+        if self._user is not None and (path, user) != (self._served, self._user):
+            self.model, self._user = self.model.unload(), None
+        if path != self._served:
+            adapter = path is not None and is_adapter(path)
+            self._served = _CHANGING
+            self.model = None  # freed before its successor is loaded
+            self.model = self._load(self._folder if path is None or adapter else path)
+            if path is not None and adapter:
+                self.model = adapted(self.model, path, merge=True)
+            self._served = path
+        if user != self._user and user is not None:
+            served, self._served = self._served, _CHANGING
+            self.model = adapted(self.model, user, merge=False)
+            self._served, self._user = served, user
 
     def _load(self, folder: Path) -> Any:
         import torch
@@ -78,15 +86,6 @@ class TransformersEngine:
         # generate() fills unset options from here: a checkpoint's own temperature or penalties would leak in.
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
-
-    def _merge(self, path: Path) -> Any:
-        from peft import PeftModel
-
-        try:
-            adapted = PeftModel.from_pretrained(self.model, str(path))
-            return adapted.merge_and_unload(safe_merge=True).eval()
-        except (ValueError, RuntimeError, KeyError, OSError) as error:
-            raise PerbenchError(f"{path}: the adapter does not fit {self._folder}: {error}") from error
 
     # ------------------------------------------------------------ the protocol
 
@@ -214,14 +213,3 @@ def _drawing(sampling: SamplingSpec) -> dict[str, Any]:
     if sampling.temperature == 0:
         return {"do_sample": False}
     return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-
-
-def _is_adapter(path: Path) -> bool:
-    if (path / "adapter_config.json").is_file() and (path / "adapter_model.safetensors").is_file():
-        return True
-    if (path / "config.json").is_file():
-        return False
-    raise PerbenchError(
-        f"{path} holds neither a peft adapter (adapter_config.json and adapter_model.safetensors) nor a "
-        f"model in the HF format (config.json); train it again"
-    )

@@ -13,6 +13,7 @@ from perbench import models, plugins
 from perbench.api import Example, Identifier, Trainer
 from perbench.cache import canonical_digest
 from perbench.data import Dataset
+from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.endpoints import check_endpoints, trainable_models
@@ -117,6 +118,7 @@ class Catalogue:
         self._data = data
         self._limit = limit
         self._datasets: dict[str, Dataset] = {}
+        self._own: dict[tuple[str, str, str, str], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
     def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
@@ -143,6 +145,16 @@ class Catalogue:
                 self.unresolved.append(f"data of {task.name}, {split}: {error}")
                 self._datasets[key] = Dataset([], UNRESOLVED)
         return self._datasets[key]
+
+    def own_data(self, task: Named[TaskSpec], training: TrainingSpec) -> OwnData | None:
+        """What the users' own adapters learn from, None where the training makes none."""
+        if training.per_user is None:
+            return None
+        train, test = (self.dataset(task, split) for split in ("train", "test"))
+        key = task.name, train.digest, test.digest, training.per_user.data
+        if key not in self._own:
+            self._own[key] = own_data(task, train.examples, test.examples, training.per_user.data)
+        return self._own[key]
 
     def dev(self, task: Named[TaskSpec]) -> Dataset | None:
         """The split that an identification task's thresholds are chosen on, None where it has none."""
@@ -254,6 +266,7 @@ def _train_cell(
         training=training,
         seed=seed,
         helpers=_helper_inputs(catalogue, task.spec),
+        own_data=own.digest if (own := catalogue.own_data(task, training)) is not None else None,
     )
     labels = Labels(
         model=catalogue.label(model),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,20 @@ class EnginePool:
         self._subject: Engine | None = None
         self._base: Engine | None = None
         self._serving: tuple[Named[ModelSpec], Path | None] | None = None
+        self.users: Mapping[str, Path] | None = None
+        """See `perbench.protocols.base.Engines.users`."""
 
     @property
     def subject(self) -> Engine:
         assert self._subject is not None, "serve() comes before subject"
         return self._subject
 
-    def serve(self, model: Named[ModelSpec], checkpoint: Path | None) -> Engine:
-        """Make `subject` this model with this checkpoint's weights; None is the model as it was."""
+    def serve(
+        self, model: Named[ModelSpec], checkpoint: Path | None, users: Mapping[str, Path] | None = None
+    ) -> Engine:
+        """Make `subject` this model with this checkpoint's weights; None is the model as it was. `users` maps
+        users to adapters of their own on top of it."""
+        self.users = users
         if self._serving == (model, checkpoint):
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model:
@@ -54,6 +61,19 @@ class EnginePool:
         self._subject.load_adapter(checkpoint)
         self._serving = (model, checkpoint)
         return self._subject
+
+    @contextmanager
+    def subject_of(self, user: str | None) -> Iterator[Engine]:
+        """See `perbench.protocols.base.Engines.subject_of`."""
+        assert self._serving is not None, "serve() comes before subject_of()"
+        if user is None or not self.users:
+            yield self.subject
+            return
+        serving, self._serving = self._serving, None  # as above: no failure may leave a user's weights
+        self.subject.load_adapter(serving[1], self.users[user])
+        yield self.subject
+        self.subject.load_adapter(serving[1])
+        self._serving = serving
 
     def named(self, model: str) -> Engine:
         """The engine of a simulator or judge."""

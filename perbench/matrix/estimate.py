@@ -46,7 +46,13 @@ class Estimator:
     def __call__(self, cell: Cell) -> Estimate:
         tokens, exact = self._count(cell)
         if cell.training is not None:
+            per_example = tokens / len(self._catalogue.examples(cell))
             tokens = round(tokens * cell.training.epochs)
+            own = self._catalogue.own_data(cell.task, cell.training)
+            if own is not None:  # taken to be as long as the others
+                count = sum(map(len, own.examples.values()))
+                tokens += round(per_example * count * cell.training.user_stage.epochs)
+                exact = False
         work = len(self._catalogue.examples(cell)) if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
         spends = self._spend(cell) if cell.kind == "eval" else {}
@@ -157,7 +163,8 @@ def _speeds(out: Path) -> dict[Pace, float]:
 
 def _spent(record: CellRecord) -> int:
     if record.kind == "train":
-        return record.tokens.get("total") or record.tokens.get("counterfactual", 0)
+        passes = "total" if "total" in record.tokens else "counterfactual"
+        return record.tokens.get(passes, 0) + record.tokens.get(f"own_{passes}", 0)
     if record.kind == "identify":
         return record.counts.get("samples", 0) + record.counts.get("dev_samples", 0)
     return sum(record.tokens.values())

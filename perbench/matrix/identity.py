@@ -50,9 +50,13 @@ def train_inputs(
     training: TrainingSpec,
     seed: int,
     helpers: Mapping[str, Inputs],
+    own_data: str | None = None,
 ) -> Inputs:
-    """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`."""
+    """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`,
+    `own_data` the digest of what the users' own adapters learn from, None without such."""
     spec = training.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
+    if training.per_user is None:
+        del spec["per_user"]
     if training.method != "lora":
         del spec["lora"]
     return {
@@ -61,6 +65,7 @@ def train_inputs(
         "trainer": trainer,
         "source": {"name": source, **_prompting(task, helpers)},
         "data": data,
+        **({"own_data": own_data} if own_data is not None else {}),
         "training": spec,
         "seed": seed,
     }

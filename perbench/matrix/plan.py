@@ -12,6 +12,8 @@ from perbench.matrix.identity import differing
 from perbench.store import CellRecord, Labels, RunDir, read_records
 
 Action = Literal["reuse", "resume", "run"]
+USERS = "users"
+"""Folder of users' own adapters beside the checkpoints of a training."""
 SHOWN = 4
 """Differing inputs that a reason names."""
 
@@ -59,10 +61,13 @@ def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
 
 def _retrain(step: Step, run: RunDir) -> Step:
     """A finished training whose weights were deleted runs again when an evaluation needs them."""
-    weights = run.cell("train", step.cell.identity).checkpoint / "final"
-    if step.action != "reuse" or weights.is_dir():
+    folder = run.cell("train", step.cell.identity).checkpoint
+    per_user = step.cell.training is not None and step.cell.training.per_user is not None
+    needed = [folder / "final", *([folder / USERS] if per_user else [])]
+    gone = [path for path in needed if not path.is_dir()]
+    if step.action != "reuse" or not gone:
         return step
-    return Step(step.cell, "run", f"its weights are gone: {weights}")
+    return Step(step.cell, "run", f"its weights are gone: {gone[0]}")
 
 
 def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
@@ -92,7 +97,8 @@ def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
 
 def _checkpoint(folder: Path) -> str | None:
     if (folder / "final").is_dir():
-        return "trained, not yet recorded"
+        own = len([*(folder / USERS).glob("*/final")])
+        return "trained, not yet recorded" + (f"; {own} users' own adapters" if own else "")
     steps = sorted(folder.glob("step-*"))
     return f"checkpoint at step {int(steps[-1].name.removeprefix('step-'))}" if steps else None
 

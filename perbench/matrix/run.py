@@ -16,6 +16,7 @@ from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.matrix.engines import EnginePool, PersonaModels, free_memory
 from perbench.matrix.plan import Plan
+from perbench.matrix.users import train_users, users_of
 from perbench.memory import peak_mb, reset_peak
 from perbench.progress import Progress
 from perbench.store import CellDir, CellRecord, Failure, RunDir
@@ -23,8 +24,10 @@ from perbench.store.cell import CLOCK_SECONDS
 from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
+    from perbench.api import Example
     from perbench.data import Dataset
     from perbench.engines.base import Tick
+    from perbench.prompts.build import Built
     from perbench.prompts.pair import PromptPair
     from perbench.specs.load import Named
     from perbench.specs.task import TaskSpec
@@ -125,6 +128,7 @@ class Runner:
 
     def _fit(self, cell: Cell, folder: CellDir, tick: Tick) -> tuple[FitResult, dict[str, int]]:
         from perbench.training import fit
+        from perbench.training.per_user import steps_of
 
         assert cell.trainer is not None
         assert cell.training is not None
@@ -134,6 +138,8 @@ class Runner:
         pairs, ids, counts = group.first(made) or ([], [], {})
         with group.agreed():
             model = models.resolve(cell.model)
+        own = self.catalogue.own_data(cell.task, cell.training)
+        later = steps_of(own.examples, cell.training.user_stage) if own is not None else 0
         result = fit(
             model,
             cell.trainer,
@@ -142,10 +148,15 @@ class Runner:
             cell.training,
             seed=cell.labels.seed,
             folder=folder.checkpoint,
-            tick=tick,
+            tick=lambda done, total, figures: tick(done, total + later, figures),
             log=folder.path / "training.jsonl",
             track=self.track,
         )
+        if own is not None:
+            result, more = train_users(
+                cell, own, lambda examples: self._build(cell, examples).examples, result, folder, tick
+            )
+            counts = {**counts, **more}
         return result, counts
 
     def _inputs(self, cell: Cell) -> tuple[list[PromptPair], list[str], dict[str, int]]:
@@ -178,19 +189,23 @@ class Runner:
         data = self.catalogue.dataset(cell.task, cell.split)
         if not cell.task.spec.persona.resolved:
             return data, {}
-        from perbench.prompts.build import build_personas
-
         key = (cell.labels.target or cell.labels.source or "", cell.split)
         if key not in self._built:
-            self._pool.release_subject()
-            lent = PersonaModels(self.catalogue, self._pool.open)
-            found = build_personas(cell.task.spec, data.examples, lent)
+            found = self._build(cell, data.examples)
             self._built[key] = replace(data, examples=found.examples), found.counts
-            free_memory()
         return self._built[key]
 
+    def _build(self, cell: Cell, examples: Sequence[Example]) -> Built:
+        from perbench.prompts.build import build_personas
+
+        self._pool.release_subject()
+        lent = PersonaModels(self.catalogue, self._pool.open)
+        found = build_personas(cell.task.spec, examples, lent)
+        free_memory()
+        return found
+
     def _evaluate(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
-        checkpoint = None
+        checkpoint = users = None
         if cell.needs is not None:
             trained = self.run.cell("train", cell.needs.identity)
             record = trained.record()
@@ -202,6 +217,7 @@ class Runner:
                 )
                 raise CellError(f"its training did not finish: {reason}")
             checkpoint = trained.checkpoint / "final"
+            users = users_of(cell, cell.needs, trained)
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
         if cell.identifier is not None:
@@ -211,7 +227,7 @@ class Runner:
                 cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
             )
         else:
-            self._pool.serve(cell.model, checkpoint)
+            self._pool.serve(cell.model, checkpoint, users)
             tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
         scored = protocol.score(cell.task, folder.samples())
         folder.write_scores(scored.scores)

@@ -7,8 +7,10 @@ So a run killed at any moment and started again stores the samples of an uninter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from perbench.engines.base import Engine
@@ -31,6 +33,13 @@ class Engines(Protocol):
     @property
     def subject(self) -> Engine:
         """The model under evaluation."""
+
+    @property
+    def users(self) -> Mapping[str, Path] | None:
+        """Users' own adapters on top of `subject`, by user; None where the training made none."""
+
+    def subject_of(self, user: str | None) -> AbstractContextManager[Engine]:
+        """`subject` with the own adapter of a user of `users` while the block lasts; None is without."""
 
     def named(self, model: str) -> Engine:
         """A simulator's or judge's model, by its registry name."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.metrics import Texts, persona_swap, score_texts
@@ -27,7 +28,8 @@ def run(
 ) -> dict[str, int]:
     """Generate what is not stored yet: {"id", "user", "question", "reference", "response", "finish_reason",
     "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example, with "persona_swap" (see
-    `perbench.protocols.swap`) where the task asks for it.
+    `perbench.protocols.swap`) where the task asks for it, and "own_adapter" where users may have adapters of
+    their own: whether this one has.
 
     Returns: tokens of all stored samples, {"prompt", "generated"}, and "scored" for the persona swap.
 
@@ -40,17 +42,22 @@ def run(
     order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], dataset.examples[i].id))
     stored = {sample["id"] for sample in store.samples()}
     tick(len(stored), len(order), {})
-    for number, batch in enumerate(chunks(order, asked.batch)):
+    for user, number, batch in _batches(dataset.examples, order, asked.batch, engines.users):
         missing = [i for i in batch if dataset.examples[i].id not in stored]
         if not missing:
             continue
         begun = time.perf_counter()
-        answers = asked.answers(batch, number)
+        own = () if user is None else (user,)  # a user's samples depend on no other user
+        with engines.subject_of(user):
+            answers = asked.answers(batch, *own, number)
         speed = sum(answer.new_tokens for answer in answers) / (time.perf_counter() - begun)
         samples = {
             i: _sample(dataset.examples[i], asked.prompts[i], answer)
             for i, answer in zip(batch, answers, strict=True)
         }
+        if engines.users is not None:
+            for sample in samples.values():
+                sample["own_adapter"] = user is not None
         if task.spec.persona_swap is not None:
             swaps = swap_logp(
                 task.spec,
@@ -73,6 +80,21 @@ def run(
     return tokens
 
 
+def _batches(
+    examples: Sequence[Example], order: Sequence[int], size: int, users: Mapping[str, Path] | None
+) -> list[tuple[str | None, int, Sequence[int]]]:
+    """(user whose adapter serves, number among that user's, indices): first those of no user's adapter."""
+    groups: dict[str | None, list[int]] = {}
+    for index in order:
+        user = examples[index].user
+        groups.setdefault(user if user in (users or {}) else None, []).append(index)
+    return [
+        (user, number, batch)
+        for user in sorted(groups, key=lambda user: (user is not None, user or ""))
+        for number, batch in enumerate(chunks(groups[user], size))
+    ]
+
+
 class _Local:
     """Prompts as token ids, answered by a model on this machine."""
 
@@ -85,9 +107,9 @@ class _Local:
         self.lengths = [len(prompt.factual) for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed
 
-    def answers(self, batch: Sequence[int], number: int) -> list[Generation]:
+    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         prompts = [self.prompts[i].factual for i in batch]
-        seed = derive_seed("generation", self._seed, number)
+        seed = derive_seed("generation", self._seed, *place)
         decoding, sampling = self._task.decoding, self._task.sampling
         if decoding.method == "ordinary":
             return self._engine.generate(prompts, sampling, seed=seed)
@@ -106,7 +128,7 @@ class _Endpoint:
         self.lengths = [prompt.tokens for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed
 
-    def answers(self, batch: Sequence[int], number: int) -> list[Generation]:
+    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         messages = [self.prompts[i].messages for i in batch]
         seed = derive_seed("generation", self._seed)
         return self._engine.chat(messages, self._task.sampling, seed=seed)
@@ -142,6 +164,10 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
             found.metrics[name] = measured.metric
             found.per_sample[name] = measured.per_sample or []
         found.notes.extend(persona_swap.notes(swap, samples))
+    own = [sample["own_adapter"] for sample in samples if "own_adapter" in sample]
+    adapters = {"own_adapter": sum(own), "task_adapter": len(own) - sum(own)} if own else {}
+    if own and not all(own):
+        found.notes.append(f"{len(own) - sum(own)} of {len(own)} answers by no adapter of the user's own")
     return Scored(
         scores=Scores(
             ids=[sample["id"] for sample in samples],
@@ -155,6 +181,7 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
             "empty": sum(not text.strip() for text in texts.predictions),
             "persona_items_kept": sum(sample["persona_kept"] for sample in samples),
             "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in samples),
+            **adapters,
         },
         notes=found.notes,
     )

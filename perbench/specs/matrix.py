@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
@@ -16,11 +16,27 @@ NonEmpty = Field(min_length=1)
 
 
 class LoraSpec(Strict):
-    """Low-rank adapters on every linear layer of the body, never the head (the chunked loss reads it)."""
+    """Low-rank adapters on linear layers of the body, never the head (the chunked loss reads it)."""
 
     rank: Count = 16
     alpha: Count = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: Annotated[str, NonEmpty] = "all-linear"
+    """Names of linear layers, separated by commas, or all of them."""
+
+
+class PerUserSpec(Strict):
+    """After the training, one adapter per user of the source's test split on top of it, from that user's
+    data. Defaults: OPPU (arXiv 2402.04401) as NextQuill's baselines have it; else as the training's."""
+
+    data: Literal["history", "examples", "both"] = "history"
+    """The items of the user's history, the user's own training examples, or both."""
+    rank: Count = 8
+    alpha: Count = 8
+    target_modules: Annotated[str, NonEmpty] = "q_proj,v_proj"
+    epochs: Annotated[float, Field(gt=0)] = 2.0
+    batch_size: Count = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
 
 
 class TrainingSpec(Strict):
@@ -49,6 +65,22 @@ class TrainingSpec(Strict):
     """auto: bf16 where the device computes it natively, else fp32."""
     save_every: Count = 50
     """Updates between checkpoints; a killed run redoes at most these."""
+    per_user: PerUserSpec | None = None
+    """`true` stands for the defaults, `false` for none."""
+
+    @field_validator("per_user", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+    @property
+    def user_stage(self) -> TrainingSpec:
+        """How one user's adapter is trained."""
+        own = self.per_user
+        assert own is not None
+        lora = LoraSpec(rank=own.rank, alpha=own.alpha, target_modules=own.target_modules)
+        named = {key: getattr(own, key) for key in ("epochs", "batch_size", "learning_rate")}
+        return self.model_copy(update={"method": "lora", "lora": lora, "per_user": None, **named})
 
 
 ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "parallel", "save_every"})

@@ -63,6 +63,21 @@ class DataSpec(Strict):
         return self
 
 
+class ItemExampleSpec(Strict):
+    """How a history item becomes a training example of its user (`training.per_user`): templates over the
+    item's fields. Fields of `fields.extra` are taken from the item's of the same name."""
+
+    question: str = ""
+    reference: str
+
+    @model_validator(mode="after")
+    def _braces(self) -> ItemExampleSpec:
+        refuse(
+            [fault for key in ("question", "reference") for fault in template_faults(key, getattr(self, key))]
+        )
+        return self
+
+
 class FieldSpec(Strict):
     """Names of a row's fields. `question` and `reference` may be absent in dialogue tasks."""
 
@@ -74,6 +89,7 @@ class FieldSpec(Strict):
     """A list of strings or of mappings; a string counts as {"text": string}."""
     item_aliases: dict[str, str] = {}
     """Older names of a persona item's fields: {missing name: name to read instead}."""
+    item_example: ItemExampleSpec | None = None
     extra: list[str] = []
     """Row fields carried through in Example.extra (gold spans, ratings); prompts may hold them."""
 

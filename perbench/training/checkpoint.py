@@ -143,6 +143,11 @@ class Checkpoints:
                 shutil.rmtree(path)
 
 
+def fingerprint_of(path: Path) -> str:
+    """The sha256 of the inputs that made a checkpoint."""
+    return str(json.loads((path / STATE).read_text())["fingerprint"])
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

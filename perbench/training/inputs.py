@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.api import Trainer
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
+from perbench.training.checkpoint import fingerprint_of
 from perbench.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -48,11 +50,18 @@ def count_tokens(plan: Plan, trainer: Trainer, pairs: Sequence[PromptPair]) -> d
 
 
 def fingerprint(
-    model: ResolvedModel, trainer: Trainer, pairs: Sequence[PromptPair], spec: TrainingSpec, seed: int
+    model: ResolvedModel,
+    trainer: Trainer,
+    pairs: Sequence[PromptPair],
+    spec: TrainingSpec,
+    seed: int,
+    start: Path | None,
 ) -> str:
     """sha256 of all that the trained weights depend on, but for rounding."""
     plugin = [type(trainer).__name__, trainer.params]
     sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
     settings = spec.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
     inputs = [model.digest, plugin, settings, seed, sequences]
+    if start is not None:
+        inputs.append(fingerprint_of(start))
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -62,9 +62,11 @@ def fit(
     tick: Tick,
     log: Path | None = None,
     track: str | None = None,
+    start: Path | None = None,
 ) -> FitResult:
     """Train `model` on `pairs` (named by `ids`) under the trainer's loss. `log` is a JSONL file that gets a
-    row per update, `track` a tracker that gets it too (`perbench.training.watch`).
+    row per update, `track` a tracker that gets it too (`perbench.training.watch`). `start` is a checkpoint
+    of an earlier training of `model` to begin from, an adapter merged into the weights.
 
     `folder` is this run's own. Called again after any interruption with the same arguments, it continues from
     the last good checkpoint there and ends with the weights of an uninterrupted run (the same bits on one
@@ -81,11 +83,12 @@ def fit(
     with group.agreed():
         check(trainer, pairs, ids, spec)
         plan = Plan(len(pairs), spec, seed)
-        checkpoints = Checkpoints(folder, fingerprint(model, trainer, pairs, spec, seed), main=group.main)
+        inputs = fingerprint(model, trainer, pairs, spec, seed, start)
+        checkpoints = Checkpoints(folder, inputs, main=group.main)
     with group.agreed():
         final = checkpoints.final() if group.main else None
     if (final := group.first(final)) is None:
-        final = _Run(model, trainer, pairs, ids, plan, checkpoints).train(tick, log, track)
+        final = _Run(model, trainer, pairs, ids, plan, checkpoints, start).train(tick, log, track)
     state = checkpoints.state(final)
     return FitResult(final, state["log"], count_tokens(plan, trainer, pairs), plan.steps, state["notes"])
 
@@ -101,6 +104,7 @@ class _Run:
         ids: Sequence[str],
         plan: Plan,
         checkpoints: Checkpoints,
+        start: Path | None = None,
     ) -> None:
         from perbench.training.batch import TokenLoss
 
@@ -113,10 +117,10 @@ class _Run:
         self._trainer = trainer
         region = network.autocast(plan.spec, group.device)
         with group.agreed():
-            base = network.load(model, plan.spec, group.device)
+            base = network.load(model, plan.spec, group.device, start)
         # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
         self._reference: list[Contrast] | None = network.reference_logp(
-            trainer, base, model, pairs, region, self._budget
+            trainer, base, model, pairs, region, self._budget, start
         )
         if self._sharded:
             base.to("cpu")  # sharding moves the layers back one by one

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perbench.adapters import adapted, is_adapter
 from perbench.api import Trainer
 from perbench.contrast import Contrast, contrast
 from perbench.errors import PerbenchError
@@ -47,16 +49,22 @@ def autocast(spec: TrainingSpec, device: torch.device) -> Autocast:
     return region
 
 
-def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device) -> Any:
-    """The model before training. Weights that train are float32; a body frozen under LoRA is held in the
-    dtype it computes in, which spares casting it in every pass."""
+def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: Path | None = None) -> Any:
+    """The model before training: `model`, or the checkpoint `start` of it, an adapter merged. Weights that
+    train are float32; a body frozen under LoRA is held in the dtype it computes in, which spares casting it
+    in every pass."""
     import torch
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     from perbench.models import load_causal_lm
 
     frozen_bf16 = spec.method == "lora" and uses_bf16(spec)
-    network = load_causal_lm(model.folder, torch.bfloat16 if frozen_bf16 else torch.float32).to(device)
+    adapter = start is not None and is_adapter(start)
+    folder = model.folder if start is None or adapter else start
+    network: Any = load_causal_lm(folder, torch.bfloat16 if frozen_bf16 else torch.float32)
+    if start is not None and adapter:
+        network = adapted(network, start, merge=True)
+    network.to(device)
     if device.type == "cuda" and uses_bf16(spec) and is_flash_attn_2_available():
         network.set_attn_implementation("flash_attention_2")  # reads sequences without padding
     return network
@@ -82,11 +90,14 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
             r=spec.lora.rank,
             lora_alpha=spec.lora.alpha,
             lora_dropout=spec.lora.dropout,
-            target_modules="all-linear",
+            target_modules=_target_modules(spec),
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            result = get_peft_model(network, config)
+            try:
+                result = get_peft_model(network, config)
+            except ValueError as error:  # of names that the model does not have
+                raise PerbenchError(f"target_modules {spec.lora.target_modules}: {error}") from None
     # The base model's own dropout stays off: two passes of one update must not differ by noise. A layer that
     # recomputes its activations does so only in training mode.
     result.eval()
@@ -100,6 +111,11 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
     return result  # type: ignore[no-any-return]
 
 
+def _target_modules(spec: TrainingSpec) -> str | list[str]:
+    named = spec.lora.target_modules
+    return named if named == "all-linear" else [part.strip() for part in named.split(",")]
+
+
 def reference_logp(
     trainer: Trainer,
     network: nn.Module,
@@ -107,9 +123,10 @@ def reference_logp(
     pairs: Sequence[PromptPair],
     region: Autocast,
     budget: int,
+    start: Path | None = None,
 ) -> list[Contrast] | None:
     """Log-probs of all pairs under the trainer's reference (`network` as it is now for "initial"), from
-    the user cache where they are known.
+    the user cache where they are known. `start` is what `network` began from, as in `load`.
 
     Raises:
         PerbenchError: the reference model has another vocabulary.
@@ -136,6 +153,8 @@ def reference_logp(
         with region():
             return contrast(other, share, token_budget=budget)
 
+    if name == "initial" and start is not None:  # then the model's digest is not that of these weights
+        return compute(pairs)
     return cached(resolved.digest, f"{weight.dtype} {dtype}", pairs, compute)
 
 

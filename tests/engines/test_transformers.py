@@ -256,3 +256,39 @@ def test_what_is_no_checkpoint_is_refused_and_the_base_still_serves(
         own_engine.load_adapter(misfit)
     own_engine.load_adapter(None)
     assert (own_engine.score(prompts[:1], [[7, 8]])[0] == base).all()
+
+
+def test_a_users_adapter_is_swapped_on_top_and_leaves_no_trace(
+    own_engine: TransformersEngine,
+    adapter: Path,
+    tiny_model_dir: Path,
+    prompts: list[list[int]],
+    tmp_path: Path,
+) -> None:
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    users = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        network = get_peft_model(load_causal_lm(tiny_model_dir, "float32"), config)
+        users.append(tmp_path / f"user{seed}")
+        network.save_pretrained(str(users[-1]))
+    responses = [[7, 8, 9]] * len(prompts)
+    own_engine.load_adapter(adapter)
+    task = own_engine.score(prompts, responses)
+    merged = PeftModel.from_pretrained(load_causal_lm(tiny_model_dir, "float32"), str(adapter))
+    for user in (users[0], users[1], users[0]):
+        own_engine.load_adapter(adapter, user)
+        both = PeftModel.from_pretrained(merged.merge_and_unload(), str(user)).eval()
+        for prompt, values in zip(prompts, own_engine.score(prompts, responses), strict=True):
+            assert values == pytest.approx(logp(both, prompt, [7, 8, 9]), abs=1e-4)
+        assert own_engine.generate(prompts, WARM, seed=1)
+        merged = PeftModel.from_pretrained(load_causal_lm(tiny_model_dir, "float32"), str(adapter))
+    own_engine.load_adapter(adapter)
+    assert all((a == b).all() for a, b in zip(own_engine.score(prompts, responses), task, strict=True))
+    with pytest.raises(PerbenchError, match="neither a peft adapter"):
+        own_engine.load_adapter(tmp_path)
+    own_engine.load_adapter(None, users[1])  # on the base model
+    own_engine.load_adapter(adapter)
+    assert all((a == b).all() for a, b in zip(own_engine.score(prompts, responses), task, strict=True))

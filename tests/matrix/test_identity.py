@@ -105,6 +105,14 @@ def evaluation(spec: TaskSpec, **changes: Any) -> str:
     return identity_of(eval_inputs(task=spec, **{**values, **changes}))
 
 
+def test_own_data_and_its_recipe_are_inputs_of_a_training() -> None:
+    with_users = {"training": TrainingSpec(per_user={}), "own_data": "a"}
+    base = train(task(), **with_users)
+    assert base != train(task())
+    assert base != train(task(), **{**with_users, "own_data": "b"})
+    assert base != train(task(), **{**with_users, "training": TrainingSpec(per_user={"rank": 4})})
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,10 +60,17 @@ DATASET = Dataset([example(number) for number in range(BATCH + 3)], "digest")
 
 
 class One:
-    """The subject alone: generation uses no other model."""
+    """The subject alone: generation uses no other model. `users` have adapters of their own."""
 
-    def __init__(self, subject: Engine) -> None:
-        self.subject = subject
+    def __init__(self, subject: Engine, users: dict[str, Path] | None = None) -> None:
+        self.subject, self.users = subject, users
+
+    @contextmanager
+    def subject_of(self, user: str | None) -> Iterator[Engine]:
+        own = (self.users or {}).get(user or "")
+        self.subject.load_adapter(None, own)
+        yield self.subject
+        self.subject.load_adapter(None)
 
     def named(self, model: str) -> Engine:
         raise AssertionError(f"generation asked for {model}")
@@ -169,3 +179,88 @@ def test_an_unknown_protocol() -> None:
     with pytest.raises(PerbenchError, match="unknown protocol 'dialog'"):
         get("dialog")
     assert get("generation").run is run
+
+
+@pytest.fixture(scope="module")
+def users(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Strong adapters of two users of three."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from perbench.models import load_causal_lm
+
+    found = {}
+    for seed, user in enumerate(("u0", "u2")):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        found[user] = tmp_path_factory.mktemp(user)
+        get_peft_model(load_causal_lm(tiny_model_dir, "float32"), config).save_pretrained(str(found[user]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def adapted(stores: Any, engine: TransformersEngine, users: dict[str, Path]) -> Store:
+    store = stores()
+    run(TASK, DATASET, One(engine, users), store, seed=4, tick=quiet)
+    return store
+
+
+def test_each_answer_is_by_its_users_adapter(
+    engine: TransformersEngine, adapted: Store, users: dict[str, Path], stores: Any
+) -> None:
+    assert len(adapted.rows) == len(DATASET.examples)
+    greedy = Named(
+        "toy/greedy",
+        TASK.spec.model_copy(update={"sampling": SamplingSpec(max_new_tokens=8, temperature=0.0)}),
+        None,
+    )
+    store = stores()
+    run(greedy, DATASET, One(engine, users), store, seed=4, tick=quiet)
+    by_id = {sample["id"]: sample for sample in store.rows}
+    differing = 0
+    for example in DATASET.examples:
+        pair = build_pair(TASK.spec, example, engine.tokenizer, with_response=False)
+        answers = {}
+        for user in (None, *users):
+            engine.load_adapter(None, users.get(user or ""))
+            answers[user] = engine.generate([pair.factual], greedy.spec.sampling, seed=0)[0].text
+        engine.load_adapter(None)
+        own = example.user if example.user in users else None
+        assert by_id[example.id]["response"] == answers[own]
+        assert by_id[example.id]["own_adapter"] == (own is not None)
+        differing += len(set(answers.values())) == 3
+    assert differing > 5  # so that another's adapter would show
+
+
+def test_users_adapters_are_counted(adapted: Store, whole: Store) -> None:
+    scored = score(TASK, adapted.samples())
+    own = sum(example.user != "u1" for example in DATASET.examples)
+    assert (scored.counts["own_adapter"], scored.counts["task_adapter"]) == (own, len(DATASET.examples) - own)
+    assert (
+        f"{len(DATASET.examples) - own} of {len(DATASET.examples)} answers by no adapter of the user's own"
+        in scored.notes
+    )
+    assert "own_adapter" not in score(TASK, whole.samples()).counts
+
+
+def test_a_users_samples_depend_on_no_other_user(
+    engine: TransformersEngine, adapted: Store, users: dict[str, Path], stores: Any
+) -> None:
+    store = stores()
+    rest = Dataset([example for example in DATASET.examples if example.user != "u0"], "digest")
+    run(TASK, rest, One(engine, {"u2": users["u2"]}), store, seed=4, tick=quiet)
+    kept = [sample for sample in adapted.rows if sample["user"] != "u0"]
+    assert sorted(store.rows, key=lambda row: row["id"]) == sorted(kept, key=lambda row: row["id"])
+
+
+@pytest.mark.parametrize("fuse", [1, 4, 6, 9])
+def test_killed_among_users_and_started_again(
+    engine: TransformersEngine, adapted: Store, users: dict[str, Path], stores: Any, fuse: int
+) -> None:
+    store = stores(fuse=fuse)
+    with pytest.raises(stores.Killed):
+        run(TASK, DATASET, One(engine, users), store, seed=4, tick=quiet)
+    engine.load_adapter(None)
+    store.fuse = None
+    run(TASK, DATASET, One(engine, users), store, seed=4, tick=quiet)
+    assert store.rows == adapted.rows

@@ -1,0 +1,92 @@
+"""What a user's own adapter learns from: the items of the user's history, the user's training examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from perbench.api import Example
+from perbench.cache import canonical_digest
+from perbench.errors import PerbenchError
+
+if TYPE_CHECKING:
+    from perbench.specs.load import Named
+    from perbench.specs.task import ItemExampleSpec, TaskSpec
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """`examples`: by user, for the users of the test split that have any. `users`: all users of that split.
+    `held_out`: items left out because a test example of the user asks for the very text."""
+
+    examples: dict[str, list[Example]]
+    users: int
+    held_out: int
+
+    @property
+    def digest(self) -> str:
+        """sha256 over canonical JSON of `examples`."""
+        return canonical_digest({user: [asdict(one) for one in own] for user, own in self.examples.items()})
+
+
+def own_data(
+    task: Named[TaskSpec],
+    train: Sequence[Example],
+    test: Sequence[Example],
+    kind: Literal["history", "examples", "both"],
+) -> OwnData:
+    """The data of every user of `test`, each from that user alone: the history items of the user's test
+    examples, each turned into an example whose history is the other items (`fields.item_example`), and the
+    user's examples in `train`. Repeated ones count once. What depends on one user depends on no other.
+
+    Raises:
+        PerbenchError: history is asked for and the task does not say how an item becomes an example.
+    """
+    form = task.spec.fields.item_example
+    if kind != "examples" and form is None:
+        raise PerbenchError(
+            f"task {task.name}: per_user learns from history items; say how one becomes an example: "
+            f"fields.item_example with question and reference, or set training.per_user.data to examples"
+        )
+    by_user: dict[str, list[Example]] = {}
+    for example in test:
+        by_user.setdefault(example.user, []).append(example)
+    found: dict[str, list[Example]] = {}
+    held_out = 0
+    for user, asked in by_user.items():
+        own: dict[tuple[str, str], Example] = {}
+        secret = {example.reference.strip() for example in asked}
+        items = [_items(example, form, task.spec) for example in asked] if form is not None else []
+        mine = [example for example in train if example.user == user]
+        for example in [
+            *(item for group in items for item in group if kind != "examples"),
+            *(example for example in mine if kind != "history"),
+        ]:
+            if example.reference.strip() in secret:
+                held_out += 1
+            elif example.reference.strip():
+                own.setdefault((example.question, example.reference), example)
+        if own:
+            found[user] = list(own.values())
+    return OwnData(dict(sorted(found.items())), len(by_user), held_out)
+
+
+def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Example]:
+    try:
+        return [
+            Example(
+                id=f"{example.id}/item {number}",
+                user=example.user,
+                question=form.question.format_map(item),
+                reference=form.reference.format_map(item),
+                persona=(*example.persona[:number], *example.persona[number + 1 :]),
+                extra={name: item[name] for name in spec.fields.extra},
+            )
+            for number, item in enumerate(example.persona)
+        ]
+    except KeyError as error:
+        raise PerbenchError(
+            f"example {example.id}: a history item has no field {error} for fields.item_example; its fields: "
+            f"{', '.join(sorted({name for item in example.persona for name in item}))}"
+        ) from None

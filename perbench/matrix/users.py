@@ -1,0 +1,93 @@
+"""Users' own adapters in a run: what they are trained on, and which serve in an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench import models, processes
+from perbench.api import Example
+from perbench.data.own import OwnData
+from perbench.matrix.cells import Cell
+from perbench.matrix.plan import USERS
+from perbench.seeds import derive_seed
+from perbench.store import CellDir
+
+if TYPE_CHECKING:
+    from perbench.engines.base import Tick
+    from perbench.prompts.pair import PromptPair
+    from perbench.training import FitResult
+
+
+def train_users(
+    cell: Cell,
+    own: OwnData,
+    build: Callable[[Sequence[Example]], list[Example]],
+    task: FitResult,
+    folder: CellDir,
+    tick: Tick,
+) -> tuple[FitResult, dict[str, int]]:
+    """Train the users' own adapters on top of `task`, on every process alike. `build` makes the personas that
+    the cell's task asks for.
+
+    Returns: `task` with the users' tokens and notes beside its own, and what the record counts.
+    """
+    from perbench.training.per_user import fit_users
+
+    assert cell.trainer is not None
+    assert cell.training is not None
+    group = processes.group()
+    with group.agreed():
+        model = models.resolve(cell.model)
+        made = _pairs(cell, own, build, model) if group.main else None
+    users = fit_users(
+        model,
+        cell.trainer,
+        group.first(made) or {},
+        cell.training.user_stage,
+        start=task.checkpoint,
+        seed=lambda user: derive_seed("user", cell.labels.seed, user),
+        folder=folder.checkpoint / USERS,
+        tick=lambda done, total, figures: tick(task.steps + done, task.steps + total, figures),
+    )
+    counts = {
+        "users": own.users,
+        "users_with_adapter": len(own.examples),
+        "own_examples": sum(map(len, own.examples.values())),
+        "own_examples_held_out": own.held_out,
+        "own_steps": users.steps,
+    }
+    tokens = {**task.tokens, **{f"own_{name}": count for name, count in users.tokens.items()}}
+    return replace(task, tokens=tokens, notes=[*task.notes, *users.notes]), counts
+
+
+def _pairs(
+    cell: Cell,
+    own: OwnData,
+    build: Callable[[Sequence[Example]], list[Example]],
+    model: models.ResolvedModel,
+) -> dict[str, dict[str, PromptPair]]:
+    from perbench.prompts.pair import build_pair
+
+    tokenizer = models.load_tokenizer(model.folder)
+    found: dict[str, dict[str, PromptPair]] = {user: {} for user in own.examples}
+    for example in build([example for examples in own.examples.values() for example in examples]):
+        found[example.user][example.id] = build_pair(cell.task.spec, example, tokenizer, with_response=True)
+    return found
+
+
+def users_of(cell: Cell, trained: Cell, folder: CellDir) -> dict[str, Path] | None:
+    """The adapters of users' own that serve in an evaluation, None where the training made none.
+
+    Raises:
+        CellError: they are not all there.
+    """
+    from perbench.training.per_user import user_adapters
+
+    assert trained.training is not None
+    if trained.training.per_user is None:
+        return None
+    # A name stands for one user within one task only.
+    return user_adapters(folder.checkpoint / USERS) if cell.task.name == trained.task.name else {}
