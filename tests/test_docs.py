@@ -72,7 +72,7 @@ def test_defaults_in_the_training_table_are_the_specs():
     told = {key: default.strip("` ") for key, default in rows}
     for key, default in TrainingSpec().model_dump().items():
         if key in told:
-            shown = str(default).lower() if isinstance(default, bool) else default
+            shown = str(default).lower() if default is None or isinstance(default, bool) else default
             assert told[key] == shown or float(told[key]) == default
     assert {"epochs", "batch_size", "learning_rate", "warmup_ratio", "save_every", "precision"} <= set(told)
 
