@@ -13,13 +13,14 @@ from safetensors.torch import load_file
 
 from perbench.adapters import adapted
 from perbench.api import Example
+from perbench.contrast import contrast
 from perbench.errors import CellError, PerbenchError
 from perbench.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.seeds import derive_seed
 from perbench.specs.matrix import PerUserSpec, TrainingSpec
-from perbench.training import FitResult
+from perbench.training import FitResult, fit
 from perbench.training.per_user import UsersResult, fit_users, user_adapters
 
 Train = Callable[..., FitResult]
@@ -171,3 +172,34 @@ def test_true_stands_for_the_published_recipe() -> None:
     assert TrainingSpec.model_validate({"per_user": False}) == TrainingSpec()
     full = TrainingSpec.model_validate({"method": "full", "per_user": {"rank": 4}}).user_stage
     assert (full.method, full.lora.rank) == ("lora", 4)
+
+
+def test_the_initial_model_of_a_user_is_the_task_model(
+    model: ResolvedModel, users: Users, task: Path, tmp_path: Path
+) -> None:
+    base = load_causal_lm(model.folder, "float32")
+    pair = build(users["bob"][0])
+
+    def effects() -> torch.Tensor:
+        (found,) = contrast(base, [pair])
+        return found.factual.exp() - found.counterfactual.exp()
+
+    before = effects()
+    base = adapted(base, task, merge=True)
+    after = effects()
+    place = int((before - after).abs().argmax())
+    between = float(before[place] + after[place]) / 2  # tells the two models apart
+    shares = [(values > between).double().mean().item() for values in (before, after)]
+    assert shares[0] != shares[1]
+    trainer = load_trainer("nextquill", {"delta": between})
+    for start in (None, task):  # the first leaves the base model's log-probs in the user cache
+        fit(
+            *(model, trainer, [pair], ["bob"], SPEC),
+            seed=0,
+            folder=tmp_path / f"from {start is None}",
+            tick=lambda done, total, figures: None,
+            log=tmp_path / "log.jsonl",
+            start=start,
+        )
+        row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+        assert row["weight"]["at_high"] == pytest.approx(shares[start is not None])
