@@ -41,11 +41,11 @@ def train_users(
     group = processes.group()
     with group.agreed():
         model = models.resolve(cell.model)
-        made = _pairs(cell, own, build, model) if group.main else None
+        made = _pairs(cell, own, build, model) if group.main else {}
     users = fit_users(
         model,
         cell.trainer,
-        group.first(made) or {},
+        group.first(made),
         cell.training.user_stage,
         start=task.checkpoint,
         seed=lambda user: derive_seed("user", cell.labels.seed, user),

@@ -59,8 +59,10 @@ def fit_all(model: ResolvedModel, users: Users, task: Path, tmp_path: Path) -> C
         return fit_users(
             model,
             load_trainer("perce", {}),
-            users if chosen is None else chosen,
-            build,
+            {
+                user: {example.id: build(example) for example in own}
+                for user, own in (users if chosen is None else chosen).items()
+            },
             SPEC.model_copy(update=spec),
             start=task,
             seed=lambda user: derive_seed("user", 0, user),
