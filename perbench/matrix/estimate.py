@@ -46,7 +46,7 @@ class Estimator:
     def __call__(self, cell: Cell) -> Estimate:
         tokens, exact = self._count(cell)
         if cell.training is not None:
-            per_example = tokens / len(self._catalogue.examples(cell))
+            per_example = tokens / max(1, len(self._catalogue.examples(cell)))
             tokens = round(tokens * cell.training.epochs)
             own = self._catalogue.own_data(cell.task, cell.training)
             if own is not None:  # taken to be as long as the others

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ CHANGES: dict[str, Any] = {
     "base_rows": False,
     "training": {**MATRIX["training"], "epochs": 1.0, "per_user": {"batch_size": 2, "learning_rate": 0.02}},
 }
-
-
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    process = Runs()
-    yield process
-    process.close()
 
 
 @pytest.fixture
