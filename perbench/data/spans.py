@@ -169,9 +169,12 @@ def _places(entry: Any, answer: str) -> list[Span]:
     """Where an entry of gold stands in the answer; nowhere, when it is none."""
     if isinstance(entry, str):
         return occurrences(answer, entry)
-    start, end = (entry.get("start"), entry.get("end")) if isinstance(entry, Mapping) else (None, None)
-    fits = type(start) is int and type(end) is int and 0 <= start < end <= len(answer)
-    return [(start, end)] if fits else []
+    if not isinstance(entry, Mapping):
+        return []
+    start, end = entry.get("start"), entry.get("end")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
+        return []
+    return [(start, end)]
 
 
 def _support(where: str, entry: Mapping[str, Any], sentences: int) -> Iterator[str]:
