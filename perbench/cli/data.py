@@ -115,6 +115,10 @@ def _build(args: argparse.Namespace) -> int:
 
     if args.out.is_dir() or not args.out.parent.is_dir():
         raise PerbenchError(f"--out {args.out}: name a file in a folder that exists")
+    if args.personas.resolve() in (args.out.resolve(), unusable_file(args.out).resolve()):
+        raise PerbenchError(
+            f"--out {args.out} would write into --personas {args.personas}; name another file"
+        )
     personas = read_personas(args.personas)
     drawn = personas.draw(args.count, args.seed)
     for length, count in personas.left_out.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from perbench.data.personas import Persona
 from perbench.data.replies import PROMPT, Unusable, parse_reply
 from perbench.data.spans import Names, row_faults
 from perbench.errors import PerbenchError
-from perbench.store.files import append_journal, cut_torn
+from perbench.store.files import append_journal, cut_torn, read_journal
 
 if TYPE_CHECKING:
     from perbench.engines.base import Engine, Generation, Tick
@@ -21,6 +22,7 @@ BATCH = 16
 """Personas per call of the engine and per write."""
 MAX_NEW_TOKENS = 160
 NAMES = Names("persona_id", "persona", "question", "answer")
+OTHER_FILE = "or name another one: --out FILE"
 CUT = f"cut off at {MAX_NEW_TOKENS} tokens"
 
 
@@ -57,15 +59,15 @@ def build(
     have neither kind nor sentence, which a person gives (`perbench data review`).
 
     Raises:
-        PerbenchError: the files hold rows made otherwise, or damage that no kill explains; a prompt exceeds
-            the model's context.
+        PerbenchError: the files hold what this call would not have written, and stay as they are; a prompt
+            exceeds the model's context.
     """
     from perbench.specs.task import SamplingSpec
 
     files = out, unusable_file(out)
+    for file in files:
+        _refuse_foreign(file, personas, made_by)
     rows, unusable = (cut_torn(file).rows for file in files)
-    for file, found in zip(files, (rows, unusable), strict=True):
-        _refuse_foreign(file, found, made_by)
     answers = {_key(row["answer"]) for row in rows}
     done = {row["id"] for row in (*rows, *unusable)}
     built = Built(len(rows), len(done), Counter(row["reason"] for row in unusable))
@@ -92,7 +94,7 @@ def _keep(
     files: tuple[Path, Path],
     built: Built,
 ) -> None:
-    common = {"id": _row_id(persona), "persona_id": persona.id, "persona": list(persona.sentences)}
+    common = _common(persona)
     try:
         row = {**common, **_row(reply, persona, answers), "made_by": dict(made_by)}
     except Unusable as error:
@@ -125,6 +127,10 @@ def _row(reply: Generation, persona: Persona, answers: Iterable[str]) -> dict[st
     return row
 
 
+def _common(persona: Persona) -> dict[str, Any]:
+    return {"id": _row_id(persona), "persona_id": persona.id, "persona": list(persona.sentences)}
+
+
 def _row_id(persona: Persona) -> str:
     return f"{persona.id}-1"
 
@@ -133,10 +139,21 @@ def _key(answer: str) -> str:
     return " ".join(answer.split()).casefold()
 
 
-def _refuse_foreign(file: Path, rows: Sequence[Mapping[str, Any]], made_by: Mapping[str, Any]) -> None:
-    for number, row in enumerate(rows, start=1):
+def _refuse_foreign(file: Path, personas: Sequence[Persona], made_by: Mapping[str, Any]) -> None:
+    """Nothing of a file is cut or appended to before all of it is known to be of this making."""
+    journal = read_journal(file, OTHER_FILE)
+    for number, row in enumerate(journal.rows, start=1):
         if row.get("made_by") != made_by or "id" not in row:
             raise PerbenchError(
                 f"{file}:{number} was made by {row.get('made_by')}, not by {dict(made_by)}; "
                 "name another file: --out FILE"
             )
+    if journal.torn and not journal.rows and not _begins_a_row(file.read_bytes(), personas):
+        raise PerbenchError(
+            f"{file}: its text is no row of this command, so it is left alone; name another file: --out FILE"
+        )
+
+
+def _begins_a_row(torn: bytes, personas: Sequence[Persona]) -> bool:
+    heads = (json.dumps(_common(persona), ensure_ascii=False)[:-1].encode() for persona in personas)
+    return any(torn.startswith(head) or head.startswith(torn) for head in heads)

@@ -54,13 +54,14 @@ class Journal:
     torn: int
 
 
-def read_journal(path: Path) -> Journal:
+def read_journal(path: Path, way_out: str | None = None) -> Journal:
     """Rows of a JSONL file, each one object per line; an absent file is empty.
 
     A last line that lacks its newline or is no JSON object was torn by a kill and is left out.
 
     Raises:
-        PerbenchError: an invalid line before the last: no kill explains it, so nothing is guessed.
+        PerbenchError: an invalid line before the last: no kill explains it, so nothing is guessed. It ends on
+            `way_out`; without one, the file is part of a cell.
     """
     try:
         content = path.read_bytes()
@@ -73,9 +74,10 @@ def read_journal(path: Path) -> Journal:
         row = _object(line)
         if row is None:
             if size + len(line) < len(content):
+                way_out = way_out or f"or delete the folder {path.parent} to run the cell again"
                 raise PerbenchError(
                     f"{path}:{number}: not a JSON object, and not the last line, so not torn by a kill. "
-                    f"Restore the file, or delete the folder {path.parent} to run the cell again."
+                    f"Restore the file, {way_out}."
                 )
             break
         rows.append(row)
@@ -88,14 +90,14 @@ def _object(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def cut_torn(path: Path) -> Journal:
+def cut_torn(path: Path, way_out: str | None = None) -> Journal:
     """`read_journal`, and the torn last line, if any, is removed from the file."""
-    journal = read_journal(path)
+    journal = read_journal(path, way_out)
     if journal.torn:
         with path.open("r+b") as file:
             file.truncate(journal.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,48 @@ def test_rows_of_another_model_are_not_mixed(tmp_path: Path) -> None:
         build(PERSONAS, Scripted(), {"model": "other"}, out, tick=lambda *_: None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("notes without a newline", "is no row of this command"),
+        ('{"id": "mine", "answer": "a whole row"}', "is no row of this command"),
+        ("notes\nof two lines\n", "qa.jsonl:1: not a JSON object.* or name another one: --out FILE"),
+        ('{"id": "mine"}\ntorn', "was made by None"),
+    ],
+)
+@pytest.mark.parametrize("place", [lambda out: out, unusable_file])
+def test_a_foreign_file_stays_as_it_is(
+    text: str, message: str, place: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "qa.jsonl"
+    place(out).write_text(text, encoding="utf-8")
+    with pytest.raises(PerbenchError, match=message.replace("qa.jsonl", place(out).name)):
+        run(out)
+    assert place(out).read_text(encoding="utf-8") == text
+    assert list(tmp_path.iterdir()) == [place(out)]
+
+
+def test_no_file_is_cut_before_both_are_known(tmp_path: Path) -> None:
+    out = tmp_path / "qa.jsonl"
+    run(out)
+    torn = out.read_bytes()[:-7]
+    out.write_bytes(torn)
+    unusable_file(out).write_text("notes", encoding="utf-8")
+    with pytest.raises(PerbenchError, match="is no row of this command"):
+        run(out)
+    assert out.read_bytes() == torn
+
+
+@pytest.mark.parametrize("kept", [1, 30, -7])
+def test_a_kill_in_the_first_row_is_mended(kept: int, tmp_path: Path) -> None:
+    out = tmp_path / "qa.jsonl"
+    run(out)
+    whole = out.read_bytes()
+    out.write_bytes(whole.splitlines(keepends=True)[0][:kept])
+    run(out)
+    assert sorted(out.read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
 def test_from_the_command_line(
     tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,5 +163,8 @@ def test_from_the_command_line(
     assert "1 personas of 1 sentences left out" in said.err
     assert main([*map(str, words), "--json"]) == 0
     assert sum(json.loads(capsys.readouterr().out)["unusable"].values()) == 1
+    assert main([*map(str, words[:-1]), str(personas)]) == 2
+    assert "would write into --personas" in capsys.readouterr().err
+    assert personas.read_text(encoding="utf-8").startswith("I am 1.")
     assert main([*map(str, words[:-1]), str(tmp_path / "no" / "qa.jsonl")]) == 2
     assert "name a file in a folder that exists" in capsys.readouterr().err
