@@ -251,9 +251,9 @@ class RawData(Protocol):
 
 
 class Family(Hyperparameters, ABC):
-    """Data that a family of tasks reads: one file in `families/`, named as the family, holding exactly one
-    subclass. `perbench data prepare NAME` fetches `remotes`, or takes a folder of the same files, and writes
-    every table of `tables`, "CONFIG/SPLIT", as CONFIG/SPLIT.jsonl."""
+    """Data that a family of tasks reads: one file in `tasks/families/`, named as the family, holding exactly
+    one subclass. `perbench data prepare NAME` fetches `remotes`, or takes a folder of the same files, and
+    writes every table of `tables`, "CONFIG/SPLIT", as CONFIG/SPLIT.jsonl."""
 
     remotes: ClassVar[tuple[Remote, ...]]
     tables: ClassVar[tuple[str, ...]]

@@ -79,10 +79,10 @@ def test_defaults_in_the_training_table_are_the_specs():
 
 def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text("utf-8"), re.DOTALL)
-    folders, names = ("trainers", "identifiers", "families"), ("my_loss", "my_words", "diaries")
+    folders, names = ("trainers", "identifiers", "tasks/families"), ("my_loss", "my_words", "diaries")
     assert len(blocks) == 3
     for folder, name, text in zip(folders, names, blocks, strict=True):
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
     assert plugins.load_trainer("my_loss").params == {"weight": 2.0}

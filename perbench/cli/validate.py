@@ -71,16 +71,17 @@ def _check_file(path: Path) -> None:
         _load_spec(_kind_of(path), str(path))
         return
     folders = {kind.folder: name for name, kind in plugins.KINDS.items() if kind.base is not None}
-    kind = folders.get(path.absolute().parent.name)
+    parent = path.absolute().parent
+    folder = next((folder for folder in folders if parent.match(folder)), None)
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
-    if path.suffix != ".py" or kind is None:
+    if path.suffix != ".py" or folder is None:
         told = ", ".join(f"{folder}/" for folder in folders)
         raise PerbenchError(f"{path}: is no YAML file and no Python file in one of the folders {told}")
-    root = path.resolve().parents[1]
+    root = path.resolve().parents[len(Path(folder).parts)]
     if root not in [known.path for known in plugins.roots()]:
         plugins.include(root)
-    check_plugin(plugins.get(kind, path.stem))
+    check_plugin(plugins.get(folders[folder], path.stem))
 
 
 def _kind_of(path: Path) -> str:

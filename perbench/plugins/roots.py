@@ -26,7 +26,7 @@ KINDS = {
     "task": Kind("tasks", ".yaml"),
     "identifier": Kind("identifiers", ".py", "Identifier"),
     "trainer": Kind("trainers", ".py", "Trainer"),
-    "family": Kind("families", ".py", "Family"),
+    "family": Kind("tasks/families", ".py", "Family"),
     "model": Kind("leaderboard/models", ".yaml"),
     "matrix": Kind("leaderboard/matrices", ".yaml"),
 }

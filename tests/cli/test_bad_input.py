@@ -145,7 +145,7 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
         (["validate", "ROOT/none.py"], "ROOT/none.py: no such file"),
         (
             ["validate", "ROOT"],
-            "no YAML file and no Python file in one of the folders identifiers/, trainers/, families/",
+            "no YAML file and no Python file in one of the folders identifiers/, trainers/, tasks/families/",
         ),
         (["show", "task", "mine/note", "--include", "ROOT"], "Did you mean 'mine/notes'?"),
         (["show", "model", "smolm2-135m"], "unknown model 'smolm2-135m'. Did you mean 'smollm2-135m'?"),

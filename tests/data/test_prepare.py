@@ -57,7 +57,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     checksums = {
         f"{name}.jsonl": f"git:{git_blob((folder / f'{name}.jsonl').read_bytes())}" for name in TABLES
     }
-    plugin = tmp_path / "root" / "families" / "diaries.py"
+    plugin = tmp_path / "root" / "tasks" / "families" / "diaries.py"
     plugin.parent.mkdir(parents=True)
     plugin.write_text(PLUGIN.replace("{FILES}", repr(checksums)).replace("COMMIT", repr(COMMIT)))
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path / "root"))
