@@ -19,7 +19,7 @@ FILES = {
 }
 PERSONALITIES = 5
 """Of the seven personalities for evaluation, ALOE's script takes the first so many."""
-OWN_TASK = Path(__file__).parents[1] / "tasks" / "aloe" / "dialogue.yaml"
+OWN_TASK = Path(__file__).parents[1] / "aloe" / "dialogue.yaml"
 OFFICIAL_TASK = "tasks/aloe/dialogue_official.yaml"
 
 

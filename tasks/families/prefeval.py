@@ -35,7 +35,7 @@ FOLDER = "benchmark_dataset"
 DISTRACTORS = "filtered_inter_turns"
 EXCHANGES = 10
 """Of distracting conversation, carried in every row; the protocol takes the first of them."""
-OWN_EXCHANGES = Path(__file__).parents[1] / "tasks" / "prefeval" / "exchanges.jsonl"
+OWN_EXCHANGES = Path(__file__).parents[1] / "prefeval" / "exchanges.jsonl"
 QUESTION = {"preference": str, "question": str}
 CONVERSATION = {"conversation": [{"role": str, "content": str}]}
 
