@@ -153,9 +153,11 @@ def check_tracker(name: str | None) -> None:
 
 
 def _tracker(name: str, log: Path | None, first: int) -> Any:
+    from accelerate import PartialState
     from accelerate.tracking import TensorBoardTracker, TrackioTracker
 
     check_tracker(name)
+    PartialState()  # trackers ask it which process they are in
     folder = log.parent if log is not None else Path()
     tracker: Any
     if name == "tensorboard":

@@ -172,8 +172,10 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_tensorboard_gets_the_figures_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
+    from accelerate.state import PartialState
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    PartialState._reset_state()  # as in a process in which nothing has set it up
     found = spread([1.0, 5.0], (0.8, 5.0))
     for first, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # killed after the third, resumed from the second
         recorder = Recorder(tmp_path / "training.jsonl", "tensorboard", first)
