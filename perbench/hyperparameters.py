@@ -35,7 +35,9 @@ class Hyperparameters:
                     continue
                 fields[name] = (hint, getattr(cls, name, ...))
         model: Any = create_model(
-            cls.__name__, __config__=ConfigDict(extra="forbid", strict=True, validate_default=True), **fields
+            cls.__name__,
+            __config__=ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False),
+            **fields,
         )
         return model
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from perbench.data.gold import KINDS
 from perbench.data.sources import Row
-from perbench.data.spans import KINDS, Names
+from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 from perbench.kappa import cohen_kappa
 from perbench.words import Span, whole_words

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import sources
+from perbench.data.gold import gold_faults, text_faults
 from perbench.data.sources import Row
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import FieldSpec, TaskSpec, placeholders
@@ -44,7 +45,8 @@ def load_examples(
 
     Raises:
         PerbenchError: the data is not there, or nothing of it can be used.
-        SpecError: every row that lacks a field or holds another type, by file and line.
+        SpecError: every row that lacks a field or holds another type, and under protocol identification
+            every fault of the gold spans, by file and line.
     """
     spec = task.spec
     if spec.data.lm_eval is not None:
@@ -81,6 +83,7 @@ class _Reader:
 
     def __init__(self, spec: TaskSpec, split: str) -> None:
         self.fields: FieldSpec = spec.fields
+        self.marked = spec.protocol == "identification"
         self.split = split
         self.needed = (
             placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else set()
@@ -98,6 +101,8 @@ class _Reader:
         if self.fields.user is None:
             user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
+        if self.marked:
+            self._check_marks(row, reference, len(persona))
         if len(self.problems) > before:
             return None
         for name, text in (
@@ -109,6 +114,13 @@ class _Reader:
                 self.skipped[f"empty {name}"] += 1
                 return None
         return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra)
+
+    def _check_marks(self, row: Row, answer: str, sentences: int) -> None:
+        faults = list(text_faults(row.fields))
+        if "gold" in row.fields and answer.strip():
+            faults += gold_faults("gold", row.fields["gold"], answer, sentences)
+        for fault in faults:
+            self._fault(row, fault)
 
     def _fault(self, row: Row, message: str) -> None:
         self.problems.append(Problem(row.place, row.line, message))

@@ -110,14 +110,14 @@ def read_jsonl(path: Path) -> list[Row]:
     rows: list[Row] = []
     problems: list[Problem] = []
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue
                 try:
-                    fields = json.loads(line)
-                except ValueError as error:
-                    problems.append(Problem(path, number, f"not JSON: {error}"))
+                    fields = json.loads(line.rstrip())
+                except (ValueError, RecursionError) as error:
+                    problems.append(Problem(path, number, f"not JSON: {_told(error)}"))
                     continue
                 if isinstance(fields, dict):
                     rows.append(Row(path, number, fields))
@@ -129,6 +129,17 @@ def read_jsonl(path: Path) -> list[Row]:
     if problems:
         raise SpecError(problems)
     return rows
+
+
+def _told(error: ValueError | RecursionError) -> str:
+    """Without the parser's line numbers: to it, a file's line is a whole text."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return (
+        f"{error.msg}, at character {error.pos + 1}"
+        if isinstance(error, json.JSONDecodeError)
+        else str(error)
+    )
 
 
 # ---------------------------------------------------------------- a Python function

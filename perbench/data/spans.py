@@ -1,30 +1,28 @@
 """Rows of identification data: what must hold of them, and what they amount to.
 
 A row is {id, persona, question, answer, gold, distractor, first, second} with a field for the persona's id;
-the task's `fields` name the common ones. An entry of `gold` is {start, end, text, kind, sentence}: [start,
-end) characters of the answer, and the index of the persona's sentence that supports it. `distractor`, `first`
-and `second` (the annotators' spans before adjudication) may be absent. Data whose spans name no kind, such as
-the bare form of the paper, need only hold spans that fit.
+the task's `fields` name the common ones. `perbench.data.gold` says what an entry of `gold` is; `first` and
+`second`, the annotators' spans before adjudication, are of that form. They and `distractor` may be absent.
+Data whose spans name no kind, such as the bare form of the paper, need only hold spans that fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.data import sources
+from perbench.data.gold import gold_faults, places, text_faults
 from perbench.data.sources import Row
-from perbench.errors import Problem, SpecError, suggest
-from perbench.words import Span, occurrences, touching
+from perbench.errors import Problem, SpecError
+from perbench.words import occurrences, touching
 
 if TYPE_CHECKING:
     from perbench.specs.load import Named
     from perbench.specs.task import TaskSpec
 
-KINDS = ("lexical", "paraphrase", "inference", "style")
 SENTENCES = range(4, 7)
 ANSWER_WORDS = range(5, 21)
 LAYERS = ("gold", "first", "second")
@@ -103,6 +101,7 @@ def _has_kinds(row: Row) -> bool:
 
 def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iterator[str]:
     """What is wrong with a row; `annotated` says that the data follow the whole schema."""
+    yield from text_faults(row)
     persona, answer = row.get(names.persona), row.get(names.answer)
     if not isinstance(answer, str) or not answer.strip():
         yield f"{names.answer} must be a text, not {answer!r}"
@@ -116,7 +115,7 @@ def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iter
         yield from _lengths(persona, answer)
     for layer in LAYERS:
         if layer in row:
-            yield from _layer_faults(layer, row[layer], answer, len(persona), annotated)
+            yield from gold_faults(layer, row[layer], answer, len(persona), annotated=annotated)
         elif layer == "gold":
             yield "the row has no field 'gold'"
     yield from _distractor_faults(row, persona, answer)
@@ -131,60 +130,6 @@ def _lengths(persona: Sequence[str], answer: str) -> Iterator[str]:
             yield f"{count} {what}; there must be {allowed.start} to {allowed.stop - 1}"
 
 
-def _layer_faults(layer: str, entries: Any, answer: str, sentences: int, annotated: bool) -> Iterator[str]:
-    if not isinstance(entries, list):
-        yield f"{layer} must be a list, not {entries!r}"
-        return
-    places: list[tuple[int, int, str]] = []
-    for number, entry in enumerate(entries):
-        where = f"{layer}[{number}]"
-        if isinstance(entry, str) and not annotated:
-            if not occurrences(answer, entry):
-                yield f"{where}: {entry!r} does not stand in {answer!r} as whole words"
-            continue
-        if not isinstance(entry, Mapping):
-            yield f"{where} must be {{start, end, text, kind, sentence}}, not {entry!r}"
-            continue
-        place = _places(entry, answer)
-        if not place:
-            found = f"start {entry.get('start')!r} and end {entry.get('end')!r}"
-            yield f"{where}: {found} are no place in {len(answer)} characters"
-            continue
-        start, end = place[0]
-        text = answer[start:end]
-        if entry.get("text", None if annotated else text) != text:
-            yield f"{where}: text is {entry.get('text')!r}, and {start} to {end} is {text!r}"
-        if text != text.strip():
-            yield f"{where}: {text!r} begins or ends with white space"
-        if annotated:
-            yield from _support(where, entry, sentences)
-        places.append((start, end, where))
-    places.sort()
-    for (_, end, before), (start, _, after) in pairwise(places):
-        if start < end:
-            yield f"{after} overlaps {before}"
-
-
-def _places(entry: Any, answer: str) -> list[Span]:
-    """Where an entry of gold stands in the answer; nowhere, when it is none."""
-    if isinstance(entry, str):
-        return occurrences(answer, entry)
-    if not isinstance(entry, Mapping):
-        return []
-    start, end = entry.get("start"), entry.get("end")
-    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
-        return []
-    return [(start, end)]
-
-
-def _support(where: str, entry: Mapping[str, Any], sentences: int) -> Iterator[str]:
-    kind, sentence = entry.get("kind"), entry.get("sentence")
-    if kind not in KINDS:
-        yield f"{where}: unknown kind {kind!r}.{suggest(str(kind), KINDS)}"
-    if type(sentence) is not int or not 0 <= sentence < sentences:
-        yield f"{where}: sentence {sentence!r} is none of the persona's 0 to {sentences - 1}"
-
-
 def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: str) -> Iterator[str]:
     word = row.get("distractor")
     if word is None:
@@ -196,7 +141,7 @@ def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: s
         yield f"distractor {word!r} does not stand in the persona as whole words"
     entries = row.get("gold")
     gold = [
-        place for entry in (entries if isinstance(entries, list) else ()) for place in _places(entry, answer)
+        place for entry in (entries if isinstance(entries, list) else ()) for place in places(entry, answer)
     ]
     if all(touching(gold, occurrences(answer, word))):
         yield f"distractor {word!r} does not stand in the answer outside the gold spans"

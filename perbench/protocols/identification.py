@@ -50,7 +50,7 @@ def run_identifier(
         `timed_tokens` and `timed_ms`, the milliseconds spent on prompts and scores, loading not included.
 
     Raises:
-        PerbenchError: bad gold (before anything is scored), or an example too long for the model.
+        PerbenchError: an example too long for the model.
         CellError: the identifier's answer does not fit what it was given.
     """
     splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from perbench.data.spans import KINDS
+from perbench.data.gold import KINDS
 from perbench.errors import PerbenchError
 from perbench.review.state import Review
 from perbench.site.templates import render_page

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from perbench.data.build import NAMES
+from perbench.data.gold import KINDS
 from perbench.data.sources import Row, read_jsonl
-from perbench.data.spans import KINDS, row_faults
+from perbench.data.spans import row_faults
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.store.files import append_journal, cut_torn, write_text
 from perbench.words import occurrences
@@ -22,6 +23,7 @@ from perbench.words import occurrences
 Decision = Literal["open", "accepted", "rejected"]
 Span = dict[str, Any]
 """{start, end, kind, sentence}; kind and sentence None until someone says."""
+MEND = "or remove the line: only its decision is lost"
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Review:
 
         Raises:
             PerbenchError: `file` is not there or holds rows without the fields, `out` is no earlier review,
-                or is under review by another process.
+                its journal holds a line that is no decision, or it is under review by another process.
             SpecError: every line of `file` that is no row, or whose spans do not fit.
         """
         items = _items(read_jsonl(file))
@@ -103,7 +105,7 @@ class Review:
             except BlockingIOError:
                 raise PerbenchError(f"{out} is under review by another process") from None
             review = cls(items, out)
-            review._replay(cut_torn(journal).rows)
+            review._replay(cut_torn(journal, MEND).rows)
             review._export()
             yield review
 
@@ -140,8 +142,14 @@ class Review:
 
     def _replay(self, decisions: Sequence[Mapping[str, Any]]) -> None:
         """A decision on a row that has changed so that its spans do not fit any more is open again."""
-        for entry in decisions:
-            item = self.items.get(entry["id"])
+        for line, entry in enumerate(decisions, start=1):
+            name, decision = entry.get("id"), cast("Any", entry.get("decision"))
+            if not isinstance(name, str) or decision not in get_args(Decision) or "gold" not in entry:
+                raise PerbenchError(
+                    f"{self._journal}:{line}: no decision, which is {{id, decision, gold}}, decision one of "
+                    f"{', '.join(get_args(Decision))}. Restore the file, {MEND}."
+                )
+            item = self.items.get(name)
             if item is None:
                 continue
             try:
@@ -149,8 +157,8 @@ class Review:
             except ValueError:
                 item.gold, item.decision = item.proposed, "open"
                 continue
-            fits = entry["decision"] != "accepted" or not item.faults(gold)
-            item.gold, item.decision = gold, entry["decision"] if fits else "open"
+            kept: Decision = "open" if decision == "accepted" and item.faults(gold) else decision
+            item.gold, item.decision = gold, kept
 
 
 def journal_file(out: Path) -> Path:

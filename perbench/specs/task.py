@@ -316,6 +316,8 @@ class TaskSpec(Strict):
         if self.protocol == "lm_eval":
             refuse(faults)
             return self
+        if self.protocol == "identification" and "gold" not in self.fields.extra:
+            faults.append("fields.extra: protocol identification needs the field gold: [gold]")
         if self.fields.user is None and self.protocol != "identification":
             faults.append(f"fields.user is needed by protocol {self.protocol}")
         if self.preference is not None and self.protocol != "preference":

@@ -96,17 +96,50 @@ def test_the_table_without_json(
     assert "Identification" in out
 
 
-def test_bad_gold_fails_the_cell_and_names_the_example(
-    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+HUNT = {"start": 2, "end": 6}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gold": ["stag"]}, "gold[0]: 'stag' does not stand in 'I hunt deer, and got a deer last season.'"),
+        ({"gold": ["dee"]}, "as whole words"),
+        ({"gold": ["  "]}, "as whole words"),
+        ({"gold": None}, "gold must be a list, not None"),
+        ({"gold": "deer"}, "gold must be a list, not 'deer'"),
+        ({"gold": [7]}, "gold[0] must be {start, end, text, kind, sentence} or a text, not 7"),
+        ({"gold": [["deer"]]}, "or a text, not ['deer']"),
+        ({"gold": [{"start": 2}]}, "start 2 and end None are no place in 40 characters"),
+        ({"gold": [{"start": 2, "end": 99}]}, "end 99 are no place"),
+        ({"gold": [{"start": -2, "end": 2}]}, "start -2 and end 2 are no place"),
+        ({"gold": [{**HUNT, "text": "haunt"}]}, "text is 'haunt', and 2 to 6 is 'hunt'"),
+        ({"gold": [HUNT, {"start": 5, "end": 9}]}, "gold[1] overlaps gold[0]"),
+        ({"gold": [{**HUNT, "kind": "strict"}]}, "unknown kind 'strict'. There are: inference, lexical"),
+        ({"gold": [{**HUNT, "kind": 5}]}, "unknown kind 5"),
+        ({"gold": [{**HUNT, "kind": ["a"]}]}, "unknown kind ['a']"),
+        ({"gold": [{**HUNT, "sentence": "x"}]}, "sentence 'x' is none of the persona's 2"),
+        ({"gold": [{**HUNT, "sentence": [1]}]}, "sentence [1] is none of the persona's 2"),
+        ({"gold": [{**HUNT, "sentence": 2}]}, "sentence 2 is none of the persona's 2"),
+        ({"persona": ["I am \ud83d."]}, "field 'persona' holds '\\ud83d', a lone surrogate"),
+    ],
+)
+def test_faults_of_gold_are_told_by_line_before_anything_runs(
+    changes: dict[str, Any],
+    message: str,
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "bad.jsonl"
-    path.write_text(json.dumps({**ROWS[0], "gold": ["stag"]}), encoding="utf-8")
-    words = ("--task", path, "--model", tiny_model_dir, "--identifier", "word_matching")
+    rows = [{**ROWS[0], "gold": ["elk"]}, ROWS[1], {**ROWS[0], **changes}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ("--task", path, "--model", tiny_model_dir, "--html", tmp_path / "page.html")
     code, found, said = identify(capsys, *words, "--out", tmp_path / "run")
-    assert code == 1
-    assert found["identifiers"][0]["status"] == "failed"
-    assert "gold 'stag' does not stand in" in found["identifiers"][0]["error"]
-    assert "gold 'stag'" in said
+    assert (code, found) == (2, {})
+    assert f"{path}:1: gold[0]: 'elk' does not stand in" in said, "all faults at once"
+    assert f"{path}:3: " in said
+    assert message in said
+    assert not list(tmp_path.glob("run/cells/*"))
 
 
 def test_thresholds_are_chosen_on_the_dev_split(
@@ -131,6 +164,8 @@ def test_thresholds_are_chosen_on_the_dev_split(
         (["--param", "percontrst.threshold=1"], "'percontrst' is not run. Did you mean 'percontrast'?"),
         (["--identifier", "percontrast", "--param", "treshold=1.0"], "Did you mean 'threshold'?"),
         (["--identifier", "percontrast", "--param", "threshold=high"], "threshold"),
+        (["--identifier", "random", "--param", "threshold=.nan"], "threshold=nan: Input should be a finite"),
+        (["--identifier", "random", "--param", "threshold=.inf"], "threshold=inf: Input should be a finite"),
         (["--task", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--task", "identification/persona"], "Did you mean 'identification/persona_qa'?"),
         (["--task", "longlamp/pag"], "identification"),

@@ -63,9 +63,21 @@ def test_every_malformed_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         read(DataSpec(files="rows.jsonl"), "test", tmp_path)
     first, second, third = str(error.value).splitlines()
-    assert first.startswith(f"{path}:2: not JSON: ")
+    assert first == f"{path}:2: not JSON: Expecting value, at character 6"
     assert second == f"{path}:3: a row is a JSON object, not list"
-    assert third.startswith(f"{path}:5: not JSON: ")
+    assert third == f"{path}:5: not JSON: Expecting value, at character 1"
+
+
+def test_a_line_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", '{"a": 1}', '{"a": ' + "[" * 100_000)
+    with pytest.raises(SpecError) as error:
+        read(DataSpec(files="rows.jsonl"), "test", tmp_path)
+    assert str(error.value) == f"{path}:2: not JSON: nested too deeply"
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n')
+    assert fields(read(DataSpec(files="rows.jsonl"), "test", tmp_path)) == [{"a": 1}]
 
 
 def test_not_utf8(tmp_path: Path) -> None:

@@ -94,10 +94,15 @@ def test_sound_rows_pass(write: Callable[..., Path]) -> None:
         ({"gold": [{"start": 7, "end": 11, "kind": "style", "sentence": 0}]}, "gold[0]: text is None"),
         ({"gold": [span(start=6, text=" deer")]}, "gold[0]: ' deer' begins or ends with white space"),
         ({"gold": [span(kind="inferrence")]}, "unknown kind 'inferrence'. Did you mean 'inference'?"),
-        ({"gold": [span(sentence=4)]}, "gold[0]: sentence 4 is none of the persona's 0 to 3"),
+        ({"gold": [span(sentence=4)]}, "gold[0]: sentence 4 is none of the persona's 4, counted from 0"),
         ({"gold": [span(sentence=-1)]}, "gold[0]: sentence -1 is none"),
         ({"gold": [span(), span(start=2, end=8, text="hunt d")]}, "gold[0] overlaps gold[1]"),
         ({"second": [span(end=12)]}, "second[0]: text is 'deer', and 7 to 12 is 'deer '"),
+        (
+            {"answer": "I hunt \ud83d deer with friend 3.", "gold": []},
+            "field 'answer' holds '\\ud83d', a lone",
+        ),
+        ({"keywords": [{"\udc00": 1}]}, "field 'keywords' holds '\\udc00', a lone surrogate"),
         ({"distractor": 3}, "distractor must be a word or null, not 3"),
         ({"distractor": "friend"}, "distractor 'friend' does not stand in the persona as whole words"),
         (
@@ -158,6 +163,13 @@ def test_the_papers_bare_form_needs_no_kinds_and_no_lengths(tmp_path: Path) -> N
     (tmp_path / "rows.jsonl").write_text(json.dumps({**bare, "gold": ["stag"]}) + "\n", encoding="utf-8")
     with pytest.raises(SpecError, match="'stag' does not stand in"):
         spans.check(load_task(str(path)))
+
+
+def test_a_task_that_does_not_carry_its_gold_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(SPEC.replace(", extra: [gold]", ""), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"fields\.extra: protocol identification needs the field gold"):
+        load_task(str(path))
 
 
 def test_validate_checks_the_data_of_a_task(

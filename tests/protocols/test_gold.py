@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.api import Example
-from perbench.errors import PerbenchError
 from perbench.protocols.gold import Gold, distractor_spans, gold_spans
 from perbench.words import occurrences, word_spans
 
@@ -25,7 +24,6 @@ def example(reference: str, gold: Any) -> Example:
         ("Deer! A deer, reindeer.", ["deer"], [(0, 4), (8, 12)]),
         ("I like the ones that cover\n my ears.", ["cover my ears"], [(21, 35)]),
         ("one two", [{"start": 4, "end": 7}, {"start": 0, "end": 3, "text": "one"}], [(0, 3), (4, 7)]),
-        ("one two", [{"start": 3, "end": 7, "text": " two"}], [(4, 7)]),
         ("one", ["one", {"start": 0, "end": 3}, "ONE"], [(0, 3)]),
         ("C++ (really)", ["c++", "(really)"], [(0, 3), (4, 12)]),
         ("nothing", [], []),
@@ -33,32 +31,6 @@ def example(reference: str, gold: Any) -> Example:
 )
 def test_gold_spans(reference: str, gold: Any, spans: list[tuple[int, int]]) -> None:
     assert [(span.start, span.end) for span in gold_spans(example(reference, gold))] == spans
-
-
-@pytest.mark.parametrize(
-    ("gold", "message"),
-    [
-        (None, "must be a list"),
-        ("deer", "must be a list"),
-        (["stag"], "'stag' does not stand in 'A deer.' as whole words"),
-        (["dee"], "as whole words"),
-        (["  "], "as whole words"),
-        ([{"start": 2, "end": 99}], "0 <= start < end <= 7"),
-        ([{"start": 2, "end": 2}], "0 <= start < end <= 7"),
-        ([{"start": -2, "end": 2}], "0 <= start < end <= 7"),
-        ([{"start": 1, "end": 2}], "shows something"),
-        ([{"start": True, "end": 2}], "neither a string nor"),
-        ([{"start": 2}], "neither a string nor"),
-        ([7], "neither a string nor"),
-        ([[2, 6]], "neither a string nor"),
-        ([{"start": 2, "end": 6, "text": "stag"}], "stands on 'deer', not on its text"),
-    ],
-)
-def test_bad_gold_names_the_example(gold: Any, message: str) -> None:
-    with pytest.raises(PerbenchError) as caught:
-        gold_spans(example("A deer.", gold))
-    assert "'ex-7'" in str(caught.value)
-    assert message in str(caught.value)
 
 
 def test_kinds_and_sentences_come_along_and_a_place_counts_once() -> None:

@@ -41,7 +41,7 @@ def test_what_breaks_a_rule_stays_open_and_kept(file: Path, tmp_path: Path) -> N
         assert told["decision"] == "open"
         assert [fault.partition(".")[0] for fault in told["faults"]] == [
             "gold[0]: unknown kind None",
-            "gold[0]: sentence 7 is none of the persona's 0 to 3",
+            "gold[0]: sentence 7 is none of the persona's 4, counted from 0",
         ]
         assert "overlaps" in review.decide("a", "accepted", [DEER, {**DEER, "start": 9}])["faults"][0]
         assert rows(out) == []
@@ -105,6 +105,44 @@ def test_what_a_page_cannot_mean_is_refused(
         with pytest.raises(ValueError, match=r"no |must be"):
             review.decide(name, decision, gold)
         assert journal_file(tmp_path / "out.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"id": "a", "decision": "accepted"}',
+        '{"decision": "open", "gold": []}',
+        '{"id": "a", "gold": []}',
+        "x",
+    ],
+)
+def test_a_journal_line_that_is_no_decision_is_named(line: str, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with Review.open(file, out) as review:
+        review.decide("b", "rejected", [])
+    journal = journal_file(out)
+    whole = journal.read_text(encoding="utf-8")
+    journal.write_text(whole + line + "\n" + whole, encoding="utf-8")
+    with pytest.raises(PerbenchError, match=r"out\.decisions\.jsonl:2: .*, or remove the line"):
+        Review.open(file, out).__enter__()
+    assert journal.read_text(encoding="utf-8") == whole + line + "\n" + whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gold": [{**DEER, "kind": ["a"]}]}, r"qa\.jsonl:1: gold\[0\]: unknown kind \['a'\]"),
+        ({"gold": [{**DEER, "sentence": "x"}]}, "sentence 'x' is none of the persona's 4"),
+        ({"gold": True, "distractor": "thin"}, "gold must be a list, not True"),
+        ({"answer": "Half a \ud800 deer here.", "gold": []}, r"'\\ud800', a lone surrogate"),
+        ({"id": "\ud800"}, r"field 'id' holds '\\ud800', a lone surrogate"),
+    ],
+)
+def test_rows_that_no_page_can_show_are_refused(
+    changes: dict[str, Any], message: str, write: Any, originals: Rows, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        Review.open(write([{**originals[0], **changes}]), tmp_path / "out.jsonl").__enter__()
 
 
 def test_files_are_not_mixed_up(file: Path, write: Any, originals: Rows, tmp_path: Path) -> None:

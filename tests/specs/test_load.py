@@ -278,7 +278,8 @@ def test_a_judge_model_that_is_not_there_is_told_at_its_line(root):
 
 def test_sources_and_targets_fit_their_protocols(root):
     path = root / "tasks" / "diary" / "spot.yaml"
-    path.write_text(TASK.replace("protocol: generation", "protocol: identification"), encoding="utf-8")
+    text = TASK.replace("protocol: generation", "protocol: identification")
+    path.write_text(text.replace("fields: {", "fields: {extra: [gold], "), encoding="utf-8")
     matrix = root / "leaderboard" / "matrices" / "small.yaml"
     matrix.write_text(MATRIX.replace("sources: [diary/notes]", "sources: [diary/spot]"), encoding="utf-8")
     assert (

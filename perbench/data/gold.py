@@ -1,0 +1,101 @@
+"""Gold spans of identification data: where they stand in an answer, and what may be wrong with them.
+
+An entry of `gold` is {start, end, text, kind, sentence}: [start, end) characters of the answer, and the index
+of the persona's sentence that supports it; text, kind and sentence may be absent. Or it is a string, which
+stands for each of its whole-word occurrences, ignoring case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from perbench.errors import suggest
+from perbench.words import Span, occurrences
+
+KINDS = ("lexical", "paraphrase", "inference", "style")
+"""Also the ends of metrics' names (`recall_KIND`), so no other may stand in the data."""
+
+
+def places(entry: Any, answer: str) -> list[Span]:
+    """Where an entry stands in the answer; nowhere, when it is none."""
+    if isinstance(entry, str):
+        return occurrences(answer, entry)
+    if not isinstance(entry, Mapping):
+        return []
+    start, end = entry.get("start"), entry.get("end")
+    if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
+        return []
+    return [(start, end)]
+
+
+def gold_faults(
+    layer: str, entries: Any, answer: str, sentences: int, *, annotated: bool = False
+) -> Iterator[str]:
+    """What is wrong with the entries of `gold` or of another field of that form; the persona has `sentences`.
+    `annotated` data give every entry its place, text, kind and sentence."""
+    if not isinstance(entries, list):
+        yield f"{layer} must be a list, not {entries!r}"
+        return
+    found: list[tuple[int, int, str]] = []
+    for number, entry in enumerate(entries):
+        where = f"{layer}[{number}]"
+        if isinstance(entry, str) and not annotated:
+            if not places(entry, answer):
+                yield f"{where}: {entry!r} does not stand in {answer!r} as whole words"
+            continue
+        if not isinstance(entry, Mapping):
+            form = "{start, end, text, kind, sentence}" + ("" if annotated else " or a text")
+            yield f"{where} must be {form}, not {entry!r}"
+            continue
+        place = places(entry, answer)
+        if not place:
+            given = f"start {entry.get('start')!r} and end {entry.get('end')!r}"
+            yield f"{where}: {given} are no place in {len(answer)} characters"
+            continue
+        start, end = place[0]
+        text = answer[start:end]
+        if entry.get("text", None if annotated else text) != text:
+            yield f"{where}: text is {entry.get('text')!r}, and {start} to {end} is {text!r}"
+        if text != text.strip():
+            yield f"{where}: {text!r} begins or ends with white space"
+        yield from _support(where, entry, sentences, annotated)
+        found.append((start, end, where))
+    found.sort()
+    for (_, end, before), (start, _, after) in pairwise(found):
+        if start < end:
+            yield f"{after} overlaps {before}"
+
+
+def _support(where: str, entry: Mapping[str, Any], sentences: int, annotated: bool) -> Iterator[str]:
+    kind, sentence = entry.get("kind"), entry.get("sentence")
+    if kind not in KINDS and (annotated or kind is not None):
+        yield f"{where}: unknown kind {kind!r}.{suggest(str(kind), KINDS)}"
+    fits = type(sentence) is int and 0 <= sentence < sentences
+    if not fits and (annotated or sentence is not None):
+        yield f"{where}: sentence {sentence!r} is none of the persona's {sentences}, counted from 0"
+
+
+def text_faults(row: Mapping[str, Any]) -> Iterator[str]:
+    """Fields whose texts no page and no file in UTF-8 can hold."""
+    for name, value in row.items():
+        for text in _texts([name, value]):
+            half = re.search("[\ud800-\udfff]", text)
+            if half:
+                yield (
+                    f"field {name!r} holds {half[0]!r}, a lone surrogate: half of a character, which is no "
+                    "text in UTF-8"
+                )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            yield from _texts(pair)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)
