@@ -107,6 +107,13 @@ class OpenAIEngine:
         }
 
     def _reply(self, body: dict[str, Any], halt: threading.Event) -> Generation:
+        try:
+            return self._asked(body, halt)
+        except BaseException:
+            halt.set()  # whatever it was, a full disk too: what can no longer be kept shall not be paid for
+            raise
+
+    def _asked(self, body: dict[str, Any], halt: threading.Event) -> Generation:
         file = self._cache.file(self._url, body) if self._cache is not None else None
         if self._cache is not None and file is not None:
             known = self._cache.get(file)
@@ -116,7 +123,6 @@ class OpenAIEngine:
         try:
             reply, use = self._retry(lambda: self._attempt(body), halt)
         except PerbenchError as failure:
-            halt.set()
             raise PerbenchError(f"endpoint model {self._endpoint.model!r}: {failure}") from None
         if self._cache is not None and file is not None:
             self._cache.put(file, reply)

@@ -59,6 +59,13 @@ def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> N
             f"task {task.name}: persona.encoder {persona.encoder} is an endpoint, which can only chat; name "
             "an encoder whose weights are on this machine"
         )
+    checker = None if task.spec.preference is None else task.spec.preference.judge
+    likeliest = checker is not None and checker.method == "likeliest"
+    if checker is not None and likeliest and model(checker.model).spec.endpoint is not None:
+        raise PerbenchError(
+            f"task {task.name}: the model {checker.model} of preference.judge is an endpoint, which gives no "
+            "log-probs. Set preference.judge.method: reply; or name a model whose weights are on this machine"
+        )
     if task.spec.dialogue is None:
         return
     for role, judge in zip(("judge", "second_judge"), task.spec.dialogue.judges(), strict=False):

@@ -18,7 +18,7 @@ from perbench.cache import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.judges.checks import Check, check, check_likeliest
 from perbench.metrics import mean_metric
-from perbench.protocols.base import Engines, SampleStore, Scored, chunks
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
 from perbench.seeds import derive_seed
 from perbench.specs.preference import CHECKS
 from perbench.store.record import Scores
@@ -58,11 +58,14 @@ def run(
     stored = {sample["id"] for sample in store.samples()}
     judge = engines.named(spec.judge.model)
     tick(len(stored), len(examples), {})
-    for number, batch in enumerate(chunks(examples)):
+    paid = engines.subject.chat_only or judge.chat_only
+    for number, batch in enumerate(chunks(examples, ENDPOINT_BATCH if paid else BATCH)):
         if all(example.id in stored for example in batch):
             continue
         begun = time.perf_counter()
-        seeds = {role: derive_seed("preference", role, seed, number) for role in ("first", "answer")}
+        # Requests to an endpoint stand alone: whatever batch they are in, the cache shall know them again.
+        place = 0 if engines.subject.chat_only else number
+        seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer")}
         told = [openings[example.id] for example in batch]
         first = engines.subject.chat(told, task.spec.sampling, seed=seeds["first"])
         asked = [

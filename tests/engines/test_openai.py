@@ -137,6 +137,18 @@ def test_a_refusal_ends_the_call(server: Server) -> None:
     assert len(server.requests) < 100
 
 
+def test_a_reply_that_cannot_be_kept_ends_the_call(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, value: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("perbench.engines.replies.write_json", full)
+    with pytest.raises(OSError, match="No space left"):
+        engine(cache=ReplyCache(tmp_path)).chat([user(f"{i}") for i in range(200)], GREEDY, seed=0)
+    assert len(server.requests) < 100
+
+
 class Faults:
     """Each request gets the next of `replies`; then all are answered."""
 

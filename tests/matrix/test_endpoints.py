@@ -288,6 +288,13 @@ def test_a_dry_run_says_what_it_will_cost(
             "Set dialogue.second_judge.method: reply",
         ),
         (
+            {
+                "targets": ["prefeval/explicit"],
+                "tasks": {"prefeval/explicit": {"preference.judge.method": "likeliest"}},
+            },
+            "of preference.judge is an endpoint, which gives no log-probs. Set preference.judge.method",
+        ),
+        (
             {"targets": [{"task": "tiny/writing", "decoding.method": "context_steering"}]},
             "task tiny/writing: decoding.method context_steering of far, an endpoint, which shows no logits",
         ),

@@ -52,13 +52,16 @@ class Far:
     """An endpoint: keeps what it is asked, answers by rule."""
 
     name = "far"
+    chat_only = True
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.asked: list[Sequence[Any]] = []
+        self.seeds: dict[str, int] = {}
 
     def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         self.asked += conversations
+        self.seeds |= {str(messages): seed for messages in conversations}
         return [Generation(self.answer(messages), "stop", 10, 2) for messages in conversations]
 
 
@@ -108,6 +111,19 @@ def test_the_conversation_is_prefevals(stores: Any) -> None:
     }
     assert sample["checks_raw"]["helpful"] == "yes."
     assert tokens == {"prompt": 20, "generated": 4, "judge_prompt": 40, "judge_generated": 8}
+
+
+def test_more_examples_ask_an_endpoint_nothing_twice(stores: Any) -> None:
+    """The cache knows a request by its messages and seed, so both must outlive a larger limit."""
+
+    def asked(numbers: Sequence[int]) -> dict[str, int]:
+        subject, judge = Far(lambda messages: "fine"), Far(lambda messages: "yes")
+        data = Dataset([example(number) for number in numbers], "digest")
+        run(TASK, data, Two(subject, judge), stores(), seed=0, tick=quiet)
+        return subject.seeds
+
+    few, many = asked(range(5, 14)), asked(range(70))
+    assert few.items() <= many.items()
 
 
 @pytest.mark.parametrize("fuse", [0, 3, 9])
