@@ -41,9 +41,14 @@ class SpecError(PerbenchError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
+MOST_NAMES = 20
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean 'x'? There are: a, b.': the tail of every unknown-name message."""
+    """' Did you mean 'x'? There are: a, b.': the tail of every unknown-name message. Of very many names it
+    lists the first MOST_NAMES and counts the rest."""
     names = sorted(known)
     close = get_close_matches(name, names, 1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} There are: {', '.join(names) or 'none'}."
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{hint} There are: {', '.join(names[:MOST_NAMES]) or 'none'}{more}."

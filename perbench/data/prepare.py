@@ -134,8 +134,14 @@ def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Hold the folder alone; the kernel frees it when its holder dies."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a") as file:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("a")
+    except OSError as error:
+        raise PerbenchError(
+            f"{out} cannot be written as a folder ({error.strerror}); name another: --out DIR"
+        ) from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -150,7 +156,8 @@ def _source(family: Family, request: Request, known: Mapping[str, Any]) -> tuple
     """The folders of the raw files, and what the manifest says of their origin."""
     if request.source is not None:
         if not request.source.is_dir():
-            raise PerbenchError(f"--from {request.source}: no such folder")
+            wrong = "is a file; name the folder it lies in" if request.source.exists() else "no such folder"
+            raise PerbenchError(f"--from {request.source}: {wrong}")
         if request.revisions:
             raise PerbenchError("--revision is of what is fetched; leave it out beside --from")
         return [request.source], {"local": request.source.name}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.replies import ReplyCache
@@ -259,11 +261,30 @@ def base_url(endpoint: Endpoint) -> str:
 
 
 def absent(endpoint: Endpoint) -> list[str]:
-    """What of address and key the environment lacks, each with the way out."""
-    missing = []
-    if not base_url(endpoint):
-        missing.append((endpoint.base_url_env, "address, such as http://127.0.0.1:8000/v1"))
-    if not os.environ.get(endpoint.api_key_env):
-        missing.append((endpoint.api_key_env, "key (any text for a server that asks for none)"))
+    """What of address and key is not there, or cannot be one, each with the way out. No key is shown."""
     told = f"of endpoint model {endpoint.model!r}"
-    return [f"set the environment variable {name} to the {what} {told}" for name, what in missing]
+    faults = []
+    url, key = base_url(endpoint), os.environ.get(endpoint.api_key_env)
+    if not url:
+        example = "the address, such as http://127.0.0.1:8000/v1,"
+        faults.append(f"set the environment variable {endpoint.base_url_env} to {example} {told}")
+    elif not _is_address(url):
+        place = "base_url" if endpoint.base_url else f"the environment variable {endpoint.base_url_env}"
+        faults.append(f"{place}, the address {told}, is no address such as http://127.0.0.1:8000/v1")
+    if not key:
+        any_text = "the key (any text for a server that asks for none)"
+        faults.append(f"set the environment variable {endpoint.api_key_env} to {any_text} {told}")
+    elif not re.fullmatch(r"[!-~]+", key):
+        faults.append(
+            f"the environment variable {endpoint.api_key_env}, the key {told}, holds what none can: a space, "
+            "a line break (at its end, perhaps) or a character beyond ASCII; set it again"
+        )
+    return faults
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False

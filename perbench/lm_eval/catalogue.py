@@ -48,7 +48,8 @@ def manager(name: str) -> Any:
         return own
     found = _manager(folders, own=True)
     if name not in found.task_index:
-        raise PerbenchError(f"lm-eval has no task {name!r}.{suggest(name, found.all_tasks)}")
+        told = f"lm-eval has no task {name!r}.{suggest(name, found.all_tasks)}"
+        raise PerbenchError(f"{told} `lm-eval ls tasks` lists them all.")
     return found
 
 

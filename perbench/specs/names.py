@@ -20,7 +20,8 @@ from perbench.specs.yaml import Document, KeyPath, Place
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Overrides that the
-    file has for tasks which the sets leave out go with them."""
+    file has for tasks which the sets leave out go with them, and its identifiers with the last target that
+    has a use for them."""
     problems = []
     before, touched = set(_task_names(document)), set()
     for text in sets:
@@ -41,7 +42,21 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     if isinstance(overrides, dict) and "tasks" not in touched:
         for name in before.difference(_task_names(document), touched).intersection(overrides):
             del overrides[name]
+    if "targets" in touched and "identifiers" not in touched and not _identifies(document):
+        document.data.pop("identifiers", None)
     return problems
+
+
+def _identifies(document: Document) -> bool:
+    """Whether a target is of protocol identification, or at fault, so that it may have been meant to be."""
+    for _, name, _ in _task_rows(document, "targets"):
+        try:
+            task, _ = checked_task(name)
+        except PerbenchError:
+            return True
+        if task is None or task.spec.protocol == "identification":
+            return True
+    return False
 
 
 def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:

@@ -292,6 +292,13 @@ def test_requests_that_cannot_be(raw: Path, tmp_path: Path) -> None:
         prepare(Request("diarie", raw))
     with pytest.raises(PerbenchError, match=r"--from .*absent: no such folder"):
         prepare(Request("diaries", tmp_path / "absent"))
+    with pytest.raises(PerbenchError, match=r"--from .*test.jsonl: is a file; name the folder it lies in"):
+        prepare(Request("diaries", raw / "short" / "test.jsonl"))
+    (tmp_path / "taken").write_text("mine")
+    for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        with pytest.raises(PerbenchError, match=r"taken.* cannot be written as a folder \(.*--out DIR"):
+            prepare(Request("diaries", raw, out))
+    assert (tmp_path / "taken").read_text() == "mine"
     with pytest.raises(PerbenchError, match="leave it out beside --from"):
         prepare(Request("diaries", raw, revisions={"": COMMIT}))
     with pytest.raises(PerbenchError, match=r"say which: --revision SnowCharmQ/DPL-main=COMMIT or"):

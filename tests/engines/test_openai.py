@@ -331,6 +331,24 @@ def test_the_environment_is_named(server: Server, monkeypatch: pytest.MonkeyPatc
         OpenAIEngine(ENDPOINT)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("TEST_ADDRESS", text) for text in ("http://here:abc/v1", "here:8000/v1", "http:///v1", "here/v1")),
+        *(("TEST_KEY", text) for text in ("k\u00e9y-hush", "key-hush\n", "key hush")),
+    ],
+)
+def test_an_impossible_address_or_key_is_told_beforehand(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    (told,) = absent(ENDPOINT)
+    assert f"the environment variable {name}, " in told
+    assert "hush" not in told
+    with pytest.raises(PerbenchError, match=f"the environment variable {name}"):
+        OpenAIEngine(ENDPOINT)
+
+
 def test_without_the_package(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(PerbenchError, match=r"pip install 'perbench\[openai\]'"):

@@ -135,6 +135,15 @@ def test_sets_that_leave_a_task_out_leave_its_overrides_out(root):
     assert "'diary/other' is neither a source nor a target" in told
 
 
+def test_sets_that_leave_no_identification_leave_its_identifiers_out():
+    assert load_matrix("demo").spec.identifiers
+    assert load_matrix("demo", ["targets=[embedded/sotu_writing]"]).spec.identifiers == []
+    kept = load_matrix("demo", ["targets=[embedded/sotu_writing, identification/persona_qa]"]).spec
+    assert kept.identifiers == load_matrix("demo").spec.identifiers
+    (told,) = faults(load_matrix, "demo", ["targets=[embedded/sotu_writing]", "identifiers=[random]"])
+    assert "no target is of protocol identification" in told
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
