@@ -85,9 +85,11 @@ class _Reader:
         self.fields: FieldSpec = spec.fields
         self.marked = spec.protocol == "identification"
         self.split = split
-        self.needed = (
-            placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else set()
-        )
+        names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
+        self.needed = dict.fromkeys(sorted(names), "")
+        """Fields of every persona item; the key that asks for it where that is not the prompt."""
+        if spec.persona.retrieve == "latest" and spec.persona.time is not None:
+            self.needed.setdefault(spec.persona.time, ", which persona.time names")
         self.skipped: Counter[str] = Counter()
         self.problems: list[Problem] = []
 
@@ -161,8 +163,8 @@ class _Reader:
         for missing, older in self.fields.item_aliases.items():
             if missing not in fields and older in fields:
                 fields[missing] = fields.pop(older)
-        for missing in sorted(self.needed - fields.keys()):
-            self._fault(
-                row, f"{name}[{number}] has no field {missing!r}.{suggest(missing, map(str, fields))}"
-            )
+        for missing, asker in self.needed.items():
+            if missing not in fields:
+                there = suggest(missing, map(str, fields))
+                self._fault(row, f"{name}[{number}] has no field {missing!r}{asker}.{there}")
         return fields

@@ -124,11 +124,13 @@ def target_inputs(
         dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
         if dialogue["second_judge"] is None:
             del dialogue["second_judge"]
+        del dialogue["judge"]["calibrated"]
         for role in {"simulator", "judge", "second_judge"} & dialogue.keys():
             dialogue[role]["model"] = helpers[dialogue[role]["model"]]
         inputs["dialogue"] = dialogue
     if task.preference is not None:
         preference = task.preference.model_dump(mode="json")
+        del preference["judge"]["calibrated"]
         preference["judge"]["model"] = helpers[preference["judge"]["model"]]
         inputs["preference"] = preference
     if task.protocol == "lm_eval":

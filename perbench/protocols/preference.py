@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from perbench.specs.task import TaskSpec
 
 Message = dict[str, str]
+OFFICIAL = "official"
+"""A row's `turns_from` where its exchanges are the benchmark's own."""
 
 
 def _spec(task: Named[TaskSpec]) -> PreferenceSpec:
@@ -42,7 +44,8 @@ def _spec(task: Named[TaskSpec]) -> PreferenceSpec:
 def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:
-    """Ask what is not stored yet: {"id", "user", "preference", "question", "first_reply": to the preference,
+    """Ask what is not stored yet: {"id", "user", "preference", "question", "turns_from": who wrote the
+    exchanges, where the row says so, "first_reply": to the preference,
     "response", "finish_reason", "prompt_tokens", "new_tokens", "checks": {name: true, false or null},
     "checks_raw": {name: the judge's reply}, "overhead": tokens of the judge} per example.
 
@@ -149,6 +152,7 @@ def _sample(
         "user": example.user,
         "preference": example.extra["preference"],
         "question": example.question,
+        "turns_from": example.extra.get("turns_from"),
         "first_reply": first.text,
         "response": answer.text,
         "finish_reason": answer.finish_reason,
@@ -191,6 +195,12 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     tail = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}|turns:{spec.turns}"
     values = {name: [row[name] for row in rows] for name in ("accurate", *CHECKS)}
     notes = []
+    writers = sorted({str(sample["turns_from"]) for sample in samples if sample.get("turns_from")})
+    if spec.turns and writers:
+        tail += f"|turns_from:{','.join(writers)}"
+    if spec.turns and set(writers) - {OFFICIAL}:
+        told = ", ".join(writers)
+        notes.append(f"the exchanges between preference and question are not the benchmark's own: {told}")
     if not judge.calibrated:
         notes.append(f"the judge {judge.model} is uncalibrated; its checks are no measure of quality")
     return Scored(

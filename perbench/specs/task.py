@@ -327,6 +327,12 @@ class TaskSpec(Strict):
                 faults.append("protocol preference needs a `preference:` section")
             if self.fields.question is None:
                 faults.append("fields.question is needed by protocol preference")
+            faults += [
+                f"{key}: has no reader under protocol preference, which sends whole conversations and scores "
+                "them by its checks; remove it"
+                for key in ("metrics", "max_length")
+                if key in self.model_fields_set
+            ]
             if self.headline not in PREFERENCE_METRICS:
                 faults.append(
                     f"headline {self.headline!r} is no metric of preference."

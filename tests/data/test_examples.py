@@ -78,6 +78,18 @@ def test_faulty_rows_are_named_by_line(tmp_path: Path, bad: dict[str, Any], mess
     assert str(error.value) == f"{tmp_path}/rows.jsonl:3: {message}"
 
 
+def test_the_field_of_time_is_looked_for_beforehand(tmp_path: Path) -> None:
+    rows = [row(p=[{"text": "a", "year": 1}])]
+    latest = {"retrieve": "latest", "time": "year"}
+    assert load_examples(task(tmp_path, rows, persona=latest), "test").examples
+    unread = {"time": "yeer"}  # of latest alone
+    assert load_examples(task(tmp_path, rows, persona=unread), "test").examples
+    with pytest.raises(
+        SpecError, match=r"p\[0\] has no field 'yeer', which persona.time names. Did you mean"
+    ):
+        load_examples(task(tmp_path, rows, persona={**latest, "time": "yeer"}), "test")
+
+
 def test_all_faults_at_once_up_to_a_screenful(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         load_examples(task(tmp_path, [row(q=3)] * 50), "test")

@@ -259,7 +259,11 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "simulator": {**section["simulator"], "model": "b"},
         "judge": {**section["judge"], "model": "b"},
     }
-    spec = task(**common, fields=fields, dialogue={**moved, "report_turns": [2]})
+    spec = task(
+        **common,
+        fields=fields,
+        dialogue={**moved, "report_turns": [2], "judge": {**moved["judge"], "calibrated": True}},
+    )
     assert one == evaluation(spec, helpers={"b": {"weights_sha256": "w"}})
 
 

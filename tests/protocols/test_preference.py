@@ -200,6 +200,16 @@ def test_scores_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
+    ("writer", "signed", "noted"), [("official", True, False), ("perbench", True, True), (None, False, False)]
+)
+def test_exchanges_of_another_hand_are_told(writer: str | None, signed: bool, noted: bool) -> None:
+    found = score(TASK, [{**row(0, False, True, False, True), "turns_from": writer}])
+    assert (f"|turns_from:{writer}" in found.metrics["accurate"].signature) == signed
+    said = "the exchanges between preference and question are not the benchmark's own: perbench"
+    assert (said in found.notes) == noted
+
+
+@pytest.mark.parametrize(
     ("extra", "said"),
     [
         ({"preference": " "}, "example e07: no text `preference`"),
@@ -219,5 +229,8 @@ def test_the_task_that_comes_with_perbench() -> None:
     assert task.spec.helpers == {"openai/gpt-4o-mini-2024-07-18"}
     with pytest.raises(SpecError, match=r"Did you mean 'helpful'"):
         load_task("prefeval/explicit", overrides={"headline": "helpfull"})
+    for key, value in (("metrics", ["rouge1"]), ("max_length", 100)):
+        with pytest.raises(SpecError, match=f"{key}: has no reader under protocol preference"):
+            load_task("prefeval/explicit", overrides={key: value})
     with pytest.raises(SpecError, match=r"violates: unknown \{answer\}"):
         load_task("prefeval/explicit", overrides={"preference.judge.violates": "{answer}?"})
