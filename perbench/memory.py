@@ -1,7 +1,9 @@
-"""The most memory that a piece of work held: on the GPU where there is one, else of this process."""
+"""The most memory that a piece of work held, on the GPU where there is one, else of this process; and keeping
+what it freed for the next."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import sys
 from contextlib import suppress
@@ -35,3 +37,14 @@ def peak_mb() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
+def keep_freed() -> None:
+    """Have glibc hold up to 1 GiB of freed memory for the rest of this process. By default it hands
+    activations back to the system after a backward pass and takes a page fault for each 4 kB of them in the
+    next: up to 7% of a small model's step on a CPU. Elsewhere than under glibc nothing changes."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # mallopt(3); setting one stops the other from adapting
+        mallopt(mmap_threshold, 2**25)  # its greatest value, which it would adapt to
+        mallopt(trim_threshold, 2**30)

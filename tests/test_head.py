@@ -145,7 +145,6 @@ def test_log_probs_are_kept_only_while_they_are_few(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("softcap", [None, 1.5])
 def test_the_maintained_kernel_agrees(softcap: float | None) -> None:
-    pytest.importorskip("trl")
     target, weights = torch.randint(V, (N,)), torch.rand(N)
     leaves = [torch.randn(*size, requires_grad=True) for size in ((N, D), (V, D), (V,))]
     hidden, weight, bias = leaves

@@ -57,7 +57,7 @@ class Batch:
             raise PerbenchError(
                 f"{_name(self._trainer)}.loss reads the pass with the persona; leave out factual = False"
             )
-        return self._view(self._both[0] if self._joint else self._states("factual"))
+        return self._view(self._both[0] if "_both" in self.__dict__ else self._states("factual"))
 
     @cached_property
     def counterfactual(self) -> View:
@@ -92,11 +92,9 @@ class Batch:
         self.watched[name] = Watched(values.detach().float(), bounds)
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
+        free = self._free(detached=detach_counterfactual)  # first: it may bring the other along
         return self._head.difference_logp(
-            self.factual.hidden,
-            self._free(detached=detach_counterfactual),
-            self.targets,
-            detach_other=detach_counterfactual,
+            self.factual.hidden, free, self.targets, detach_other=detach_counterfactual
         )
 
     def _free(self, *, detached: bool = False) -> Tensor:
@@ -123,8 +121,11 @@ class Batch:
 
     @property
     def _joint(self) -> bool:
-        """Both contexts in one pass: it gains where nothing is padded."""
-        return self._trainer.factual and self._trainer.counterfactual == "grad" and packs(self._body)
+        """Both contexts in one pass: it gains where nothing is padded. Not once the factual one has run by
+        itself: a loss that reads no other is spared it."""
+        alone = "factual" in self.__dict__ and "_both" not in self.__dict__
+        wanted = self._trainer.factual and self._trainer.counterfactual == "grad"
+        return wanted and not alone and packs(self._body)
 
     @cached_property
     def _both(self) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from perbench.api import Trainer, View
 from perbench.contrast import Contrast, batches
 from perbench.engines.base import Tick
 from perbench.errors import CellError
-from perbench.memory import peak_mb
+from perbench.memory import keep_freed, peak_mb
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import fitting, network
@@ -116,6 +116,8 @@ class _Run:
         self._log: list[dict[str, float]] = []
         self._trainer = trainer
         region = network.autocast(plan.spec, group.device)
+        if group.device.type == "cpu":
+            keep_freed()
         with group.agreed():
             base = network.load(model, plan.spec, group.device, start)
         # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
@@ -167,7 +169,8 @@ class _Run:
         hands = [[members[i] for i in hand] for hand in deal(lengths, group.world)]
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
-        scale = 1 / sum(len(self._pairs[i].response) for i in members)
+        tokens = sum(len(self._pairs[i].response) for i in members)
+        scale = 1 / tokens
         # Sharded passes communicate, so the others cannot be told of a failure inside one.
         with nullcontext() if self._sharded else group.agreed():
             sums, tally = self._accumulate(step, hands, scale)
@@ -186,7 +189,9 @@ class _Run:
             add_gradients(self._trained, group)
         gradients = [p.grad for p in self._trained if p.grad is not None]
         # Sharding averages over the processes, hence their number.
-        torch._foreach_mul_(gradients, (group.world if self._sharded else 1) / (scale * denominator))
+        factor = (group.world if self._sharded else 1) * (tokens / denominator)
+        if factor != 1:  # it is 1 where each token counts 1: a pass over all weights
+            torch._foreach_mul_(gradients, factor)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self._trained, spec.max_grad_norm)))
         loss = numerator / denominator
         if not (math.isfinite(loss) and math.isfinite(norm)):

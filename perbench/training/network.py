@@ -76,6 +76,8 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
     import torch
     from transformers.modeling_layers import GradientCheckpointingLayer
 
+    from perbench.training.lora import Fused
+
     if spec.gradient_checkpointing:
         enable = (
             getattr(network, "activation_checkpointing_enable", None) or network.gradient_checkpointing_enable
@@ -106,8 +108,9 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
             module.training = True
         if ".lora_dropout." in name:
             module.training = True
-        if hasattr(module, "cast_input_dtype_enabled") or hasattr(module, "lora_A"):
+        if hasattr(module, "lora_variant"):
             module.cast_input_dtype_enabled = False  # autocast does it; otherwise the dtypes agree
+            module.lora_variant.update(dict.fromkeys(module.lora_A, Fused()))
     return result  # type: ignore[no-any-return]
 
 
