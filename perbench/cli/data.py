@@ -243,13 +243,17 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
     origin = ", ".join(f"{name} {value}" for name, value in manifest["origin"].items())
     lines += ["", f"from {origin} ({official[manifest['official']]}); digest {manifest['digest'][:12]}"]
     lines += [f"task file {out / name}; use it with --include {out}" for name in manifest["specs"]]
-    return "\n".join([*lines, f"in {out}; tasks find it there{_use(out, manifest['family'])}"])
+    return "\n".join([*lines, f"in {out}{_use(out, manifest['family'])}"])
 
 
 def _use(out: Path, family: str) -> str:
+    """How tasks find the rows; nothing where no task reads the family."""
+    from perbench.data.lengths import readers
     from perbench.data.prepared import prepared_folder
 
-    return "" if out == prepared_folder(family) else f" by --data {family}={out}"
+    if not readers(family, out):
+        return ""
+    return "; tasks find it there" + ("" if out == prepared_folder(family) else f" by --data {family}={out}")
 
 
 def _prepare_wordnet(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ TIMEOUT = 30
 ATTEMPTS = 3
 """Connections per file; each goes on where the one before broke off."""
 CHUNK = 1 << 18
-LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 """What a lost or refused connection raises."""
 LISTING = ".listing.json"
 """The files of a commit as the hub listed them: what is complete needs no network again."""

@@ -211,19 +211,21 @@ def read_reply(text: str) -> tuple[Generation, EndpointUse]:
     """The answer in a reply's body, and what it cost; read strictly.
 
     Raises:
-        Passing: the body is no whole JSON object, or holds no answer.
+        Passing: the body is no whole JSON object, or holds no answer. One that begins as such shows that the
+            server is the right one, unlike the page of another.
     """
+    alive = text.lstrip().startswith("{")
     try:
         value = json.loads(text)
     except ValueError:
-        raise Passing(f"the reply is broken: {text[-60:]!r} ends it") from None
+        raise Passing(f"the reply is broken: {text[-60:]!r} ends it", alive=alive) from None
     try:
         choice = value["choices"][0]
         content = choice["message"]["content"]
     except (KeyError, IndexError, TypeError):
-        raise Passing(f"the reply holds no answer: {text[:100]!r}") from None
+        raise Passing(f"the reply holds no answer: {text[:100]!r}", alive=alive) from None
     if content is not None and not isinstance(content, str):
-        raise Passing(f"the reply holds no answer in words: {text[:100]!r}")
+        raise Passing(f"the reply holds no answer in words: {text[:100]!r}", alive=alive)
     read, cached, written = _usage(value.get("usage"))
     use = EndpointUse(
         answers=1,

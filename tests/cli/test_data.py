@@ -83,6 +83,18 @@ def test_the_report(
     assert capsys.readouterr().out.endswith(f"in {out}; tasks find it there by --data aloe={out}\n")
 
 
+def test_no_task_is_said_to_find_what_none_reads(
+    personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (personas / "Synthetic-Persona-Chat_test.csv").write_text(
+        "user 1 personas,user 2 personas,Best Generated Conversation\nI hunt.,I bake.,Hi\n"
+    )
+    out = tmp_path / "out"
+    words = ("prepare", "synthetic-persona-chat", "--from", str(personas), "--out", str(out))
+    assert data.run(parse(*words)) == 0
+    assert capsys.readouterr().out.endswith(f"\nin {out}\n")
+
+
 def test_lengths_in_a_named_models_tokens(
     personas: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

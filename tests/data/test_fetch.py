@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_from_the_hub_the_newest_commit_is_pinned(host: Host) -> None:
     assert fetch(hub(), COMMIT) == (COMMIT, folder)
     assert len(host.asked) == before  # a commit that is here needs no network
     assert fetch(hub(), None)[0] == LATER
+
+
+def test_a_fault_of_encryption_is_a_lost_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.files["o/n/data/a b.txt"] = TEXT
+
+    def broken(url: object, timeout: float) -> None:
+        raise ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC]")
+
+    monkeypatch.setattr("urllib.request.urlopen", broken)
+    with pytest.raises(PerbenchError, match=r"a%20b.txt cannot be fetched: .*DECRYPTION_FAILED"):
+        fetch(github(), None)
 
 
 def test_a_broken_connection_goes_on_where_it_broke(host: Host) -> None:

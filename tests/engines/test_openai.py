@@ -163,6 +163,16 @@ class Faults:
         return yes(body)
 
 
+def test_broken_replies_show_that_the_server_is_there(server: Server) -> None:
+    server.answer = Faults(*[Reply(200, b'{"choices": [{"mess')] * (STRANGERS + 2))
+    assert engine().chat([user("hi")], GREEDY, seed=0)[0].text == "yes"
+    assert len(server.requests) == STRANGERS + 3
+    server.requests.clear()
+    server.answer = lambda body: Reply(200, b"<html>another server</html>")
+    assert "given up after" in failure()
+    assert len(server.requests) == STRANGERS
+
+
 WHOLE = completion("yes")
 PASSING = {
     "429": fault(429),

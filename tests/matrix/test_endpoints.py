@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from perbench.api import Example
 from perbench.cli import main
 from perbench.engines import retry
+from perbench.matrix.spend import preference_parts
+from perbench.specs.load import load_task
 from perbench.store import CellRecord, RunDir, read_records
 from tests.engines.standin import Reply, Server, completion, fault
 from tests.matrix.conftest import Root, write_rows
@@ -268,6 +271,13 @@ def test_a_dry_run_says_what_it_will_cost(
     assert f"endpoint far: about 60 requests, {read:,} tokens read, at most 300 written; " in told
     assert f"at most about {found['cost']:.4f} EUR" in told
     assert chat.requests == []
+
+
+def test_a_check_may_write_more_than_its_word() -> None:
+    example = Example("e", "u", "where?", "", (), {"preference": "I hate boats."})
+    parts = preference_parts(load_task("prefeval/explicit").spec, [example])
+    assert (parts["judge"].requests, parts["judge"].output) == (4, 4 * 8)
+    assert (parts["subject"].requests, parts["subject"].output) == (2, 2 * 300)
 
 
 @pytest.mark.parametrize(

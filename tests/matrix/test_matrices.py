@@ -26,6 +26,7 @@ PAPERS = {
     "perce_aloe_transfer_llama3_8b": (30, 30 + 1),
     "nextquill_table1": ((1 + 1 + 9) * 3, (1 + 1 + 9) * 3 * 6),
     "nextquill_table1_untrained": (0, 5 * 3),
+    "nextquill_table1_oppu": (2 * 3, 2 * 3 * 6),
     "nextquill_ablation": (4 * 3, 4 * 3 * 3),
 }
 
