@@ -56,4 +56,9 @@ def by_word(
 
 def touching(words: Sequence[Span], spans: Sequence[Span]) -> list[bool]:
     """Whether each of `spans` shares a character with any of `words`."""
-    return [any(start < e and s < end for s, e in words) for start, end in spans]
+    return [any(touch(word, span) for word in words) for span in spans]
+
+
+def touch(a: Span, b: Span) -> bool:
+    """Whether two spans share a character."""
+    return a[0] < b[1] and b[0] < a[1]

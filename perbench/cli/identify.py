@@ -20,6 +20,8 @@ SUMMARY = "find the personal tokens of given responses and score them against go
 
 BUILT_IN = "identification/persona_qa"
 """The task whose prompt a bare JSONL file is read under."""
+SKIPPED = "rows_skipped_"
+"""What the counts of rows left out begin with; the reason follows."""
 ROW = {
     "fields.user": None,
     "fields.persona": "persona",
@@ -91,12 +93,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
+    from perbench.errors import PerbenchError
     from perbench.specs.load import matrix_of
     from perbench.specs.yaml import Document, Place
 
     names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
     params = _params(args.param, names)
-    bare = args.task.endswith((".jsonl", ".json"))
+    bare = Path(args.task).suffix.lower() in (".jsonl", ".json")
+    if not bare and Path(args.task).is_file() and Path(args.task).suffix not in (".yaml", ".yml"):
+        raise PerbenchError(f"--task {args.task}: neither a task's YAML file nor rows: name it FILE.jsonl")
     values: dict[str, Any] = {
         "summary": f"identify on {Path(args.task).name}",
         "models": [args.model],
@@ -141,6 +146,8 @@ def _show(
             (record, read_journal(run.cell(record.kind, record.identity).path / "samples.jsonl").rows)
             for record in records
         ]
+    for line in dict.fromkeys(line for record in records for line in _left_out(record)):
+        print(line, file=sys.stderr)
     if options.json:
         rows = [_row(record) for record in records]
         print(json.dumps({"out": str(options.out), "identifiers": rows}, ensure_ascii=False))
@@ -151,6 +158,11 @@ def _show(
     if html is not None:
         write_spans(cells, html)
         print(f"{html}: open it in a browser", file=sys.stderr)
+
+
+def _left_out(record: CellRecord) -> list[str]:
+    skipped = {name.removeprefix(SKIPPED): n for name, n in record.counts.items() if name.startswith(SKIPPED)}
+    return [f"{record.labels.target}: {count} answers left out, {why}" for why, count in skipped.items()]
 
 
 def _row(record: CellRecord) -> dict[str, Any]:

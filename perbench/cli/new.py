@@ -84,7 +84,7 @@ def _check_name(kind: str, name: str) -> None:
             if kind == "task"
             else "as word_word"
         )
-        raise PerbenchError(f"{name!r} cannot name a {kind}: write it in lower case, {form}")
+        raise PerbenchError(f"{name!r} is no name of this kind, {kind}: write it in lower case, {form}")
     known = plugins.discover().get((kind, name))
     if known is not None:
-        raise PerbenchError(f"a {kind} named {name!r} exists: {known.path}; choose another name")
+        raise PerbenchError(f"{kind} {name!r} exists: {known.path}; choose another name")

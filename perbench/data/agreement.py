@@ -17,7 +17,7 @@ from perbench.data.sources import Row
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 from perbench.kappa import cohen_kappa
-from perbench.words import Span, whole_words
+from perbench.words import Span, touch, whole_words
 
 Statistics = dict[str, float | int | None]
 
@@ -94,10 +94,10 @@ def agreement(rows: Sequence[Mapping[str, Any]], names: Names) -> Statistics:
 def _marked(answer: str, spans: Sequence[Mapping[str, Any]]) -> dict[Span, set[str]]:
     """The words that the spans touch, with the kinds of those spans."""
     marked: dict[Span, set[str]] = {}
-    for start, end in whole_words(answer):
+    for word in whole_words(answer):
         for span in spans:
-            if span["start"] < end and start < span["end"]:
-                marked.setdefault((start, end), set()).add(span["kind"])
+            if touch(word, (span["start"], span["end"])):
+                marked.setdefault(word, set()).add(span["kind"])
     return marked
 
 

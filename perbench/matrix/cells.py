@@ -16,7 +16,7 @@ from perbench.data import Dataset
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
-from perbench.matrix.endpoints import check_endpoints, trainable_models
+from perbench.matrix.endpoints import check_endpoints, check_identifier, trainable_models
 from perbench.matrix.identity import (
     Inputs,
     eval_inputs,
@@ -200,7 +200,8 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     all), and each trained model's evaluations.
 
     Raises:
-        PerbenchError: data that cannot be had, or two labels for the same work (two names of one model).
+        PerbenchError: data that cannot be had, what endpoints cannot do, or two labels for the same work (two
+            names of one model).
     """
     tasks = catalogue.tasks(spec.targets)
     targets = [task for task in tasks if task.named.spec.protocol != "identification"]
@@ -315,6 +316,7 @@ def _identify_cell(
 ) -> Cell:
     named, task = catalogue.model(model), target.named
     identifier = plugins.load_identifier(variant.name, variant.params)
+    check_identifier(variant.name, identifier, named)
     dev = catalogue.dev(task)
     inputs = identify_inputs(
         model=catalogue.model_inputs(model),

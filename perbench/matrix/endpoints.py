@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from perbench.api import Identifier
 from perbench.engines.openai import absent
 from perbench.errors import PerbenchError
 from perbench.specs.load import Named, load_model, load_task
@@ -78,6 +79,19 @@ def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> N
                 + (" and headline: rating" if task.spec.headline == "pmi" else "")
                 + "; or name a model whose weights are on this machine"
             )
+
+
+def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec]) -> None:
+    """Refuse an endpoint where an identifier reads tokens.
+
+    Raises:
+        PerbenchError: naming what to use instead.
+    """
+    if identifier.needs_model and identifier.needs_tokens and model.spec.endpoint is not None:
+        raise PerbenchError(
+            f"identifier {name} reads tokens and {model.name} is an endpoint, which shows none; use a model "
+            "whose weights are on this machine, or name identifiers that only chat, such as llm_judge"
+        )
 
 
 def models_of(spec: MatrixSpec) -> list[Named[ModelSpec]]:

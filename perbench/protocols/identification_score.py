@@ -125,7 +125,7 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
 
 def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
     tallies = [marks.tallies(value) for marks, value in zip(found.marks, cut.thresholds, strict=True)]
-    statistics = {"precision": _precision, "recall": _recall, "f1": _f1}
+    statistics = {"precision": _ratio, "recall": _recall, "f1": _f1}
     metrics = {}
     for level in LEVELS:
         for rule in RULES:
@@ -161,7 +161,7 @@ def _per_sample(found: Samples, cut: Cut) -> dict[str, list[float | None]]:
         for marks, value in zip(found.marks, cut.thresholds, strict=True)
     ]
     rows = np.array(tallies, dtype=np.float64).reshape(-1, 4)
-    for name, statistic in (("precision", _precision), ("recall", _recall), ("f1", _f1)):
+    for name, statistic in (("precision", _ratio), ("recall", _recall), ("f1", _f1)):
         scores[name + cut.suffix] = [None if np.isnan(value) else float(value) for value in statistic(rows)]
     scores["tp" + cut.suffix] = [float(tally.correct) for tally in tallies]
     scores["fp" + cut.suffix] = [float(tally.predicted - tally.correct) for tally in tallies]
@@ -188,10 +188,7 @@ def _notes(samples: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _ratio(sums: Floats) -> Floats:
-    return _divided(sums[:, 0], sums[:, 1])
-
-
-def _precision(sums: Floats) -> Floats:
+    """A share, or precision: correct of predicted."""
     return _divided(sums[:, 0], sums[:, 1])
 
 

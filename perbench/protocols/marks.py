@@ -23,7 +23,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from perbench.protocols.gold import Gold
-from perbench.words import Span, visible, whole_words
+from perbench.words import Span, touch, visible, whole_words
 
 LEVELS = ("token", "word", "span")
 RULES = ("contained", "strict")
@@ -146,10 +146,6 @@ def read(sample: Mapping[str, Any]) -> Marks:
             tokens.append(Token(span, score, source, inside, touched))
     distractors = tuple((start, end) for start, end in sample["distractors"])
     return Marks(tuple(tokens), tuple(whole_words(response)), gold, distractors)
-
-
-def touch(a: Span, b: Span) -> bool:
-    return a[0] < b[1] and b[0] < a[1]
 
 
 def _units(

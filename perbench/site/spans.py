@@ -105,6 +105,8 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
         test = [sample for sample in samples if sample["split"] == "test"]
         scores = sorted(score for sample in test for score in sample["scores"])
         full = scores[int(FULL * (len(scores) - 1))] if scores else 0.0
+        if full <= 0 and scores:  # an identifier that scores next to nothing above 0
+            full = scores[-1]
         labels = record.labels
         columns.append(
             Column(

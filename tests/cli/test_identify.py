@@ -142,6 +142,19 @@ def test_faults_of_gold_are_told_by_line_before_anything_runs(
     assert not list(tmp_path.glob("run/cells/*"))
 
 
+def test_answers_left_out_are_counted(
+    rows: Path, tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rows.rename(tmp_path / "ROWS.JSON")
+    empty = json.dumps({**ROWS[0], "answer": "", "gold": []})
+    path.write_text(f"{empty}\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    words = ("--task", path, "--model", tiny_model_dir, "--identifier", "random")
+    code, found, said = identify(capsys, *words, "--out", tmp_path / "run")
+    assert code == 0
+    assert found["identifiers"][0]["counts"]["samples"] == 2
+    assert "(ROWS.JSON): 1 answers left out, empty answer" in said
+
+
 def test_thresholds_are_chosen_on_the_dev_split(
     tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +180,7 @@ def test_thresholds_are_chosen_on_the_dev_split(
         (["--identifier", "random", "--param", "threshold=.nan"], "threshold=nan: Input should be a finite"),
         (["--identifier", "random", "--param", "threshold=.inf"], "threshold=inf: Input should be a finite"),
         (["--task", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--task", __file__], "neither a task's YAML file nor rows: name it FILE.jsonl"),
         (["--task", "identification/persona"], "Did you mean 'identification/persona_qa'?"),
         (["--task", "longlamp/pag"], "identification"),
     ],

@@ -64,11 +64,11 @@ def test_nothing_is_overwritten(root, capsys):
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        ("trainer", "ce", "a trainer named 'ce' exists"),
+        ("trainer", "ce", "trainer 'ce' exists"),
         ("trainer", "My-Loss", "write it in lower case"),
-        ("trainer", "fam/loss", "cannot name a trainer"),
-        ("trainer", "class", "cannot name a trainer"),
-        ("task", "../up", "cannot name a task"),
+        ("trainer", "fam/loss", "is no name of this kind, trainer"),
+        ("trainer", "class", "is no name of this kind, trainer"),
+        ("task", "../up", "is no name of this kind, task"),
     ],
 )
 def test_bad_names_are_refused_and_write_nothing(tmp_path, kind, name, said, capsys):

@@ -312,6 +312,10 @@ def test_a_check_may_write_more_than_its_word() -> None:
             {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},
             "task tiny/writing: persona.encoder far is an endpoint, which can only chat",
         ),
+        (
+            {"targets": ["identification/persona_qa"], "identifiers": ["percontrast"], "base_rows": False},
+            "identifier percontrast reads tokens and far is an endpoint, which shows none",
+        ),
     ],
 )
 def test_what_endpoints_cannot_do_is_refused(

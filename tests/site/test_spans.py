@@ -104,6 +104,21 @@ def test_a_view_holds_test_examples_with_most_errors_first(bench: Bench) -> None
     assert view.examples[1].gold == ("deer", "last season")
 
 
+def test_few_scores_above_0_are_shaded(bench: Bench) -> None:
+    quiet = [sample(f"test/{n}", scores=[0.0] * 7) for n in range(30)]
+    rare = sample("test/x", scores=[0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0])
+    view = spans_view([(bench.identify("one", 0.5), [*quiet, rare])])
+    assert view.columns[0].full == 2.0
+    levels = {
+        piece.level
+        for example in view.examples
+        for answer in example.answers
+        if answer is not None
+        for piece in answer.pieces
+    }
+    assert levels == {0, 5}
+
+
 def test_everything_is_escaped_and_nothing_loaded(bench: Bench) -> None:
     one = sample(EVIL, persona=[EVIL, EVIL], question=EVIL, response=EVIL, gold=[[0, 8]], kinds=[EVIL])
     one |= {"sentences": [0], "spans": [[0, 8]], "scores": [2.0], "sources": [1]}
