@@ -82,6 +82,8 @@ def test_personas_that_do_not_fit_tie(engine: TransformersEngine) -> None:
 class Two:
     """A subject and a scorer of its own."""
 
+    users = None
+
     def __init__(self, subject: Engine, scorer: Engine) -> None:
         self.subject = subject
         self._scorer = scorer
