@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,10 @@ class Two:
         self.subject = subject
         self._scorer = scorer
         self.asked: list[str | None] = []
+
+    def subject_of(self, user: str | None) -> AbstractContextManager[Engine]:
+        assert user is None
+        return nullcontext(self.subject)
 
     def named(self, model: str) -> Engine:
         raise AssertionError(f"generation asked for {model}")
