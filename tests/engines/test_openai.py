@@ -278,7 +278,7 @@ def test_another_question_is_another_request(
     monkeypatch.setenv("TEST_ADDRESS", server.address.replace("127.0.0.1", "localhost"))
     engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
     assert len(server.requests) == 6
-    monkeypatch.setenv("TEST_KEY", "another key")
+    monkeypatch.setenv("TEST_KEY", "another-key")
     engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
     assert len(server.requests) == 6
 
