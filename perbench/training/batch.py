@@ -19,7 +19,7 @@ from perbench.contrast import Contrast, batches, packs, response_hidden
 from perbench.errors import PerbenchError
 from perbench.head import body_and_head
 from perbench.prompts.pair import PromptPair
-from perbench.training.watch import Watched
+from perbench.training.watch import RESERVED, Watched
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -84,6 +84,11 @@ class Batch:
         return self._head.entropy(self.factual.hidden)
 
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        if name in RESERVED:
+            raise PerbenchError(
+                f"{_name(self._trainer)}.loss watches {name!r}, which each update's row holds already; give "
+                "it another name"
+            )
         if values.shape != self.targets.shape:
             raise PerbenchError(
                 f"{_name(self._trainer)}.loss watches {name!r} of shape {tuple(values.shape)}; it must hold "

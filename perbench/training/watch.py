@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BINS = 16
+RESERVED = {
+    *("step", "loss", "lr", "grad_norm", "micro_batch_tokens", "tokens_per_second", "peak_memory_mb"),
+    *("tok/s", "MB"),
+}
+"""What rows and the progress line hold of their own: no loss may watch by these names."""
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio"}
 """Trackers and the package to pip-install for each."""
 
@@ -35,25 +40,29 @@ class Watched:
 class Spread:
     """How watched values lie over all tokens of an update. `at_low` and `at_high`: shares in [0, 1] at or
     beyond the bounds, None without bounds. `counts`: BINS equally wide bins from `low` to `high`, which are
-    the bounds, or without them the least and the greatest value; the outer bins hold what lies beyond."""
+    the bounds, or without them the least and the greatest value; the outer bins hold what lies beyond. Values
+    that are not finite are counted (`not_finite`) and left out of all else; mean, min and max are None where
+    none is finite."""
 
-    mean: float
-    min: float
-    max: float
+    mean: float | None
+    min: float | None
+    max: float | None
     at_low: float | None
     at_high: float | None
     low: float
     high: float
     counts: list[int]
+    not_finite: int
 
     @property
     def scalars(self) -> dict[str, float]:
-        shares = {"at_low": self.at_low, "at_high": self.at_high}
-        return {"mean": self.mean, **{name: share for name, share in shares.items() if share is not None}}
+        figures = {"mean": self.mean, "at_low": self.at_low, "at_high": self.at_high}
+        figures["not_finite"] = self.not_finite or None
+        return {name: figure for name, figure in figures.items() if figure is not None}
 
     def row(self) -> dict[str, Any]:
         histogram = {"from": self.low, "to": self.high, "counts": self.counts}
-        return {**self.scalars, "min": self.min, "max": self.max, "histogram": histogram}
+        return {"mean": self.mean, **self.scalars, "min": self.min, "max": self.max, "histogram": histogram}
 
 
 class Tally:
@@ -83,20 +92,31 @@ class Tally:
 def _spread(values: list[float], bounds: tuple[float, float] | None) -> Spread:
     import numpy as np
 
-    found = np.sort(np.asarray(values, dtype=np.float32))  # sorted, so that no order of summing shows
-    least, most = float(found[0]), float(found[-1])
+    given = np.asarray(values, dtype=np.float32)
+    found = np.sort(given[np.isfinite(given)])  # sorted, so that no order of summing shows
+    least, most = (float(found[0]), float(found[-1])) if len(found) else (None, None)
     # In the values' own precision, where a clipped value equals its bound.
-    low, high = np.sort(np.asarray(bounds if bounds is not None else (least, most), dtype=np.float32))
-    counts, _ = np.histogram(found.clip(low, high), bins=BINS, range=(float(low), float(high)))
+    low, high = np.sort(np.asarray(bounds or (-np.inf, np.inf), dtype=np.float32))
+    shares = bounds is not None and len(found) > 0
+    at_low, at_high = (
+        (float((found <= low).mean()), float((found >= high).mean())) if shares else (None, None)
+    )
+    # An open end is where the values end.
+    low, high = low if np.isfinite(low) else least or 0, high if np.isfinite(high) else most or 0
+    low, high = np.sort(np.asarray((low, high), dtype=np.float32))
+    # In double precision bins neither vanish between neighbouring values nor overflow.
+    clipped = found.clip(low, high).astype(np.float64)
+    counts, _ = np.histogram(clipped, bins=BINS, range=(float(low), float(high)))
     return Spread(
-        mean=float(found.mean(dtype=np.float64)),
+        mean=float(found.mean(dtype=np.float64)) if len(found) else None,
         min=least,
         max=most,
-        at_low=float((found <= low).mean()) if bounds is not None else None,
-        at_high=float((found >= high).mean()) if bounds is not None else None,
+        at_low=at_low,
+        at_high=at_high,
         low=float(low),
         high=float(high),
         counts=counts.tolist(),
+        not_finite=len(given) - len(found),
     )
 
 

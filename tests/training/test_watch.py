@@ -52,6 +52,25 @@ def test_spread_without_bounds_takes_the_values_own_range() -> None:
     assert spread([0.1, 0.9], (0.9, 0.1)).at_low == 0.5  # bounds in either order
 
 
+def test_spread_of_values_that_are_not_finite() -> None:
+    inf, nan = float("inf"), float("nan")
+    found = spread([1.0, nan, 3.0, inf, -inf], (0.0, 3.0))
+    assert (found.mean, found.min, found.max, found.at_low, found.at_high) == (2.0, 1.0, 3.0, 0.0, 0.5)
+    assert sum(found.counts) == 2
+    assert found.scalars["not_finite"] == 3
+    none = spread([nan, inf], None)
+    assert (none.mean, none.scalars, sum(none.counts)) == (None, {"not_finite": 2}, 0)
+    json.dumps(none.row(), allow_nan=False)
+    half = spread([1.0, 2.0, 3.0], (2.0, inf))
+    assert (half.low, half.high, half.at_low, half.at_high) == (2.0, 3.0, pytest.approx(2 / 3), 0.0)
+
+
+def test_spread_of_neighbouring_and_of_huge_values() -> None:
+    near = torch.nextafter(torch.tensor(1.0), torch.tensor(2.0)).item()
+    assert spread([1.0, near], None).counts == [1, *[0] * 14, 1]
+    assert spread([-3e38, 3e38], None).counts == [1, *[0] * 14, 1]
+
+
 def test_spread_is_the_same_for_any_split() -> None:
     values = (torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 6).tolist()
     assert spread(values, (0.8, 5.0)) == spread(values, (0.8, 5.0), parts=7)
@@ -115,6 +134,28 @@ class Progressing(Trainer):
         logp = batch.factual.logp
         batch.watch("progress", torch.full_like(logp, batch.progress))
         return -logp, torch.ones_like(logp)
+
+
+class Broken(Trainer):
+    """Watches weights without a finite one, or by a name of the row's own."""
+
+    name: str
+
+    def loss(self, batch: TokenBatch) -> Any:
+        logp = batch.factual.logp
+        batch.watch(self.name, torch.full_like(logp, float("nan")))
+        return -logp, torch.ones_like(logp)
+
+
+def test_what_is_watched_cannot_break_a_training(train: Train, tmp_path: Path) -> None:
+    result = train(Broken(name="weight"), epochs=0.4, log=tmp_path / "log.jsonl")
+    (row,) = rows(tmp_path / "log.jsonl")
+    assert row["weight"]["mean"] is None
+    assert row["weight"]["not_finite"] == result.log[0]["weight_not_finite"] > 0
+    for name in (*row, "tok/s", "MB"):
+        if name != "weight":
+            with pytest.raises(PerbenchError, match=f"Broken.loss watches {name!r}.*another name"):
+                train(Broken(name=name), folder="refused", epochs=0.4)
 
 
 def test_progress_runs_from_zero_to_one(train: Train) -> None:
