@@ -35,6 +35,12 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
             yield f"memory of {name}{which}, {how}, per device:"
             found = budget(shape, training, devices=devices)
             yield from _lines(found, training, memory)
+            if training.parallel == "fsdp" and devices > 1:
+                whole = found.weights * devices / GB
+                yield (
+                    "  before the first update a trainer's reference model is whole on each device: "
+                    f"{whole:.1f} GB; every process loads as much into host memory"
+                )
 
 
 def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,12 +120,15 @@ class _Run:
             keep_freed()
         with group.agreed():
             base = network.load(model, plan.spec, group.device, start)
+            if not self._sharded:
+                base.to(group.device)
         # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
         self._reference: list[Contrast] | None = network.reference_logp(
-            trainer, base, model, pairs, region, self._budget, start
+            trainer, base, model, pairs, region, self._budget, group.device, start
         )
-        if self._sharded:
-            base.to("cpu")  # sharding moves the layers back one by one
+        if self._sharded:  # which moves the layers to the device one by one
+            base.to("cpu")
+            fitting.free()
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
         self._loss: Any = TokenLoss(self._network, trainer, region)
         if self._sharded:
@@ -136,10 +139,15 @@ class _Run:
 
     def train(self, tick: Tick, log: Path | None = None, track: str | None = None) -> Path:
         """All updates from the last good checkpoint on; the path of the final weights."""
-        plan, stride = self._plan, math.ceil(self._plan.steps / (LOG_ENTRIES - 1))
         first, main = self._resume(), self._group.main
         with self._group.agreed():
             recorder = Recorder(log if main else None, track if main else None, first)
+        with closing(recorder):
+            self._updates(first, recorder, tick)
+        return self._finish()
+
+    def _updates(self, first: int, recorder: Recorder, tick: Tick) -> None:
+        plan, stride = self._plan, math.ceil(self._plan.steps / (LOG_ENTRIES - 1))
         tick(first, plan.steps, {})
         for step in range(first, plan.steps):
             started, done = time.perf_counter(), step + 1
@@ -155,8 +163,6 @@ class _Run:
                 recorder.flush()
                 self._save(done)
             tick(done, plan.steps, {**figures, "tok/s": speed, **watched, "MB": peak_mb()})
-        recorder.close()
-        return self._finish()
 
     def _update(self, step: int) -> tuple[float, float, int, dict[str, Spread]]:
         """One update of the weights; its loss, gradient norm, processed tokens and what the loss watched,

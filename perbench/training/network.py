@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from perbench.adapters import adapted, is_adapter
 from perbench.api import Trainer
 from perbench.contrast import Contrast, contrast
-from perbench.errors import PerbenchError
+from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
+from perbench.training import fitting
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,11 @@ def uses_bf16(spec: TrainingSpec) -> bool:
     from perbench.models import native_dtype
 
     return spec.precision == "bf16" or (spec.precision == "auto" and native_dtype() is torch.bfloat16)
+
+
+def precision(spec: TrainingSpec) -> str:
+    """What `precision` stands for on this machine: "bf16" or "fp32"."""
+    return "bf16" if uses_bf16(spec) else "fp32"
 
 
 def compute_dtype(spec: TrainingSpec) -> torch.dtype | None:
@@ -50,7 +56,8 @@ def autocast(spec: TrainingSpec, device: torch.device) -> Autocast:
 
 
 def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: Path | None = None) -> Any:
-    """The model before training: `model`, or the checkpoint `start` of it, an adapter merged. Weights that
+    """The model before training, on the CPU: `model`, or the checkpoint `start` of it, an adapter merged, to
+    be trained on `device`. Weights that
     train are float32; a body frozen under LoRA is held in the dtype it computes in, which spares casting it
     in every pass."""
     import torch
@@ -64,7 +71,6 @@ def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: 
     network: Any = load_causal_lm(folder, torch.bfloat16 if frozen_bf16 else torch.float32)
     if start is not None and adapter:
         network = adapted(network, start, merge=True)
-    network.to(device)
     if device.type == "cuda" and uses_bf16(spec) and is_flash_attn_2_available():
         network.set_attn_implementation("flash_attention_2")  # reads sequences without padding
     return network
@@ -126,13 +132,16 @@ def reference_logp(
     pairs: Sequence[PromptPair],
     region: Autocast,
     budget: int,
+    device: torch.device,
     start: Path | None = None,
 ) -> list[Contrast] | None:
     """Log-probs of all pairs under the trainer's reference (`network` as it is now for "initial"), from
-    the user cache where they are known. `start` is what `network` began from, as in `load`.
+    the user cache where they are known; else `device` holds the reference whole, and `network`, if it is
+    that, stays there. `start` is what `network` began from, as in `load`.
 
     Raises:
         PerbenchError: the reference model has another vocabulary.
+        CellError: not even one example fits into memory.
     """
     import torch
 
@@ -143,8 +152,8 @@ def reference_logp(
         return None
     weight = next(network.parameters())
     with region():
-        low = torch.is_autocast_enabled(weight.device.type)
-        dtype = torch.get_autocast_dtype(weight.device.type) if low else weight.dtype
+        low = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type) if low else weight.dtype
     resolved = model if name == "initial" else _of_same_vocabulary(name, model)
 
     def compute(share: Sequence[PromptPair]) -> list[Contrast]:
@@ -152,13 +161,33 @@ def reference_logp(
         if name != "initial":
             from perbench.models import load_causal_lm
 
-            other = load_causal_lm(resolved.folder, weight.dtype).to(weight.device)
+            other = load_causal_lm(resolved.folder, weight.dtype)
         with region():
-            return contrast(other, share, token_budget=budget)
+            return _contrast_that_fits(other.to(device), share, budget)
 
     if name == "initial" and start is not None:  # then the model's digest is not that of these weights
         return compute(pairs)
     return cached(resolved.digest, f"{weight.dtype} {dtype}", pairs, compute)
+
+
+def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget: int) -> list[Contrast]:
+    """`contrast` in batches that fit: when memory runs out, once more in smaller ones."""
+    lengths = [len(pair.response) + max(len(pair.factual), len(pair.counterfactual)) for pair in pairs]
+    while True:
+        try:
+            return contrast(network, pairs, token_budget=budget)
+        except (RuntimeError, MemoryError) as error:
+            if not fitting.ran_out_of_memory(error):
+                raise
+            said = str(error).partition("\n")[0]
+        fitting.free()
+        lower = fitting.lower(lengths, budget)
+        if lower is None:
+            raise CellError(
+                f"effects of the reference: out of memory with one example of at most {max(lengths)} tokens "
+                f"at a time ({said}). Set a smaller max_length of the task, or use a larger device"
+            )
+        budget = lower
 
 
 def _of_same_vocabulary(name: str, model: ResolvedModel) -> ResolvedModel:

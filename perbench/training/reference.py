@@ -10,6 +10,9 @@ from perbench import processes
 from perbench.cache import cache_dir, canonical_digest
 from perbench.contrast import Contrast
 from perbench.prompts.pair import PromptPair
+from perbench.store.files import sync_folder
+
+NAMES = ("factual", "counterfactual")
 
 
 def cached(
@@ -21,7 +24,8 @@ def cached(
     """The contrast of every pair, in order, float32 on the CPU.
 
     What was computed for the same weights (`digest`), pairs (in the same order) and `dtype` is
-    read from the user cache. Else each process computes its share, and the first one stores all.
+    read from the user cache, if it is whole. Else each process computes its share, and the first one stores
+    all.
 
     Raises:
         OSError: the cache cannot be written.
@@ -50,13 +54,19 @@ def effects_path(digest: str, dtype: str, pairs: Sequence[PromptPair]) -> Path:
 
 def _read(path: Path, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not path.is_file():
         return None
-    stored = load_file(path)
     sizes = [len(pair.response) for pair in pairs]
-    halves = [torch.split(stored[name], sizes) for name in ("factual", "counterfactual")]
+    try:
+        stored = load_file(path)
+    except SafetensorError:  # torn: computed again, and replaced
+        return None
+    if {name: part.shape for name, part in stored.items()} != dict.fromkeys(NAMES, (sum(sizes),)):
+        return None
+    halves = [torch.split(stored[name], sizes) for name in NAMES]
     return [Contrast(*both) for both in zip(*halves, strict=True)]
 
 
@@ -74,6 +84,9 @@ def _write(path: Path, found: Sequence[Contrast]) -> None:
             },
             temporary,
         )
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)

@@ -17,7 +17,7 @@ BUCKET = 2**24
 
 def shard(module: nn.Module, device: torch.device, compute: torch.dtype | None) -> None:
     """Spread every weight of `module` over all processes (FSDP2): its decoder layers one by one, then the
-    rest. Moves them to `device` on the way, so a whole model never needs to fit there.
+    rest. Weights on the CPU go to `device` layer by layer, so that a whole model never needs to fit there.
 
     Args:
         compute: dtype that gathered weights are cast to; None keeps theirs.
