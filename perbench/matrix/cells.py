@@ -37,6 +37,7 @@ from perbench.specs.rows import TaskRow, TaskVariant, task_variants
 from perbench.specs.task import TaskSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
+from perbench.training.inputs import check_settings
 
 ENGINE = "transformers"
 ENDPOINT = "openai"
@@ -255,6 +256,7 @@ def _train_cell(
 ) -> Cell:
     named, task = catalogue.model(model), source.named
     trainer = plugins.load_trainer(variant.name, variant.params)
+    check_settings(trainer, training)
     wanted = trainer.reference()
     reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
     digest = plugins.get("trainer", variant.name).digest()

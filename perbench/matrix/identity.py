@@ -12,7 +12,7 @@ from typing import Any
 
 from perbench.cache import canonical_digest
 from perbench.prompts.summary import WORDING
-from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
+from perbench.specs.matrix import TrainingSpec
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
 
@@ -54,11 +54,6 @@ def train_inputs(
 ) -> Inputs:
     """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`,
     `own_data` the digest of what the users' own adapters learn from, None without such."""
-    spec = training.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
-    if training.per_user is None:
-        del spec["per_user"]
-    if training.method != "lora":
-        del spec["lora"]
     return {
         "version": TRAIN_VERSION,
         "model": model,
@@ -66,7 +61,7 @@ def train_inputs(
         "source": {"name": source, **_prompting(task, helpers)},
         "data": data,
         **({"own_data": own_data} if own_data is not None else {}),
-        "training": spec,
+        "training": training.inputs,
         "seed": seed,
     }
 

@@ -84,9 +84,7 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the memory that training takes, and the plan with its reasons; run nothing",
     )
-    parser.add_argument(
-        "--devices", type=positive, default=1, metavar="N", help="with --dry-run: train on N devices"
-    )
+    parser.add_argument("--devices", type=positive, metavar="N", help="with --dry-run: train on N devices")
     parser.add_argument(
         "--device-memory",
         type=positive,
@@ -98,13 +96,19 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_only: bool = False) -> Options:
     from perbench.matrix.session import Options
 
+    devices, memory = (getattr(args, name, None) for name in ("devices", "device_memory"))
+    if not dry_run and (devices or memory):
+        raise PerbenchError(
+            "--devices and --device-memory say what --dry-run computes memory for: add --dry-run, or leave "
+            "them out. A run takes the processes that torchrun or accelerate launch starts (docs/training.md)"
+        )
     return Options(
         out=out,
         data=dict(args.data),
         limit=args.limit,
         dry_run=dry_run,
-        devices=getattr(args, "devices", 1),
-        device_memory=getattr(args, "device_memory", None),
+        devices=devices or 1,
+        device_memory=memory,
         wait=not args.no_wait,
         json=args.json,
         train_only=train_only,

@@ -252,11 +252,20 @@ class Runner:
             peak_memory_mb=peak_mb(),
             started=started,
             finished=now(),
-            environment={**capture(), "data": data.source},
+            environment={**capture(), "data": data.source, **_trained_how(cell)},
             command=self.command,
             trained_by=cell.needs.identity if cell.needs is not None else None,
             **found,
         )
+
+
+def _trained_how(cell: Cell) -> dict[str, Any]:
+    """What a training's settings leave to the machine."""
+    if cell.training is None:
+        return {}
+    from perbench.training.network import precision
+
+    return {"precision": precision(cell.training), "processes": processes.group().world}
 
 
 def _quieten() -> None:

@@ -74,6 +74,19 @@ class TrainingSpec(Strict):
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @property
+    def inputs(self) -> dict[str, Any]:
+        """What the trained weights depend on, but for rounding: by key, as JSON. LoRA's dropout draws its
+        noise per micro-batch, so with it `micro_batch_tokens` and `parallel` are among them."""
+        left_out = set(ROUNDING_ONLY)
+        if self.per_user is None:
+            left_out |= {"per_user"}
+        if self.method != "lora":
+            left_out |= {"lora"}
+        elif self.lora.dropout:
+            left_out -= {"micro_batch_tokens", "parallel"}
+        return self.model_dump(mode="json", exclude=left_out)
+
+    @property
     def user_stage(self) -> TrainingSpec:
         """How one user's adapter is trained."""
         own = self.per_user
@@ -85,7 +98,8 @@ class TrainingSpec(Strict):
 
 ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "parallel", "save_every"})
 """TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
-through on another machine, keep what is finished and resume what is not."""
+through on another machine, keep what is finished and resume what is not. `TrainingSpec.inputs` says where
+not even all of these may change."""
 
 
 class MethodRow(Strict):

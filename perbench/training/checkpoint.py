@@ -132,7 +132,8 @@ class Checkpoints:
             return False
         if fingerprint != self._fingerprint:
             raise PerbenchError(
-                f"{path} is a checkpoint of another training (other data, model, trainer, settings or seed); "
+                f"{path} is a checkpoint of another training (other data, model, trainer, settings or "
+                f"seed, or another precision that `auto` stands for on this machine); "
                 f"delete {self.folder} or train into another folder"
             )
         return whole

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from perbench.api import Trainer
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import PromptPair
-from perbench.specs.matrix import ROUNDING_ONLY, TrainingSpec
+from perbench.specs.matrix import TrainingSpec
 from perbench.training.checkpoint import fingerprint_of
+from perbench.training.network import precision
 from perbench.training.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spe
             raise PerbenchError(
                 f"example {name} has an empty response: there is nothing to train on; drop it from the data"
             )
+    check_settings(trainer, spec)
+
+
+def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
+    """Raises:
+    PerbenchError: settings that the trainer cannot be trained under.
+    """
     compares = trainer.factual and trainer.counterfactual != "none"
     if spec.lora.dropout and (compares or trainer.reference() is not None):
         raise PerbenchError(
@@ -57,10 +65,10 @@ def fingerprint(
     seed: int,
     start: Path | None,
 ) -> str:
-    """sha256 of all that the trained weights depend on, but for rounding."""
+    """sha256 of all that the trained weights depend on, but for rounding; the precision as it is here."""
     plugin = [type(trainer).__name__, trainer.params]
     sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
-    settings = spec.model_dump(mode="json", exclude=set(ROUNDING_ONLY))
+    settings = {**spec.inputs, "precision": precision(spec)}
     inputs = [model.digest, plugin, settings, seed, sequences]
     if start is not None:
         inputs.append(fingerprint_of(start))

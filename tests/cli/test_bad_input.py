@@ -160,6 +160,10 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
             ["run", "--matrix", "own", "--include", "ROOT", "--set", "seeds=one", "--dry-run"],
             "--set seeds=one: seeds: expected a list, got 'one' (a string)",
         ),
+        (
+            ["run", "--matrix", "own", "--include", "ROOT", "--devices", "8"],
+            "--devices and --device-memory say what --dry-run computes memory for: add --dry-run",
+        ),
     ],
 )
 def test_a_bad_command_line_names_the_way_out(root, words, said, capsys):

@@ -227,6 +227,17 @@ def test_training_options_that_only_round_are_left_out() -> None:
     assert train(task(), training=full) != train(task())
 
 
+def test_what_dropouts_noise_depends_on_is_in() -> None:
+    noisy = {"lora": {"dropout": 0.1}}
+    several = [{}, {"micro_batch_tokens": 1}, {"parallel": "fsdp"}]
+    specs = [TrainingSpec.model_validate({**noisy, **changes}) for changes in several]
+    assert len({train(task(), training=spec) for spec in specs}) == 3
+    rounding = TrainingSpec.model_validate({**noisy, "gradient_checkpointing": True, "save_every": 1})
+    assert train(task(), training=rounding) == train(task(), training=specs[0])
+    full = [TrainingSpec.model_validate({**noisy, "method": "full", **changes}) for changes in several]
+    assert len({train(task(), training=spec) for spec in full}) == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [

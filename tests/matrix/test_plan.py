@@ -91,6 +91,13 @@ def test_limit_changes_the_data_and_so_every_identity(root: Root) -> None:
     assert not {cell.identity for cell in one} & {cell.identity for cell in two}
 
 
+def test_settings_that_a_trainer_refuses_fail_the_plan(root: Root) -> None:
+    noisy = {"lora": {"rank": 2, "dropout": 0.1}}
+    cells_of(root, trainers=["ce"], training=noisy)
+    with pytest.raises(PerbenchError, match=r"lora\.dropout 0\.1 with PerCE: .* set lora\.dropout to 0"):
+        cells_of(root, trainers=["ce", "perce"], training=noisy)
+
+
 def test_two_names_of_one_model_are_refused(root: Root) -> None:
     (root.path / "leaderboard/models/again.yaml").write_text(
         (root.path / "leaderboard/models/tiny.yaml").read_text()

@@ -47,6 +47,8 @@ def test_two_processes_give_the_run_of_one(
     assert [r.identity for r, _ in ours.values()] == [r.identity for r, _ in theirs.values()]
     (record, folder), (expected, other) = ours["train perce"], theirs["train perce"]
     assert (record.counts, record.tokens) == (expected.counts, expected.tokens)
+    assert [r.environment["processes"] for r in (record, expected)] == [2, 1]
+    assert record.environment["precision"] == expected.environment["precision"] in ("bf16", "fp32")
     assert [entry["loss"] for entry in record.training_log] == pytest.approx(
         [entry["loss"] for entry in expected.training_log], rel=1e-4
     )

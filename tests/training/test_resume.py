@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from perbench.errors import CellError, PerbenchError
 from perbench.plugins import load_trainer
@@ -230,3 +231,24 @@ def test_killed_in_updates_and_in_the_middle_of_writing(tmp_path: Path, tiny_mod
         cut, whole = tmp_path / method / "cut", tmp_path / method / "whole"
         assert weights(cut / "final") == weights(whole / "final")
         assert [path.name for path in cut.iterdir()] == ["final"]
+
+
+def test_what_a_training_does_not_read_may_change_in_between(train: Train) -> None:
+    settings: dict[str, Any] = {"method": "full", "learning_rate": 1e-3, "epochs": 0.8, "save_every": 1}
+    with pytest.raises(Stop):
+        train(tick=stop_after(1), lora={"rank": 4}, **settings)
+    ticks: list[int] = []
+    train(tick=lambda done, total, figures: ticks.append(done), lora={"rank": 2}, **settings)
+    assert ticks[0] == 1
+
+
+def test_another_automatic_precision_is_refused(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"epochs": 0.8, "save_every": 1, "precision": "auto"}
+    for native in (torch.bfloat16, torch.float32):
+        monkeypatch.setattr("perbench.models.native_dtype", lambda native=native: native)
+        if native is torch.bfloat16:
+            with pytest.raises(Stop):
+                train(tick=stop_after(1), **settings)
+        else:
+            with pytest.raises(PerbenchError, match="another precision that `auto` stands for"):
+                train(**settings)
