@@ -18,7 +18,7 @@ TASK = TaskSpec(
     protocol="identification",
     license="none",
     data=DataSpec(files="unread.jsonl"),
-    fields=FieldSpec(question="question", reference="answer", persona="persona"),
+    fields=FieldSpec(question="question", reference="answer", persona="persona", extra=["gold"]),
     prompt="plain",
     prompts={"plain": PromptSpec(system="You are: {persona} Answer.", item="{text}", join="\n")},
     headline="f1",

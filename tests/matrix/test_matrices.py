@@ -63,11 +63,8 @@ def test_the_papers_hyperparameters() -> None:
         assert load_matrix(name).spec.training == {**perce, "batch_size": batch}
     nextquill = load_matrix("nextquill_table1").spec.training  # section 4.1
     assert nextquill["learning_rate"] == 5e-6
-    assert (nextquill["weight_decay"], nextquill["lora"], nextquill["epochs"]) == (
-        0.025,
-        {"dropout": 0.05},
-        5,
-    )
+    assert (nextquill["weight_decay"], nextquill["epochs"]) == (0.025, 5)
+    assert "lora" not in nextquill  # its dropout is noise between the passes that are compared
 
 
 def test_a_paper_matrix_runs_small_on_local_data(
