@@ -90,6 +90,8 @@ class _Reader:
         """Fields of every persona item; the key that asks for it where that is not the prompt."""
         if spec.persona.retrieve == "latest" and spec.persona.time is not None:
             self.needed.setdefault(spec.persona.time, ", which persona.time names")
+        for name in sorted(placeholders(spec.ranked_text or "") - {"number"}):
+            self.needed.setdefault(name, ", which fields.item_text names")
         self.skipped: Counter[str] = Counter()
         self.problems: list[Problem] = []
 

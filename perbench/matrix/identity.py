@@ -140,6 +140,8 @@ def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     # Metrics and headline stay out: they are recomputed from the samples (`perbench rescore`).
     form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
     persona = _persona(task.persona, helpers)
+    if task.ranked_text is not None:
+        persona["item_text"] = task.ranked_text
     return {"prompt": form, "persona": persona, "max_length": task.max_length}
 
 

@@ -10,8 +10,8 @@ from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import PromptSpec, TaskSpec
 
 
-def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each item under the form's `item` template; an absent value (null) renders as nothing, {number} as the
+def render_items(template: str, persona: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each item under a template over its fields; an absent value (null) renders as nothing, {number} as the
     item's place in `persona`, from 1.
 
     Raises:
@@ -22,7 +22,7 @@ def render_items(prompt: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> li
         fields: dict[str, Any] = {name: "" if value is None else value for name, value in item.items()}
         fields.setdefault("number", number + 1)
         try:
-            rendered.append(prompt.item.format_map(fields))
+            rendered.append(template.format_map(fields))
         except KeyError as error:
             missing = str(error.args[0])
             raise PerbenchError(
@@ -42,7 +42,7 @@ def persona_texts(task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[st
         PerbenchError: the form names a field that an item lacks; a history that should be a summary is none.
     """
     if task.persona.summarise == "none":
-        return render_items(form, persona)
+        return render_items(form.item, persona)
     if any(SUMMARY not in item for item in persona):
         raise PerbenchError("its history is not summarised: perbench.prompts.build does that first")
     return [item[SUMMARY] for item in persona]

@@ -95,7 +95,7 @@ def personas(spec: TaskSpec, examples: Sequence[Example]) -> tuple[tuple[str, ..
     """The rendered personas of all examples, each once, in order."""
     assert spec.prompt is not None, "the spec of an identification task names its prompt"
     form = spec.prompts[spec.prompt]
-    return tuple(dict.fromkeys(tuple(render_items(form, example.persona)) for example in examples))
+    return tuple(dict.fromkeys(tuple(render_items(form.item, example.persona)) for example in examples))
 
 
 def persona_text(
@@ -106,7 +106,7 @@ def persona_text(
 ) -> PersonaText:
     """What an identifier sees of an example; token ids only with an engine."""
     assert spec.prompt is not None, "the spec of an identification task names its prompt"
-    persona = tuple(render_items(spec.prompts[spec.prompt], example.persona))
+    persona = tuple(render_items(spec.prompts[spec.prompt].item, example.persona))
     if engine is None:
         return PersonaText(example.id, persona, example.question, example.reference, background=background)
     pair = build_pair(spec, example, engine.tokenizer, with_response=True)

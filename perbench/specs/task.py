@@ -90,8 +90,16 @@ class FieldSpec(Strict):
     item_aliases: dict[str, str] = {}
     """Older names of a persona item's fields: {missing name: name to read instead}."""
     item_example: ItemExampleSpec | None = None
+    item_text: str | None = None
+    """Of bm25 and dense: the text of a history item that is compared with the request, a template over the
+    item's fields; None: the item as the prompt form renders it."""
     extra: list[str] = []
     """Row fields carried through in Example.extra (gold spans, ratings); prompts may hold them."""
+
+    @model_validator(mode="after")
+    def _braces(self) -> FieldSpec:
+        refuse(template_faults("item_text", self.item_text))
+        return self
 
 
 class PromptSpec(Strict):
@@ -309,6 +317,8 @@ class TaskSpec(Strict):
         if self.persona.resolved and self.protocol != "generation":
             key = "retrieve" if self.persona.retrieve != "all" else "summarise"
             faults.append(f"persona.{key}: has no reader under protocol {self.protocol}; remove it")
+        if self.fields.item_text is not None and self.protocol != "generation":
+            faults.append(f"fields.item_text: has no reader under protocol {self.protocol}; remove it")
         if self.lm_eval != LmEvalSpec() and self.protocol != "lm_eval":
             faults.append(f"lm_eval: has no reader under protocol {self.protocol}; remove it")
         if (self.protocol == "lm_eval") != (self.data.lm_eval is not None):
@@ -372,6 +382,11 @@ class TaskSpec(Strict):
     @property
     def swap_metrics(self) -> tuple[str, ...]:
         return SWAP_METRICS if self.persona_swap is not None else ()
+
+    @property
+    def ranked_text(self) -> str | None:
+        """`fields.item_text` where `persona.retrieve` compares texts, None elsewhere."""
+        return self.fields.item_text if self.persona.retrieve in ("bm25", "dense") else None
 
     @property
     def helpers(self) -> set[str]:

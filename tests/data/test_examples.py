@@ -90,6 +90,19 @@ def test_the_field_of_time_is_looked_for_beforehand(tmp_path: Path) -> None:
         load_examples(task(tmp_path, rows, persona={**latest, "time": "yeer"}), "test")
 
 
+def test_the_fields_that_retrieval_ranks_by_are_looked_for_beforehand(tmp_path: Path) -> None:
+    rows = [row(p=[{"text": "a", "title": "b"}]), row(p=[{"text": "a", "titel": "b"}])]
+    fields = {"item_text": "{number} {title} {text}"}
+    assert len(load_examples(task(tmp_path, rows, fields=fields), "test").examples) == 2  # nothing ranks
+    for retrieve in ("bm25", "dense"):
+        with pytest.raises(SpecError) as error:
+            load_examples(task(tmp_path, rows, fields=fields, persona={"retrieve": retrieve}), "test")
+        assert str(error.value) == (
+            f"{tmp_path}/rows.jsonl:2: p[0] has no field 'title', which fields.item_text names. "
+            "Did you mean 'titel'? There are: text, titel."
+        )
+
+
 def test_all_faults_at_once_up_to_a_screenful(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         load_examples(task(tmp_path, [row(q=3)] * 50), "test")

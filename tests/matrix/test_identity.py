@@ -172,6 +172,15 @@ def test_what_a_ranking_reads_is_in(changed: dict[str, Any]) -> None:
     assert train(task(persona={**RANKED, **changed})) != train(task(persona=RANKED))
 
 
+@pytest.mark.parametrize(("persona", "read"), [({}, False), ({"retrieve": "latest"}, False), (RANKED, True)])
+def test_the_text_that_is_ranked_is_in_where_texts_are_ranked(persona: dict[str, Any], read: bool) -> None:
+    specs = [
+        task(persona=persona, fields={**TASK["fields"], **fields})
+        for fields in ({}, {"item_text": "{a}"}, {"item_text": "{b}"})
+    ]
+    assert len({evaluation(spec) for spec in specs}) == len({train(spec) for spec in specs}) == 1 + 2 * read
+
+
 @pytest.mark.parametrize("persona", [DENSE, SUMMARY])
 def test_the_models_that_build_a_persona_enter_by_content(persona: dict[str, Any]) -> None:
     spec, other = task(persona=persona), {"there": {"weights_sha256": "w"}}

@@ -9,21 +9,16 @@ from hypothesis import strategies as st
 from perbench.errors import PerbenchError
 from perbench.prompts.persona import affordable, by_priority, render_items
 from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import PromptSpec
-
-
-def form(item: str) -> PromptSpec:
-    return PromptSpec(system="{persona}", item=item)
 
 
 def test_items_render_fields_and_leave_braces_in_values_alone() -> None:
     items = [{"title": "A {title} {0}", "year": 1999, "abstract": None}]
-    assert render_items(form('"{title}" ({year}){abstract}'), items) == ['"A {title} {0}" (1999)']
+    assert render_items('"{title}" ({year}){abstract}', items) == ['"A {title} {0}" (1999)']
 
 
 def test_missing_field_is_named_with_what_there_is() -> None:
     with pytest.raises(PerbenchError, match=r"item 1 has no field 'title'\. Did you mean 'titel'\?"):
-        render_items(form("{title}"), [{"title": "x"}, {"titel": "y"}])
+        render_items("{title}", [{"title": "x"}, {"titel": "y"}])
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,20 @@ def test_bm25_ranks_by_the_query_rule() -> None:
     assert places(task(retrieve="bm25", k=1), example("tea bees", "dog", "tea", "tea bees")) == [2]
 
 
+def test_texts_that_are_ranked_need_not_be_those_of_the_prompt() -> None:
+    items = [("dog", "deer"), ("deer deer", "tea"), ("tea", "dog")]
+    persona = tuple({"text": text, "title": title, "place": n} for n, (text, title) in enumerate(items))
+    one = replace(example("deer"), persona=persona)
+    titled = FieldSpec(user="u", question="q", reference="r", persona="p", item_text="{title}")
+    for retrieve in ("bm25", "dense"):
+        plain = task(retrieve=retrieve, k=1)
+        assert places(plain, one) == [1]
+        assert places(plain.model_copy(update={"fields": titled}), one) == [0]
+    absent = titled.model_copy(update={"item_text": "{titel}"})
+    with pytest.raises(PerbenchError, match=r"example e: persona item 0 has no field 'titel'"):
+        places(task(retrieve="bm25").model_copy(update={"fields": absent}), one)
+
+
 def test_dense_ranks_by_dot_product_or_cosine_all_texts_encoded_once() -> None:
     one = example("deer tea", "deer deer deer dog dog dog", "deer tea", "dog", "deer")
     assert places(task(retrieve="dense"), one) == [0, 1, 3, 2]

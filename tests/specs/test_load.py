@@ -87,6 +87,26 @@ def test_overrides_and_data_change_the_spec(root, tmp_path):
     assert load_task("diary/notes").spec.persona.k is None
 
 
+def test_the_text_that_retrieval_ranks_is_a_template_of_generation_tasks(root):
+    path = root / "tasks" / "diary" / "notes.yaml"
+    fields = "fields:\n  {user: u, question: q, reference: r, persona: p,\n   item_text: "
+    path.write_text(
+        TASK.replace("fields: {user: u, question: q, reference: r, persona: p", fields + "'{0} {'")
+    )
+    (told,) = faults(load_task, path)
+    assert told.startswith(f"{path}:9: fields: item_text: ")
+    assert told.endswith("; write {{ and }} for literal braces")
+    path.write_text(
+        TASK.replace("persona: p}", "persona: p, extra: [gold], item_text: '{a}'}").replace(
+            "protocol: generation", "protocol: identification"
+        )
+    )
+    assert any(
+        "fields.item_text: has no reader under protocol identification; remove it" in fault
+        for fault in faults(load_task, path)
+    )
+
+
 def test_wrong_overrides_are_told_all_at_once(root):
     told = faults(load_task, "diary/notes", overrides={"persona.q": 3, "sampling.top_p": 2, "metrics.x": 1})
     assert told == [

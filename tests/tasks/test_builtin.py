@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rank_bm25 import BM25Okapi
 
 from perbench import plugins
 from perbench.data import load_examples, spans
 from perbench.models import ResolvedModel, load_tokenizer
+from perbench.prompts.build import build_personas
 from perbench.prompts.pair import build_pair
 from perbench.prompts.persona import render_items
 from perbench.specs.load import load_task
@@ -135,9 +138,34 @@ OFFICIAL = {
 def test_longlamp_official_form(name: str) -> None:
     form = load_task(name).spec.prompts["official"]
     item, rendered, whole = OFFICIAL[name]
-    assert render_items(form, [item]) == [rendered]
+    assert render_items(form.item, [item]) == [rendered]
     assert form.user.format(persona=form.join.join("XY"), question="Q") == whole
     assert form.system is None
+
+
+CORPUS = {
+    "longlamp/pag": lambda item: f"{item['title']} {item['abstract']}",
+    "longlamp/prw": lambda item: (
+        f"{item['overall']} {item['summary']} {item['description']} {item['reviewText']}"
+    ),
+    "longlamp/ptw": lambda item: f"{item['summary']} {item['content']}",
+}
+"""The texts that LongLaMP's code ranks (topic writing's `input` and `output`, which are now called so)."""
+
+
+@pytest.mark.parametrize("form", ["perce", "official"])
+@pytest.mark.parametrize("name", LONGLAMP)
+def test_longlamp_ranks_the_texts_of_its_own_code(name: str, form: str, real_data: Path) -> None:
+    overrides = {"prompt": form, "persona": {"retrieve": "bm25", "k": 3, "query_after": "items:"}}
+    task = load_task(name, data={"longlamp": real_data / "longlamp"}, overrides=overrides)
+    examples = load_examples(task, "test").examples[:20]
+    no_models: Any = None
+    for before, after in zip(examples, build_personas(task.spec, examples, no_models).examples, strict=True):
+        query = before.question.partition("items:")[2].strip() or before.question
+        bm25 = BM25Okapi([CORPUS[name](item).split() for item in before.persona])
+        scores = bm25.get_scores(query.split())
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])[:3]
+        assert after.persona == tuple(before.persona[place] for place in order)
 
 
 @pytest.mark.parametrize("name", LONGLAMP)
@@ -163,4 +191,4 @@ def test_topic_writing_reads_older_files(tmp_path: Path) -> None:
     (folder / "test.jsonl").write_text(json.dumps(row))
     task = load_task("longlamp/ptw", data={"longlamp": tmp_path})
     (example,) = load_examples(task, "test").examples
-    assert render_items(task.spec.prompts["official"], example.persona) == ['"S" is a summary for "C" ']
+    assert render_items(task.spec.prompts["official"].item, example.persona) == ['"S" is a summary for "C" ']
