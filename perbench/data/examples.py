@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import sources
 from perbench.data.gold import gold_faults, text_faults
-from perbench.data.sources import Row
+from perbench.data.sources import MOST_PROBLEMS, Row
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import FieldSpec, TaskSpec, placeholders
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 DRAW = 0
 """Seed of every draw: one task has one set of examples, whatever the run's seed."""
-MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """`digest`: sha256 over canonical JSON of `examples`; `skipped`: reason -> rows left out; `source`: where
-    the rows come from, without a machine's paths."""
+    """`digest`: sha256 over canonical JSON of `examples`, what all share (`data.shared`) once; `skipped`:
+    reason -> rows left out; `source`: where the rows come from, without a machine's paths."""
 
     examples: list[Example]
     digest: str
@@ -72,10 +71,22 @@ def load_examples(
     most = min((count for count in (getattr(spec.examples, split), limit) if count is not None), default=None)
     examples = examples[:most]
     try:
-        digest = canonical_digest([asdict(example) for example in examples])
+        digest = _digest(
+            examples, {name: source.shared[name] for name in spec.fields.extra if name in source.shared}
+        )
     except (TypeError, ValueError) as error:
         raise PerbenchError(f"task {task.name}: a row holds what JSON has no form for: {error}") from None
     return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described)
+
+
+def _digest(examples: Sequence[Example], shared: Mapping[str, Any]) -> str:
+    if not shared:
+        return canonical_digest([asdict(example) for example in examples])
+    own = (
+        replace(example, extra={name: value for name, value in example.extra.items() if name not in shared})
+        for example in examples
+    )
+    return canonical_digest({"shared": dict(shared), "examples": [asdict(example) for example in own]})
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from perbench.data.prepared import origin, prepared_folder
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import DataSpec
+
+MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Source:
-    """Rows of one split, and what a record says of them: no machine's paths, so that records compare."""
+    """Rows of one split, and what a record says of them: no machine's paths, so that records compare.
+    `shared`: the fields that every row has from `data.shared`."""
 
     rows: list[Row]
     described: dict[str, Any]
+    shared: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(data: DataSpec, split: str, beside: Path | None) -> Source:
@@ -37,8 +41,10 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
 
     Raises:
         PerbenchError: the source is not there, with the way out.
-        SpecError: every malformed line of a file, by number.
+        SpecError: every malformed line of a file, by number, and every row with a field that all share.
     """
+    if data.shared is not None:
+        return _with_shared(data, data.shared, split, beside)
     base = beside or Path()
     if data.data_dir is not None or data.prepared is not None:
         return _from_folder(data, split, base)
@@ -50,6 +56,31 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
     if data.hub is not None:
         return _from_hub(data, split)
     return _from_python(data, split)
+
+
+def _with_shared(data: DataSpec, config: str, split: str, beside: Path | None) -> Source:
+    source = read(data.model_copy(update={"shared": None}), split, beside)
+    common = read(data.model_copy(update={"config": config, "shared": None}), split, beside).rows
+    if len(common) != 1:
+        raise PerbenchError(
+            f"{common[0].place if common else config}: data.shared takes a file of one row, whose fields are "
+            f"every row's (found {len(common)} rows)"
+        )
+    shared = common[0].fields
+    faults = [
+        Problem(
+            row.place,
+            row.line,
+            f"the row has a field {name!r}, which all rows have from {config}; leave it out of one, or set "
+            "data.shared: null",
+        )
+        for row in source.rows
+        for name in sorted(shared.keys() & row.fields.keys())
+    ]
+    if faults:
+        raise SpecError(faults[:MOST_PROBLEMS])
+    rows = [replace(row, fields={**shared, **row.fields}) for row in source.rows]
+    return Source(rows, {**source.described, "shared": config}, shared)
 
 
 def has_train_split(data: DataSpec, beside: Path | None) -> bool:

@@ -103,7 +103,7 @@ def _opening(spec: PreferenceSpec, example: Example) -> list[Message]:
     if spec.turns and (not fits or len(turns or ()) < spec.turns):
         raise PerbenchError(
             f"example {example.id}: preference.turns asks for {spec.turns} exchanges; its `turns` must be "
-            f"so many [user, assistant] pairs (found {len(turns) if fits and turns else 'none'})"
+            f"so many [user, assistant] pairs (found {len(turns) if fits and turns else 'none'}); lower it"
         )
     system = [{"role": "system", "content": spec.system}] if spec.system is not None else []
     return [*system, {"role": "user", "content": preference}]

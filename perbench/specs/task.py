@@ -31,6 +31,7 @@ class DataSpec(Strict):
     files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
     prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
     lm_eval: a task of lm-evaluation-harness, which reads its own documents.
+    `shared`: a folder beside `config` whose one row's fields are every row's, so that they are stored once.
     `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
     sets it.
     """
@@ -40,6 +41,7 @@ class DataSpec(Strict):
     """The pip requirement a `python` source needs, for the message when it is missing."""
     hub: str | None = None
     config: str | None = None
+    shared: str | None = None
     revision: str | None = None
     files: str | None = None
     prepared: str | None = None
@@ -60,6 +62,8 @@ class DataSpec(Strict):
             raise ValueError("prepared needs a config, a folder of the prepared family")
         if self.data_dir is not None and (self.config is None or (self.hub or self.prepared) is None):
             raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
+        if self.shared is not None and (self.config is None or (self.hub or self.prepared) is None):
+            raise ValueError("shared is a folder of a hub dataset or prepared family, beside config")
         return self
 
 

@@ -33,18 +33,16 @@ TOPICS = {
 }
 FOLDER = "benchmark_dataset"
 DISTRACTORS = "filtered_inter_turns"
-EXCHANGES = 10
-"""Of distracting conversation, carried in every row; the protocol takes the first of them."""
 OWN_EXCHANGES = Path(__file__).parents[1] / "prefeval" / "exchanges.jsonl"
 QUESTION = {"preference": str, "question": str}
 CONVERSATION = {"conversation": [{"role": str, "content": str}]}
 
 
 class PrefEval(Family):
-    """explicit/test: {user, topic, preference, question, explanation, persona: [preference], turns,
-    turns_from}. `turns` are [user, assistant] exchanges that have nothing to do with the preference, the same
-    for every row as in PrefEval's code: the first of its own conversations where that file is there
-    (turns_from "official"), else written for this project ("perbench")."""
+    """explicit/test: {user, topic, preference, question, explanation, persona: [preference]}; exchanges/test,
+    one row: {turns, turns_from}. `turns` are [user, assistant] exchanges that have nothing to do with any
+    preference, the same for all as in PrefEval's code: all of its own where that file is there (turns_from
+    "official"), else ten written for this project ("perbench")."""
 
     remotes = (
         Remote(
@@ -60,10 +58,13 @@ class PrefEval(Family):
             "50795054b5ff5f418d2b768a331d71e480f93331",
         ),
     )
-    tables = ("explicit/test",)
+    tables = ("explicit/test", "exchanges/test")
 
     def rows(self, table: str, raw: RawData) -> Iterator[Mapping[str, Any] | Skip]:
-        turns, turns_from = _turns(raw)
+        if table == "exchanges/test":
+            turns, turns_from = _turns(raw)
+            yield {"turns": turns, "turns_from": turns_from}
+            return
         for topic in TOPICS:
             names = (f"{FOLDER}/explicit_preference/{topic}", f"explicit_preference/{topic}", topic)
             for number, row in enumerate(raw.records(*names, shape=QUESTION)):
@@ -78,8 +79,6 @@ class PrefEval(Family):
                     "question": row["question"],
                     "explanation": row.get("explanation"),  # one published row has none
                     "persona": [row["preference"]],
-                    "turns": turns,
-                    "turns_from": turns_from,
                 }
 
 
@@ -90,4 +89,4 @@ def _turns(raw: RawData) -> tuple[list[list[str]], str]:
     records = raw.records(f"{FOLDER}/{DISTRACTORS}", DISTRACTORS, shape=CONVERSATION)
     said = [turn for record in records for turn in record["conversation"]]
     pairs = zip(said[::2], said[1::2], strict=False)
-    return [[asked["content"], told["content"]] for asked, told in pairs][:EXCHANGES], "official"
+    return [[asked["content"], told["content"]] for asked, told in pairs], "official"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perbench.cache import canonical_digest
 from perbench.data import load_examples
 from perbench.errors import PerbenchError, SpecError
 from perbench.specs.load import Named
@@ -141,6 +143,25 @@ def test_another_row_leaves_the_order_of_the_others(tmp_path: Path) -> None:
     before = load_examples(task(tmp_path, rows), "test")
     after = load_examples(task(tmp_path, [*rows, row("new")]), "test")
     assert [e.id for e in after.examples if e.user != "new"] == [e.id for e in before.examples]
+
+
+def test_what_all_rows_share_stands_once_in_the_digest(tmp_path: Path) -> None:
+    def digest(shared: Any) -> str:
+        for name, lines in (("conf", [row(), row("bob")]), ("all", [shared])):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        data = {"hub": "o/n", "config": "conf", "shared": "all", "data_dir": str(tmp_path)}
+        dataset = load_examples(task(tmp_path, [], data=data, fields={"extra": ["z"]}), "test")
+        assert [example.extra for example in dataset.examples] == [{"z": shared["z"]}] * 2
+        return dataset.digest
+
+    assert digest({"z": 1}) == digest({"z": 1, "unread": 2})
+    assert digest({"z": 1}) != digest({"z": 2})
+    plain = load_examples(task(tmp_path, [row(z=1), row("bob", z=1)], fields={"extra": ["z"]}), "test")
+    found = canonical_digest(
+        {"shared": {"z": 1}, "examples": [{**asdict(one), "extra": {}} for one in plain.examples]}
+    )
+    assert digest({"z": 1}) == found
 
 
 def test_digest_follows_the_examples(tmp_path: Path) -> None:

@@ -441,10 +441,10 @@ def test_lengths_without_a_prompt_form_are_of_the_bare_texts(tmp_path: Path) -> 
         "topic": "t",
         "preference": "I like tea.",
         "question": "What is there?",
-        "turns_from": "x",
     }
-    row |= {"persona": ["I like tea."], "turns": [["a b c d e", "f"]]}  # type: ignore[dict-item]
+    row |= {"persona": ["I like tea."]}  # type: ignore[dict-item]
     write(tmp_path / "explicit" / "test.jsonl", [row])
+    write(tmp_path / "exchanges" / "test.jsonl", [{"turns": [["a b c d e", "f"]], "turns_from": "x"}])
     found = measured("prefeval", tmp_path)["prefeval/explicit, test"]
     assert found["with persona"] == {"mean": 6, "max": 6}
     assert found["without"] == {"mean": 3, "max": 3}

@@ -53,6 +53,31 @@ def test_data_dir_stands_in_for_the_hub(tmp_path: Path) -> None:
     assert source.described == {"data_dir": "conf/test.jsonl"}  # no machine's path
 
 
+def test_what_all_rows_share_is_read_from_a_folder_beside(tmp_path: Path) -> None:
+    write(tmp_path / "conf" / "test.jsonl", '{"a": 1}', '{"a": 2}')
+    path = write(tmp_path / "all" / "test.jsonl", '{"turns": [["hi", "ho"]]}')
+    data = DataSpec(hub="o/n", config="conf", shared="all", data_dir=str(tmp_path))
+    source = read(data, "test", None)
+    assert fields(source) == [{"a": n, "turns": [["hi", "ho"]]} for n in (1, 2)]
+    assert source.rows[0].fields["turns"] is source.rows[1].fields["turns"]  # held once, too
+    assert source.shared == {"turns": [["hi", "ho"]]}
+    assert source.described == {"data_dir": "conf/test.jsonl", "shared": "all"}
+    write(path, '{"a": 3}')
+    with pytest.raises(
+        SpecError, match=r"conf/test\.jsonl:1: the row has a field 'a', which all .* from all"
+    ):
+        read(data, "test", None)
+    for lines, count in (([""], 0), (["{}", "{}"], 2)):
+        write(path, *lines)
+        with pytest.raises(PerbenchError, match=rf"data\.shared takes a file of one row.*found {count} rows"):
+            read(data, "test", None)
+    path.unlink()
+    with pytest.raises(PerbenchError, match=r"all has no split 'test'"):
+        read(data, "test", None)
+    with pytest.raises(ValueError, match="shared is a folder of a hub dataset or prepared family"):
+        DataSpec(files="rows.jsonl", shared="all")
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(PerbenchError, match=r"no data file .*/absent\.jsonl"):
         read(DataSpec(files="absent.jsonl"), "test", tmp_path)

@@ -213,7 +213,7 @@ def test_exchanges_of_another_hand_are_told(writer: str | None, signed: bool, no
     ("extra", "said"),
     [
         ({"preference": " "}, "example e07: no text `preference`"),
-        ({"turns": TURNS[:1]}, r"example e07: preference.turns asks for 2 .* \(found 1\)"),
+        ({"turns": TURNS[:1]}, r"example e07: preference.turns asks for 2 .* \(found 1\); lower it"),
         ({"turns": ["a", "b"]}, r"asks for 2 exchanges; .* \(found none\)"),
     ],
 )

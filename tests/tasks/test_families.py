@@ -250,8 +250,10 @@ def test_prefeval(tmp_path: Path) -> None:
     assert found[1]["explanation"] is None
     assert len({row["user"] for row in found}) == 40
     assert manifest["tables"]["explicit/test"]["skipped"] == {"empty question": 20}
-    assert (len(found[0]["turns"]), found[0]["turns_from"]) == (10, "perbench")
-    assert all(len(turn) == 2 and all(turn) for turn in found[0]["turns"])
+    (shared,) = rows(out / "exchanges" / "test.jsonl")
+    assert (len(shared["turns"]), shared["turns_from"]) == (10, "perbench")
+    assert all(len(turn) == 2 and all(turn) for turn in shared["turns"])
+    assert load_examples(load_task("prefeval/explicit"), "test").examples[0].extra["turns"] == shared["turns"]
 
 
 def test_prefeval_with_its_own_conversations(tmp_path: Path) -> None:
@@ -259,10 +261,13 @@ def test_prefeval_with_its_own_conversations(tmp_path: Path) -> None:
     turns = [{"role": role, "content": f"{role} {n}"} for n in range(8) for role in ("user", "assistant")]
     path = folder / "filtered_inter_turns.json"
     path.write_text(json.dumps([{"conversation": turns}, {"conversation": turns}]))
-    out, _ = prepare(Request("prefeval", folder))
-    found = rows(out / "explicit" / "test.jsonl")
-    assert found[0]["turns_from"] == "official"
-    assert found[0]["turns"] == [[f"user {n % 8}", f"assistant {n % 8}"] for n in range(10)]
+    out, _ = prepare(Request("prefeval", folder, sample=4))
+    (shared,) = rows(out / "exchanges" / "test.jsonl")
+    assert shared["turns_from"] == "official"
+    assert shared["turns"] == [[f"user {n % 8}", f"assistant {n % 8}"] for n in range(16)]
+    examples = load_examples(load_task("prefeval/explicit"), "test").examples
+    assert "turns" not in rows(out / "explicit" / "test.jsonl")[0]  # they stand once, not once a row
+    assert [example.extra["turns"] for example in examples] == [shared["turns"]]
 
 
 def test_personas_to_write_questions_about(tmp_path: Path) -> None:
