@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
@@ -137,7 +137,7 @@ def test_headers_that_ask_to_wait() -> None:
     assert asked_to_wait(spent) == used_up(spent) == 2.0
     assert used_up({**spent, "x-ratelimit-remaining-tokens": "0"}) == 60.0
     assert used_up(reset) is None
-    later = datetime.now(timezone.utc) + timedelta(seconds=100)
+    later = datetime.now(UTC) + timedelta(seconds=100)
     wait = asked_to_wait({"retry-after": format_datetime(later, usegmt=True)})
     assert wait is not None
     assert 90 < wait <= 100
