@@ -27,7 +27,8 @@ _CHANGING = Path()
 
 
 class TransformersEngine:
-    """Implements `perbench.engines.base.Engine`. `model` is the torch module now served."""
+    """Implements `perbench.engines.base.Engine`. `model` is the torch module now served; a token of
+    `stop_tokens` ends an answer."""
 
     chat_only = False
 
@@ -36,7 +37,7 @@ class TransformersEngine:
         self.tokenizer = load_tokenizer(folder)
         self._folder = folder
         self._dtype = dtype
-        self._stop: frozenset[int] = frozenset()
+        self.stop_tokens: frozenset[int] = frozenset()
         self._served: Path | None = None
         self._user: Path | None = None
         self.model: Any = self._load(folder)
@@ -74,11 +75,11 @@ class TransformersEngine:
         from transformers import GenerationConfig
 
         model = load_causal_lm(folder, self._dtype).to("cuda" if torch.cuda.is_available() else "cpu")
-        if not self._stop:
+        if not self.stop_tokens:
             named = model.generation_config.eos_token_id
             stop = {named} if isinstance(named, int) else set(named or ())
             stop.update(end_of_turn(self.tokenizer)[-1:])
-            self._stop = frozenset(stop)
+            self.stop_tokens = frozenset(stop)
             if not stop:
                 raise PerbenchError(
                     f"{folder}: neither generation_config.json nor the chat template ends a turn"
@@ -175,7 +176,7 @@ class TransformersEngine:
         import torch
         from transformers import GenerationConfig
 
-        stop = sorted(self._stop)
+        stop = sorted(self.stop_tokens)
         pad = self.tokenizer.pad_token_id
         pad = stop[0] if pad is None else pad
         width = max(map(len, prompts))
@@ -201,7 +202,7 @@ class TransformersEngine:
         return rows
 
     def _answer(self, prompt_tokens: int, row: list[int]) -> Generation:
-        end = next((place for place, token in enumerate(row) if token in self._stop), None)
+        end = next((place for place, token in enumerate(row) if token in self.stop_tokens), None)
         text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         if end is None:
             return Generation(text, "length", prompt_tokens, len(row))

@@ -71,7 +71,7 @@ def reference(
             outside = ranked.cumsum(0) - ranked >= sampling.top_p
             p[order[outside]] = 0
             token = int(torch.multinomial((p / p.sum()).float(), 1))
-        if token in engine._stop:
+        if token in engine.stop_tokens:
             break
         answer.append(token)
     text: str = engine.tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -154,12 +154,12 @@ def test_both_contexts_end_with_the_stop_token(
     told, untold = contexts
     first = int(distribution(engine.model, told[0], untold[0], [], 1.0).argmax())
     second = engine.steer(told[1:2], untold[1:2], GREEDY, lam=1.0, seed=0)
-    stop = engine._stop
+    stop = engine.stop_tokens
     try:
-        engine._stop = frozenset({first})
+        engine.stop_tokens = frozenset({first})
         found = engine.steer(told[:2], untold[:2], GREEDY, lam=1.0, seed=0)
     finally:
-        engine._stop = stop
+        engine.stop_tokens = stop
     assert (found[0].text, found[0].finish_reason, found[0].new_tokens) == ("", "stop", 1)
     if first not in engine.tokenizer(second[0].text)["input_ids"]:
         assert found[1] == second[0]
