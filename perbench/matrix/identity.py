@@ -16,9 +16,9 @@ from perbench.specs.matrix import TrainingSpec
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
 
-TRAIN_VERSION = 1
-EVAL_VERSION = 1
-IDENTIFY_VERSION = 2
+TRAIN_VERSION = 2
+EVAL_VERSION = 2
+IDENTIFY_VERSION = 3
 
 Inputs = dict[str, Any]
 

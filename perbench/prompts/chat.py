@@ -17,7 +17,8 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
     A template without a system role gets the system text as the first paragraph of the first user turn. A
     template that adds a system prompt of its own when none is given keeps it: that is the model's format.
     What a text spells like a special token ("<|im_end|>") gets a space ("< |im_end|>"): only the template
-    opens and closes turns.
+    opens and closes turns. A template that can ask for thoughts before the answer (Qwen3's) asks for none:
+    all that a model writes is taken for its answer.
     """
     turns = [_inert(tokenizer, turn) for turn in turns]
     system = None if system is None else _inert(tokenizer, system)
@@ -102,5 +103,7 @@ def _probe_end(tokenizer: Any) -> tuple[int, ...]:
 def _render(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: bool) -> str:
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages += [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask)
+    text: str = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=ask, enable_thinking=False
+    )
     return text

@@ -54,8 +54,9 @@ class Dialogue:
 
 
 def strip_actions(text: str) -> str:
-    """The text without `*stage directions*`, which simulators add though told not to. Bold words stay."""
-    return re.sub(r"[^\S\n]{2,}", " ", re.sub(r"\*[^*]*\*", "", text)).strip()
+    """The text without `*stage directions*`, which simulators add though told not to; as in ALOE's code, none
+    is longer than its line. Bold words stay."""
+    return re.sub(r"[^\S\n]{2,}", " ", re.sub(r"\*[^*\n]*\*", "", text)).strip()
 
 
 def fit(

@@ -47,6 +47,19 @@ def test_without_a_system_role_the_text_moves_to_the_first_turn(tokenizer: Any, 
     )
 
 
+THINKS = (
+    CHATML + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+)
+
+
+def test_a_template_that_can_ask_for_thoughts_asks_for_none(tokenizer: Any) -> None:
+    before = chat_text(tokenizer, "S", ["U"])
+    tokenizer.chat_template = THINKS  # the end of Qwen3's template
+    assert chat_text(tokenizer, "S", ["U"]) == before + "<think>\n\n</think>\n\n"
+    assert tokenizer.decode(end_of_turn(tokenizer)) == "<|im_end|>"
+
+
 def test_a_changed_template_is_probed_again(tokenizer: Any) -> None:
     assert "system" in chat_text(tokenizer, "S", ["U"])
     tokenizer.chat_template = REFUSES_SYSTEM

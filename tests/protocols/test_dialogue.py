@@ -300,7 +300,8 @@ def test_a_long_dialogue_drops_turns_and_counts_them(stores: Any, engine: Transf
         ("a **bold** word", "a bold word"),
         ("*waves*", ""),
         ("2 * 3", "2 * 3"),
-        ("line\n\n*walks\naway*\nbye", "line\n\n\nbye"),
+        ("line\n\n*walks away*\nbye", "line\n\n\nbye"),
+        ("* tea\n* milk\n* bread", "* tea\n* milk\n* bread"),
     ],
 )
 def test_stage_directions_are_stripped(said: str, kept: str) -> None:
