@@ -9,7 +9,7 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.data.prepare import Request, prepare
-from perbench.specs.matrix import LoraSpec, MatrixSpec, MethodRow, PerUserSpec, TrainingSpec
+from perbench.specs.matrix import LoraSpec, MatrixSpec, PerUserSpec, TrainerRow, TrainingSpec
 from perbench.specs.model import Endpoint, GgufPackage, ModelSpec, Prices
 from perbench.specs.persona import PersonaSpec, SummarySpec
 from perbench.specs.task import (
@@ -47,7 +47,7 @@ OTHERS = [
     LoraSpec,
     ItemExampleSpec,
     MatrixSpec,
-    MethodRow,
+    TrainerRow,
     PerUserSpec,
     TrainingSpec,
     GgufPackage,

@@ -217,7 +217,7 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
             _train_cell(catalogue, model, variant, training, varied, source, seed)
             for source in (sources if model in trainable else ())
             for variant in variants(spec.trainers)
-            for training, varied in training_variants(spec)
+            for training, varied in training_variants(spec, variant)
             for seed in spec.seeds
         ]
         cells += trained
@@ -277,7 +277,7 @@ def _train_cell(
         trainer=variant.name,
         trainer_params={
             key: catalogue.label(value) if reference is not None and value == wanted else value
-            for key, value in variant.params.items()
+            for key, value in variant.shown.items()
         },
         training=varied,
         source=source.label,

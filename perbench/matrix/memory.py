@@ -9,7 +9,7 @@ from typing import Any
 
 from perbench import models
 from perbench.errors import PerbenchError
-from perbench.specs.expand import training_variants
+from perbench.specs.expand import training_variants, variants
 from perbench.specs.load import load_model
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.training.budget import RESERVE, Budget, Shape, budget
@@ -29,8 +29,7 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
         except PerbenchError as error:
             yield f"memory of {name}: unknown. {error}"
             continue
-        for training, varied in training_variants(spec):
-            which = "".join(f" {key}={value}" for key, value in varied.items())
+        for which, training in _settings(spec).items():
             how = f"{training.method}, {training.parallel} on {devices}" if devices > 1 else training.method
             yield f"memory of {name}{which}, {how}, per device:"
             found = budget(shape, training, devices=devices)
@@ -41,6 +40,16 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
                     "  before the first update a trainer's reference model is whole on each device: "
                     f"{whole:.1f} GB; every process loads as much into host memory"
                 )
+
+
+def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
+    """The settings that trainers have, by what tells them apart."""
+    found: dict[str, TrainingSpec] = {}
+    for variant in variants(spec.trainers):
+        own = {".".join(path): value for path, value in variant.training.items()}
+        for training, varied in training_variants(spec, variant):
+            found.setdefault("".join(f" {key}={value}" for key, value in {**varied, **own}.items()), training)
+    return found
 
 
 def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:

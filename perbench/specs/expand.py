@@ -7,21 +7,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perbench.specs.grid import grid, leaves, nest
-from perbench.specs.matrix import MatrixSpec, MethodRow, TrainingSpec
+from perbench.specs.matrix import MatrixSpec, MethodRow, TrainerRow, TrainingSpec
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One trainer or identifier with one value per hyperparameter that the matrix names."""
+    """One trainer or identifier with one value per hyperparameter that the matrix names. `training`: a
+    trainer's own values of TrainingSpec keys, by key path."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """All that the matrix says of it, for labels: {"alpha": 0.05, "training.learning_rate": 1e-5}."""
+        return {
+            **self.params,
+            **{".".join(("training", *path)): value for path, value in self.training.items()},
+        }
 
 
-def training_variants(spec: MatrixSpec) -> list[tuple[TrainingSpec, dict[str, Any]]]:
-    """Every combination of the `training` lists, with the varied keys alone ({"learning_rate": 1e-5,
-    "lora.rank": 8}); one TrainingSpec and {} when nothing varies."""
-    axes = leaves(spec.training)
+def training_variants(spec: MatrixSpec, trainer: Variant) -> list[tuple[TrainingSpec, dict[str, Any]]]:
+    """Every combination of the matrix's `training` lists under which a trainer trains, with the varied keys
+    alone ({"learning_rate": 1e-5, "lora.rank": 8}); one TrainingSpec and {} when nothing varies."""
+    shared = {
+        path: value
+        for path, value in leaves(spec.training).items()
+        if not any(path[: len(own)] == own[: len(path)] for own in trainer.training)
+    }
+    axes = {**shared, **trainer.training}
     varied = [path for path, value in axes.items() if isinstance(value, list) and len(value) > 1]
     return [
         (TrainingSpec(**nest(point)), {".".join(path): point[path] for path in varied})
@@ -30,6 +45,11 @@ def training_variants(spec: MatrixSpec) -> list[tuple[TrainingSpec, dict[str, An
 
 
 def variants(methods: Sequence[str | MethodRow]) -> list[Variant]:
-    """Every method with every combination of its `params` lists, in the matrix's order."""
+    """Every method with every combination of its lists, in the matrix's order."""
     rows = [MethodRow(name=row) if isinstance(row, str) else row for row in methods]
-    return [Variant(row.name, params) for row in rows for params in grid(row.params)]
+    return [
+        Variant(row.name, params, training)
+        for row in rows
+        for params in grid(row.params)
+        for training in grid(leaves(row.training) if isinstance(row, TrainerRow) else {})
+    ]

@@ -109,6 +109,13 @@ class MethodRow(Strict):
     params: dict[str, Any] = {}
 
 
+class TrainerRow(MethodRow):
+    """A trainer that may have `training` settings of its own: TrainingSpec keys which, for it alone, take the
+    place of the matrix's; a list as a value is an axis here too."""
+
+    training: dict[str, Any] = {}
+
+
 class MatrixSpec(Strict):
     """models x trainers x sources x targets x seeds, and their hyperparameter lists.
 
@@ -121,7 +128,7 @@ class MatrixSpec(Strict):
 
     summary: str
     models: Annotated[list[str], NonEmpty]
-    trainers: list[str | MethodRow] = []
+    trainers: list[str | TrainerRow] = []
     sources: list[str | TaskRow] = []
     targets: Annotated[list[str | TaskRow], NonEmpty]
     identifiers: list[str | MethodRow] = []

@@ -112,14 +112,15 @@ def _task_names(document: Document) -> list[str]:
 
 
 def _training(document: Document) -> list[Problem]:
-    training = document.data.get("training")
-    if not isinstance(training, dict):
-        return []
+    settings: list[tuple[KeyPath, Any]] = [(("training",), document.data.get("training"))]
+    for index, row in enumerate(_list(document, "trainers")):
+        if isinstance(row, dict):
+            settings.append((("trainers", index, "training"), row.get("training")))
     problems: list[Problem] = []
-    for keys, value in leaves(training).items():
-        where: KeyPath = ("training", *keys)
-        for item, place in _axis(document, where, value, problems):
-            problems += check(TrainingSpec, nest({keys: item}), lambda _, place=place: place)[1]  # type: ignore[misc]
+    for where, training in settings:
+        for keys, value in leaves(training).items() if isinstance(training, dict) else ():
+            for item, place in _axis(document, (*where, *keys), value, problems):
+                problems += check(TrainingSpec, nest({keys: item}), lambda _, place=place: place)[1]  # type: ignore[misc]
     return problems
 
 

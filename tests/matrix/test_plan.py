@@ -81,6 +81,19 @@ def test_every_model_is_trained_once_and_evaluated_everywhere(root: Root) -> Non
     assert set(example.labels.training) == {"learning_rate", "lora.rank"}
 
 
+def test_a_trainers_own_settings_are_its_cells_and_told_in_their_names(root: Root) -> None:
+    rows = ["ce", {"name": "ce", "training": {"per_user": True, "learning_rate": 2e-5}}]
+    plain, own = (cell for cell in cells_of(root, trainers=rows) if cell.kind == "train")
+    assert plain.training is not None
+    assert plain.training.per_user is None
+    assert own.training is not None
+    assert own.training.per_user is not None
+    assert own.training.learning_rate == 2e-5 != plain.training.learning_rate
+    assert str(own) == str(plain).replace(
+        "ce ", "ce(training.learning_rate=2e-05, training.per_user=True) ", 1
+    )
+
+
 def test_base_rows_can_be_left_out(root: Root) -> None:
     assert all(cell.needs for cell in cells_of(root, base_rows=False) if cell.kind == "eval")
 

@@ -1,9 +1,10 @@
 """Lists as axes."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.specs.expand import training_variants, variants
+from perbench.specs.expand import Variant, training_variants, variants
 from perbench.specs.grid import leaves, nest
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 
@@ -12,15 +13,18 @@ def matrix(**keys):
     return MatrixSpec(summary="s", models=["m"], targets=["t"], **keys)
 
 
+CE = Variant("ce")
+
+
 def test_nothing_varied_is_one_variant_with_nothing_to_tell():
-    assert training_variants(matrix()) == [(TrainingSpec(), {})]
-    assert training_variants(matrix(training={"epochs": 1.0})) == [(TrainingSpec(epochs=1.0), {})]
-    assert training_variants(matrix(training={"epochs": [2.0]})) == [(TrainingSpec(epochs=2.0), {})]
+    assert training_variants(matrix(), CE) == [(TrainingSpec(), {})]
+    assert training_variants(matrix(training={"epochs": 1.0}), CE) == [(TrainingSpec(epochs=1.0), {})]
+    assert training_variants(matrix(training={"epochs": [2.0]}), CE) == [(TrainingSpec(epochs=2.0), {})]
 
 
 def test_training_lists_are_multiplied_and_only_varied_keys_are_told():
     training = {"learning_rate": [1e-5, 2e-5], "lora": {"rank": [8, 16], "alpha": 32}, "batch_size": 4}
-    variants = training_variants(matrix(training=training))
+    variants = training_variants(matrix(training=training), CE)
     assert [varied for _, varied in variants] == [
         {"learning_rate": 1e-5, "lora.rank": 8},
         {"learning_rate": 1e-5, "lora.rank": 16},
@@ -39,6 +43,35 @@ def test_trainer_rows_expand_in_order():
         ("perce", {"clip_max": 2.0, "clip_min": 0.5}),
         ("perce", {"clip_max": 5.0, "clip_min": 0.5}),
     ]
+
+
+def test_a_trainers_own_settings_take_the_place_of_the_matrixs():
+    own = {"learning_rate": [1e-4, 2e-4], "lora": {"rank": 4}, "per_user": True}
+    rows = ["ce", {"name": "perce", "params": {"clip_max": 5.0}, "training": own}]
+    spec = matrix(
+        trainers=rows,
+        sources=["s"],
+        training={"learning_rate": [1e-5, 2e-5], "epochs": [1.0, 2.0], "lora": {"rank": 8, "alpha": 9}},
+    )
+    ce, *perce = variants(spec.trainers)
+    assert ce.shown == {}
+    assert [variant.shown for variant in perce] == [
+        {"clip_max": 5.0, "training.learning_rate": rate, "training.lora.rank": 4, "training.per_user": True}
+        for rate in (1e-4, 2e-4)
+    ]
+    assert len(training_variants(spec, ce)) == 4
+    trained = [found for variant in perce for found in training_variants(spec, variant)]
+    assert [varied for _, varied in trained] == [{"epochs": 1.0}, {"epochs": 2.0}] * 2
+    assert {(s.learning_rate, s.lora.rank, s.lora.alpha) for s, _ in trained} == {(1e-4, 4, 9), (2e-4, 4, 9)}
+    assert all(s.per_user is not None for s, _ in trained)
+
+
+@pytest.mark.parametrize("shared", [True, {"rank": 4, "epochs": [1.0, 2.0]}])
+def test_a_trainers_switch_replaces_all_settings_below_it(shared):
+    row = {"name": "ce", "training": {"per_user": False}}
+    spec = matrix(trainers=[row], sources=["s"], training={"per_user": shared})
+    (variant,) = variants(spec.trainers)
+    assert training_variants(spec, variant) == [(TrainingSpec(), {})]
 
 
 @settings(deadline=None)  # a busy machine is no fault

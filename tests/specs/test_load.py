@@ -80,6 +80,15 @@ def test_a_task_by_name_and_by_path_is_the_same(root, monkeypatch):
     assert load_task("notes.yaml").name == "diary/notes"
 
 
+def test_a_trainers_own_settings_are_checked_by_line(root):
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    row = "trainers:\n  - name: plain\n    training:\n      learning_rat: 1e-4\n      lora: {rank: [8, 0]}"
+    path.write_text(MATRIX.replace(ROWS, row), encoding="utf-8")
+    misspelt, zero = faults(load_matrix, "small")
+    assert misspelt.startswith(f"{path}:6: unknown key 'learning_rat'. Did you mean 'learning_rate'?")
+    assert zero == f"{path}:7: lora.rank: input should be greater than 0, got 0 (an integer)"
+
+
 def test_overrides_and_data_change_the_spec(root, tmp_path):
     task = load_task("diary/notes", data={"diary": tmp_path, "other": tmp_path}, overrides={"persona.k": 3})
     assert task.spec.persona.k == 3
