@@ -11,6 +11,7 @@ from typing import Any
 from perbench.cache import cache_dir, canonical_digest, read_sha256
 from perbench.errors import PerbenchError
 from perbench.specs.model import GgufPackage
+from perbench.store.locks import locked
 
 CONVERSION = 1
 """Raised by hand when the same GGUF would become other weights or another tokenizer."""
@@ -39,14 +40,12 @@ def materialise(package: GgufPackage) -> Path:
     Raises:
         PerbenchError: the package is not installed, or its file is not the one the spec names.
     """
-    from filelock import FileLock
-
     final = folder(package)
     if final.is_dir():
         return final
     source = _find(package)
     final.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(final.with_suffix(".lock")):
+    with locked(final.with_suffix(".lock")):
         if not final.is_dir():
             _check(source, package)
             draft = final.with_suffix(".partial")

@@ -14,10 +14,10 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from perbench.api import Remote
@@ -25,6 +25,7 @@ from perbench.cache import cache_dir
 from perbench.errors import PerbenchError
 from perbench.progress import Progress
 from perbench.store.files import write_json
+from perbench.store.locks import locked
 
 if TYPE_CHECKING:
     from perbench.engines.base import Tick
@@ -53,7 +54,8 @@ class Listed:
 
 
 def fetch(remote: Remote, revision: str | None) -> tuple[str, Path]:
-    """Download what is missing of a remote's files into the user cache.
+    """Download what is missing of a remote's files into the user cache. Where another process does so, its
+    end is waited for.
 
     Args:
         revision: the commit, on Hugging Face also a branch or tag; None takes the remote's own, else the
@@ -66,13 +68,26 @@ def fetch(remote: Remote, revision: str | None) -> tuple[str, Path]:
     """
     commit, files = _list(remote, revision or remote.revision)
     folder = _folder(remote, commit)
-    missing = [file for file in files if not (folder / file.path).is_file()]
-    progress = Progress(len(missing))
-    with progress.shown():
-        for file in missing:
-            with progress.cell(f"fetch {file.path}") as tick:
-                _download(file, folder / file.path, tick)
+    if not _missing(files, folder):
+        return commit, folder  # without the lock, which a cache that cannot be written has no place for
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def wait(_: IO[str]) -> None:
+        name = f"{remote.repository} at {commit}"
+        Progress(0).say(f"{name} is being fetched by another process; waiting for it to finish")
+
+    with locked(folder / ".lock", wait):
+        missing = _missing(files, folder)
+        progress = Progress(len(missing))
+        with progress.shown():
+            for file in missing:
+                with progress.cell(f"fetch {file.path}") as tick:
+                    _download(file, folder / file.path, tick)
     return commit, folder
+
+
+def _missing(files: Sequence[Listed], folder: Path) -> list[Listed]:
+    return [file for file in files if not (folder / file.path).is_file()]
 
 
 def _folder(remote: Remote, commit: str) -> Path:

@@ -6,12 +6,11 @@ does again only what is missing, was damaged, or would be made from other files 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from perbench import __version__, plugins
 from perbench.api import Family
@@ -24,6 +23,7 @@ from perbench.data.tables import TableMaker
 from perbench.errors import PerbenchError, suggest
 from perbench.progress import Progress
 from perbench.store.files import write_json
+from perbench.store.locks import locked
 
 
 @dataclass(frozen=True)
@@ -133,19 +133,19 @@ def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder alone; the kernel frees it when its holder dies."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("a")
-    except OSError as error:
-        raise PerbenchError(
-            f"{out} cannot be written as a folder ({error.strerror}); name another: --out DIR"
-        ) from None
-    with lock as file:
+    """Hold the folder alone."""
+
+    def busy(_: IO[str]) -> None:
+        raise PerbenchError(f"{out} is being prepared by another process; wait for it") from None
+
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PerbenchError(f"{out} is being prepared by another process; wait for it") from None
+            out.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(out / ".lock", busy))
+        except OSError as error:
+            raise PerbenchError(
+                f"{out} cannot be written as a folder ({error.strerror}); name another: --out DIR"
+            ) from None
         yield
 
 

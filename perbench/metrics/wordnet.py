@@ -15,6 +15,7 @@ from typing import Any
 from perbench.cache import cache_dir
 from perbench.errors import PerbenchError
 from perbench.metrics.base import MetricAbsent
+from perbench.store.locks import locked
 
 COMMAND = "perbench data prepare wordnet"
 DEBIAN = Path("/usr/share/wordnet")
@@ -71,7 +72,7 @@ def load() -> WordNet:
     Raises:
         MetricAbsent: it was not prepared.
     """
-    if not (folder() / "sha256").is_file():
+    if _digest(folder()) is None:
         raise MetricAbsent(f"WordNet is not prepared; run `{COMMAND}`")
     return _load(folder())
 
@@ -97,36 +98,53 @@ def _load(root: Path) -> WordNet:
         reader = English(nltk.data.FileSystemPathPointer(str(root)), None)
     # METEOR looks the same words up again and again, each time through files.
     reader.synsets = lru_cache(maxsize=None)(reader.synsets)
-    return WordNet(reader, str(reader.get_version()), (root / "sha256").read_text(encoding="ascii").strip())
+    return WordNet(reader, str(reader.get_version()), str(_digest(root)))
 
 
 def prepare(source: Path | None = None) -> Path:
     """Copy WordNet into the user cache, from `source` (a folder or zip file), else from an installed NLTK
-    corpus, else from Debian's packages, else by NLTK's downloader. Replaces what was there, in one step.
+    corpus, else from Debian's packages, else by NLTK's downloader. One that is there already stays untouched
+    where it is the same, so that any number of jobs may begin with this; another one makes way once the copy
+    is whole. Where another process prepares it, its end is waited for.
 
     Raises:
         PerbenchError: nowhere to be found, or incomplete.
     """
-    folder().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".wordnet-") as draft:
+    place = folder()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        locked(place.with_name(".wordnet.lock")),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=".wordnet-") as draft,
+    ):
         origin = source if source is not None else _find(Path(draft))
         built = Path(draft) / "wordnet"
-        built.mkdir()
-        _copy(origin, built)
-        missing = [name for name in FILES if not (built / name).is_file()]
-        if missing:
-            raise PerbenchError(f"{origin} is no complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
-        if not (built / "lexnames").is_file():
-            (built / "lexnames").write_text(lexnames(), encoding="ascii")
-        digest = hashlib.sha256()
-        for path in sorted(built.iterdir()):
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-        (built / "sha256").write_text(digest.hexdigest() + "\n", encoding="ascii")
-        if folder().exists():
-            os.replace(folder(), Path(draft) / "old")
-        os.replace(built, folder())
+        _build(origin, built)
+        if _digest(place) != _digest(built):
+            if place.exists():
+                os.replace(place, Path(draft) / "old")
+            os.replace(built, place)
     _load.cache_clear()
-    return folder()
+    return place
+
+
+def _build(origin: Path, built: Path) -> None:
+    built.mkdir()
+    _copy(origin, built)
+    missing = [name for name in FILES if not (built / name).is_file()]
+    if missing:
+        raise PerbenchError(f"{origin} is no complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
+    if not (built / "lexnames").is_file():
+        (built / "lexnames").write_text(lexnames(), encoding="ascii")
+    digest = hashlib.sha256()
+    for path in sorted(built.iterdir()):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    (built / "sha256").write_text(digest.hexdigest() + "\n", encoding="ascii")
+
+
+def _digest(root: Path) -> str | None:
+    """What `_build` wrote of the files in `root`; None before."""
+    file = root / "sha256"
+    return file.read_text(encoding="ascii").strip() if file.is_file() else None
 
 
 def _find(draft: Path) -> Path:

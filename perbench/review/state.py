@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, cast, get_args
+from typing import IO, Any, Literal, cast, get_args
 
 from perbench.data.build import NAMES
 from perbench.data.gold import KINDS
@@ -18,6 +17,7 @@ from perbench.data.sources import Row, read_jsonl
 from perbench.data.spans import row_faults
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.store.files import append_journal, cut_torn, write_text
+from perbench.store.locks import locked
 from perbench.words import occurrences
 
 Decision = Literal["open", "accepted", "rejected"]
@@ -99,11 +99,11 @@ class Review:
             )
         if not out.parent.is_dir() or out.resolve() == file.resolve():
             raise PerbenchError(f"--out {out}: name another file, in a folder that exists")
-        with journal.open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PerbenchError(f"{out} is under review by another process") from None
+
+        def busy(_: IO[str]) -> None:
+            raise PerbenchError(f"{out} is under review by another process") from None
+
+        with locked(journal, busy):
             review = cls(items, out)
             review._replay(cut_torn(journal, MEND).rows)
             review._export()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from perbench.errors import PerbenchError
 from perbench.store.cell import CellDir, Kind, cell_folder, read_record
 from perbench.store.files import write_json
+from perbench.store.locks import locked
 from perbench.store.record import CellRecord
 
 RUN_SCHEMA = 1
@@ -30,7 +30,7 @@ class RunDir:
 
     @contextmanager
     def lock(self, *, wait: bool = True, notify: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the directory for writing. The kernel frees the lock when its holder dies, however it dies.
+        """Hold the directory for writing.
 
         Raises:
             PerbenchError: a file stands in its place, or another process holds it and `wait` is false. With
@@ -41,19 +41,18 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, FileNotFoundError, NotADirectoryError):
             raise PerbenchError(f"{self.path} cannot be made a folder; name another: --out DIR") from None
-        with (self.path / ".lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                if not wait:
-                    raise PerbenchError(
-                        f"{self.path} is in use by {holder}. Wait for it, or leave out --no-wait to do so."
-                    ) from None
-                if notify is not None:
-                    notify(f"{self.path} is in use by {holder}; waiting for it to finish")
-                fcntl.flock(file, fcntl.LOCK_EX)
+
+        def busy(file: IO[str]) -> None:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            if not wait:
+                raise PerbenchError(
+                    f"{self.path} is in use by {holder}. Wait for it, or leave out --no-wait to do so."
+                ) from None
+            if notify is not None:
+                notify(f"{self.path} is in use by {holder}; waiting for it to finish")
+
+        with locked(self.path / ".lock", busy) as file:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()

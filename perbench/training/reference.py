@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from perbench import processes
 from perbench.cache import cache_dir, canonical_digest
 from perbench.contrast import Contrast
 from perbench.prompts.pair import PromptPair
-from perbench.store.files import sync_folder
+from perbench.store.files import replacing
 
 NAMES = ("factual", "counterfactual")
 
@@ -75,8 +74,7 @@ def _write(path: Path, found: Sequence[Contrast]) -> None:
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         save_file(
             {
                 "factual": torch.cat([part.factual for part in found]),
@@ -84,9 +82,3 @@ def _write(path: Path, found: Sequence[Contrast]) -> None:
             },
             temporary,
         )
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from perbench.api import Remote
+from perbench.data import fetch as fetch_module
 from perbench.data.fetch import checksum, fetch
 from perbench.errors import PerbenchError
 
@@ -53,7 +57,7 @@ def test_from_the_hub_the_newest_commit_is_pinned(host: Host) -> None:
     commit, folder = fetch(hub(), None)
     assert commit == COMMIT
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == {".listing.json", "conf/train-0.parquet", "notes.txt"}
+    assert found == {".listing.json", ".lock", "conf/train-0.parquet", "notes.txt"}
     host.head = LATER
     before = len(host.asked)
     assert fetch(hub(), COMMIT) == (COMMIT, folder)
@@ -125,6 +129,61 @@ def test_a_file_changed_at_its_source(host: Host) -> None:
     host.files["o/n/data/a b.txt"] = TEXT + b"more"
     with pytest.raises(PerbenchError, match="the file was changed at its source"):
         fetch(github(), None)
+
+
+BESIDE = """
+import sys
+from perbench.api import Remote
+from perbench.data import fetch
+
+fetch.GITHUB, append = sys.argv[1], fetch._append
+
+def slow(url, part, tick):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    append(url, part, tick)
+
+fetch._append = slow
+fetch.fetch(Remote("github", "o/n", {"data/a b.txt": None}, "c" * 40), None)
+"""
+
+
+def test_a_second_process_waits_and_fetches_nothing_again(host: Host) -> None:
+    # Without a checksum: two that append to one part would make a file of more bytes than there are.
+    host.files["o/n/data/a b.txt"] = TEXT
+    host.cut = [1000]
+    words = [sys.executable, "-c", BESIDE, fetch_module.GITHUB]
+    first, second = (
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    )
+    streams = [job.stdout for job in (first, second)]
+    if first.stdout not in select.select(streams, [], [])[0]:
+        first, second = second, first
+    assert first.stdout is not None
+    assert second.stderr is not None
+    assert first.stdout.readline() == "begun\n"
+    assert "is being fetched by another process; waiting" in second.stderr.readline()
+    assert first.communicate("\n\n")[0] == "begun\n"  # again, where the connection broke
+    assert second.communicate()[0] == ""
+    assert (first.returncode, second.returncode) == (0, 0)
+    _, folder = fetch(Remote("github", "o/n", {"data/a b.txt": None}, COMMIT), None)
+    assert (folder / "data" / "a b.txt").read_bytes() == TEXT
+    assert [wanted for _, wanted in host.asked] == [None, "bytes=1000-"]
+
+
+def test_a_whole_cache_that_cannot_be_written_is_read(host: Host) -> None:
+    host.files["o/n/data/a b.txt"] = TEXT
+    _, folder = fetch(github(), None)
+    (folder / ".lock").unlink()
+    folder.chmod(0o500)
+    try:
+        assert fetch(github(), None) == (COMMIT, folder)
+    finally:
+        folder.chmod(0o700)
+    assert not (folder / ".lock").exists()
 
 
 def test_what_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import select
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -51,7 +54,40 @@ def test_preparing_again_replaces_what_was_there(tiny_wordnet: Path) -> None:
     (tiny_wordnet / "noun.exc").write_text("dogs dog\n")
     assert wordnet.prepare(tiny_wordnet) == folder
     assert wordnet.load().digest != before
-    assert [path.name for path in folder.parent.iterdir()] == ["wordnet"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".wordnet.lock", "wordnet"]
+
+
+BESIDE = """
+import sys
+from pathlib import Path
+from perbench.metrics import wordnet
+
+replace = wordnet.os.replace
+
+def slow(origin, target):
+    print("copied", flush=True)
+    sys.stdin.readline()
+    replace(origin, target)
+
+wordnet.os.replace = slow
+wordnet.prepare(Path(sys.argv[1]))
+"""
+
+
+def test_a_second_process_waits_and_leaves_what_is_the_same(tiny_wordnet: Path) -> None:
+    folder = wordnet.prepare(tiny_wordnet)
+    (tiny_wordnet / "noun.exc").write_text("dogs dog\n")
+    words = [sys.executable, "-c", BESIDE, str(tiny_wordnet)]
+    first, second = (
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    if first.stdout not in select.select([first.stdout, second.stdout], [], [])[0]:
+        first, second = second, first
+    assert first.communicate("\n\n")[0] == "copied\n" * 2  # the old one away, the new one in its place
+    assert second.communicate("\n\n")[0] == ""
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert wordnet.load().reader.synsets("dog")
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".wordnet.lock", "wordnet"]
 
 
 def test_an_incomplete_source_is_refused_and_the_old_one_kept(tiny_wordnet: Path) -> None:

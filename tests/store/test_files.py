@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perbench.errors import PerbenchError
-from perbench.store.files import append_journal, cut_torn, read_journal, write_json
+from perbench.store.files import append_journal, cut_torn, read_journal, replacing, write_json, write_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -125,3 +125,17 @@ def test_a_failed_replacement_keeps_the_old_file_and_no_litter(
             write_json(path, {"new": True})
     assert json.loads(path.read_text()) == {"old": True}
     assert [file.name for file in tmp_path.iterdir()] == ["cell.json"]
+
+
+def test_processes_with_one_id_write_one_file_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in two containers that share a cache: each counts its processes from 1.
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    path = tmp_path / "reply.json"
+    with replacing(path) as first:
+        first.write_text("first")
+        write_text(path, "second, which is done before")
+        assert path.read_text() == "second, which is done before"
+    assert path.read_text() == "first"
+    assert [file.name for file in tmp_path.iterdir()] == ["reply.json"]

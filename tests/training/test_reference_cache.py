@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("perbench.training.reference.os.replace", full)
+    monkeypatch.setattr("perbench.store.files.os.replace", full)
     weights = load_causal_lm(model.folder, "float32")
     with pytest.raises(OSError, match="No space left"):
         cached("a", "float32", pairs, lambda share: contrast(weights, share))

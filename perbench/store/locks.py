@@ -1,0 +1,31 @@
+"""Locks between processes. The kernel frees a lock when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def locked(path: Path, busy: Callable[[IO[str]], None] = lambda file: None) -> Iterator[IO[str]]:
+    """Hold the file `path` alone, among processes and threads; it is made where it is absent, and stays.
+
+    Args:
+        busy: called with the open file while another holds it: raises, to refuse; else its holder's end is
+            waited for.
+
+    Yields: the file, open for reading and appending.
+
+    Raises:
+        OSError: the file cannot be made or opened for writing, or the file system has no locks.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy(file)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
