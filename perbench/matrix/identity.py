@@ -19,6 +19,8 @@ from perbench.specs.task import TaskSpec
 TRAIN_VERSION = 2
 EVAL_VERSION = 2
 IDENTIFY_VERSION = 3
+SWAP_VERSION = 2
+"""Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""
 
 Inputs = dict[str, Any]
 
@@ -132,7 +134,7 @@ def target_inputs(
         inputs["lm_eval"] = task.lm_eval.model_dump(mode="json")
     if task.persona_swap is not None:
         swap = task.persona_swap.model_dump(mode="json")
-        inputs["persona_swap"] = {**swap, "scorer": helpers.get(swap["scorer"])}
+        inputs["persona_swap"] = {"version": SWAP_VERSION, **swap, "scorer": helpers.get(swap["scorer"])}
     return inputs
 
 

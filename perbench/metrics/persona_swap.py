@@ -29,20 +29,36 @@ def win_rate(logp: Sequence[float]) -> float | None:
 def measure(
     spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]], max_tokens: int
 ) -> dict[str, Measured]:
-    """Both metrics over stored samples; a text without tokens, or without other users, has no score."""
+    """Both metrics over stored samples; a text without tokens, or without other users whose personas fit, has
+    no score."""
     scorer = spec.scorer or "base"
     clusters = [sample["user"] for sample in samples]
     found = {}
     for name, text in TEXTS.items():
         values = [win_rate(sample["persona_swap"][text]) for sample in samples]
-        signature = f"{name}|ties:1/2|others:{spec.others}|scorer:{scorer}|tokens:{max_tokens}"
+        signature = f"{name}|ties:1/2|unfit:left-out|others:{spec.others}|scorer:{scorer}|tokens:{max_tokens}"
         found[name] = Measured(mean_metric(values, clusters, signature), values)
     return found
 
 
 def notes(spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What readers must know: that there were fewer other users than asked for."""
-    fewest = min((len(sample["persona_swap"]["others"]) for sample in samples), default=spec.others)
-    if fewest == spec.others:
-        return []
-    return [f"persona_swap: some answers were tried with {fewest} other personas, not {spec.others}"]
+    """What readers must know: that there were fewer other users than asked for, or personas left out."""
+    swaps = [sample["persona_swap"] for sample in samples]
+    fewest = min((len(swap["others"]) + swap["left_out"] for swap in swaps), default=spec.others)
+    told = []
+    if fewest < spec.others:
+        told.append(
+            f"persona_swap: some answers had {fewest} other personas to be tried with, not {spec.others}"
+        )
+    if left_out(samples):
+        alone = sum(bool(swap["left_out"] and not swap["others"]) for swap in swaps)
+        told.append(
+            f"persona_swap: {left_out(samples)} comparisons left out, as no item of one persona fits into "
+            f"the prompt; answers with none left: {alone}"
+        )
+    return told
+
+
+def left_out(samples: Sequence[Mapping[str, Any]]) -> int:
+    """Comparisons that were not made because no item of one of the two personas fits into the prompt."""
+    return sum(sample["persona_swap"]["left_out"] for sample in samples)

@@ -164,6 +164,7 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
             found.metrics[name] = measured.metric
             found.per_sample[name] = measured.per_sample or []
         found.notes.extend(persona_swap.notes(swap, samples))
+    swapped = {"persona_swap_left_out": persona_swap.left_out(samples)} if swap is not None else {}
     own = [sample["own_adapter"] for sample in samples if "own_adapter" in sample]
     adapters = {"own_adapter": sum(own), "task_adapter": len(own) - sum(own)} if own else {}
     if own and not all(own):
@@ -181,6 +182,7 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
             "empty": sum(not text.strip() for text in texts.predictions),
             "persona_items_kept": sum(sample["persona_kept"] for sample in samples),
             "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in samples),
+            **swapped,
             **adapters,
         },
         notes=found.notes,

@@ -30,36 +30,43 @@ def others(example: Example, examples: Sequence[Example], count: int) -> list[Ex
 def swap_logp(
     spec: TaskSpec, batch: Sequence[tuple[Example, str]], examples: Sequence[Example], scorer: Engine
 ) -> list[dict[str, Any]]:
-    """For each (example, response): {"others": users tried, "response": [log P under the own persona, under
-    each other's], "reference": likewise, "tokens": read for it}; natural log, summed over the text's first
-    `max_new_tokens` tokens, without the end of turn. A text without tokens has an empty list.
+    """For each (example, response): {"others": users tried, "left_out": number of users who would have been,
+    "response": [log P under the own persona, under each other's], "reference": likewise, "tokens": read for
+    it}; natural log, summed over the text's first `max_new_tokens` tokens, without the end of turn. A text
+    without tokens, or without others, has an empty list.
 
     The prompts are those that answers are generated from, with other items in the persona's place; the
-    request stays the example's own.
+    request stays the example's own. Where no item of a persona fits, such a prompt holds no persona, and a
+    comparison with it would be one of any persona against none: that user is left out, and all are where it
+    is the own persona that does not stand in its prompt.
     """
     assert spec.persona_swap is not None, "called for tasks that ask for it"
     tokenizer = scorer.tokenizer
     prompts: list[tuple[int, ...]] = []
     texts: list[list[int]] = []
-    plans: list[tuple[list[str], Mapping[str, int]]] = []
+    plans: list[tuple[list[str], int, Mapping[str, int]]] = []
     for example, response in batch:
         chosen = others(example, examples, spec.persona_swap.others)
-        contexts = [
-            build_pair(spec, replace(example, persona=persona), tokenizer, with_response=False).factual
+        own, *theirs = (
+            build_pair(spec, replace(example, persona=persona), tokenizer, with_response=False)
             for persona in (example.persona, *(other.persona for other in chosen))
-        ]
+        )
+        fitting = [pair for pair in theirs if pair.kept and own.kept]
+        users = [other.user for other, pair in zip(chosen, theirs, strict=True) if pair.kept and own.kept]
+        contexts = [pair.factual for pair in (own, *fitting)]
         starts = {}
         for name, text in (("response", response), ("reference", example.reference)):
             ids = encode_response(tokenizer, text)[: spec.sampling.max_new_tokens]
-            if ids:
+            if ids and users:
                 starts[name] = len(prompts)
                 prompts += contexts
                 texts += [ids] * len(contexts)
-        plans.append(([other.user for other in chosen], starts))
+        plans.append((users, len(chosen) - len(users), starts))
     logp = [float(values.sum(dtype="float64")) for values in scorer.score(prompts, texts)]
     return [
         {
             "others": users,
+            "left_out": left_out,
             "tokens": sum(
                 len(prompts[place]) + len(texts[place])
                 for start in starts.values()
@@ -70,5 +77,5 @@ def swap_logp(
                 for name in ("response", "reference")
             },
         }
-        for users, starts in plans
+        for users, left_out, starts in plans
     ]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.matrix.identity import (
+    SWAP_VERSION,
     differing,
     eval_inputs,
     identity_of,
@@ -202,6 +203,12 @@ def test_identities_of_before_hold() -> None:
     inputs = target_inputs("t", task(persona={"k": 4}), {})
     assert inputs["persona"] == {"k": 4, "priority": "first", "max_tokens": None}
     assert inputs.keys() == {"name", "protocol", "prompt", "persona", "max_length", "sampling"}
+
+
+def test_the_version_of_persona_swap_is_in_where_a_task_has_one() -> None:
+    inputs = target_inputs("t", task(persona_swap={}), {})
+    assert inputs["persona_swap"] == {"version": SWAP_VERSION, "others": 4, "scorer": None}
+    assert train(task(persona_swap={})) == train(task())
 
 
 def test_sampling_matters_to_evaluation_only() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.metrics.persona_swap import measure, notes, win_rate
+from perbench.metrics.persona_swap import left_out, measure, notes, win_rate
 from perbench.specs.task import PersonaSwapSpec
 
 
@@ -35,9 +35,10 @@ def test_the_two_sides_of_a_duel_add_up_to_one(pair: list[int]) -> None:
     assert forth + back == 1
 
 
-def sample(user: str, response: list[float], reference: list[float]) -> dict[str, Any]:
+def sample(user: str, response: list[float], reference: list[float], left_out: int = 0) -> dict[str, Any]:
     others = [f"o{i}" for i in range(max(len(response), len(reference)) - 1)]
-    return {"user": user, "persona_swap": {"others": others, "response": response, "reference": reference}}
+    found = {"others": others, "left_out": left_out, "response": response, "reference": reference}
+    return {"user": user, "persona_swap": found}
 
 
 def test_metrics_by_hand() -> None:
@@ -57,8 +58,26 @@ def test_metrics_by_hand() -> None:
     assert outputs.metric.ci == pytest.approx((0.0, 0.625))
     assert references.per_sample == [0.5, 1.0, 0.0, 0.5]
     assert references.metric.value == 0.5
-    assert outputs.metric.signature == "persona_swap|ties:1/2|others:2|scorer:base|tokens:64"
+    assert outputs.metric.signature == "persona_swap|ties:1/2|unfit:left-out|others:2|scorer:base|tokens:64"
     assert notes(spec, samples) == []
     assert notes(PersonaSwapSpec(others=3), samples) == [
-        "persona_swap: some answers were tried with 2 other personas, not 3"
+        "persona_swap: some answers had 2 other personas to be tried with, not 3"
+    ]
+
+
+def test_comparisons_left_out_are_told_and_make_no_score() -> None:
+    samples = [
+        sample("u", [-1.0, -2.0], [-1.0, -1.0], left_out=1),  # of two rivals one fits
+        sample("v", [], [], left_out=2),
+        sample("w", [-2.0, -1.0, -3.0], [-1.0, -2.0, -3.0]),
+    ]
+    spec = PersonaSwapSpec(others=2)
+    found = measure(spec, samples, 64)
+    assert found["persona_swap"].per_sample == [1.0, None, 0.5]
+    assert found["persona_swap_reference"].per_sample == [0.5, None, 1.0]
+    assert (found["persona_swap"].metric.n, found["persona_swap"].metric.missing) == (2, 1)
+    assert left_out(samples) == 3
+    assert notes(spec, samples) == [
+        "persona_swap: 3 comparisons left out, as no item of one persona fits into the prompt; answers "
+        "with none left: 1"
     ]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from perbench.api import Example
 from perbench.data import Dataset
 from perbench.engines.base import Engine
 from perbench.engines.transformers import TransformersEngine
+from perbench.metrics.persona_swap import measure
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
 from perbench.protocols.generation import run, score
@@ -72,12 +75,39 @@ def test_log_probs_are_those_of_the_prompts_answers_come_from(engine: Transforme
     assert found["tokens"] == tokens
 
 
-def test_personas_that_do_not_fit_tie(engine: TransformersEngine) -> None:
-    long = [example(user, 0, f"{user} " + "likes deer and bread " * 60) for user in "abc"]
-    bare = build_pair(swapped().spec, replace(long[0], persona=()), engine.tokenizer, with_response=False)
-    spec = swapped(max_length=len(bare.factual) + 10).spec
-    (found,) = swap_logp(spec, [(long[0], "so it goes")], long, engine)
-    assert len(set(found["response"])) == 1
+class Liking:
+    """A scorer that finds every token of a text so likely as `liked` says of the persona in its prompt."""
+
+    def __init__(self, engine: TransformersEngine, liked: dict[str, float]) -> None:
+        self.tokenizer, self._liked = engine.tokenizer, liked
+        self.prompts: list[str] = []
+
+    def score(self, prompts: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> list[Any]:
+        shown = [self.tokenizer.decode(prompt) for prompt in prompts]
+        self.prompts += shown
+        values = [[value for word, value in self._liked.items() if word in text] for text in shown]
+        return [np.full(len(ids), sum(found)) for found, ids in zip(values, texts, strict=True)]
+
+
+def test_personas_that_do_not_fit_are_left_out(engine: TransformersEngine) -> None:
+    """By hand: a against b (likelier), c (less likely) and d (does not fit); d against none."""
+    people = [example(user, 0, text) for user, text in (("a", "I fish."), ("b", "I bake."), ("c", "I sew."))]
+    people.append(example("d", 0, "I paint. " + "I like deer and bread. " * 60))
+    bare = build_pair(swapped().spec, replace(people[0], persona=()), engine.tokenizer, with_response=False)
+    spec = swapped(3, max_length=len(bare.factual) + 60).spec
+    scorer: Any = Liking(engine, {"fish": -2.0, "bake": -1.0, "sew": -3.0})
+    found = swap_logp(spec, [(one, "so it goes") for one in people], people, scorer)
+    assert [sorted(one["others"]) for one in found] == [["b", "c"], ["a", "c"], ["a", "b"], []]
+    assert [one["left_out"] for one in found] == [1, 1, 1, 3]
+    assert (found[3]["response"], found[3]["reference"], found[3]["tokens"]) == ([], [], 0)
+    assert all(any(word in prompt for word in ("fish", "bake", "sew")) for prompt in scorer.prompts)
+    assert swap_logp(spec, [(people[3], "so it goes")], people, engine) == found[3:]  # a batch of nothing
+    samples = [{"user": one.user, "persona_swap": swap} for one, swap in zip(people, found, strict=True)]
+    assert spec.persona_swap is not None
+    measured = measure(spec.persona_swap, samples, 8)
+    for name in ("persona_swap", "persona_swap_reference"):
+        assert measured[name].per_sample == [0.5, 1.0, 0.0, None]
+        assert (measured[name].metric.value, measured[name].metric.missing) == (0.5, 1)
 
 
 class Two:
@@ -113,6 +143,7 @@ def test_a_run_stores_what_scoring_needs(stores: Any, engine: TransformersEngine
     assert found.metrics["persona_swap_reference"].n == len(EXAMPLES)
     assert found.metrics["persona_swap_reference"].ci is not None
     assert len(found.scores.scores["persona_swap"]) == len(EXAMPLES)
+    assert found.counts["persona_swap_left_out"] == 0
     assert tokens["scored"] == sum(sample["persona_swap"]["tokens"] for sample in store.rows)
     plain = stores()
     run(TASK, Dataset(EXAMPLES, "digest"), engines, plain, seed=1, tick=quiet)
