@@ -10,11 +10,12 @@ import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from perbench.cache import cache_dir
 from perbench.errors import PerbenchError
 from perbench.metrics.base import MetricAbsent
+from perbench.progress import Progress
 from perbench.store.locks import locked
 
 COMMAND = "perbench data prepare wordnet"
@@ -112,8 +113,12 @@ def prepare(source: Path | None = None) -> Path:
     """
     place = folder()
     place.parent.mkdir(parents=True, exist_ok=True)
+
+    def wait(_: IO[str]) -> None:
+        Progress(0).say("WordNet is being prepared by another process; waiting for it to finish")
+
     with (
-        locked(place.with_name(".wordnet.lock")),
+        locked(place.with_name(".wordnet.lock"), wait),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=".wordnet-") as draft,
     ):
         origin = source if source is not None else _find(Path(draft))

@@ -79,10 +79,18 @@ def test_a_second_process_waits_and_leaves_what_is_the_same(tiny_wordnet: Path) 
     (tiny_wordnet / "noun.exc").write_text("dogs dog\n")
     words = [sys.executable, "-c", BESIDE, str(tiny_wordnet)]
     first, second = (
-        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
     )
     if first.stdout not in select.select([first.stdout, second.stdout], [], [])[0]:
         first, second = second, first
+    assert select.select([second.stdout, second.stderr], [], [])[0] == [second.stderr]
+    assert second.stderr is not None
+    assert (
+        second.stderr.readline() == "WordNet is being prepared by another process; waiting for it to finish\n"
+    )
     assert first.communicate("\n\n")[0] == "copied\n" * 2  # the old one away, the new one in its place
     assert second.communicate("\n\n")[0] == ""
     assert (first.returncode, second.returncode) == (0, 0)
