@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,7 +19,11 @@ AT_ONCE = 500
 
 
 class Keep:
-    """A table of digest -> bytes, one file in the user cache. A value, once there, is never replaced."""
+    """A table of digest -> bytes, one file in the user cache. A value, once there, is never replaced.
+
+    What is wrong with the file, or with its disk, is a PerbenchError that says what to do; a full disk an
+    OSError.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -51,4 +57,22 @@ class Keep:
                 table.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB)")
                 yield table
         except sqlite3.DatabaseError as error:
-            raise PerbenchError(f"{self.path}: {error}; delete the file, it is made anew") from error
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        if type(error) is sqlite3.DatabaseError:  # and no kind of it: the file itself is damaged, or none
+            return PerbenchError(
+                f"{self.path} is damaged: {error}. Delete the file: what it held is made anew, and paid "
+                "again where an endpoint made it"
+            )
+        if "is full" in str(error):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        if "is locked" in str(error):
+            return PerbenchError(
+                f"{self.path}: {error}: for {WAIT:g} s another process was writing to it. Nothing in it is "
+                "lost; run the same command again"
+            )
+        return PerbenchError(
+            f"{self.path}: {error}. See that the file can be read and written and that the disk, or your "
+            "quota, has room; then run the same command again"
+        )

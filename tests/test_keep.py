@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from perbench import keep as keep_module
+from perbench.errors import PerbenchError
 from perbench.keep import AT_ONCE, Keep
 
 
@@ -45,3 +51,69 @@ def test_processes_write_side_by_side() -> None:
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     expected = {str(number): str(number).encode() for number in range(80)}
     assert Keep("things").get(list(expected)) == expected
+
+
+HOLD = """
+import sqlite3, sys
+table = sqlite3.connect(sys.argv[1])
+table.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_file_that_another_process_holds_is_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Keep("things")
+    keep.put({"a": b"1"})
+    monkeypatch.setattr(keep_module, "WAIT", 0.01)
+    words = [sys.executable, "-c", HOLD, str(keep.path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(
+            PerbenchError, match=r"things\.sqlite: database is locked.*run the same com"
+        ) as told:
+            keep.put({"b": b"2"})
+        holder.communicate("\n")
+    assert "elete" not in str(told.value)
+    keep.put({"b": b"2"})
+    assert keep.get(["a", "b"]) == {"a": b"1", "b": b"2"}
+
+
+def test_a_full_disk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Keep("things")
+    keep.put({"a": b"1"})
+    connect = sqlite3.connect
+
+    def small(path: Path, timeout: float) -> sqlite3.Connection:
+        table = connect(path, timeout=timeout)
+        table.execute("PRAGMA max_page_count = 4")  # SQLite then fails as it does on a full disk
+        return table
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(OSError, match=r"No space left on device: .*things\.sqlite") as told:
+            keep.put({str(number): bytes(4000) for number in range(9)})
+    assert told.value.errno == errno.ENOSPC
+    assert keep.get(["a", "0"]) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("start", [0, 8192])
+def test_only_a_damaged_file_is_to_be_deleted(start: int) -> None:
+    keep = Keep("things")
+    keep.put({str(number): bytes(100) for number in range(200)})
+    content = bytearray(keep.path.read_bytes())
+    content[start : start + 4096] = b"?" * 4096
+    keep.path.write_bytes(content)
+    with pytest.raises(PerbenchError, match=r"things\.sqlite is damaged: .*Delete the file.*made anew"):
+        keep.get([str(number) for number in range(200)])
+    keep.path.unlink()
+    keep.put({"a": b"1"})
+    assert keep.get(["a"]) == {"a": b"1"}
+
+
+def test_a_file_that_cannot_be_opened_is_named() -> None:
+    keep = Keep("things")
+    keep.path.mkdir(parents=True)
+    with pytest.raises(PerbenchError, match=r"things\.sqlite: unable to open .*can be read and written"):
+        keep.put({"a": b"1"})
