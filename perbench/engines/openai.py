@@ -34,7 +34,7 @@ class OpenAIEngine:
     """Implements `chat` of `perbench.engines.base.Engine`; what needs tokens or weights raises an error.
 
     Address and key are kept out of records, messages and the cache. `book` is told of every request and
-    answer. Safe to interrupt: what was answered is in the cache.
+    answer. Safe to interrupt: what was answered is booked, then in the cache.
     """
 
     chat_only = True
@@ -126,9 +126,11 @@ class OpenAIEngine:
             reply, use = self._retry(lambda: self._attempt(body), halt)
         except PerbenchError as failure:
             raise PerbenchError(f"endpoint model {self._endpoint.model!r}: {failure}") from None
+        # Booked first: killed in between, it is asked and paid again, and both are counted. The other way
+        # round the next start would take it for one that cost nothing.
+        self._book(use)
         if self._cache is not None and file is not None:
             self._cache.put(file, reply)
-        self._book(use)
         return reply
 
     def _attempt(self, body: dict[str, Any]) -> tuple[Generation, EndpointUse]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -14,6 +16,7 @@ import pytest
 
 from perbench import models
 from perbench.api import Example
+from perbench.engines.ledger import Ledger
 from perbench.engines.openai import OPENAI_URL, OpenAIEngine, absent, base_url
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import STRANGERS, Retry
@@ -26,6 +29,7 @@ from perbench.specs.model import Endpoint, ModelSpec
 from perbench.specs.task import SamplingSpec
 from perbench.store import EndpointUse
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
+from tests.processes import ROOT
 
 KEY = "sk-very-secret-123"
 ENDPOINT = Endpoint(model="some-judge", base_url_env="TEST_ADDRESS", api_key_env="TEST_KEY", timeout=5.0)
@@ -294,6 +298,36 @@ def test_answers_before_a_failure_are_kept(server: Server, tmp_path: Path) -> No
         *("good", "bad"),
         *("bad", "never"),
     ]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from perbench.engines.ledger import Ledger
+from perbench.engines.openai import OpenAIEngine
+from perbench.engines.replies import ReplyCache
+from tests.engines.test_openai import ENDPOINT, GREEDY, user
+
+ReplyCache.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+folder = Path(sys.argv[1])
+ledger = Ledger(folder / "endpoints.jsonl")
+engine = OpenAIEngine(ENDPOINT, cache=ReplyCache(folder), book=lambda use: ledger.add("m", use))
+engine.chat([user("hi")], GREEDY, seed=0)
+"""
+
+
+def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
+    server: Server, tmp_path: Path
+) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    ledger = Ledger(tmp_path / "endpoints.jsonl")
+    again = engine(cache=ReplyCache(tmp_path), book=lambda use: ledger.add("m", use))
+    for _ in range(2):
+        again.chat([user("hi")], GREEDY, seed=0)
+    assert len(server.requests) == 2
+    found = ledger.totals(lambda model: None)["m"]
+    assert (found.requests, found.answers, found.reused) == (2, 2, 1)
 
 
 @pytest.mark.parametrize("damage", [b"", b"[1]", b'{"text": "x"}'])
