@@ -92,5 +92,5 @@ def test_a_damaged_cache_and_a_folder_without_an_encoder_name_the_way_out(
         Encoder(lambda: tmp_path, "d")(TEXTS)
     cache.mkdir(exist_ok=True)
     (cache / "embeddings.sqlite").write_bytes(b"torn " * 300)
-    with pytest.raises(PerbenchError, match=r"embeddings\.sqlite: .*delete the file, it is made anew"):
+    with pytest.raises(PerbenchError, match=r"embeddings\.sqlite is damaged: .*Delete the file.*made anew"):
         Encoder(lambda: folder, "d")(TEXTS)
