@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from perbench.device import device
 from perbench.errors import CellError, PerbenchError
 
 if TYPE_CHECKING:
@@ -46,11 +47,8 @@ class Group:
         """This process's accelerator, one each on every machine, else the CPU."""
         import torch
 
-        if not torch.accelerator.is_available():
-            return torch.device("cpu")
-        kind = torch.accelerator.current_accelerator()
-        assert kind is not None
-        if self.world == 1:
+        kind = device()
+        if self.world == 1 or kind.type == "cpu":
             return kind
         index = int(os.environ["LOCAL_RANK"])
         if index >= torch.accelerator.device_count():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.adapters import adapted, is_adapter
 from perbench.contrast import batches, response_logp
+from perbench.device import device
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.models import load_causal_lm, load_tokenizer
@@ -71,10 +72,9 @@ class TransformersEngine:
             self._served, self._user = served, user
 
     def _load(self, folder: Path) -> Any:
-        import torch
         from transformers import GenerationConfig
 
-        model = load_causal_lm(folder, self._dtype).to("cuda" if torch.cuda.is_available() else "cpu")
+        model = load_causal_lm(folder, self._dtype).to(device())
         if not self.stop_tokens:
             named = model.generation_config.eos_token_id
             stop = {named} if isinstance(named, int) else set(named or ())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perbench import models
 from perbench.cache import canonical_digest
+from perbench.device import free
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Catalogue
 from perbench.specs.load import Named
@@ -113,7 +112,7 @@ class EnginePool:
     def release_subject(self) -> None:
         """Give back the subject's memory, and that of its untrained copy."""
         self._subject = self._base = self._serving = None
-        free_memory()
+        free()
 
 
 class PersonaModels:
@@ -139,14 +138,6 @@ class PersonaModels:
 
     def _digest(self, name: str) -> str:
         return canonical_digest(self._catalogue.model_inputs(name))
-
-
-def free_memory() -> None:
-    """Drop unreachable tensors, and on a GPU return their memory to the device."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def open_model(

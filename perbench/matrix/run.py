@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perbench import models, processes, protocols
+from perbench.device import free
 from perbench.engines.ledger import Ledger
 from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
-from perbench.matrix.engines import EnginePool, PersonaModels, free_memory
+from perbench.matrix.engines import EnginePool, PersonaModels
 from perbench.matrix.plan import Plan
 from perbench.matrix.users import train_users, users_of
 from perbench.memory import peak_mb, reset_peak
@@ -71,7 +72,7 @@ class Runner:
                 record = self._cell(step.cell, tick)
             if record.error is not None:
                 self.progress.say(f"FAILED {step.cell}: {record.error.message}")
-                free_memory()
+                free()
             records.append(record)
         return records
 
@@ -83,7 +84,7 @@ class Runner:
             try:
                 self._fit(cell, self.run.cell(cell.kind, cell.identity), lambda *_: None)
             except processes.SharedFailure:
-                free_memory()
+                free()
 
     def _cell(self, cell: Cell, tick: Tick) -> CellRecord:
         folder = self.run.cell(cell.kind, cell.identity)
@@ -121,7 +122,7 @@ class Runner:
     def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         self._pool.release_subject()
         result, counts = self._fit(cell, folder, tick)
-        free_memory()
+        free()
         counts["steps"] = result.steps
         found = {"counts": counts, "tokens": result.tokens, "training_log": result.log}
         return {**found, "notes": result.notes}
@@ -201,7 +202,7 @@ class Runner:
         self._pool.release_subject()
         lent = PersonaModels(self.catalogue, self._pool.open)
         found = build_personas(cell.task.spec, examples, lent)
-        free_memory()
+        free()
         return found
 
     def _evaluate(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.cache import canonical_digest
 from perbench.contrast import batches
+from perbench.device import device
 from perbench.errors import PerbenchError
 from perbench.keep import Keep
 
@@ -84,7 +85,7 @@ class Encoder:
                 raise PerbenchError(f"{folder}: the encoder does not load: {error}") from error
             room = getattr(model.config, "max_position_embeddings", None)
             longest = min(length for length in (tokenizer.model_max_length, room) if length is not None)
-            self._loaded = model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, int(longest)
+            self._loaded = model.to(device()), tokenizer, int(longest)
         return self._loaded
 
 

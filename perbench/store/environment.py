@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import perbench
+from perbench.device import device
 
 PACKAGES = (
     "accelerate",
@@ -92,4 +93,4 @@ def _device() -> str:
     if torch is not None and torch.cuda.is_available():
         count = torch.cuda.device_count()
         return f"{torch.cuda.get_device_name(0)}" + (f" x{count}" if count > 1 else "")
-    return "cpu"
+    return device().type if torch is not None else "cpu"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 
 from perbench.contrast import batches
@@ -24,12 +23,3 @@ def lower(lengths: Sequence[int], budget: int) -> int | None:
     while len(batches(lengths, budget)) == count:
         budget //= 2
     return budget
-
-
-def free() -> None:
-    """Give back to the device what failed computations still hold."""
-    import torch
-
-    gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perbench import processes
 from perbench.api import Trainer, View
 from perbench.contrast import Contrast, batches
+from perbench.device import free
 from perbench.engines.base import Tick
 from perbench.errors import CellError
 from perbench.memory import keep_freed, peak_mb
@@ -128,7 +129,7 @@ class _Run:
         )
         if self._sharded:  # which moves the layers to the device one by one
             base.to("cpu")
-            fitting.free()
+            free()
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
         self._loss: Any = TokenLoss(self._network, trainer, region)
         if self._sharded:
@@ -223,7 +224,7 @@ class _Run:
                     raise
                 said = str(error).partition("\n")[0]
             self._optimizer.zero_grad()
-            fitting.free()
+            free()
             shared = hands if self._sharded else [hands[self._group.rank]]
             lengths = [self._length(i) for hand in shared for i in hand]
             lower = fitting.lower(lengths, self._budget)

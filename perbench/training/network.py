@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.adapters import adapted, is_adapter
 from perbench.api import Trainer
 from perbench.contrast import Contrast, contrast
+from perbench.device import free
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -180,7 +181,7 @@ def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget:
             if not fitting.ran_out_of_memory(error):
                 raise
             said = str(error).partition("\n")[0]
-        fitting.free()
+        free()
         lower = fitting.lower(lengths, budget)
         if lower is None:
             raise CellError(
