@@ -42,7 +42,7 @@ def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
     found = {}
     for name in plugins.names("task"):
         if load_task(name).spec.data.prepared == family:
-            found[name] = load_task(name, data={name.partition("/")[0]: folder})
+            found[name] = load_task(name, data={family: folder})
     return found
 
 

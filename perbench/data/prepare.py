@@ -6,6 +6,7 @@ does again only what is missing, was damaged, or would be made from other files 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 from perbench import __version__, plugins
 from perbench.api import Family
-from perbench.cache import canonical_digest
+from perbench.cache import canonical_digest, read_sha256
 from perbench.data.fetch import checksum, fetch
 from perbench.data.lengths import lengths, readers
 from perbench.data.prepared import MANIFEST, prepared_folder, read_manifest
@@ -62,7 +63,7 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
                 f"{out} holds the family {manifest['family']}; name another folder: --out DIR"
             )
         folders, origin = _source(family, request, manifest.get("origin", {}))
-        made_by = {"plugin": plugin.digest(), "sample": request.sample, "seed": request.seed}
+        made_by = {"plugin": _code(family), "sample": request.sample, "seed": request.seed}
         if request.sample is None:
             del made_by["seed"]
         maker = TableMaker(
@@ -147,6 +148,13 @@ def _locked(out: Path) -> Iterator[None]:
                 f"{out} cannot be written as a folder ({error.strerror}); name another: --out DIR"
             ) from None
         yield
+
+
+def _code(family: Family) -> str | list[str]:
+    """sha256 of the family's file; of those of the families that it extends, too, where it does."""
+    own = [cls for cls in type(family).__mro__ if issubclass(cls, Family) and cls is not Family]
+    digests = [read_sha256(Path(inspect.getfile(cls))) for cls in own]
+    return digests if len(digests) > 1 else digests[0]
 
 
 # ---------------------------------------------------------------- where the raw files are

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.errors import PerbenchError, suggest
-from perbench.matrix.cells import Catalogue, Cell, expand
+from perbench.matrix.cells import Catalogue, Cell, LabelledTask, expand
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.endpoints import absent_variables
 from perbench.matrix.estimate import Estimator
@@ -20,9 +20,8 @@ from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
 from perbench.progress import Progress
-from perbench.specs.load import Named
+from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.rows import task_variants
 from perbench.store import CellRecord, RunDir
 from perbench.store.environment import shorten
 from perbench.training.watch import check_tracker
@@ -61,12 +60,12 @@ def carry_out(
     Raises:
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
     """
-    _check_families(matrix.spec, options.data)
     check_tracker(options.track)
     if options.dry_run and not options.json and processes.group().main:
         for line in memory_lines(matrix.spec, options.devices, options.device_memory):
             print(line, flush=True)
     catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=options.dry_run)
+    _check_families(catalogue.tasks([*matrix.spec.sources, *matrix.spec.targets]), options.data)
     cells = expand(matrix.spec, catalogue)
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
@@ -144,9 +143,8 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
     return absent_variables(models)
 
 
-def _check_families(spec: MatrixSpec, data: Mapping[str, Path]) -> None:
-    rows = task_variants([*spec.sources, *spec.targets])
-    families = {row.task.partition("/")[0] for row in rows}
+def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:
+    families = {family_of(one.named.name, one.named.spec.data.prepared) for one in tasks}
     for family in data:
         if family not in families:
             raise PerbenchError(

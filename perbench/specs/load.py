@@ -42,11 +42,6 @@ class Named(Generic[T]):
     spec: T
     path: Path | None
 
-    @property
-    def family(self) -> str:
-        """The folder of a task ("longlamp" of "longlamp/pag")."""
-        return self.name.partition("/")[0]
-
 
 def load_task(
     name_or_path: str | Path, *, data: Mapping[str, Path] = {}, overrides: Mapping[str, Any] = {}
@@ -54,7 +49,7 @@ def load_task(
     """A task by name or YAML file.
 
     Args:
-        data: local folders by family; `{"longlamp": PATH}` sets `data.data_dir` of the family's tasks.
+        data: local folders by family; `{"longlamp": PATH}` sets `data.data_dir` of the tasks that read it.
         overrides: values by dotted key path, `{"dialogue.turns": 3}`.
 
     Raises:
@@ -81,7 +76,7 @@ def checked_task(
         fault = path_fault(TaskSpec, key) or put(document, key.split("."), value, place)
         if fault:
             problems.append(place.problem(f"task {name}: {fault}"))
-    family = name.partition("/")[0]
+    family = family_of(name, yaml.at(document.data, ("data", "prepared")))
     if family in data:
         option = f"--data {family}={data[family]}"
         fault = put(document, ["data", "data_dir"], str(data[family].expanduser().absolute()), Place(option))
@@ -96,6 +91,11 @@ def checked_task(
     if spec is None or problems:
         return None, problems
     return Named(name, spec, path), []
+
+
+def family_of(name: str, prepared: object) -> str:
+    """Whose data a task reads, by the name that --data takes: its `data.prepared`, else the task's folder."""
+    return prepared if isinstance(prepared, str) else name.partition("/")[0]
 
 
 def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:

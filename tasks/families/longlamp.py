@@ -11,14 +11,23 @@ TEXT = (str, None)
 POST = {"content": str, "summary": TEXT}
 OLDER_POST = {"output": str, "input": TEXT}
 PROFILES: dict[str, tuple[str, Any]] = {
-    "abstract_generation_user": ("name", {"abstract": str, "title": TEXT}),
-    "product_review_user": (
+    "abstract_generation": ("name", {"abstract": str, "title": TEXT}),
+    "product_review": (
         "reviewerId",
         {"reviewText": str, "summary": TEXT, "overall": object, "description": object},
     ),
-    "topic_writing_user": ("author", (POST, OLDER_POST)),
+    "topic_writing": ("author", (POST, OLDER_POST)),
 }
-"""The user's field and an item of the profile, by configuration."""
+"""The user's field and an item of the profile, by task; a configuration is TASK_SETTING."""
+
+
+def remotes_of(setting: str) -> tuple[Remote, ...]:
+    files: dict[str, str | None] = {f"{task}_{setting}/*.parquet": None for task in PROFILES}
+    return (Remote("huggingface", "LongLaMP/LongLaMP", files),)
+
+
+def tables_of(setting: str) -> tuple[str, ...]:
+    return tuple(f"{task}_{setting}/{split}" for task in PROFILES for split in ("train", "val", "test"))
 
 
 class LongLaMP(Family):
@@ -26,13 +35,11 @@ class LongLaMP(Family):
     and `input`, become `content` and `summary`. No commit of the dataset is known to us, so the first fetch
     pins the newest."""
 
-    remotes = (
-        Remote("huggingface", "LongLaMP/LongLaMP", {f"{config}/*.parquet": None for config in PROFILES}),
-    )
-    tables = tuple(f"{config}/{split}" for config in PROFILES for split in ("train", "val", "test"))
+    remotes = remotes_of("user")
+    tables = tables_of("user")
 
     def rows(self, table: str, raw: RawData) -> Iterator[Mapping[str, Any] | Skip]:
-        user, item = PROFILES[table.partition("/")[0]]
+        user, item = PROFILES[table.partition("/")[0].rpartition("_")[0]]
         shape = {user: (str, int), "input": str, "output": str, "profile": [item]}
         for row in raw.records(table, shape=shape):
             empty = [name for name in ("input", "output") if not row[name].strip()]

@@ -435,6 +435,25 @@ def test_lengths_are_of_the_items_that_the_task_retrieves(
     assert found["diaries/short, test"]["with persona"]["max"] == 6
 
 
+def test_a_family_that_extends_another_is_of_the_code_of_both(raw: Path) -> None:
+    folder = raw.parent / "root" / "tasks" / "families"
+    (folder / "late_diaries.py").write_text(
+        '"""Diaries, later."""\n\nfrom .diaries import Diaries\n\n\n'
+        'class LateDiaries(Diaries):\n    tables = ("short/train",)\n'
+    )
+
+    def settings(family: str) -> str:
+        return str(prepare(Request(family, raw))[1]["tables"]["short/train"]["settings"])
+
+    both = {name: settings(name) for name in ("diaries", "late_diaries")}
+    (folder / "diaries.py").write_text((folder / "diaries.py").read_text() + "\n# another version\n")
+    assert all(settings(name) != before for name, before in both.items())
+    after = {name: settings(name) for name in both}
+    (folder / "late_diaries.py").write_text((folder / "late_diaries.py").read_text() + "# another\n")
+    assert settings("diaries") == after["diaries"]
+    assert settings("late_diaries") != after["late_diaries"]
+
+
 def test_lengths_without_a_prompt_form_are_of_the_bare_texts(tmp_path: Path) -> None:
     row = {
         "user": "u",

@@ -89,3 +89,34 @@ def test_a_paper_matrix_runs_small_on_local_data(
     assert cli.main(["run", *words, *(word for text in sets for word in ("--set", text))]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["done"], found["failed"]) == (2 + 3, 0)
+
+
+def test_a_rows_data_are_named_by_the_family_that_it_reads(
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    config = "abstract_generation_temporal"
+    row = {"name": "n", "input": "i", "output": "o", "profile": [{"abstract": "A", "title": "T"}]}
+    (tmp_path / "data" / config).mkdir(parents=True)
+    (tmp_path / "data" / config / "test.jsonl").write_text(json.dumps(row))
+    targets = [
+        {
+            "task": "longlamp/pag",
+            "as": "temporal",
+            "data.prepared": "longlamp_temporal",
+            "data.config": config,
+        }
+    ]
+    (tmp_path / "mine.yaml").write_text(
+        json.dumps({"summary": "s", "models": [str(tiny_model_dir)], "targets": targets})
+    )
+    words = ["run", "--matrix", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--dry-run"]
+    assert cli.main([*words, "--data", f"longlamp={tmp_path / 'data'}"]) == 2
+    assert "no task of this family. Did you mean 'longlamp_temporal'?" in capsys.readouterr().err
+    assert cli.main([*words, "--json", "--data", f"longlamp_temporal={tmp_path / 'data'}"]) == 0
+    out, errors = capsys.readouterr()
+    assert "longlamp/pag (temporal)" in out
+    assert "longlamp" not in errors  # where data that cannot be had would be told

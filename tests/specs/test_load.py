@@ -75,7 +75,7 @@ def test_a_task_by_name_and_by_path_is_the_same(root, monkeypatch):
     path = root / "tasks" / "diary" / "notes.yaml"
     by_name = load_task("diary/notes")
     assert by_name == load_task(path)
-    assert (by_name.name, by_name.family, by_name.path) == ("diary/notes", "diary", path)
+    assert (by_name.name, by_name.path) == ("diary/notes", path)
     monkeypatch.chdir(path.parent)
     assert load_task("notes.yaml").name == "diary/notes"
 
@@ -94,6 +94,16 @@ def test_overrides_and_data_change_the_spec(root, tmp_path):
     assert task.spec.persona.k == 3
     assert task.spec.data.data_dir == str(tmp_path)
     assert load_task("diary/notes").spec.persona.k is None
+
+
+def test_local_data_are_those_of_the_family_that_a_task_reads(root, tmp_path):
+    folders = {"diary": tmp_path / "a", "posts": tmp_path / "b"}
+    assert load_task("diary/notes", data=folders).spec.data.data_dir == str(tmp_path / "a")
+    prepared = {"data.hub": None, "data.prepared": "posts"}
+    named = load_task("diary/notes", data=folders, overrides=prepared)
+    assert named.spec.data.data_dir == str(tmp_path / "b")
+    del folders["posts"]
+    assert load_task("diary/notes", data=folders, overrides=prepared).spec.data.data_dir is None
 
 
 def test_the_text_that_retrieval_ranks_is_a_template_of_generation_tasks(root):

@@ -14,10 +14,10 @@ from perbench.api import Family
 from perbench.data import load_examples
 from perbench.data.personas import read_personas
 from perbench.data.prepare import Request, prepare
-from perbench.errors import SpecError
+from perbench.errors import PerbenchError, SpecError
 from perbench.specs.load import load_task
 
-FAMILIES = ["aloe", "longlamp", "prefeval", "reviews", "synthetic_persona_chat"]
+FAMILIES = ["aloe", "longlamp", "longlamp_temporal", "prefeval", "reviews", "synthetic_persona_chat"]
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,39 @@ def test_longlamp(tmp_path: Path) -> None:
     assert row["profile"][1] == {"content": "C2", "summary": "S2", "id": "2"}
     assert sorted(manifest["absent"])[0] == "product_review_user/test"
     assert len(load_examples(load_task("longlamp/pag"), "train").examples) == 1
+
+
+def test_each_setting_of_longlamp_is_fetched_without_the_other() -> None:
+    for family, setting in (("longlamp", "user"), ("longlamp_temporal", "temporal")):
+        cls = plugins.get("family", family).load_class()
+        assert issubclass(cls, Family)
+        names = ("abstract_generation", "product_review", "topic_writing")
+        configs = [f"{name}_{setting}" for name in names]
+        assert [list(remote.files) for remote in cls.remotes] == [[f"{one}/*.parquet" for one in configs]]
+        assert cls.tables == tuple(f"{one}/{split}" for one in configs for split in ("train", "val", "test"))
+
+
+def test_longlamps_temporal_setting(tmp_path: Path) -> None:
+    item = {"abstract": "A", "title": "T", "id": "1", "year": 2000}
+    row = {"name": "n", "input": "i", "output": "o", "profile": [item]}
+    raw = longlamp(tmp_path / "raw", "abstract_generation_temporal", [row, {**row, "profile": []}])
+    post = {"author": "a", "input": "i", "output": "o", "profile": [{"output": "C", "input": "S"}]}
+    write(raw / "topic_writing_temporal" / "test.jsonl", [post])
+    out, manifest = prepare(Request("longlamp-temporal", raw, tmp_path / "out"))
+    assert manifest["family"] == "longlamp_temporal"
+    assert manifest["tables"]["abstract_generation_temporal/test"]["skipped"] == {"empty profile": 1}
+    (found,) = rows(out / "topic_writing_temporal" / "test.jsonl")
+    assert found["profile"] == [{"content": "C", "summary": "S"}]
+    temporal = {"data.prepared": "longlamp_temporal", "data.config": "abstract_generation_temporal"}
+    task = load_task("longlamp/pag", data={"longlamp_temporal": out}, overrides=temporal)
+    (example,) = load_examples(task, "test").examples
+    assert (example.user, example.reference, example.persona) == ("n", "o", (item,))
+    with pytest.raises(
+        PerbenchError, match=r"perbench data prepare longlamp_temporal.*longlamp_temporal=DIR"
+    ):
+        load_examples(load_task("longlamp/pag", data={"longlamp": out}, overrides=temporal), "test")
+    prepare(Request("longlamp_temporal", raw))
+    assert load_examples(load_task("longlamp/pag", overrides=temporal), "test").examples == [example]
 
 
 @pytest.mark.parametrize(
