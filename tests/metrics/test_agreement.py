@@ -67,15 +67,23 @@ def test_bleu_of_the_librarys_readme() -> None:
 
 
 def test_rouge_as_evaluate_computes_it() -> None:
-    """evaluate's metrics/rouge/rouge.py: RougeScorer.score(target, prediction), mean of fmeasure."""
-    from rouge_score import rouge_scorer
+    """evaluate's metrics/rouge/rouge.py: RougeScorer.score(target, prediction), fmeasure of each pair with
+    use_aggregator=False; by default the median of 1,000 resamples' means, which is drawn at random."""
+    import numpy as np
+    from rouge_score import rouge_scorer, scoring
 
     names = ["rouge1", "rouge2", "rougeL"]
     pairs = random_pairs(PAIRS)
     found = score_texts(names, texts(pairs))
     scorer = rouge_scorer.RougeScorer(rouge_types=names, use_stemmer=False)
     rows = [scorer.score(reference, prediction) for prediction, reference in pairs]
+    np.random.seed(0)
+    aggregator = scoring.BootstrapAggregator()
+    for row in rows:
+        aggregator.add_scores(row)
+    aggregated = aggregator.aggregate()
     for name in names:
+        assert found.metrics[name].value == pytest.approx(aggregated[name].mid.fmeasure, abs=5e-3)
         theirs = [row[name].fmeasure for row in rows]
         assert found.per_sample[name] == pytest.approx(theirs, abs=1e-12)
         assert found.metrics[name].value == pytest.approx(sum(theirs) / PAIRS, abs=1e-12)
