@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from perbench.specs.model import Prices
@@ -48,9 +48,17 @@ class Ledger:
 
 
 def added(uses: Iterable[EndpointUse]) -> EndpointUse:
-    """The sum of the counts, without cost."""
+    """The sum of the counts and all names, without cost."""
     found = list(uses)
-    return EndpointUse(**{name: sum(getattr(use, name) for use in found) for name in COUNTS})
+    served = sorted({name for use in found for name in use.served})
+    return EndpointUse(served=served, **{name: sum(getattr(use, name) for use in found) for name in COUNTS})
+
+
+def served_notes(uses: Mapping[str, EndpointUse]) -> list[str]:
+    """A caveat for each model that answered under another name."""
+    return [
+        f"{model}: the server calls it {', '.join(use.served)}" for model, use in uses.items() if use.served
+    ]
 
 
 def priced(use: EndpointUse, prices: Prices | None) -> EndpointUse:

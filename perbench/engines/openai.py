@@ -24,8 +24,6 @@ from perbench.store.record import EndpointUse
 if TYPE_CHECKING:
     import numpy as np
 
-OPENAI_URL = "https://api.openai.com/v1"
-DEFAULT_URL_ENV = "OPENAI_BASE_URL"
 MAY_PASS = frozenset({408, 409, 425, 429})
 """Statuses below 500 that another attempt may not meet."""
 
@@ -62,7 +60,7 @@ class OpenAIEngine:
         self._book = book
         self._retry = retry if retry is not None else Retry()
         self._key = os.environ[endpoint.api_key_env]
-        self._url = base_url(endpoint)
+        self._url = endpoint.url
         self._client = openai.OpenAI(
             api_key=self._key, base_url=self._url, timeout=endpoint.timeout, max_retries=0
         )
@@ -120,8 +118,9 @@ class OpenAIEngine:
         if self._cache is not None and file is not None:
             known = self._cache.get(file)
             if known is not None:
-                self._book(EndpointUse(reused=1))
-                return known
+                generation, served = known
+                self._book(EndpointUse(reused=1, served=served))
+                return generation
         try:
             reply, use = self._retry(lambda: self._attempt(body), halt)
         except PerbenchError as failure:
@@ -130,7 +129,7 @@ class OpenAIEngine:
         # round the next start would take it for one that cost nothing.
         self._book(use)
         if self._cache is not None and file is not None:
-            self._cache.put(file, reply)
+            self._cache.put(file, reply, use.served)
         return reply
 
     def _attempt(self, body: dict[str, Any]) -> tuple[Generation, EndpointUse]:
@@ -144,7 +143,7 @@ class OpenAIEngine:
         used = used_up(raw.headers)
         if used is not None:
             self._retry.hold(used)
-        return read_reply(raw.http_response.text)
+        return read_reply(raw.http_response.text, self._endpoint.model)
 
     def _failure(self, error: Any) -> Exception:
         """The error as one that may pass, or as final."""
@@ -209,8 +208,8 @@ class OpenAIEngine:
         )
 
 
-def read_reply(text: str) -> tuple[Generation, EndpointUse]:
-    """The answer in a reply's body, and what it cost; read strictly.
+def read_reply(text: str, asked: str) -> tuple[Generation, EndpointUse]:
+    """The answer of model `asked` in a reply's body, and what it cost; read strictly.
 
     Raises:
         Passing: the body is no whole JSON object, or holds no answer. One that begins as such shows that the
@@ -235,6 +234,7 @@ def read_reply(text: str) -> tuple[Generation, EndpointUse]:
         input_tokens=read or 0,
         cached_input_tokens=cached,
         output_tokens=written,
+        served=[name] if isinstance(name := value.get("model"), str) and name not in ("", asked) else [],
     )
     cut = choice.get("finish_reason") == "length"
     return Generation(content or "", "length" if cut else "stop", read or 0, written), use
@@ -255,20 +255,11 @@ def _usage(value: Any) -> tuple[int | None, int, int]:
 # ---------------------------------------------------------------- address and key
 
 
-def base_url(endpoint: Endpoint) -> str:
-    """The address: the spec's, else the environment's; for the default variable OpenAI's own, as in its
-    client. Empty where there is none."""
-    if endpoint.base_url is not None:
-        return endpoint.base_url
-    default = OPENAI_URL if endpoint.base_url_env == DEFAULT_URL_ENV else ""
-    return os.environ.get(endpoint.base_url_env) or default
-
-
 def absent(endpoint: Endpoint) -> list[str]:
     """What of address and key is not there, or cannot be one, each with the way out. No key is shown."""
     told = f"of endpoint model {endpoint.model!r}"
     faults = []
-    url, key = base_url(endpoint), os.environ.get(endpoint.api_key_env)
+    url, key = endpoint.url, os.environ.get(endpoint.api_key_env)
     if not url:
         example = "the address, such as http://127.0.0.1:8000/v1,"
         faults.append(f"set the environment variable {endpoint.base_url_env} to {example} {told}")

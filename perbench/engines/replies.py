@@ -30,21 +30,21 @@ class ReplyCache:
         digest = canonical_digest({"base_url": base_url, **body})
         return self._folder / digest[:2] / f"{digest}.json"
 
-    def get(self, file: Path) -> Generation | None:
-        """The reply kept there, None where there is none.
+    def get(self, file: Path) -> tuple[Generation, list[str]] | None:
+        """The reply kept there and the name that its model gave itself; None where there is none.
 
         Raises:
             PerbenchError: the file is damaged, which no kill explains.
         """
         try:
             value = json.loads(file.read_bytes())
-            return Generation(**{name: value[name] for name in FIELDS})
+            return Generation(**{name: value[name] for name in FIELDS}), list(value.get("served", []))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             raise PerbenchError(f"{file} is damaged; delete it, and the request is made again") from None
 
-    def put(self, file: Path, reply: Generation) -> None:
+    def put(self, file: Path, reply: Generation, served: list[str]) -> None:
         """Keep a reply, durably."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {name: getattr(reply, name) for name in FIELDS})
+        write_json(file, {**{name: getattr(reply, name) for name in FIELDS}, "served": served})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench import models, processes, protocols
 from perbench.device import free
-from perbench.engines.ledger import Ledger
+from perbench.engines.ledger import Ledger, served_notes
 from perbench.errors import CellError, PerbenchError
 from perbench.matrix.cells import Catalogue, Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
@@ -241,8 +241,11 @@ class Runner:
         if folder.torn:
             counts["torn_lines_cut"] = folder.torn
         assert self._pool.ledger is not None, "_cell opens it before anything else"
+        endpoints = self._pool.ledger.totals(self._pool.prices.get)
+        notes = [*found.pop("notes", []), *served_notes(endpoints)]
         return CellRecord(
-            endpoints=self._pool.ledger.totals(self._pool.prices.get),
+            endpoints=endpoints,
+            notes=notes,
             kind=cell.kind,
             identity=cell.identity,
             inputs=cell.inputs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -34,6 +35,10 @@ class Prices(Strict):
     currency: str = "USD"
 
 
+OPENAI_URL = "https://api.openai.com/v1"
+OPENAI_URL_ENV = "OPENAI_BASE_URL"
+
+
 class Endpoint(Strict):
     """A server that speaks OpenAI's chat API. Its key stays in the environment; neither key nor address is
     recorded."""
@@ -41,10 +46,10 @@ class Endpoint(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
-    """The model's name on the server; all that is recorded, so it should stand for one set of weights."""
+    """The model's name on the server; it should stand for one set of weights."""
     base_url: str | None = None
     """The address; None reads it from the environment variable `base_url_env`."""
-    base_url_env: str = "OPENAI_BASE_URL"
+    base_url_env: str = OPENAI_URL_ENV
     """Unset, the default stands for OpenAI's own address."""
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: Annotated[int, Field(gt=0)] = 8
@@ -52,6 +57,18 @@ class Endpoint(Strict):
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds for one answer."""
     prices: Prices | None = None
+
+    @property
+    def url(self) -> str:
+        """The address: the spec's, else the environment's; for the default variable OpenAI's own, as in its
+        client. Empty where there is none."""
+        default = OPENAI_URL if self.base_url_env == OPENAI_URL_ENV else ""
+        return self.base_url or os.environ.get(self.base_url_env) or default
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the environment sends OpenAI's models to another server, which may have others."""
+        return self.base_url is None and self.base_url_env == OPENAI_URL_ENV and self.url != OPENAI_URL
 
 
 class ModelSpec(Strict):

@@ -66,6 +66,8 @@ class EndpointUse(Strict):
     cached_input_tokens: int = 0
     """Of `input_tokens`: those that the server had cached."""
     output_tokens: int = 0
+    served: list[str] = []
+    """What answers called their model where it is not the name asked for, sorted: "gpt-4o-2024-08-06"."""
     cost: float | None = None
     """None without a price table, and where an answer was not metered."""
     currency: str | None = None

@@ -16,8 +16,8 @@ import pytest
 
 from perbench import models
 from perbench.api import Example
-from perbench.engines.ledger import Ledger
-from perbench.engines.openai import OPENAI_URL, OpenAIEngine, absent, base_url
+from perbench.engines.ledger import Ledger, added, served_notes
+from perbench.engines.openai import OpenAIEngine, absent
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import STRANGERS, Retry
 from perbench.errors import PerbenchError, SpecError
@@ -25,7 +25,7 @@ from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
 from perbench.protocols.identification import persona_text
 from perbench.specs.load import Named, load_model, load_task
-from perbench.specs.model import Endpoint, ModelSpec
+from perbench.specs.model import OPENAI_URL, Endpoint, ModelSpec
 from perbench.specs.task import SamplingSpec
 from perbench.store import EndpointUse
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
@@ -265,6 +265,38 @@ def test_what_was_answered_is_not_asked_again(server: Server, tmp_path: Path) ->
     assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.json"))
 
 
+def test_the_name_that_a_model_answers_under_is_booked_also_from_the_cache(
+    server: Server, tmp_path: Path
+) -> None:
+    named = {**completion("yes"), "model": "small-2026"}
+    server.answer = lambda body: Reply(200, named)
+    book, cache = Book(), ReplyCache(tmp_path)
+    for _ in range(2):
+        engine(cache=cache, book=book.append).chat([user("hi")], GREEDY, seed=0)
+    assert [use.served for use in book if use.answers or use.reused] == [["small-2026"]] * 2
+    uses = {"judge": added(book), "other": EndpointUse(requests=1)}
+    assert served_notes(uses) == ["judge: the server calls it small-2026"]
+
+
+def test_a_model_under_its_own_name_needs_no_note(server: Server) -> None:
+    book = Book()
+    engine(book=book.append).chat([user("hi")], GREEDY, seed=0)
+    assert added(book).answers == 1
+    assert added(book).served == []
+
+
+def test_openais_models_at_another_address_are_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    model = load_model("openai/gpt-4o")
+    assert models.identify(model) == {"endpoint": "gpt-4o"}
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
+    elsewhere = models.identify(model)
+    assert elsewhere.keys() == {"endpoint", "address"}
+    assert "127.0.0.1" not in str(elsewhere)
+    monkeypatch.setenv("OPENAI_BASE_URL", OPENAI_URL)
+    assert models.identify(model) == {"endpoint": "gpt-4o"}
+
+
 def test_another_question_is_another_request(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,16 +380,16 @@ def test_openai_is_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     endpoint = load_model("openai/gpt-4o").spec.endpoint
     assert endpoint == Endpoint(model="gpt-4o")
-    assert base_url(endpoint) == OPENAI_URL
+    assert endpoint.url == OPENAI_URL
     assert absent(endpoint) == [
         "set the environment variable OPENAI_API_KEY to the key (any text for a server that asks for none) "
         "of endpoint model 'gpt-4o'"
     ]
     monkeypatch.setenv("OPENAI_BASE_URL", "http://here/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    assert base_url(endpoint) == "http://here/v1"
+    assert endpoint.url == "http://here/v1"
     assert absent(endpoint) == []
-    assert base_url(Endpoint(model="m", base_url="http://there/v1")) == "http://there/v1"
+    assert Endpoint(model="m", base_url="http://there/v1").url == "http://there/v1"
     with pytest.raises(PerbenchError, match="unknown model 'openai/'"):
         load_model("openai/")
 

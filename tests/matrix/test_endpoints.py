@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
+from perbench.cache import canonical_digest
 from perbench.cli import main
 from perbench.engines import retry
 from perbench.matrix.spend import preference_parts
@@ -381,7 +382,9 @@ def test_openai_answers_the_same_tasks(
     assert main(["eval", "--model", "openai/gpt-4o", "--target", "tiny/writing", "--out", str(out)]) == 0
     record = the_record(out)
     assert (record.labels.model, record.inputs["engine"]) == ("openai/gpt-4o", "openai")
+    assert record.inputs["model"].pop("address") == canonical_digest(chat.address)
     assert record.inputs["model"] == {"endpoint": "gpt-4o", "dtype": "auto"}
+    assert record.notes == ["openai/gpt-4o: the server calls it some-judge"]
     assert record.counts["samples"] == record.endpoints["openai/gpt-4o"].answers == len(chat.requests) == 5
     assert record.counts["persona_items_kept"] == 15
     assert record.metrics["length"].value is not None
