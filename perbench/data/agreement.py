@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from perbench.data.gold import KINDS
 from perbench.data.sources import Row
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 from perbench.kappa import cohen_kappa
+from perbench.specs.identification import KINDS
 from perbench.words import Span, touch, whole_words
 
 Statistics = dict[str, float | int | None]

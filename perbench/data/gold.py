@@ -13,10 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 from perbench.errors import suggest
+from perbench.specs.identification import KINDS
 from perbench.words import Span, occurrences
-
-KINDS = ("lexical", "paraphrase", "inference", "style")
-"""Also the ends of metrics' names (`recall_KIND`), so no other may stand in the data."""
 
 
 def places(entry: Any, answer: str) -> list[Span]:

@@ -147,19 +147,11 @@ def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     return {"prompt": form, "persona": persona, "max_length": task.max_length}
 
 
-RANKED_BY = {
-    "latest": ("time",),
-    "random": ("seed",),
-    "bm25": ("query_after",),
-    "dense": ("query_after", "encoder", "similarity"),
-}
-"""What a ranking depends on, besides the items and the request."""
-
-
 def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
-    inputs = spec.model_dump(mode="json", include={"k", "priority", "max_tokens"})
+    ranked = {key.removeprefix("persona.") for key in spec.ranking.reads if key.startswith("persona.")}
+    inputs = spec.model_dump(mode="json", include={"k", "max_tokens", *ranked})
     if spec.retrieve != "all":
-        inputs |= spec.model_dump(mode="json", include={"retrieve", "order", *RANKED_BY[spec.retrieve]})
+        inputs["retrieve"] = spec.retrieve
     if "encoder" in inputs:
         inputs["encoder"] = helpers[spec.encoder]
     if spec.summarise != "none" and spec.summary is not None:

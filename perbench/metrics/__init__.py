@@ -9,21 +9,10 @@ from typing import cast
 
 from perbench.errors import PerbenchError, suggest
 from perbench.metrics.base import Measured, MetricAbsent, Texts, mean_metric
+from perbench.specs.registry import METRICS
 from perbench.store.record import Metric
 
-__all__ = ["METRICS", "TextScores", "Texts", "mean_metric", "score_texts"]
-
-METRICS = {
-    "rouge1": "perbench.metrics.rouge",
-    "rouge2": "perbench.metrics.rouge",
-    "rougeL": "perbench.metrics.rouge",
-    "meteor": "perbench.metrics.meteor",
-    "bleu": "perbench.metrics.corpus",
-    "chrf": "perbench.metrics.corpus",
-    "length": "perbench.metrics.shape",
-    "truncated": "perbench.metrics.shape",
-}
-"""Metric name -> module whose `measure(name, texts)` computes it, imported on first use."""
+__all__ = ["TextScores", "Texts", "mean_metric", "score_texts"]
 
 
 @dataclass(frozen=True)

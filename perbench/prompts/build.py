@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perbench.api import Example
-from perbench.errors import PerbenchError
-from perbench.prompts.dense import similarities
-from perbench.prompts.persona import SUMMARY, by_priority, render_items
-from perbench.prompts.retrieve import bm25, by_score, latest, query_of, shuffled
+from perbench.prompts.persona import SUMMARY, rendered
 from perbench.prompts.summary import summarise
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
@@ -52,7 +50,8 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
     assert task.prompt is not None, "the spec of a generation task names its prompt"
     form, spec = task.prompts[task.prompt], task.persona
     text = form.item if task.ranked_text is None else task.ranked_text
-    rankings = _rankings(spec, text, examples, models)
+    module, _, function = spec.ranking.rank.partition(":")
+    rankings = getattr(import_module(module), function)(spec, text, examples, models)
     chosen = [
         replace(example, persona=tuple(example.persona[place] for place in standing(ranking, spec)))
         for example, ranking in zip(examples, rankings, strict=True)
@@ -61,7 +60,7 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
         return Built(chosen)
     assert spec.summary is not None, "the spec's validator saw to it"
     digest, engine = models.summariser(spec.summary.model)
-    histories = [_rendered(form.item, example) for example in chosen]
+    histories = [rendered(form.item, example) for example in chosen]
     found = summarise(histories, spec.summary, digest, engine)
     return Built(
         [
@@ -82,33 +81,3 @@ def standing(ranking: Sequence[int], spec: PersonaSpec) -> list[int]:
         return sorted(ranking[: spec.k])
     best = list(ranking[: spec.k])
     return best if spec.order == "best_first" else best[::-1]
-
-
-def _rankings(spec: PersonaSpec, text: str, examples: Sequence[Example], models: Models) -> list[list[int]]:
-    """Of each example's items, best first; `text` is the template of what a request is compared with."""
-    if spec.retrieve == "dense":
-        requests = [(query_of(example.question, spec), _rendered(text, example)) for example in examples]
-        encode = models.encoder(spec.encoder)
-        scores = similarities(encode, requests, cosine=spec.similarity == "cosine")
-        return [by_score(own) for own in scores]
-    return [_ranking(spec, text, example) for example in examples]
-
-
-def _ranking(spec: PersonaSpec, text: str, example: Example) -> list[int]:
-    if spec.retrieve == "bm25":
-        return by_score(bm25(query_of(example.question, spec), _rendered(text, example)))
-    if spec.retrieve == "random":
-        return shuffled(len(example.persona), example.id, spec.seed)
-    if spec.retrieve == "latest":
-        try:
-            return latest(example.persona, spec.time)
-        except PerbenchError as error:
-            raise PerbenchError(f"example {example.id}: {error}") from None
-    return by_priority(len(example.persona), spec)
-
-
-def _rendered(template: str, example: Example) -> list[str]:
-    try:
-        return render_items(template, example.persona)
-    except PerbenchError as error:
-        raise PerbenchError(f"example {example.id}: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perbench.api import Example
 from perbench.errors import PerbenchError, suggest
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import PromptSpec, TaskSpec
@@ -29,6 +30,18 @@ def render_items(template: str, persona: Sequence[Mapping[str, Any]]) -> list[st
                 f"persona item {number} has no field {missing!r}.{suggest(missing, fields)}"
             ) from None
     return rendered
+
+
+def rendered(template: str, example: Example) -> list[str]:
+    """The items of an example under a template.
+
+    Raises:
+        PerbenchError: as `render_items`, naming the example.
+    """
+    try:
+        return render_items(template, example.persona)
+    except PerbenchError as error:
+        raise PerbenchError(f"example {example.id}: {error}") from None
 
 
 SUMMARY = "summary"

@@ -6,14 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 from perbench.errors import PerbenchError, suggest
-
-MODULES = {
-    "generation": "perbench.protocols.generation",
-    "dialogue": "perbench.protocols.dialogue",
-    "identification": "perbench.protocols.identification",
-    "preference": "perbench.protocols.preference",
-    "lm_eval": "perbench.lm_eval.protocol",
-}
+from perbench.specs.registry import PROTOCOLS
 
 
 def get(name: str) -> ModuleType:
@@ -28,6 +21,6 @@ def get(name: str) -> ModuleType:
     Raises:
         PerbenchError: no such protocol.
     """
-    if name not in MODULES:
-        raise PerbenchError(f"unknown protocol {name!r}.{suggest(name, MODULES)}")
-    return import_module(MODULES[name])
+    if name not in PROTOCOLS:
+        raise PerbenchError(f"unknown protocol {name!r}.{suggest(name, PROTOCOLS)}")
+    return import_module(PROTOCOLS[name].module)

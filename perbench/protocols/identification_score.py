@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perbench.protocols.base import Scored
-from perbench.protocols.marks import LEVELS, RULES, Share, read
+from perbench.protocols.marks import Share, read
 from perbench.protocols.ranking import Ranking
+from perbench.specs.identification import LEVELS, RULES, TUNED, metric_name
 from perbench.stats import Floats, bootstrap_interval, cluster_numbers
 from perbench.store.record import Metric, Scores
 
@@ -86,7 +87,7 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
     ranking = Samples(dev).ranking("token") if dev else None
     tuned = ranking.best_threshold() if ranking is not None else None
     if ranking is not None and tuned is not None:
-        cuts.append(Cut("_tuned", (tuned,) * len(test)))
+        cuts.append(Cut(TUNED, (tuned,) * len(test)))
         if tuned < ranking.scores[-1]:
             notes.append("the threshold chosen on dev predicts every token: no other has a larger F1 there")
     else:
@@ -97,10 +98,10 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
     }
     if tuned is not None:
         signature = f"largest token F1 on dev|{VERSION}"
-        metrics["threshold_tuned"] = Metric(value=tuned, n=len(dev), signature=signature)
-    for level, prefix in (("token", ""), ("word", "word_")):
+        metrics["threshold" + TUNED] = Metric(value=tuned, n=len(dev), signature=signature)
+    for level in ("token", "word"):
         ranked = found.ranking(level)
-        metrics[f"{prefix}average_precision"] = Metric(
+        metrics[metric_name("average_precision", level)] = Metric(
             value=ranked.average_precision(),
             ci=ranked.interval(),
             n=len(test),
@@ -131,9 +132,10 @@ def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
         for rule in RULES:
             rows = [tally[level, rule] for tally in tallies]
             for name, statistic in statistics.items():
-                full = f"{'' if level == 'token' else f'{level}_'}{name}{'_strict' * (rule == 'strict')}"
                 signature = f"{name}|{level}|{rule}|{cut.signature}"
-                metrics[full + cut.suffix] = found.metric(rows, statistic, signature)
+                metrics[metric_name(name, level, rule) + cut.suffix] = found.metric(
+                    rows, statistic, signature
+                )
     return metrics
 
 

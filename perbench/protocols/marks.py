@@ -23,10 +23,8 @@ from math import inf
 from typing import Any, NamedTuple
 
 from perbench.protocols.gold import Gold
+from perbench.specs.identification import LEVELS, RULES
 from perbench.words import Span, touch, visible, whole_words
-
-LEVELS = ("token", "word", "span")
-RULES = ("contained", "strict")
 
 
 class Tally(NamedTuple):

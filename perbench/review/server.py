@@ -13,10 +13,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from perbench.data.gold import KINDS
 from perbench.errors import PerbenchError
 from perbench.review.state import Review
 from perbench.site.templates import render_page
+from perbench.specs.identification import KINDS
 
 LARGEST = 1 << 20
 """Bytes of a request."""

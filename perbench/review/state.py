@@ -12,10 +12,10 @@ from threading import Lock
 from typing import IO, Any, Literal, cast, get_args
 
 from perbench.data.build import NAMES
-from perbench.data.gold import KINDS
 from perbench.data.sources import Row, read_jsonl
 from perbench.data.spans import row_faults
 from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.specs.identification import KINDS
 from perbench.store.files import append_journal, cut_torn, write_text
 from perbench.store.locks import locked
 from perbench.words import occurrences

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from perbench import plugins
 from perbench.api import Trainer
@@ -13,6 +13,7 @@ from perbench.specs.faults import check, path_fault
 from perbench.specs.grid import grid, leaves, nest
 from perbench.specs.load import Named, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.readers import idle, override_faults
 from perbench.specs.rows import is_axis
 from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import Document, KeyPath, Place
@@ -187,11 +188,17 @@ def _tasks(document: Document) -> list[Problem]:
             said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets"
             problems.append(document.place(("tasks", name)).problem(said))
     benchmarks, complete = [], True
-    for axis in ("sources", "targets"):
+    own_adapters = _own_adapters(document)
+    idle_in: dict[str, list[dict[str, str]]] = {}
+    axes: tuple[Literal["sources", "targets"], ...] = ("sources", "targets")
+    for axis in axes:
         for where, name, changes in _task_rows(document, axis):
             place = document.place(where)
             loaded = _variants(document, where, name, changes, overrides.get(name), problems)
             complete = complete and bool(loaded) and None not in loaded
+            found = [idle(task.spec, axis, own_adapters=own_adapters) for task in loaded if task is not None]
+            idle_in.setdefault(name, []).extend(found)
+            problems += _idle_in_row(document, where[:2], changes, found)
             protocols = {task.spec.protocol for task in loaded if task is not None}
             if axis == "sources":
                 problems += [
@@ -200,6 +207,7 @@ def _tasks(document: Document) -> list[Problem]:
                 ]
             elif "identification" in protocols:
                 benchmarks.append((name, place))
+    problems += _idle_sets(document, overrides, idle_in)
     identifiers = document.data.get("identifiers")
     if benchmarks and not identifiers:
         said = "is of protocol identification: name `identifiers:` to evaluate on it"
@@ -207,6 +215,42 @@ def _tasks(document: Document) -> list[Problem]:
     if identifiers and complete and not benchmarks:
         said = "identifiers: no target is of protocol identification; add one or remove the key"
         problems.append(document.place(("identifiers",)).problem(said))
+    return problems
+
+
+def _own_adapters(document: Document) -> bool:
+    """Whether any training goes on to adapters of the users' own."""
+    rows = [row for row in _list(document, "trainers") if isinstance(row, dict)]
+    settings = [part.get("training") for part in (document.data, *rows)]
+    return any(one.get("per_user") not in (None, False) for one in settings if isinstance(one, dict))
+
+
+def _idle_in_row(
+    document: Document, where: KeyPath, changes: dict[str, Any], found: Sequence[dict[str, str]]
+) -> list[Problem]:
+    """What a row sets without changing anything of one of its variants, whose name tells of it all the same;
+    `found` holds what nothing reads in each."""
+    faults: dict[tuple[KeyPath, str], None] = {}
+    for idle_keys in found:
+        for keys, value in leaves(changes).items():
+            told = override_faults(".".join(keys), value, idle_keys)
+            faults |= dict.fromkeys(((*where, *keys), fault) for fault in told.values())
+    return [document.place(path).problem(fault) for path, fault in faults]
+
+
+def _idle_sets(
+    document: Document, overrides: dict[str, Any], idle_in: Mapping[str, Sequence[dict[str, str]]]
+) -> list[Problem]:
+    """What --set gives a task without any of its rows reading it. In a file it may stand: rows that the sets
+    put in the place of the file's may have no use for it."""
+    problems = []
+    for name, changes in overrides.items():
+        for key, value in changes.items() if isinstance(changes, dict) else ():
+            place = document.place(("tasks", name, key))
+            told = [override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
+            if str(place.source).startswith("--set ") and told:
+                everywhere = set.intersection(*map(set, told))
+                problems += [place.problem(told[0][path]) for path in told[0] if path in everywhere]
     return problems
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from perbench.specs.base import Strict
+from perbench.specs.registry import RANKINGS, Ranking, one_of
 from perbench.specs.templates import Count
 
 
@@ -29,7 +30,7 @@ class PersonaSpec(Strict):
     on, until `k` items or `max_tokens` rendered tokens are reached (or the prompt's room, whichever is less).
     """
 
-    retrieve: Literal["all", "latest", "random", "bm25", "dense"] = "all"
+    retrieve: Annotated[str, one_of(RANKINGS)] = "all"
     k: Count | None = None
     priority: Literal["first", "last"] = "first"
     order: Literal["best_first", "best_last"] = "best_first"
@@ -51,6 +52,10 @@ class PersonaSpec(Strict):
         if self.summarise == "recurrent" and self.summary is None:
             raise ValueError("summary: name the model that summarises, summary: {model: NAME}")
         return self
+
+    @property
+    def ranking(self) -> Ranking:
+        return RANKINGS[self.retrieve]
 
     @property
     def resolved(self) -> bool:

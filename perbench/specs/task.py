@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
+from perbench.specs.identification import IDENTIFICATION_METRICS
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.preference import PREFERENCE_METRICS, PreferenceSpec
+from perbench.specs.readers import unread
+from perbench.specs.registry import DECODINGS, METRICS, PROTOCOLS, SOURCES, one_of
 from perbench.specs.templates import Count as Count
 from perbench.specs.templates import placeholders as placeholders
 from perbench.specs.templates import refuse as refuse
 from perbench.specs.templates import template_faults as template_faults
-
-MetricName = Literal["rouge1", "rouge2", "rougeL", "meteor", "bleu", "chrf", "length", "truncated"]
-"""The keys of perbench.metrics.METRICS."""
-
-
-DATA_SOURCES = ("python", "hub", "files", "prepared", "lm_eval")
 
 
 class DataSpec(Strict):
@@ -52,9 +49,9 @@ class DataSpec(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
-        given = [name for name in DATA_SOURCES if getattr(self, name) is not None]
+        given = [name for name in SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            told = ", ".join(DATA_SOURCES)
+            told = ", ".join(SOURCES)
             raise ValueError(f"give exactly one of {told} (got {', '.join(given) or 'none'})")
         if self.python is not None and self.python.count(":") != 1:
             raise ValueError("python must be 'package.module:function'")
@@ -64,6 +61,9 @@ class DataSpec(Strict):
             raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
         if self.shared is not None and (self.config is None or (self.hub or self.prepared) is None):
             raise ValueError("shared is a folder of a hub dataset or prepared family, beside config")
+        (source,) = given
+        unknown = unread(self, {source, *SOURCES[source]})
+        refuse([f"{key}: has no reader beside data.{source}; remove it" for key in unknown])
         return self
 
 
@@ -169,9 +169,9 @@ class DecodingSpec(Strict):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    method: Literal["ordinary", "context_steering"] = "ordinary"
+    method: Annotated[str, one_of(DECODINGS)] = "ordinary"
     lam: float = 1.0
-    """Of context_steering; no reader otherwise."""
+    """Of context_steering."""
 
 
 class SimulatorSpec(Strict):
@@ -291,7 +291,7 @@ class TaskSpec(Strict):
     """One task. `prompt` names the form in force out of `prompts`."""
 
     summary: str
-    protocol: Literal["generation", "dialogue", "identification", "preference", "lm_eval"]
+    protocol: Annotated[str, one_of(PROTOCOLS)]
     license: str
     notes: str = ""
     data: DataSpec
@@ -304,7 +304,7 @@ class TaskSpec(Strict):
     """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
     sampling: SamplingSpec = SamplingSpec()
     decoding: DecodingSpec = DecodingSpec()
-    metrics: list[MetricName] = []
+    metrics: list[Annotated[str, one_of(METRICS)]] = []
     headline: str
     dialogue: DialogueSpec | None = None
     persona_swap: PersonaSwapSpec | None = None
@@ -313,75 +313,52 @@ class TaskSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
-        faults = []
-        if self.persona_swap is not None and self.protocol != "generation":
-            faults.append(f"persona_swap: has no reader under protocol {self.protocol}; remove it")
-        if self.decoding.method != "ordinary" and self.protocol != "generation":
-            faults.append(f"decoding.method: has no reader under protocol {self.protocol}; remove it")
-        if self.persona.resolved and self.protocol != "generation":
-            key = "retrieve" if self.persona.retrieve != "all" else "summarise"
-            faults.append(f"persona.{key}: has no reader under protocol {self.protocol}; remove it")
-        if self.fields.item_text is not None and self.protocol != "generation":
-            faults.append(f"fields.item_text: has no reader under protocol {self.protocol}; remove it")
-        if self.lm_eval != LmEvalSpec() and self.protocol != "lm_eval":
-            faults.append(f"lm_eval: has no reader under protocol {self.protocol}; remove it")
-        if (self.protocol == "lm_eval") != (self.data.lm_eval is not None):
+        protocol = self.protocol
+        faults = [
+            f"{key}: has no reader under protocol {protocol}; remove it"
+            for key in unread(self, PROTOCOLS[protocol].reads)
+        ]
+        if (protocol == "lm_eval") != (self.data.lm_eval is not None):
             faults.append("data.lm_eval and protocol lm_eval go together: name both or neither")
-        if self.protocol == "lm_eval":
-            refuse(faults)
-            return self
-        if self.protocol == "identification" and "gold" not in self.fields.extra:
+        if protocol != "lm_eval":
+            faults += self._needs()
+        refuse(faults)
+        return self
+
+    def _needs(self) -> list[str]:
+        """What the protocol cannot do without, and whether the headline is one of its metrics."""
+        protocol, faults = self.protocol, []
+        needed = ["user"] if protocol != "identification" else []
+        needed += ["question"] if protocol == "preference" else []
+        prompted = protocol in ("generation", "identification")
+        needed += ["question", "reference", "persona"] if prompted else []
+        for name in needed:
+            if getattr(self.fields, name) is None:
+                faults.append(f"fields.{name} is needed by protocol {protocol}")
+        if protocol in ("dialogue", "preference") and getattr(self, protocol) is None:
+            faults.append(f"protocol {protocol} needs a `{protocol}:` section")
+        if protocol == "identification" and "gold" not in self.fields.extra:
             faults.append("fields.extra: protocol identification needs the field gold: [gold]")
-        if self.fields.user is None and self.protocol != "identification":
-            faults.append(f"fields.user is needed by protocol {self.protocol}")
-        if self.preference is not None and self.protocol != "preference":
-            faults.append(f"preference: has no reader under protocol {self.protocol}; remove it")
-        if self.protocol == "preference":
-            if self.preference is None:
-                faults.append("protocol preference needs a `preference:` section")
-            if self.fields.question is None:
-                faults.append("fields.question is needed by protocol preference")
-            faults += [
-                f"{key}: has no reader under protocol preference, which sends whole conversations and scores "
-                "them by its checks; remove it"
-                for key in ("metrics", "max_length")
-                if key in self.model_fields_set
-            ]
-            if self.headline not in PREFERENCE_METRICS:
-                faults.append(
-                    f"headline {self.headline!r} is no metric of preference."
-                    f"{suggest(self.headline, PREFERENCE_METRICS)}"
-                )
-        elif self.protocol == "dialogue":
-            if self.dialogue is None:
-                faults.append("protocol dialogue needs a `dialogue:` section")
-            else:
-                known = ["rating", "pmi"] if self.dialogue.judge.pmi else ["rating"]
-                if self.headline not in known:
-                    faults.append(
-                        f"headline {self.headline!r} is no dialogue metric.{suggest(self.headline, known)}"
-                    )
-        else:
-            if self.dialogue is not None:
-                faults.append(f"dialogue: has no reader under protocol {self.protocol}; remove it")
-            for name in ("question", "reference", "persona"):
-                if getattr(self.fields, name) is None:
-                    faults.append(f"fields.{name} is needed by protocol {self.protocol}")
+        if prompted:
             if self.prompt not in self.prompts:
                 faults.append(
                     f"prompt {self.prompt!r} is not one of prompts.{suggest(self.prompt or '', self.prompts)}"
                 )
             for name, form in self.prompts.items():
                 faults += form.faults(name, self.fields.extra)
+        if protocol == "generation" and not self.metrics:
+            faults.append("metrics: name at least one")
+        elif self.headline not in (known := self._headlines()):
+            among = "among metrics" if protocol == "generation" else f"a metric of protocol {protocol}"
+            faults.append(f"headline {self.headline!r} is not {among}.{suggest(self.headline, known)}")
+        return faults
+
+    def _headlines(self) -> Sequence[str]:
         if self.protocol == "generation":
-            if not self.metrics:
-                faults.append("metrics: name at least one")
-            elif self.headline not in (known := [*self.metrics, *self.swap_metrics]):
-                faults.append(
-                    f"headline {self.headline!r} is not among metrics.{suggest(self.headline, known)}"
-                )
-        refuse(faults)
-        return self
+            return [*self.metrics, *self.swap_metrics]
+        if self.protocol == "dialogue":
+            return ["rating", "pmi"] if self.dialogue is None or self.dialogue.judge.pmi else ["rating"]
+        return PREFERENCE_METRICS if self.protocol == "preference" else IDENTIFICATION_METRICS
 
     @property
     def swap_metrics(self) -> tuple[str, ...]:
@@ -390,7 +367,7 @@ class TaskSpec(Strict):
     @property
     def ranked_text(self) -> str | None:
         """`fields.item_text` where `persona.retrieve` compares texts, None elsewhere."""
-        return self.fields.item_text if self.persona.retrieve in ("bm25", "dense") else None
+        return self.fields.item_text if self.persona.ranking.compares else None
 
     @property
     def helpers(self) -> set[str]:

@@ -19,6 +19,8 @@ from perbench.matrix.identity import (
     train_inputs,
 )
 from perbench.specs.matrix import TrainingSpec
+from perbench.specs.readers import idle
+from perbench.specs.registry import RANKINGS
 from perbench.specs.task import TaskSpec
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
@@ -182,6 +184,46 @@ def test_the_text_that_is_ranked_is_in_where_texts_are_ranked(persona: dict[str,
     assert len({evaluation(spec) for spec in specs}) == len({train(spec) for spec in specs}) == 1 + 2 * read
 
 
+CHANGED: dict[str, Any] = {
+    "persona.k": 3,
+    "persona.max_tokens": 9,
+    "persona.priority": "last",
+    "persona.order": "best_last",
+    "persona.time": "t",
+    "persona.seed": 1,
+    "persona.query_after": ":",
+    "persona.encoder": "there",
+    "persona.similarity": "cosine",
+    "persona.summary": {"model": "there"},
+    "fields.item_text": "{a}",
+    "decoding.lam": 3.0,
+    "prompts.two": {"system": "{persona}?", "item": "{text}"},
+    "prompts.one": {"system": "{persona}?", "item": "{text}"},
+    "max_length": 9,
+}
+
+
+@pytest.mark.parametrize("retrieve", RANKINGS)
+@pytest.mark.parametrize(
+    "switches", [{}, {"persona.summarise": "recurrent"}, {"decoding.method": "context_steering"}]
+)
+def test_a_row_may_set_exactly_what_its_identity_depends_on(retrieve: str, switches: dict[str, Any]) -> None:
+    def given(**changes: Any) -> TaskSpec:
+        values = copy.deepcopy(TASK)
+        values["persona"] = {"retrieve": retrieve, "summary": {"model": "here"}, "encoder": "here"}
+        for key, value in {**switches, **changes}.items():
+            section, _, name = key.rpartition(".")
+            (values.setdefault(section, {}) if section else values)[name] = value
+        return TaskSpec(**values)
+
+    helpers = {name: {"weights_sha256": name} for name in ("here", "there")}
+    plain = given()
+    idle_keys = idle(plain, "targets", own_adapters=False)
+    for key, value in CHANGED.items():
+        same = evaluation(given(**{key: value}), helpers=helpers) == evaluation(plain, helpers=helpers)
+        assert same == (key in idle_keys), key
+
+
 @pytest.mark.parametrize("persona", [DENSE, SUMMARY])
 def test_the_models_that_build_a_persona_enter_by_content(persona: dict[str, Any]) -> None:
     spec, other = task(persona=persona), {"there": {"weights_sha256": "w"}}
@@ -276,9 +318,9 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "simulator": {"model": "a/path", "instruction": "i", "opening": "o", "sampling": sampling},
         "judge": {"model": "a/path", "instruction": "i", "sampling": sampling},
     }
-    fields = {"user": "u"}
-    common = {"protocol": "dialogue", "prompt": None, "prompts": {}, "metrics": [], "headline": "pmi"}
-    spec = task(**common, fields=fields, dialogue=section)
+    common = {key: TASK[key] for key in ("summary", "license", "data")}
+    common |= {"protocol": "dialogue", "fields": {"user": "u"}, "headline": "pmi"}
+    spec = TaskSpec(**common, dialogue=section)
     one = evaluation(spec, helpers={"a/path": {"weights_sha256": "w"}})
     assert one != evaluation(spec, helpers={"a/path": {"weights_sha256": "v"}})
     moved = {
@@ -286,9 +328,8 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "simulator": {**section["simulator"], "model": "b"},
         "judge": {**section["judge"], "model": "b"},
     }
-    spec = task(
+    spec = TaskSpec(
         **common,
-        fields=fields,
         dialogue={**moved, "report_turns": [2], "judge": {**moved["judge"], "calibrated": True}},
     )
     assert one == evaluation(spec, helpers={"b": {"weights_sha256": "w"}})

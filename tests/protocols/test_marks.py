@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.protocols.marks import LEVELS, RULES, Share, Tally, read
+from perbench.protocols.marks import Share, Tally, read
+from perbench.specs.identification import LEVELS, RULES
 from perbench.words import whole_words, word_spans
 
 RESPONSE = "I like big ears, truly"

@@ -1,0 +1,36 @@
+"""What protocol identification counts, and the names of its metrics (docs/identification.md, "Counting")."""
+
+from __future__ import annotations
+
+LEVELS = ("token", "word", "span")
+RULES = ("contained", "strict")
+KINDS = ("lexical", "paraphrase", "inference", "style")
+"""How a gold span relates to the persona; no other may stand in the data."""
+TUNED = "_tuned"
+"""Ends the names of what the threshold chosen on dev gives."""
+
+
+def metric_name(statistic: str, level: str, rule: str = "contained") -> str:
+    """ "f1" of tokens, "word_f1_strict"."""
+    return f"{'' if level == 'token' else f'{level}_'}{statistic}{'_strict' * (rule == 'strict')}"
+
+
+_CUT = (
+    *(
+        metric_name(name, level, rule)
+        for level in LEVELS
+        for rule in RULES
+        for name in ("f1", "precision", "recall")
+    ),
+    *(f"recall_{kind}" for kind in KINDS),
+    "false_distractor",
+    "false_none",
+    "threshold",
+)
+IDENTIFICATION_METRICS = (
+    *_CUT,
+    *(name + TUNED for name in _CUT),
+    *(metric_name("average_precision", level) for level in ("token", "word")),
+    "source_accuracy",
+)
+"""Which of them there are depends on the data: kinds, distractors, a dev split."""

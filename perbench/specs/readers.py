@@ -1,0 +1,88 @@
+"""Which keys of a task nothing reads: by its protocol, and in a matrix's row of it.
+
+What a task's protocol never reads may stand nowhere. What only another choice reads (`persona.time`, which
+`persona.retrieve: latest` reads) may stand in a task's file, for rows of a matrix to make use of; a row that
+sets such a key itself would be named after a difference that there is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from perbench.specs.base import Strict
+from perbench.specs.grid import leaves
+from perbench.specs.registry import DECODINGS, RANKINGS
+
+if TYPE_CHECKING:
+    from perbench.specs.task import DataSpec, TaskSpec
+
+NOTES = ("summary", "license", "notes")
+"""Keys of a task that are for its readers."""
+TRAINED_ON = ("data.train_split", "examples.train", "fields.item_example")
+EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")
+OF_ANSWERS = ("sampling", "decoding", "metrics", "headline", "persona_swap")
+"""Keys of a generation task that say how its answers are made and scored."""
+
+
+def unread(spec: Strict, reads: Collection[str], under: str = "") -> list[str]:
+    """The keys that were given though they are not among `reads`, as dotted paths; a whole section by its own
+    name where nothing in it is read."""
+    found = []
+    for name, field in type(spec).model_fields.items():
+        key = under + name
+        inner = getattr(spec, name)
+        absent = inner is None and field.default is None  # `key: null` takes away what is not there
+        if name not in spec.model_fields_set or absent or key in reads:
+            continue
+        if isinstance(inner, Strict) and any(known.startswith(f"{key}.") for known in reads):
+            found += unread(inner, reads, f"{key}.")
+        else:
+            found.append(key)
+    return found
+
+
+def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: bool) -> dict[str, str]:
+    """The keys that nothing reads in a row of this kind, and where that is: {"decoding.lam": "under
+    decoding.method ordinary"}. `own_adapters` says that trainings go on to adapters of the users' own."""
+    found = dict.fromkeys(NOTES, "in a row of a matrix")
+    if axis == "sources":
+        found |= dict.fromkeys([*OF_ANSWERS, *(() if own_adapters else EVALUATED_ON)], "in a source")
+    elif task.protocol != "identification":
+        found |= dict.fromkeys(TRAINED_ON, "in a target")
+    persona, dialogue = task.persona, task.dialogue
+    rankings = {name: ranking.reads for name, ranking in RANKINGS.items()}
+    found |= _of_others(rankings, "persona.retrieve", persona.retrieve)
+    found |= _of_others(DECODINGS, "decoding.method", task.decoding.method)
+    if persona.summarise == "none":
+        found["persona.summary"] = "under persona.summarise none"
+    found |= {
+        f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt
+    }
+    if dialogue is not None and all(judge.method == "likeliest" for judge in dialogue.judges()):
+        keys = ("retries", "sampling.temperature", "sampling.top_p")
+        found |= {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
+    return found | _of_data(task.data)
+
+
+def _of_others(reads: Mapping[str, Collection[str]], key: str, choice: str) -> dict[str, str]:
+    others = {name for names in reads.values() for name in names} - set(reads[choice])
+    return dict.fromkeys(sorted(others), f"under {key} {choice}")
+
+
+def _of_data(data: DataSpec) -> dict[str, str]:
+    if data.files is not None and data.files.endswith((".jsonl", ".json")):
+        return dict.fromkeys(("data.train_split", "data.test_split"), "of data.files that is one file")
+    return {"data.revision": "where data.data_dir stands in"} if data.data_dir is not None else {}
+
+
+def override_faults(key: str, value: Any, idle_keys: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with an override of a dotted key path, by what `idle` says: {path: fault} of every key in
+    it that has no reader."""
+    inner = leaves(value) if isinstance(value, dict) else {(): value}
+    return {
+        path: f"{path}: has no reader {where}; remove it"
+        for path in (".".join((key, *keys)) for keys in inner)
+        for known, where in idle_keys.items()
+        if path == known or path.startswith(f"{known}.")
+    }
