@@ -91,7 +91,7 @@ def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
     for split in ("train", "test"):
         (tmp_path / f"{split}.json").write_text(json.dumps([{"sailor": "Ann", "days": days}]))
     out, _ = prepare(Request("diaries", tmp_path, tmp_path / "out"))
-    row = {"sailor": "Ann", "past": days[:1], "last": "storm"}
+    row = {"sailor": "Ann", "past": days[:1], "ask": "Write today's entry.", "last": "storm"}
     assert json.loads((out / "sea" / "test.jsonl").read_text()) == row
 
 

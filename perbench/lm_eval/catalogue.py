@@ -18,7 +18,7 @@ from perbench.errors import PerbenchError, suggest
 from perbench.lm_eval import PREFIX
 from perbench.plugins.roots import LM_EVAL
 
-INSTALL = "pip install 'perbench[lm_eval]'"
+INSTALL = "pip install 'perbench[lm-eval]'"
 DEFAULTS = {"multiple_choice": "acc", "loglikelihood": "acc", "generate_until": "exact_match"}
 """Headline of a task that names no metrics, by its output type."""
 

@@ -96,6 +96,7 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     clusters = [sample["user"] for sample in chosen]
     words: list[float | None] = [float(len(sample["response"].split())) for sample in chosen]
     metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}")
+    notes = []
     rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
     if spec.turns > 1:
         at = [sample["turn"] for sample in samples]
@@ -103,7 +104,6 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     if spec.second_judge is not None:
         second = [sample["rating_second"] for sample in samples]
         metrics |= judge_agreement(rated, second, people, "|".join(map(_signature, spec.judges())))
-    notes = []
     if not judge.calibrated:
         notes.append(
             f"rating: the judge {judge.model} is uncalibrated; its ratings are no measure of quality"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -12,14 +13,27 @@ from perbench.store import CellRecord
 
 
 @dataclass(frozen=True)
+class TurnRow:
+    """`mean` is what the record reports, `turns` the estimate at each turn, `beside` the metrics of whole
+    dialogues; None where nothing was recorded. Several seeds are averaged, without intervals."""
+
+    row: Row
+    cell: Cell
+    mean: Estimate | None
+    turns: tuple[Estimate | None, ...]
+    beside: tuple[Estimate | None, ...]
+
+
+@dataclass(frozen=True)
 class Turns:
-    """One metric of one dialogue target. Each row: the mean that the record reports, then one estimate per
-    turn, None where nothing was recorded. Several seeds are averaged, without an interval per turn."""
+    """One metric of one dialogue target. `beside`, with the headline: what is computed of whole dialogues
+    (how ratings rise, how judges agree)."""
 
     target: str
     metric: str
     turns: tuple[int, ...]
-    rows: tuple[tuple[Row, Cell, Estimate | None, tuple[Estimate | None, ...]], ...]
+    beside: tuple[str, ...]
+    rows: tuple[TurnRow, ...]
     digits: int
     signature: str
     notes: tuple[str, ...]
@@ -33,16 +47,26 @@ def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
         for name in sorted(with_turns, key=lambda name: (name != column.headline, name)):
             found = [r.metrics[name] for r in records if name in r.metrics]
             turns = tuple(sorted({turn.turn for metric in found for turn in metric.by_turn}))
+            beside = _of_whole_dialogues(records) if name == column.headline else ()
             rows = tuple(
-                (row, cells[i], _mean(cells[i], name), tuple(_turn(cells[i], name, t) for t in turns))
+                TurnRow(
+                    row,
+                    cells[i],
+                    _mean(cells[i], name),
+                    tuple(_turn(cells[i], name, turn) for turn in turns),
+                    tuple(_mean(cells[i], other) for other in beside),
+                )
                 for row, cells in matrix.rows
             )
             digits = digits_for(turn.value for metric in found for turn in metric.by_turn)
-            signatures = sorted({metric.signature for metric in found})
-            tables.append(
-                Turns(column.target, name, turns, rows, digits, " · ".join(signatures), column.notes)
-            )
+            signatures = " · ".join(sorted({metric.signature for metric in found}))
+            tables.append(Turns(column.target, name, turns, beside, rows, digits, signatures, column.notes))
     return tuple(tables)
+
+
+def _of_whole_dialogues(records: Sequence[CellRecord]) -> tuple[str, ...]:
+    names = (name for record in records for name, metric in record.metrics.items() if not metric.by_turn)
+    return tuple(name for name in dict.fromkeys(names) if name != "length")
 
 
 def _done(cell: Cell, name: str) -> list[CellRecord]:

@@ -45,8 +45,8 @@ def variation(values: Mapping[str, Any]) -> str:
 
 
 def natural(text: str) -> list[tuple[bool, float, str]]:
-    """Sort key: as text, but the numbers in it by their size."""
-    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
+    """Sort key: as text, but the numbers in it, also -1.0 and 1e-05, by their size."""
+    parts = re.split(r"((?:(?<!\w)-)?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)", text)
     return [
         (n % 2 == 0, float(part) if n % 2 else 0.0, "" if n % 2 else part) for n, part in enumerate(parts)
     ]

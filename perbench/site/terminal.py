@@ -44,14 +44,15 @@ def print_view(view: View, console: Console) -> None:
     for turns in view.turns:
         notes = f" ({'; '.join(turns.notes)})" if turns.notes else ""
         table = _table(f"{turns.target}: {turns.metric} per turn{notes}", "trained")
-        for heading in ("mean", *(f"turn {turn}" for turn in turns.turns)):
+        for heading in ("mean", *(f"turn {turn}" for turn in turns.turns), *turns.beside):
             table.add_column(heading)
-        for row, cell, mean, values in turns.rows:
+        for held in turns.rows:
+            digits = [turns.digits] * (1 + len(turns.turns)) + [2] * len(turns.beside)
             shown = [
-                number(e.value, turns.digits) if e and e.value is not None else cell.status_text
-                for e in (mean, *values)
+                number(e.value, places) if e and e.value is not None else held.cell.status_text
+                for e, places in zip((held.mean, *held.turns, *held.beside), digits, strict=True)
             ]
-            table.add_row(_row_name(row), *shown)
+            table.add_row(_row_name(held.row), *shown)
         console.print(table)
     for found in view.identification.tables:
         console.print(_identification_table(found))
@@ -137,6 +138,12 @@ def _remarks(view: View) -> list[str]:
     matrix, lines = view.matrix, []
     for column in matrix.columns:
         lines += [f"{column.target}: {note}" for note in column.notes]
+    for at, column in enumerate(matrix.columns):
+        found = [cells[at].estimate for _, cells in matrix.rows]
+        missing = sum(one.missing for one in found if one)
+        if missing:
+            whole = missing + sum(one.n for one in found if one)
+            lines.append(f"{column.target}: {missing} of {whole} samples have no {column.headline}")
     if matrix.gains:
         lines.append(
             f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "

@@ -173,10 +173,13 @@ def _cell(
     return Cell("done", records, estimate, "gain" if gain else "none", gain, own)
 
 
-def _settings(record: CellRecord) -> str:
+ASKED = ("data", "target", "version")
+"""Inputs that decide what was asked and how it is scored, whoever answers."""
+
+
+def _settings(record: CellRecord, names: Sequence[str] = (*ASKED, "engine")) -> str:
     """What two cells must share to be compared sample by sample."""
-    shared = {name: record.inputs.get(name) for name in ("data", "target", "engine", "version")}
-    return json.dumps(shared, sort_keys=True)
+    return json.dumps({name: record.inputs.get(name) for name in names}, sort_keys=True)
 
 
 def _sampled(entries: Sequence[Entry], headline: str) -> Sampled | None:
@@ -226,7 +229,7 @@ def _column(target: str, headline: str | None, cells: Sequence[Cell]) -> Column:
     values = [bound for c in cells if c.estimate for bound in (c.estimate.value, *(c.estimate.ci or ()))]
     reach = max((abs(bound) for c in cells if c.gain and c.gain.ci for bound in c.gain.ci), default=0.0)
     notes = dict.fromkeys(note for cell in cells for record in cell.records for note in record.notes)
-    mixed = len({_settings(record) for c in cells for record in c.records if record.status == "done"}) > 1
+    done = [record for c in cells for record in c.records if record.status == "done"]
     counts = [c.estimate.n for c in cells if c.estimate]
     users = [c.gain.users for c in cells if c.gain and c.gain.ci]
     return Column(
@@ -235,7 +238,7 @@ def _column(target: str, headline: str | None, cells: Sequence[Cell]) -> Column:
         digits=digits_for(values),
         reach=reach,
         notes=tuple(sorted(notes)),
-        mixed=mixed,
+        mixed=len({_settings(record, ASKED) for record in done}) > 1,
         sizes=_range(counts),
         users=_range(users),
     )

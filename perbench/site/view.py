@@ -50,7 +50,7 @@ def build_view(loaded: Loaded) -> View:
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),
-        summaries=tuple(dict.fromkeys(spec["summary"] for spec in loaded.matrices if spec.get("summary"))),
+        summaries=tuple(sorted({spec["summary"] for spec in loaded.matrices if spec.get("summary")})),
         superseded=loaded.superseded,
         newest=max(record.finished for record in records),
     )

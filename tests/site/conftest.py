@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Bench:
         users: Sequence[str] | None = None,
         headline: str = "rougeL",
         turns: Sequence[float | None] = (),
+        beside: Mapping[str, float] | None = None,
         labels: dict[str, Any] | None = None,
         **fields: Any,
     ) -> CellRecord:
@@ -91,7 +92,8 @@ class Bench:
         scores = Scores(
             ids=[f"s{i}" for i in range(len(values))], clusters=list(users), scores={headline: list(values)}
         )
-        fields = {"headline": headline, "metrics": {headline: metric}, **fields}
+        others = {name: Metric(value=v, n=3, signature=name) for name, v in (beside or {}).items()}
+        fields = {"headline": headline, "metrics": {headline: metric, **others}, **fields}
         return self.cell("eval", label, scores, **fields)
 
     def identify(

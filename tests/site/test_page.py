@@ -95,7 +95,7 @@ def full(bench: Bench) -> Bench:
     bench.evaluate([0.4, 0.5, 0.9], trainer="perce", source="fam/write", counts={"truncated": 77})
     bench.evaluate(None, trainer="perce", source="fam/write", target="fam/other")
     talk = {"target": "fam/talk", "headline": "rating", "notes": ["judge uncalibrated"]}
-    bench.evaluate([3, 4, 2], turns=[2.5, None], **talk)
+    bench.evaluate([3, 4, 2], turns=[2.5, None], beside={"ir": -0.125, "length": 9.0}, **talk)
     bench.evaluate([4, 4, 5], turns=[4.25, 4.5], trainer="ce", source="fam/write", **talk)
     bench.identify("percontrast", 0.5, tokens={"timed_examples": 30, "timed_ms": 1500})
     return bench
@@ -135,11 +135,14 @@ def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
 def test_dialogue_turns_and_identification(full: Bench, tmp_path: Path) -> None:
     _, talk, spans, *_ = page(full, out=tmp_path / "site").all("table")
     assert "judge uncalibrated" in talk.all("caption")[0].text
-    assert [head.text for head in talk.all("thead")[0].all("th")] == ["Trained", "mean", "turn 1", "turn 2"]
+    assert [head.text for head in talk.all("thead")[0].all("th")] == [
+        *("Trained", "mean", "turn 1", "turn 2"),
+        "ir",
+    ]
     assert [row[2:] for row in cells_of(talk)] == [
-        ["2.50", "no score"],
-        ["4.25", "4.50"],
-        ["not run", "not run"],
+        ["2.50", "no score", "−0.12"],
+        ["4.25", "4.50", "no score"],
+        ["not run", "not run", "not run"],
     ]
     assert cells_of(spans)[0][1:] == [
         "0.550 [0.450, 0.650]",
@@ -263,6 +266,7 @@ def test_all_that_records_say_is_escaped(bench: Bench, tmp_path: Path) -> None:
 
 def test_same_records_same_bytes(full: Bench, new_bench: Callable[[str], Bench], tmp_path: Path) -> None:
     other = new_bench("other")
+    other.describe(summary="another matrix", baseline="ce")
     other.evaluate([0.7, 0.8], trainer="dpo", source="fam/write", finished="2030-05-06T07:08:09+00:00")
     first = build([full.path, other.path], tmp_path / "one").read_bytes()
     assert build([other.path, full.path], tmp_path / "two").read_bytes() == first

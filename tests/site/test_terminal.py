@@ -20,7 +20,12 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
     bench.evaluate([0.4, 0.5, 0.9], trainer="perce", source="fam/write")
     bench.evaluate(None, trainer="perce", source="fam/write", target="fam/other")
     bench.evaluate(
-        [3, 4], target="fam/talk", headline="rating", turns=[2.5, 4.5], notes=["judge uncalibrated"]
+        [3, None, 4, None],
+        target="fam/talk",
+        headline="rating",
+        turns=[2.5, 4.5],
+        beside={"judge_kappa": 0.375},
+        notes=["judge uncalibrated"],
     )
     bench.identify("[red]percontrast", 0.5)
     print_results([bench.path])
@@ -35,6 +40,9 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "not run",
         "fam/talk: rating per turn (judge uncalibrated)",
         "4.50",
+        "judge_kappa",
+        "0.38",
+        "fam/talk: 2 of 4 samples have no rating",
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
         "1 of 1 gains over ce have an interval that excludes 0",

@@ -91,6 +91,19 @@ def test_rows_stand_in_the_order_of_their_numbers(bench: Bench) -> None:
     assert found == ["learning_rate=5e-06", "learning_rate=2e-05", "learning_rate=0.0001"]
 
 
+def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
+    for lam in ("2.0", "-1.0", "0.0", "1e-05"):
+        bench.evaluate(CE, trainer="ce", source="s", target=f"fam/a (decoding.lam={lam})")
+    found = [column.target.partition("=")[2] for column in view(bench).matrix.columns]
+    assert found == ["-1.0)", "0.0)", "1e-05)", "2.0)"]
+
+
+def test_the_same_questions_to_another_engine_are_no_other_settings(bench: Bench) -> None:
+    bench.evaluate(CE, inputs={"data": "a", "engine": "transformers"})
+    bench.evaluate(PERCE, model="openai/m", inputs={"data": "a", "engine": "openai"})
+    assert not view(bench).matrix.columns[0].mixed
+
+
 def test_failed_not_run_and_unscored(bench: Bench) -> None:
     bench.evaluate(CE, trainer="ce", source="s", target="fam/a")
     bench.evaluate(None, trainer="perce", source="s", target="fam/a")
