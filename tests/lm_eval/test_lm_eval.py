@@ -171,7 +171,7 @@ def test_without_the_package_the_command_is_told(lm_root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(catalogue, "version", absent)
     with pytest.raises(
-        PerbenchError, match=r"need the package lm_eval. Run: pip install 'perbench\[lm_eval\]'"
+        PerbenchError, match=r"need the package lm_eval. Run: pip install 'perbench\[lm-eval\]'"
     ):
         load_task("lm_eval:tiny_choice")
 
