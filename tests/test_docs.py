@@ -1,31 +1,21 @@
 """The documentation names what there is, and its examples run."""
 
+import inspect
 import json
 import re
 import shlex
+import typing
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from perbench import cli, plugins
 from perbench.data.prepare import Request, prepare
-from perbench.specs.matrix import LoraSpec, MatrixSpec, PerUserSpec, TrainerRow, TrainingSpec
-from perbench.specs.model import Endpoint, GgufPackage, ModelSpec, Prices
-from perbench.specs.persona import PersonaSpec, SummarySpec
-from perbench.specs.task import (
-    DataSpec,
-    DecodingSpec,
-    DialogueSpec,
-    ExamplesSpec,
-    FieldSpec,
-    ItemExampleSpec,
-    JudgeSpec,
-    PromptSpec,
-    SamplingSpec,
-    SecondJudgeSpec,
-    SimulatorSpec,
-    TaskSpec,
-)
+from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.model import ModelSpec
+from perbench.specs.task import TaskSpec
+from perbench.specs.yaml import parse_value
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -37,44 +27,61 @@ COMMANDS = [
     if line.startswith("perbench ")
 ]
 NAMES = {name for name, _ in cli._commands()}
-TASKS = [DataSpec, DialogueSpec, ExamplesSpec, FieldSpec, JudgeSpec, PersonaSpec, PromptSpec, SamplingSpec]
-OTHERS = [
-    DecodingSpec,
-    SummarySpec,
-    Endpoint,
-    SimulatorSpec,
-    TaskSpec,
-    LoraSpec,
-    ItemExampleSpec,
-    MatrixSpec,
-    TrainerRow,
-    PerUserSpec,
-    TrainingSpec,
-    GgufPackage,
-    ModelSpec,
-    Prices,
-    SecondJudgeSpec,
-]
+ROOTS = {"Task": TaskSpec, "Model": ModelSpec, "Matrix": MatrixSpec}
+BY_ROOT = {("Matrix", "training"): TrainingSpec}
+"""Sections that a spec holds as bare mappings."""
+SPREAD = {"examples", "training.lora"}
+"""Sections whose keys stand in the table of what they are in."""
 
 
-@pytest.mark.parametrize("spec", [*TASKS, *OTHERS])
-def test_every_key_is_in_the_reference(spec):
-    told = set(
-        re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"`[^`\n]+`", (DOCS / "specs.md").read_text("utf-8"))))
-    )
-    assert set(spec.model_fields) <= told
+def nested(annotation):
+    """The specs in a type, by what stands between its key and theirs."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return {"": annotation}
+    args, named = typing.get_args(annotation), typing.get_origin(annotation) is dict
+    return {".NAME" * named + tail: one for arg in args[named:] for tail, one in nested(arg).items()}
 
 
-def test_defaults_in_the_training_table_are_the_specs():
-    rows = re.findall(
-        r"^\| `([a-z_0-9]+)` \| (`?[^|`]+`?) \|", (DOCS / "specs.md").read_text("utf-8"), re.MULTILINE
-    )
-    told = {key: default.strip("` ") for key, default in rows}
-    for key, default in TrainingSpec().model_dump().items():
-        if key in told:
-            shown = str(default).lower() if default is None or isinstance(default, bool) else default
-            assert told[key] == shown or float(told[key]) == default
-    assert {"epochs", "batch_size", "learning_rate", "warmup_ratio", "save_every", "precision"} <= set(told)
+def keys_of(spec, root, under=""):
+    """Every key of a spec and of the specs in it: by dotted path, its default; None where it is required."""
+    found = {}
+    for name, field in spec.model_fields.items():
+        key = under + (field.alias or name)
+        inner = nested(field.annotation)
+        default = field.get_default(call_default_factory=True)
+        found[key] = None if field.is_required() else (default, isinstance(default, BaseModel))
+        if (root, key) in BY_ROOT:
+            inner[""] = BY_ROOT[root, key]
+        for tail, one in inner.items():
+            found |= keys_of(one, root, f"{key}{tail}.")
+    return found
+
+
+def told_keys(text):
+    """The keys of a reference's tables: by dotted path, (whether it is marked *, default). A table is about
+    the sections that begin the paragraph before it."""
+    found, sections = {}, [""]
+    for block in text.split("\n\n"):
+        title = re.match(r"(`[\w.]+`(, | and |, besides)?)+[:,]", block)
+        if title:
+            sections = [f"{name}." for name in re.findall(r"`([\w.]+)`", title[0])]
+        for row in re.findall(r"^\| (`.*?) \|(.*?)\|", block, re.MULTILINE):
+            names = re.findall(r"`([\w.]+)`(\*?)", row[0])
+            values = re.findall(r"`.*?`|[^`, ]+", row[1]) or [""] * len(names)
+            for (name, star), value in zip(names, values, strict=True):
+                found |= {section + name: (bool(star), value.strip("`")) for section in sections}
+    return found
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_key_is_in_the_reference_with_its_default(root):
+    (text,) = re.findall(rf"^## {root} .*?(?=^## |\Z)", (DOCS / "specs.md").read_text("utf-8"), re.M | re.S)
+    there, told = keys_of(ROOTS[root], root), told_keys(text)
+    assert told.keys() ^ there.keys() == SPREAD & there.keys()
+    for key, (required, value) in told.items():
+        assert required == (there[key] is None), key
+        if there[key] is not None and not there[key][1]:
+            assert parse_value(value, key) == there[key][0], key
 
 
 def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
