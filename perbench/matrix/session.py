@@ -87,7 +87,7 @@ def carry_out(
             raise PerbenchError("\n".join(missing))
         command = _command()
         spec = matrix.spec.model_dump(mode="json", by_alias=True)
-        planned = [cell.identity for cell in cells]
+        planned = {cell.identity: cell.labels for cell in cells}
         run.describe(matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned)
         counts = plan.counts()
         _say(

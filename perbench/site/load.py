@@ -35,12 +35,14 @@ class Entry:
 @dataclass(frozen=True)
 class Loaded:
     """`superseded` counts records left out for a newer one with the same labels; `baseline` is the trainer
-    that gains are measured over, None where no row could be one; `matrices` are the runs' resolved specs."""
+    that gains are measured over, None where no row could be one; `matrices` are the runs' resolved specs,
+    `names` what takes part in their latest plans, as `Labels.names` has it."""
 
     entries: tuple[Entry, ...]
     superseded: int
     baseline: str | None
     matrices: tuple[Mapping[str, Any], ...]
+    names: tuple[str, ...]
 
 
 def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
@@ -51,6 +53,7 @@ def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
     """
     entries: list[Entry] = []
     specs: list[Mapping[str, Any]] = []
+    names: list[str] = []
     for run in runs:
         found = read_records(run)
         if not found:
@@ -65,11 +68,13 @@ def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
         ]
         matrices = described.get("matrices", {})
         specs += [matrices[name] for name in sorted(matrices)]
+        names += chain.from_iterable(found for _, found in sorted(described.get("names", {}).items()))
     unique = _newest(entries, lambda entry: entry.record.identity)
     kept = _newest(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
     kept.sort(key=lambda entry: entry.record.identity)
     trainers = {entry.record.labels.trainer for entry in kept} - {None}
-    return Loaded(tuple(kept), len(unique) - len(kept), _baseline(baseline, specs, trainers), tuple(specs))
+    over = _baseline(baseline, specs, trainers)
+    return Loaded(tuple(kept), len(unique) - len(kept), over, tuple(specs), tuple(dict.fromkeys(names)))
 
 
 def _newest(entries: Sequence[Entry], key: Any) -> list[Entry]:

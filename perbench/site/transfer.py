@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from perbench.errors import PerbenchError
 from perbench.site.format import digits_for, natural
 from perbench.site.load import Entry, Loaded
 from perbench.site.rows import Row, order, row_of, varied_params
-from perbench.specs.rows import TaskRow, plain_name, task_of, task_variants
+from perbench.specs.rows import task_of
 from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
 
@@ -249,32 +249,6 @@ def _range(counts: Sequence[int]) -> tuple[int, int] | None:
 
 
 def _unrecorded(loaded: Loaded) -> tuple[str, ...]:
-    """What the runs' matrices name and no record mentions: "target fam/task", "trainer ce"."""
-    labels = [entry.record.labels for entry in loaded.entries]
-    known = {
-        name
-        for label in labels
-        for name in (label.model, label.trainer, label.source, label.target, label.identifier)
-        if name is not None
-    }
-    planned: list[str] = []
-    for spec in loaded.matrices:
-        for axis in ("models", "trainers", "sources", "targets", "identifiers"):
-            for name in _named(spec.get(axis, [])):
-                if not any(name == other or other.endswith(f"/{name}") for other in known):
-                    planned.append(f"{axis.removesuffix('s')} {name}")
-    return tuple(dict.fromkeys(planned))
-
-
-def _named(items: Sequence[Any]) -> list[str]:
-    """Names of a matrix's axis as records have them."""
-    names: list[str] = []
-    for item in items:
-        if isinstance(item, Mapping) and "task" in item:
-            names += [
-                variant.label(plain_name(variant.task))
-                for variant in task_variants([TaskRow.model_validate(item)])
-            ]
-        else:
-            names.append(plain_name(item["name"] if isinstance(item, Mapping) else item))
-    return names
+    """What takes part in the runs' latest plans and in no record: "target fam/task", "trainer ce"."""
+    known = {name for entry in loaded.entries for name in entry.record.labels.names}
+    return tuple(name for name in loaded.names if name not in known)

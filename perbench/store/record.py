@@ -46,6 +46,12 @@ class Labels(Strict):
     identifier_params: dict[str, Any] = {}
     seed: int
 
+    @property
+    def names(self) -> list[str]:
+        """What takes part: ["model tiny", "trainer ce", "source fam/read", "target fam/write"]."""
+        parts = ("model", "trainer", "source", "target", "identifier")
+        return [f"{part} {name}" for part in parts if (name := getattr(self, part)) is not None]
+
 
 class Failure(Strict):
     type: str

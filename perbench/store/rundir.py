@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from perbench.errors import PerbenchError
 from perbench.store.cell import CellDir, Kind, cell_folder, read_record
 from perbench.store.files import write_json
 from perbench.store.locks import locked
-from perbench.store.record import CellRecord
+from perbench.store.record import CellRecord, Labels
 
 RUN_SCHEMA = 1
 
@@ -60,16 +62,25 @@ class RunDir:
             file.truncate(0)
 
     def describe(
-        self, *, matrix: str, spec: dict[str, Any], command: str, started: str, cells: Sequence[str] = ()
+        self,
+        *,
+        matrix: str,
+        spec: dict[str, Any],
+        command: str,
+        started: str,
+        cells: Mapping[str, Labels] = MappingProxyType({}),
     ) -> None:
-        """Note in run.json what runs on this directory: the resolved matrix, and one more command.
+        """Note in run.json what runs on this directory: the resolved matrix, its cells by identity, and one
+        more command.
 
         `matrices` maps a matrix's name to its latest resolved spec, `plans` to the identities of its latest
-        cells: among records with the same labels, those are the ones to show. A command that repeats only
-        counts."""
+        cells: among records with the same labels, those are the ones to show. `names` are all that take part
+        in these cells, as `Labels.names` has them. A command that repeats only counts."""
         known = self.description()
         matrices = {**known.get("matrices", {}), matrix: spec}
         plans = {**known.get("plans", {}), matrix: list(cells)}
+        taking_part = dict.fromkeys(chain.from_iterable(labels.names for labels in cells.values()))
+        names = {**known.get("names", {}), matrix: list(taking_part)}
         commands = list(known.get("commands", []))
         same = [entry for entry in commands if entry["command"] == command]
         if same:
@@ -78,8 +89,8 @@ class RunDir:
             commands.append(
                 {"command": command, "matrix": matrix, "first": started, "last": started, "runs": 1}
             )
-        value = {"schema_version": RUN_SCHEMA, "matrices": matrices, "plans": plans, "commands": commands}
-        write_json(self.path / "run.json", value)
+        described = {"matrices": matrices, "plans": plans, "names": names, "commands": commands}
+        write_json(self.path / "run.json", {"schema_version": RUN_SCHEMA, **described})
 
     def description(self) -> dict[str, Any]:
         """run.json, or {} when there is none."""

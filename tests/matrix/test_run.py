@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from perbench.site.load import load
+from perbench.site.view import build_view
 from perbench.store import RunDir, read_records
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs
@@ -283,6 +285,22 @@ def test_two_forms_of_one_task_stand_side_by_side_under_the_names_of_the_latest_
     assert targets == ["tiny/writing", "tiny/writing (short)"]
     assert "tiny/writing (short)" in shown
     assert runs(root.path, "rescore", str(out))[0] == 0
+
+
+def test_a_model_in_a_folder_that_ran_is_not_said_to_be_planned_only(
+    root: Root, runs: Runs, tmp_path: Path, tiny_model_dir: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "foo").symlink_to(tiny_model_dir)
+    folder = os.path.relpath(tmp_path / "models" / "foo")
+    out = tmp_path / "run"
+    code, _, errors = runs(
+        root.path, "eval", "--model", folder, "--target", "tiny/writing", "--out", str(out)
+    )
+    assert code == 0, errors
+    assert [record.labels.model for record, _ in read_records(out)] == ["foo"]
+    assert RunDir(out).description()["names"] == {"eval": ["model foo", "target tiny/writing"]}
+    assert build_view(load([out])).matrix.unrecorded == ()
 
 
 def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ class Bench:
         path.mkdir()
         self.run = RunDir(path)
 
-    def describe(self, **spec: Any) -> None:
+    def describe(self, *planned: Labels, **spec: Any) -> None:
         spec = {"summary": "A synthetic matrix.", "models": ["tiny"], "targets": ["fam/write"], **spec}
-        self.run.describe(matrix="m", spec=spec, command="perbench run --matrix m", started="2026-01-01")
+        cells = {f"{number:064x}": labels for number, labels in enumerate(planned)}
+        command = "perbench run --matrix m"
+        self.run.describe(matrix="m", spec=spec, command=command, started="2026-01-01", cells=cells)
 
     def cell(self, kind: str, labels: Labels, scores: Scores | None = None, **fields: Any) -> CellRecord:
         inputs = fields.pop(

@@ -234,7 +234,7 @@ def test_nothing_is_requested_and_nothing_runs_but_our_own(full: Bench, tmp_path
 
 
 def test_all_that_records_say_is_escaped(bench: Bench, tmp_path: Path) -> None:
-    bench.describe(summary=EVIL, targets=[EVIL + "planned"])
+    bench.describe(Labels(model="tiny", target=EVIL + "planned", seed=0), summary=EVIL)
     labels = {"model_label": EVIL, "training": {EVIL: EVIL}, "trainer_params": {EVIL: [EVIL]}}
     for value, trainer in ((0.1, "ce"), (0.2, EVIL)):
         bench.evaluate(

@@ -226,19 +226,20 @@ def test_of_two_records_with_the_same_labels_the_newest_is_shown(new_bench: Call
 
 
 def test_what_was_planned_and_never_recorded_is_named(bench: Bench, tmp_path: Path) -> None:
-    bench.describe(
-        models=["/models/tiny"],
-        trainers=["ce", {"name": "perce", "params": {}}],
-        sources=["s"],
-        targets=["fam/write", "fam/later"],
-    )
-    bench.evaluate(CE, trainer="ce", source="s")
-    assert view(bench).matrix.unrecorded == ("trainer perce", "target fam/later")
+    planned = [
+        Labels(model="tiny", trainer=trainer, source="fam/read", target=target, seed=0)
+        for target in ("fam/write", "fam/read")
+        for trainer in ("ce", "perce")
+    ]
+    bench.describe(*planned)
+    bench.evaluate(CE, trainer="ce", source="fam/read")
+    assert view(bench).matrix.unrecorded == ("trainer perce", "target fam/read")
 
 
 def test_forms_of_one_task_are_columns_of_their_own(bench: Bench) -> None:
     row = {"task": "fam/write", "as": None, "prompt": ["a", "b"]}
-    bench.describe(baseline="ce", trainers=["ce", "perce"], sources=["fam/write"], targets=["fam/write", row])
+    planned = Labels(model="tiny", target="fam/write (prompt=b)", seed=0)
+    bench.describe(planned, baseline="ce", trainers=["ce", "perce"], targets=["fam/write", row])
     for target, shift in (("fam/write", 0.0), ("fam/write (prompt=a)", 0.1)):
         bench.evaluate([v + shift for v in CE], trainer="ce", source="fam/write", target=target)
         bench.evaluate([v + shift + 0.05 for v in CE], trainer="perce", source="fam/write", target=target)

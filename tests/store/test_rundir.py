@@ -18,6 +18,7 @@ from perbench.store import CellDir, CellRecord, Failure, Labels, Metric, RunDir,
 from perbench.store.environment import capture, shorten
 
 IDENTITY = "0123456789abcdef" * 4
+LABELS = Labels(model="m", target="t", seed=0)
 
 
 def record(**changes: Any) -> CellRecord:
@@ -26,7 +27,7 @@ def record(**changes: Any) -> CellRecord:
         "identity": IDENTITY,
         "inputs": {"seed": 0},
         "status": "done",
-        "labels": Labels(model="m", target="t", seed=0),
+        "labels": LABELS,
         "headline": "rouge1",
         "metrics": {"rouge1": Metric(value=0.25, ci=(0.1, 0.4), n=2, signature="s")},
         "seconds": 1.5,
@@ -172,13 +173,18 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
 
 def test_run_json_keeps_each_matrix_and_each_command_once(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    run.describe(matrix="a", spec={"seeds": [0]}, command="perbench run --matrix a", started="1", cells=["x"])
+    run.describe(
+        matrix="a", spec={"seeds": [0]}, command="perbench run --matrix a", started="1", cells={"x": LABELS}
+    )
     run.describe(matrix="b", spec={"seeds": [1]}, command="perbench run --matrix b", started="2")
-    run.describe(matrix="a", spec={"seeds": [2]}, command="perbench run --matrix a", started="3", cells=["y"])
+    run.describe(
+        matrix="a", spec={"seeds": [2]}, command="perbench run --matrix a", started="3", cells={"y": LABELS}
+    )
     assert run.description() == {
         "schema_version": 1,
         "matrices": {"a": {"seeds": [2]}, "b": {"seeds": [1]}},
         "plans": {"a": ["y"], "b": []},
+        "names": {"a": ["model m", "target t"], "b": []},
         "commands": [
             {"command": "perbench run --matrix a", "matrix": "a", "first": "1", "last": "3", "runs": 2},
             {"command": "perbench run --matrix b", "matrix": "b", "first": "2", "last": "2", "runs": 1},
