@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perbench import cli, plugins
+from perbench.data.prepare import Request, prepare
 from perbench.specs.load import load_matrix
 
 NAMES = plugins.names("matrix")
@@ -67,7 +68,44 @@ def test_the_papers_hyperparameters() -> None:
     assert "lora" not in nextquill  # its dropout is noise between the passes that are compared
 
 
+SMALL = {
+    "perce_cross_task": [
+        "sources=[longlamp/pag]",
+        "targets=[longlamp/pag]",
+        "training.learning_rate=1e-3",
+        "training.epochs=1",
+        "tasks.longlamp/pag.persona.max_tokens=100",
+        "tasks.longlamp/pag.sampling.max_new_tokens=4",
+    ],
+    "nextquill_table1": [
+        "trainers=[sft, {name: ce, training: {per_user: true}}, nextquill]",
+        "baseline=sft",
+        "sources=[reviews/books]",
+        "targets=[reviews/books, {task: reviews/books, as: without history, persona.max_tokens: 1}]",
+        "training.epochs=1",
+        "tasks.reviews/books.persona.max_tokens=100",
+        "tasks.reviews/books.sampling.max_new_tokens=4",
+    ],
+    "nextquill_table1_untrained": [
+        f"tasks.reviews/{name}.{key}"
+        for name in ("books", "movies_tv", "cds")
+        for key in (
+            "persona.encoder={tiny}",
+            "persona.summary.model={tiny}",
+            "persona.summary.max_new_tokens=4",
+            "persona.summary.item_words=20",
+            "persona.max_tokens=100",
+            "sampling.max_new_tokens=4",
+        )
+    ],
+}
+"""Matrices of the papers, cut for a model of a few thousand weights: by name, what is set."""
+CELLS = {"perce_cross_task": 2 + 3, "nextquill_table1": 3 + 3 * 2, "nextquill_table1_untrained": 15}
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_a_paper_matrix_runs_small_on_local_data(
+    name: str,
     real_data: Path,
     tiny_model_dir: Path,
     tmp_path: Path,
@@ -75,48 +113,14 @@ def test_a_paper_matrix_runs_small_on_local_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    data = f"longlamp={real_data / 'longlamp'}"
+    if name.startswith("nextquill"):
+        data = f"reviews={prepare(Request('reviews', real_data / 'amazon_reviews', tmp_path / 'rows'))[0]}"
     sets = [
         f"models=[{tiny_model_dir}]",
-        "sources=[longlamp/pag]",
-        "targets=[longlamp/pag]",
-        "training.learning_rate=1e-3",
-        "training.epochs=1",
-        "tasks.longlamp/pag.persona.max_tokens=100",
-        "tasks.longlamp/pag.sampling.max_new_tokens=4",
+        *(text.format(tiny=tiny_model_dir) if "{tiny}" in text else text for text in SMALL[name]),
     ]
-    words = ["--matrix", "perce_cross_task", "--out", str(tmp_path / "run"), "--limit", "2", "--json"]
-    words += ["--data", f"longlamp={real_data / 'longlamp'}"]
+    words = ["--matrix", name, "--out", str(tmp_path / "run"), "--limit", "2", "--data", data, "--json"]
     assert cli.main(["run", *words, *(word for text in sets for word in ("--set", text))]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["done"], found["failed"]) == (2 + 3, 0)
-
-
-def test_a_rows_data_are_named_by_the_family_that_it_reads(
-    tiny_model_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
-    config = "abstract_generation_temporal"
-    row = {"name": "n", "input": "i", "output": "o", "profile": [{"abstract": "A", "title": "T"}]}
-    (tmp_path / "data" / config).mkdir(parents=True)
-    (tmp_path / "data" / config / "test.jsonl").write_text(json.dumps(row))
-    targets = [
-        {
-            "task": "longlamp/pag",
-            "as": "temporal",
-            "data.prepared": "longlamp_temporal",
-            "data.config": config,
-        }
-    ]
-    (tmp_path / "mine.yaml").write_text(
-        json.dumps({"summary": "s", "models": [str(tiny_model_dir)], "targets": targets})
-    )
-    words = ["run", "--matrix", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run"), "--dry-run"]
-    assert cli.main([*words, "--data", f"longlamp={tmp_path / 'data'}"]) == 2
-    assert "no task of this family. Did you mean 'longlamp_temporal'?" in capsys.readouterr().err
-    assert cli.main([*words, "--json", "--data", f"longlamp_temporal={tmp_path / 'data'}"]) == 0
-    out, errors = capsys.readouterr()
-    assert "longlamp/pag (temporal)" in out
-    assert "longlamp" not in errors  # where data that cannot be had would be told
+    assert (found["done"], found["failed"]) == (CELLS[name], 0)
