@@ -27,7 +27,7 @@ from perbench.engines.transformers import TransformersEngine
 from perbench.models import resolve
 from perbench.prompts.pair import build_pair
 from perbench.specs.load import load_model, load_task
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 TASK = "embedded/sotu_writing"
 Prompts = list[TokenIds]

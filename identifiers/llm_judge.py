@@ -37,7 +37,7 @@ class LlmJudge(Identifier):
 
     def score(self, examples: Sequence[PersonaText], engine: Any) -> list[TokenScores]:
         from perbench.judges.keywords import parse_keywords
-        from perbench.specs.task import SamplingSpec
+        from perbench.specs.sampling import SamplingSpec
         from perbench.words import occurrences, word_spans
 
         asked = [

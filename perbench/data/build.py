@@ -62,7 +62,7 @@ def build(
         PerbenchError: the files hold what this call would not have written, and stay as they are; a prompt
             exceeds the model's context.
     """
-    from perbench.specs.task import SamplingSpec
+    from perbench.specs.sampling import SamplingSpec
 
     files = out, unusable_file(out)
     for file in files:

@@ -14,7 +14,8 @@ from perbench.data import sources
 from perbench.data.gold import gold_faults, text_faults
 from perbench.data.sources import MOST_PROBLEMS, Row
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
-from perbench.specs.task import FieldSpec, TaskSpec, placeholders
+from perbench.specs.task import FieldSpec, TaskSpec
+from perbench.specs.templates import placeholders
 
 if TYPE_CHECKING:
     from perbench.specs.load import Named

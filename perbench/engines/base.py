@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import Halted, Passing, Retry, asked_to_wait, used_up
 from perbench.errors import PerbenchError
 from perbench.specs.model import Endpoint
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.models import load_causal_lm, load_tokenizer
 from perbench.prompts.chat import chat_text, encode, end_of_turn
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     import numpy as np

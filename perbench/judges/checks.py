@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perbench.prompts.chat import chat_text, encode
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     from perbench.engines.base import Engine

@@ -11,7 +11,7 @@ from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
     from perbench.engines.base import Conversation, Engine, TokenIds
-    from perbench.specs.task import SamplingSpec
+    from perbench.specs.sampling import SamplingSpec
 
 
 def parse_rating(reply: str) -> int | None:

@@ -11,7 +11,7 @@ from perbench import models
 from perbench.cache import canonical_digest
 from perbench.device import free
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import Catalogue
+from perbench.matrix.catalogue import Catalogue
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec, Prices
 from perbench.store.record import EndpointUse

@@ -11,7 +11,8 @@ from typing import Any
 from perbench import models
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import UNRESOLVED, Catalogue, Cell
+from perbench.matrix.catalogue import UNRESOLVED, Catalogue
+from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend, summary_spend, total
 from perbench.prompts.build import build_personas

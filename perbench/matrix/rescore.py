@@ -9,7 +9,8 @@ from typing import Any
 from perbench import protocols
 from perbench.engines.ledger import served_notes
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import describe, model_inputs
+from perbench.matrix.catalogue import model_inputs
+from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants

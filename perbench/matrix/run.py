@@ -14,7 +14,8 @@ from perbench import models, processes, protocols
 from perbench.device import free
 from perbench.engines.ledger import Ledger, served_notes
 from perbench.errors import CellError, PerbenchError
-from perbench.matrix.cells import Catalogue, Cell
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
 from perbench.matrix.plan import Plan
 from perbench.matrix.users import train_users, users_of

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.errors import PerbenchError, suggest
-from perbench.matrix.cells import Catalogue, Cell, LabelledTask, expand
+from perbench.matrix.catalogue import Catalogue, LabelledTask
+from perbench.matrix.cells import Cell, expand
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.endpoints import absent_variables
 from perbench.matrix.estimate import Estimator

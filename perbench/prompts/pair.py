@@ -10,7 +10,8 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode, encode_response, end_of_turn
 from perbench.prompts.persona import affordable, by_priority, persona_texts
-from perbench.specs.task import PromptSpec, TaskSpec, placeholders
+from perbench.specs.task import PromptSpec, TaskSpec
+from perbench.specs.templates import placeholders
 
 
 @dataclass(frozen=True)

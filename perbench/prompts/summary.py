@@ -12,7 +12,7 @@ from perbench.cache import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.keep import Keep
 from perbench.specs.persona import SummarySpec
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     from perbench.engines.base import Engine

@@ -23,8 +23,9 @@ from perbench.store.record import Metric, Scores, TurnValue
 if TYPE_CHECKING:
     from perbench.data import Dataset
     from perbench.engines.base import Tick
+    from perbench.specs.dialogue import DialogueSpec, JudgeSpec
     from perbench.specs.load import Named
-    from perbench.specs.task import DialogueSpec, JudgeSpec, TaskSpec
+    from perbench.specs.task import TaskSpec
 
 
 def _spec(task: Named[TaskSpec]) -> DialogueSpec:

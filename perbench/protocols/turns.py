@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.engines.base import Conversation, Engine
     from perbench.judges import Rating
-    from perbench.specs.task import DialogueSpec, JudgeSpec, TaskSpec
+    from perbench.specs.dialogue import DialogueSpec, JudgeSpec
+    from perbench.specs.task import TaskSpec
 
 PMI_SYSTEM = (
     "The person you are talking to is described here. Let your replies suit them.\n\n"

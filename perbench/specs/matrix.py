@@ -9,8 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from perbench.errors import suggest
 from perbench.specs.base import Strict
 from perbench.specs.rows import TaskRow, task_variants
-from perbench.specs.task import refuse
-from perbench.specs.templates import Count
+from perbench.specs.templates import Count, refuse
 
 NonEmpty = Field(min_length=1)
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from perbench.errors import suggest
 from perbench.specs.base import Strict
+from perbench.specs.dialogue import DialogueSpec
 from perbench.specs.identification import IDENTIFICATION_METRICS
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.preference import PREFERENCE_METRICS, PreferenceSpec
 from perbench.specs.readers import unread
-from perbench.specs.registry import DECODINGS, METRICS, PROTOCOLS, SOURCES, one_of
-from perbench.specs.templates import Count as Count
-from perbench.specs.templates import placeholders as placeholders
-from perbench.specs.templates import refuse as refuse
-from perbench.specs.templates import template_faults as template_faults
+from perbench.specs.registry import METRICS, PROTOCOLS, SOURCES, one_of
+from perbench.specs.sampling import DecodingSpec, SamplingSpec
+from perbench.specs.templates import Count, placeholders, refuse, template_faults
 
 
 class DataSpec(Strict):
@@ -150,112 +149,6 @@ class PromptSpec(Strict):
             told = " or a field of fields.extra" if extra else ""
             faults.append(f"prompts.{name}: user must hold {{question}}{told}, with the persona and without")
         return faults
-
-
-class SamplingSpec(Strict):
-    """temperature 0 is greedy. max_new_tokens is also what a prompt reserves for the answer."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    max_new_tokens: Count = 512
-    temperature: Annotated[float, Field(ge=0)] = 0.4
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-
-class DecodingSpec(Strict):
-    """How answers are decoded. context_steering: log p = log p_c + lam (log p_c - log p_nc) up to a constant,
-    of the next token with the persona (c) and without (nc), before temperature and top_p. lam 0 is the
-    ordinary way, -1 leaves the persona out (CoS, arXiv 2405.01768)."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    method: Annotated[str, one_of(DECODINGS)] = "ordinary"
-    lam: float = 1.0
-    """Of context_steering."""
-
-
-class SimulatorSpec(Strict):
-    """The user simulator of a dialogue task: `instruction` may hold {profile}, {personality}."""
-
-    model: str
-    instruction: str
-    opening: str
-    """The turn that asks the simulator for its first message."""
-    sampling: SamplingSpec
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> SimulatorSpec:
-        refuse(template_faults("instruction", self.instruction, {"profile", "personality"}))
-        return self
-
-
-JUDGED = {"profile", "personality", "message", "response"}
-"""What a judge's instruction may hold."""
-
-
-class JudgeSpec(Strict):
-    """`instruction` may hold {profile}, {personality}, {message}, {response} and asks for one digit, 1-5.
-
-    method reply: the judge answers, and its answer must be that digit; likeliest: the rating is the digit the
-    model finds likeliest as its answer's beginning, for small models that do not keep to an instruction.
-    """
-
-    model: str
-    instruction: str
-    method: Literal["reply", "likeliest"] = "reply"
-    sampling: SamplingSpec
-    retries: Annotated[int, Field(ge=0)] = 2
-    calibrated: bool = False
-    pmi: bool = True
-    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) under the judge's
-    model."""
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> JudgeSpec:
-        refuse(template_faults("instruction", self.instruction, JUDGED))
-        return self
-
-
-class SecondJudgeSpec(Strict):
-    """Rates the same replies once more, for the agreement of judges: another model, another wording, or the
-    first judge again with other seeds. Sampling and retries are the first judge's."""
-
-    model: str
-    instruction: str | None = None
-    """None is the first judge's."""
-    method: Literal["reply", "likeliest"] = "reply"
-
-    @model_validator(mode="after")
-    def _placeholders(self) -> SecondJudgeSpec:
-        refuse(template_faults("instruction", self.instruction, JUDGED))
-        return self
-
-
-class DialogueSpec(Strict):
-    turns: Count = 10
-    report_turns: list[Count] = []
-    """Turns whose mean is the headline (PerCE: 6..10); empty means all."""
-    simulator: SimulatorSpec
-    judge: JudgeSpec
-    second_judge: SecondJudgeSpec | None = None
-
-    def judges(self) -> list[JudgeSpec]:
-        """The judge, and the second as one of its own where there is one."""
-        given = [self.judge]
-        if self.second_judge is not None:
-            changes = self.second_judge.model_dump(exclude_none=True)
-            given.append(self.judge.model_copy(update={**changes, "pmi": False}))
-        return given
-
-    def models(self) -> set[str]:
-        """The names of all models but the one under evaluation."""
-        return {self.simulator.model, *(judge.model for judge in self.judges())}
-
-    @model_validator(mode="after")
-    def _within(self) -> DialogueSpec:
-        if max(self.report_turns, default=0) > self.turns:
-            refuse([f"report_turns {self.report_turns} go beyond the dialogue's {self.turns} turns"])
-        return self
 
 
 class ExamplesSpec(Strict):

@@ -26,7 +26,7 @@ from perbench.plugins import load_identifier
 from perbench.protocols.identification import persona_text
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.model import OPENAI_URL, Endpoint, ModelSpec
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 from perbench.store import EndpointUse
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
 from tests.processes import ROOT

@@ -14,7 +14,7 @@ from perbench.engines.steering import ContextSteering
 from perbench.engines.transformers import TransformersEngine
 from perbench.models import ResolvedModel
 from perbench.prompts.chat import chat_text, encode
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 GREEDY = SamplingSpec(max_new_tokens=10, temperature=0)
 WARM = SamplingSpec(max_new_tokens=10, temperature=0.8, top_p=0.9)

@@ -17,7 +17,7 @@ from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.models import ResolvedModel, load_causal_lm
 from perbench.prompts.chat import chat_text, encode
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 GREEDY = SamplingSpec(max_new_tokens=12, temperature=0)
 WARM = SamplingSpec(max_new_tokens=12, temperature=1.0, top_p=0.9)

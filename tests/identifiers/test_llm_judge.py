@@ -11,7 +11,7 @@ from perbench.api import PersonaText
 from perbench.engines.base import Conversation, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.plugins import load_identifier
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 HUNTER = PersonaText(
     "hunter",

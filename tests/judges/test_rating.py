@@ -9,7 +9,7 @@ import pytest
 
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.judges import parse_rating, rate, rate_likeliest
-from perbench.specs.task import SamplingSpec
+from perbench.specs.sampling import SamplingSpec
 
 
 @pytest.mark.parametrize(

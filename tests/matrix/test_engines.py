@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import Catalogue
+from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.engines import EnginePool
 from perbench.specs.load import load_matrix
 from tests.matrix.conftest import Root

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from perbench.matrix.cells import Catalogue, expand
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import expand
 from perbench.matrix.plan import make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, RunDir, read_records

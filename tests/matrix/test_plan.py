@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from perbench.errors import PerbenchError
-from perbench.matrix.cells import Catalogue, Cell, expand
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
@@ -233,7 +234,8 @@ def test_planning_imports_no_torch(root: Root) -> None:
     code = (
         "import sys; from pathlib import Path; from perbench.matrix.session import Options, carry_out;"
         "from perbench.specs.load import load_matrix; from perbench.store import RunDir;"
-        "from perbench.matrix.cells import Catalogue, expand; from perbench.matrix.plan import make_plan;"
+        "from perbench.matrix.catalogue import Catalogue; from perbench.matrix.cells import expand;"
+        "from perbench.matrix.plan import make_plan;"
         f"spec = load_matrix({str(root.matrix())!r}).spec;"
         "cells = expand(spec, Catalogue(spec, {}, None));"
         f"plan = make_plan(cells, RunDir(Path({str(root.path / 'none')!r})));"

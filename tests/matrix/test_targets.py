@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from perbench.matrix.cells import Catalogue, expand
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import expand
 from perbench.matrix.estimate import Estimator
 from perbench.specs.load import load_matrix
 from perbench.store import RunDir, read_records

@@ -9,7 +9,8 @@ import pytest
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.prompts.messages import build_request, estimated
-from perbench.specs.task import DataSpec, FieldSpec, PersonaSpec, PromptSpec, SamplingSpec, TaskSpec
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import DataSpec, FieldSpec, PersonaSpec, PromptSpec, TaskSpec
 
 
 def task(form: dict[str, Any], **changes: Any) -> TaskSpec:

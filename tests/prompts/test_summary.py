@@ -17,7 +17,8 @@ from perbench.prompts.build import build_personas
 from perbench.prompts.pair import build_pair
 from perbench.prompts.summary import FIRST, NEXT, summarise
 from perbench.specs.persona import SummarySpec
-from perbench.specs.task import SamplingSpec, TaskSpec
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import TaskSpec
 from tests.prompts.test_retrieve import task
 
 

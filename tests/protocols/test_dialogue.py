@@ -17,16 +17,10 @@ from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.base import BATCH
 from perbench.protocols.dialogue import run, score
 from perbench.protocols.turns import PMI_SYSTEM, fit, strip_actions
+from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.specs.load import Named
-from perbench.specs.task import (
-    DataSpec,
-    DialogueSpec,
-    FieldSpec,
-    JudgeSpec,
-    SamplingSpec,
-    SimulatorSpec,
-    TaskSpec,
-)
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
 
 Store = Any
 """A MemoryStore of conftest.py."""

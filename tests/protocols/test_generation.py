@@ -20,7 +20,8 @@ from perbench.protocols.base import BATCH, chunks
 from perbench.protocols.generation import run, score
 from perbench.specs.load import Named
 from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, SamplingSpec, TaskSpec
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
 
 TASK: Named[TaskSpec] = Named(
     "toy/writing",

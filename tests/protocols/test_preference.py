@@ -16,7 +16,8 @@ from perbench.errors import PerbenchError, SpecError
 from perbench.protocols.preference import outcome, run, score
 from perbench.specs.load import Named, load_task
 from perbench.specs.preference import CheckJudgeSpec, PreferenceSpec
-from perbench.specs.task import DataSpec, FieldSpec, SamplingSpec, TaskSpec
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
 from tests.protocols.test_generation import quiet
 
 JUDGE = CheckJudgeSpec(

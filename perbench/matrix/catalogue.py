@@ -1,0 +1,132 @@
+"""The tasks, data and models that a matrix names, each loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from perbench import data as data_sources
+from perbench import models
+from perbench.api import Example
+from perbench.cache import canonical_digest
+from perbench.data import Dataset
+from perbench.data.own import OwnData, own_data
+from perbench.data.sources import has_train_split
+from perbench.errors import PerbenchError, SpecError
+from perbench.matrix.identity import Inputs
+from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.model import ModelSpec
+from perbench.specs.rows import TaskRow, TaskVariant, task_variants
+from perbench.specs.task import TaskSpec
+
+if TYPE_CHECKING:
+    from perbench.matrix.cells import Cell
+
+UNRESOLVED = "unresolved"
+"""Stands for what identifies a model or data that a draft could not have."""
+
+
+def model_inputs(model: Named[ModelSpec]) -> Inputs:
+    """What identifies a model: its weights by content, and the dtype they are loaded in."""
+    return {**models.identify(model), "dtype": model.spec.dtype}
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """A task as a matrix has it, and its name in tables."""
+
+    label: str
+    named: Named[TaskSpec]
+
+
+class Catalogue:
+    """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split.
+
+    A `draft` is for plans only: models and data that cannot be had stand empty and are told in `unresolved`.
+    """
+
+    def __init__(
+        self, spec: MatrixSpec, data: Mapping[str, Path], limit: int | None, *, draft: bool = False
+    ) -> None:
+        self.unresolved: list[str] = []
+        self._draft = draft
+        self._spec = spec
+        self._data = data
+        self._limit = limit
+        self._datasets: dict[str, Dataset] = {}
+        self._own: dict[tuple[str, str, str, str], OwnData] = {}
+        self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
+
+    def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
+        """The tasks that a matrix's sources or targets name."""
+        return [self._task(variant) for variant in task_variants(rows)]
+
+    def _task(self, variant: TaskVariant) -> LabelledTask:
+        shared = self._spec.tasks.get(variant.task, {})
+        named = load_task(variant.task, data=self._data, overrides={**shared, **variant.overrides})
+        file = shared.get("data.files") if named.spec.protocol == "identification" else None
+        label = variant.label(named.name)
+        return LabelledTask(f"{label} ({Path(file).name})" if file else label, named)
+
+    def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
+        """The examples of a split, loaded once for all variants of a task that read the same."""
+        keys = {"data", "fields", "examples", "prompt", "prompts"}
+        key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys)])
+        if key not in self._datasets:
+            try:
+                self._datasets[key] = data_sources.load_examples(task, split, self._limit)
+            except PerbenchError as error:
+                if not self._draft or isinstance(error, SpecError):
+                    raise
+                self.unresolved.append(f"data of {task.name}, {split}: {error}")
+                self._datasets[key] = Dataset([], UNRESOLVED)
+        return self._datasets[key]
+
+    def own_data(self, task: Named[TaskSpec], training: TrainingSpec) -> OwnData | None:
+        """What the users' own adapters learn from, None where the training makes none."""
+        if training.per_user is None:
+            return None
+        train, test = (self.dataset(task, split) for split in ("train", "test"))
+        key = task.name, train.digest, test.digest, training.per_user.data
+        if key not in self._own:
+            self._own[key] = own_data(task, train.examples, test.examples, training.per_user.data)
+        return self._own[key]
+
+    def dev(self, task: Named[TaskSpec]) -> Dataset | None:
+        """The split that an identification task's thresholds are chosen on, None where it has none."""
+        beside = task.path.parent if task.path is not None else None
+        return self.dataset(task, "train") if has_train_split(task.spec.data, beside) else None
+
+    def examples(self, cell: Cell) -> list[Example]:
+        """All that a cell reads, the examples that thresholds are chosen on among them."""
+        dev = self.dev(cell.task) if cell.kind == "identify" else None
+        return [
+            *(dev.examples if dev is not None else ()),
+            *self.dataset(cell.task, cell.split).examples,
+        ]
+
+    def model(self, name: str) -> Named[ModelSpec]:
+        return self._model(name)[0]
+
+    def label(self, name: str) -> str:
+        """The model's name in records: a local folder's last part, since paths stay on their machine."""
+        named = self.model(name)
+        return Path(name).name if named.path is None and named.spec.path is not None else named.name
+
+    def model_inputs(self, name: str) -> Inputs:
+        return self._model(name)[1]
+
+    def _model(self, name: str) -> tuple[Named[ModelSpec], Inputs]:
+        if name not in self._models:
+            named = load_model(name)
+            try:
+                self._models[name] = named, model_inputs(named)
+            except PerbenchError as error:
+                if not self._draft:
+                    raise
+                self.unresolved.append(str(error))
+                self._models[name] = named, {UNRESOLVED: named.name}
+        return self._models[name]
