@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench import processes
-from perbench.api import Trainer, View
-from perbench.contrast import Contrast, batches
+from perbench.api import Trainer
 from perbench.device import free
 from perbench.engines.base import Tick
 from perbench.errors import CellError
 from perbench.memory import keep_freed, peak_mb
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.training import fitting, network
+from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint
 from perbench.training.plan import Plan
 from perbench.training.shard import add_gradients, deal, shard, whole
-from perbench.training.watch import Recorder, Spread, Tally
+from perbench.training.sweep import Sweeper, lowered
+from perbench.training.watch import Recorder, Spread
 from perbench.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from perbench.models import ResolvedModel
 
 LOG_ENTRIES = 200
-
-Sweep = tuple[tuple[float, float], Tally]
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def fit(
 
 
 class _Run:
-    """What one run holds in memory: the wrapped model, its optimizer, the reference's log-probs."""
+    """What one run holds in memory: the wrapped model, its optimizer, what sweeps over its examples."""
 
     def __init__(
         self,
@@ -113,9 +111,8 @@ class _Run:
         self._model, self._pairs, self._ids = model, pairs, ids
         self._plan, self._checkpoints = plan, checkpoints
         self._sharded = plan.spec.parallel == "fsdp" and group.world > 1
-        self._budget = group.first(checkpoints.budget(plan.spec.micro_batch_tokens))
+        budget = group.first(checkpoints.budget(plan.spec.micro_batch_tokens))
         self._log: list[dict[str, float]] = []
-        self._trainer = trainer
         region = network.autocast(plan.spec, group.device)
         if group.device.type == "cpu":
             keep_freed()
@@ -124,18 +121,27 @@ class _Run:
             if not self._sharded:
                 base.to(group.device)
         # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
-        self._reference: list[Contrast] | None = network.reference_logp(
-            trainer, base, model, pairs, region, self._budget, group.device, start
-        )
+        reference = network.reference_logp(trainer, base, model, pairs, region, budget, group.device, start)
         if self._sharded:  # which moves the layers to the device one by one
             base.to("cpu")
             free()
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
-        self._loss: Any = TokenLoss(self._network, trainer, region)
+        loss: Any = TokenLoss(self._network, trainer, region)
         if self._sharded:
-            shard(self._loss, group.device, network.compute_dtype(plan.spec))
+            shard(loss, group.device, network.compute_dtype(plan.spec))
         self._trained = [p for p in self._network.parameters() if p.requires_grad]
         self._optimizer = _adamw(self._trained, plan.spec)
+        self._sweeper = Sweeper(
+            loss,
+            self._optimizer,
+            trainer,
+            pairs,
+            reference,
+            plan,
+            checkpoints,
+            budget=budget,
+            sharded=self._sharded,
+        )
         self._weights = Weights(self._network, self._optimizer, main=group.main)
 
     def train(self, tick: Tick, log: Path | None = None, track: str | None = None) -> Path:
@@ -155,8 +161,8 @@ class _Run:
             loss, norm, tokens, spreads = self._update(step)
             speed = tokens / (time.perf_counter() - started)
             figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
-            if self._budget != plan.spec.micro_batch_tokens:
-                figures["micro_batch_tokens"] = self._budget
+            if self._sweeper.budget != plan.spec.micro_batch_tokens:
+                figures["micro_batch_tokens"] = self._sweeper.budget
             watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
             if done % stride == 0 or done == plan.steps:
                 self._log.append({"step": done, **figures, "tokens_per_second": speed, **watched})
@@ -172,7 +178,7 @@ class _Run:
 
         group, spec = self._group, self._plan.spec
         members = self._plan.batch(step)
-        lengths = [self._length(i) for i in members]
+        lengths = [self._sweeper.length(i) for i in members]
         hands = [[members[i] for i in hand] for hand in deal(lengths, group.world)]
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
@@ -180,14 +186,13 @@ class _Run:
         scale = 1 / tokens
         # Sharded passes communicate, so the others cannot be told of a failure inside one.
         with nullcontext() if self._sharded else group.agreed():
-            sums, tally = self._accumulate(step, hands, scale)
-        numerators, denominators, budgets = zip(*group.gather((*sums, self._budget)), strict=True)
+            sums, tally = self._sweeper.accumulate(step, hands, scale)
+        numerators, denominators, budgets = zip(*group.gather((*sums, self._sweeper.budget)), strict=True)
         numerator, denominator = sum(numerators), sum(denominators)
-        self._budget = min(budgets)
-        if self._budget != (granted := self._checkpoints.budget(spec.micro_batch_tokens)) and group.main:
-            self._checkpoints.lower(
-                spec.micro_batch_tokens, self._budget, _lowered(step, granted, self._budget)
-            )
+        self._sweeper.budget = budget = min(budgets)
+        granted = self._checkpoints.budget(spec.micro_batch_tokens)
+        if budget != granted and group.main:
+            self._checkpoints.lower(spec.micro_batch_tokens, budget, lowered(step, granted, budget))
         if not denominator > 0:
             raise self._fault(
                 step, members, f"the loss's denominators sum to {denominator}, so no token has weight"
@@ -208,85 +213,6 @@ class _Run:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss, norm, sum(lengths), tally.spreads()
-
-    def _accumulate(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sweep:
-        """`_sweep` in micro-batches that fit: when memory runs out, once more from the start in smaller ones.
-
-        Raises:
-            CellError: one example alone does not fit; or one process of several that share every weight ran
-                out, and a new start must go on with the smaller budget.
-        """
-        while True:
-            try:
-                return self._sweep(step, hands, scale)
-            except (RuntimeError, MemoryError) as error:
-                if not fitting.ran_out_of_memory(error):
-                    raise
-                said = str(error).partition("\n")[0]
-            self._optimizer.zero_grad()
-            free()
-            shared = hands if self._sharded else [hands[self._group.rank]]
-            lengths = [self._length(i) for hand in shared for i in hand]
-            lower = fitting.lower(lengths, self._budget)
-            if lower is None:
-                raise CellError(
-                    f"step {step + 1}: out of memory with one example of at most {max(lengths)} tokens at a "
-                    f"time ({said}). {self._checkpoints.kept()} Set gradient_checkpointing: true, "
-                    "parallel: fsdp with more devices, or a smaller max_length of the task"
-                )
-            if self._sharded:
-                note = _lowered(step, self._budget, lower)
-                self._checkpoints.lower(self._plan.spec.micro_batch_tokens, lower, note)
-                raise CellError(
-                    f"{note}. The processes share every weight, so all must start again: run the same "
-                    "command once more (torchrun --max-restarts N does so by itself). "
-                    f"{self._checkpoints.kept()}"
-                )
-            self._budget = lower
-
-    def _sweep(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sweep:
-        """Add the gradients of this process's examples, times `scale`; the sums of the loss's numerators and
-        denominators, and what it watched."""
-        import torch
-
-        group, spec = self._group, self._plan.spec
-        from perbench.training.batch import persona_free
-
-        split = [batches([self._length(i) for i in hand], self._budget) for hand in hands]
-        mine = [[hands[group.rank][i] for i in part] for part in split[group.rank]]
-        idle = 0
-        if self._sharded:  # every process takes part in every pass, with or without an example of its own
-            idle = max(map(len, split)) - len(mine)
-            shortest = min((i for hand in hands for i in hand), key=self._length)
-        sums, tally, progress = torch.zeros(2, device=group.device), Tally(), self._plan.progress(step)
-        rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
-        with rng:
-            if spec.lora.dropout:
-                torch.manual_seed(self._plan.noise_seed(step) + group.rank)
-            free = None
-            if not self._sharded:  # its number of passes depends on the examples
-                pairs = [self._pairs[i] for indices in mine for i in indices]
-                free = persona_free(self._loss, self._trainer, pairs, self._budget)
-            parts = iter(free or ())
-            for indices in mine:
-                chosen = free and [next(parts) for _ in indices]
-                numerator, denominator = self._pass(indices, progress, chosen)
-                (numerator * scale).backward()
-                tally.add(self._loss.watched)
-                sums += torch.stack([numerator.detach(), denominator])
-            for _ in range(idle):
-                (self._pass([shortest], progress)[0] * 0).backward()
-        numerator_sum, denominator_sum = sums.tolist()
-        return (numerator_sum, denominator_sum), tally
-
-    def _pass(self, indices: Sequence[int], progress: float, free: list[View] | None = None) -> Any:
-        reference = self._reference and [self._reference[i] for i in indices]
-        return self._loss([self._pairs[i] for i in indices], reference, progress, free)
-
-    def _length(self, index: int) -> int:
-        from perbench.training.batch import held_tokens
-
-        return held_tokens(self._trainer, self._pairs[index])
 
     def _fault(self, step: int, members: Sequence[int], what: str) -> CellError:
         names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
@@ -341,7 +267,3 @@ def _adamw(weights: Sequence[torch.Tensor], spec: TrainingSpec) -> torch.optim.O
     return torch.optim.AdamW(
         groups, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
-
-
-def _lowered(step: int, before: int, after: int) -> str:
-    return f"out of memory at step {step + 1}: micro_batch_tokens {before} -> {after}"

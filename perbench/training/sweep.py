@@ -1,0 +1,131 @@
+"""Gradients of one update: all its passes, in micro-batches that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from perbench import processes
+from perbench.api import Trainer, View
+from perbench.contrast import Contrast, batches
+from perbench.device import free
+from perbench.errors import CellError
+from perbench.prompts.pair import PromptPair
+from perbench.training import fitting
+from perbench.training.checkpoint import Checkpoints
+from perbench.training.plan import Plan
+from perbench.training.watch import Tally
+
+if TYPE_CHECKING:
+    import torch
+
+Sums = tuple[tuple[float, float], Tally]
+"""Of the loss's numerators and denominators, and what it watched."""
+
+
+class Sweeper:
+    """Passes over examples under a loss, a `TokenLoss` over the network that `optimizer` updates. `budget`:
+    padded tokens of a micro-batch, smaller once memory has run out."""
+
+    def __init__(
+        self,
+        loss: Any,
+        optimizer: torch.optim.Optimizer,
+        trainer: Trainer,
+        pairs: Sequence[PromptPair],
+        reference: Sequence[Contrast] | None,
+        plan: Plan,
+        checkpoints: Checkpoints,
+        *,
+        budget: int,
+        sharded: bool,
+    ) -> None:
+        self._loss, self._optimizer, self._trainer = loss, optimizer, trainer
+        self._pairs, self._reference, self._plan = pairs, reference, plan
+        self._checkpoints, self._sharded, self._group = checkpoints, sharded, processes.group()
+        self.budget = budget
+
+    def accumulate(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sums:
+        """Add the gradients of this process's examples, `hands[rank]` of the update `step`, times `scale`.
+        When memory runs out, once more from the start in smaller micro-batches.
+
+        Raises:
+            CellError: one example alone does not fit; or one process of several that share every weight ran
+                out, and a new start must go on with the smaller budget.
+        """
+        while True:
+            try:
+                return self._sweep(step, hands, scale)
+            except (RuntimeError, MemoryError) as error:
+                if not fitting.ran_out_of_memory(error):
+                    raise
+                said = str(error).partition("\n")[0]
+            self._optimizer.zero_grad()
+            free()
+            shared = hands if self._sharded else [hands[self._group.rank]]
+            lengths = [self.length(i) for hand in shared for i in hand]
+            lower = fitting.lower(lengths, self.budget)
+            if lower is None:
+                raise CellError(
+                    f"step {step + 1}: out of memory with one example of at most {max(lengths)} tokens at a "
+                    f"time ({said}). {self._checkpoints.kept()} Set gradient_checkpointing: true, "
+                    "parallel: fsdp with more devices, or a smaller max_length of the task"
+                )
+            if self._sharded:
+                note = lowered(step, self.budget, lower)
+                self._checkpoints.lower(self._plan.spec.micro_batch_tokens, lower, note)
+                raise CellError(
+                    f"{note}. The processes share every weight, so all must start again: run the same "
+                    "command once more (torchrun --max-restarts N does so by itself). "
+                    f"{self._checkpoints.kept()}"
+                )
+            self.budget = lower
+
+    def _sweep(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sums:
+        import torch
+
+        group, spec = self._group, self._plan.spec
+        from perbench.training.batch import persona_free
+
+        split = [batches([self.length(i) for i in hand], self.budget) for hand in hands]
+        mine = [[hands[group.rank][i] for i in part] for part in split[group.rank]]
+        idle = 0
+        if self._sharded:  # every process takes part in every pass, with or without an example of its own
+            idle = max(map(len, split)) - len(mine)
+            shortest = min((i for hand in hands for i in hand), key=self.length)
+        sums, tally, progress = torch.zeros(2, device=group.device), Tally(), self._plan.progress(step)
+        rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
+        with rng:
+            if spec.lora.dropout:
+                torch.manual_seed(self._plan.noise_seed(step) + group.rank)
+            views = None
+            if not self._sharded:  # its number of passes depends on the examples
+                pairs = [self._pairs[i] for indices in mine for i in indices]
+                views = persona_free(self._loss, self._trainer, pairs, self.budget)
+            parts = iter(views or ())
+            for indices in mine:
+                chosen = views and [next(parts) for _ in indices]
+                numerator, denominator = self._pass(indices, progress, chosen)
+                (numerator * scale).backward()
+                tally.add(self._loss.watched)
+                sums += torch.stack([numerator.detach(), denominator])
+            for _ in range(idle):
+                (self._pass([shortest], progress)[0] * 0).backward()
+        numerator_sum, denominator_sum = sums.tolist()
+        return (numerator_sum, denominator_sum), tally
+
+    def _pass(self, indices: Sequence[int], progress: float, free: list[View] | None = None) -> Any:
+        reference = self._reference and [self._reference[i] for i in indices]
+        return self._loss([self._pairs[i] for i in indices], reference, progress, free)
+
+    def length(self, index: int) -> int:
+        """Tokens that the passes over an example hold."""
+        from perbench.training.batch import held_tokens
+
+        return held_tokens(self._trainer, self._pairs[index])
+
+
+def lowered(step: int, before: int, after: int) -> str:
+    """The note of a micro-batch made smaller."""
+    return f"out of memory at step {step + 1}: micro_batch_tokens {before} -> {after}"
