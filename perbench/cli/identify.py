@@ -132,7 +132,12 @@ def _params(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, A
 
 
 def _show(
-    records: Sequence[CellRecord], options: Options, *, html: Path | None = None, worst: int | None = None
+    records: Sequence[CellRecord],
+    options: Options,
+    matrix: str,
+    *,
+    html: Path | None = None,
+    worst: int | None = None,
 ) -> None:
     from perbench.site.spans_page import write_spans
     from perbench.site.spans_terminal import print_worst
@@ -152,7 +157,7 @@ def _show(
         rows = [_row(record) for record in records]
         print(json.dumps({"out": str(options.out), "identifiers": rows}, ensure_ascii=False))
     else:
-        print_results([options.out])
+        print_results(options.out, matrix)
     if worst is not None:
         print_worst(cells, worst, console())
     if html is not None:

@@ -51,10 +51,10 @@ def carry_out(
     matrix: Named[MatrixSpec],
     options: Options,
     *,
-    show: Callable[[Sequence[CellRecord], Options], None] | None = None,
+    show: Callable[[Sequence[CellRecord], Options, str], None] | None = None,
 ) -> int:
-    """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, the
-    headlines' tables (or JSON) by default.
+    """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, given
+    the matrix's name too: the headlines' tables (or JSON) by default.
 
     Returns: the exit code, 0 when every cell is done, 1 when some failed.
 
@@ -103,7 +103,7 @@ def carry_out(
         for line in spent(executed):
             _say(line)
         records = _records(cells, run)
-    (show or _show_results)(records, options)
+    (show or _show_results)(records, options, matrix.name)
     code = group.first(_tell_failures(records, options))
     processes.close()
     return code
@@ -167,13 +167,13 @@ def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
     return [record for record in found if record is not None]
 
 
-def _show_results(records: Sequence[CellRecord], options: Options) -> None:
+def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:
     from perbench.site.terminal import print_results
 
     if options.json:
         print(json.dumps(as_json(records, str(options.out)), ensure_ascii=False))
     elif any(record.kind != "train" for record in records):
-        print_results([options.out])
+        print_results(options.out, matrix)
 
 
 def _tell_failures(records: Sequence[CellRecord], options: Options) -> int:

@@ -45,8 +45,12 @@ class Loaded:
     names: tuple[str, ...]
 
 
-def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
+def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
     """Read run directories, in any order, with the same result.
+
+    Args:
+        baseline: the trainer that gains are measured over, in place of the matrices'.
+        matrix: leaves out all but the cells of this matrix's latest plan.
 
     Raises:
         PerbenchError: a run is absent, empty or damaged, or the runs disagree about the baseline.
@@ -61,14 +65,18 @@ def load(runs: Sequence[Path], baseline: str | None = None) -> Loaded:
                 f"{run} has no finished cells yet. Start or finish it with `perbench run … --out {run}`."
             )
         described = RunDir(run).description()
-        planned = set(chain.from_iterable(described.get("plans", {}).values()))
+        plans, matrices, taking_part = (
+            {name: value for name, value in described.get(key, {}).items() if matrix in (None, name)}
+            for key in ("plans", "matrices", "names")
+        )
+        planned = set(chain.from_iterable(plans.values()))
         entries += [
             Entry(record, _scores(folder), run.resolve().name, record.identity in planned)
             for record, folder in found
+            if matrix is None or record.identity in planned
         ]
-        matrices = described.get("matrices", {})
         specs += [matrices[name] for name in sorted(matrices)]
-        names += chain.from_iterable(found for _, found in sorted(described.get("names", {}).items()))
+        names += chain.from_iterable(found for _, found in sorted(taking_part.items()))
     unique = _newest(entries, lambda entry: entry.record.identity)
     kept = _newest(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
     kept.sort(key=lambda entry: entry.record.identity)

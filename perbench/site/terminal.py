@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200  # columns where there is no terminal to ask
 
 
-def print_results(runs: Sequence[Path], *, baseline: str | None = None) -> None:
-    """Print the tables of one or several run directories to stdout.
+def print_results(run: Path, matrix: str | None = None) -> None:
+    """Print the tables of a run directory to stdout, or of the latest plan there of one matrix.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
     """
-    print_view(build_view(load(runs, baseline)), console())
+    print_view(build_view(load([run], matrix=matrix)), console())
 
 
 def console() -> Console:

@@ -314,7 +314,7 @@ def test_building_does_not_import_torch(full: Bench, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from perbench.site import build; "
         "from perbench.site.terminal import print_results; "
-        "build([Path(sys.argv[1])], Path(sys.argv[2])); print_results([Path(sys.argv[1])]); "
+        "build([Path(sys.argv[1])], Path(sys.argv[2])); print_results(Path(sys.argv[1])); "
         "sys.exit(bool({'torch', 'transformers'} & sys.modules.keys()))"
     )
     subprocess.run(

@@ -28,7 +28,7 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         notes=["judge uncalibrated"],
     )
     bench.identify("[red]percontrast", 0.5)
-    print_results([bench.path])
+    print_results(bench.path)
     out, err = capsys.readouterr()
     assert err == ""
     for part in (
