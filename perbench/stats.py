@@ -85,46 +85,15 @@ def mean_interval(
         ValueError: `values` and `clusters` differ in length.
     """
     kept = [(v, c) for v, c in zip(values, clusters, strict=True) if v is not None]
-    return ratio_interval(
-        [v for v, _ in kept],
-        [1] * len(kept),
-        [c for _, c in kept],
-        seed=seed,
-        resamples=resamples,
-        level=level,
-    )
+    of, names = cluster_numbers([c for _, c in kept])
+    sums = np.bincount(of, weights=np.array([v for v, _ in kept], dtype=np.float64), minlength=len(names))
+    sizes = np.bincount(of, minlength=len(names)).astype(np.float64)
 
+    def mean(times: Floats) -> Floats:
+        means: Floats = times @ sums / (times @ sizes)
+        return means
 
-def ratio_interval(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
-    clusters: Sequence[str],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval (lo, hi) of sum(numerators) / sum(denominators), for micro averages such
-    as precision. Draws as in `mean_interval`; one whose denominators sum to zero is left out.
-
-    Returns:
-        None with fewer than two clusters, or when every draw is left out.
-    Raises:
-        ValueError: lists of different lengths.
-    """
-    if not len(numerators) == len(denominators) == len(clusters):
-        raise ValueError("numerators, denominators and clusters must have one entry per sample")
-    of, names = cluster_numbers(clusters)
-    tops = np.bincount(of, weights=np.array(numerators, dtype=np.float64), minlength=len(names))
-    bottoms = np.bincount(of, weights=np.array(denominators, dtype=np.float64), minlength=len(names))
-
-    def ratio(times: Floats) -> Floats:
-        bottom = times @ bottoms
-        ratios = np.full(len(times), np.nan)
-        np.divide(times @ tops, bottom, out=ratios, where=bottom != 0)
-        return ratios
-
-    return bootstrap_interval(ratio, len(names), seed=seed, resamples=resamples, level=level)
+    return bootstrap_interval(mean, len(names), seed=seed, resamples=resamples, level=level)
 
 
 def cluster_numbers(clusters: Sequence[str]) -> tuple[NDArray[np.intp], list[str]]:

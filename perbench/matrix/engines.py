@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from perbench import models
 from perbench.cache import canonical_digest
 from perbench.device import free
-from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec, Prices
@@ -84,12 +83,6 @@ class EnginePool:
         """See `perbench.protocols.base.Engines.scorer`."""
         assert self._serving is not None, "serve() comes before scorer()"
         base, checkpoint = self._serving
-        named = base if model is None else self._catalogue.model(model)
-        if named.spec.endpoint is not None:
-            raise PerbenchError(
-                f"persona_swap: model {named.name} is an endpoint, which gives no log-probs of given texts; "
-                "name a local model: persona_swap.scorer"
-            )
         if model is not None:
             return self.named(model)
         if checkpoint is None:

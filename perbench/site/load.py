@@ -8,10 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from perbench.errors import PerbenchError
 from perbench.store import CellRecord, RunDir, Scores, read_records
+from perbench.store.cell import read_scores
 
 DEFAULT_BASELINE = "ce"
 
@@ -71,7 +70,7 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
         )
         planned = set(chain.from_iterable(plans.values()))
         entries += [
-            Entry(record, _scores(folder), run.resolve().name, record.identity in planned)
+            Entry(record, read_scores(folder), run.resolve().name, record.identity in planned)
             for record, folder in found
             if matrix is None or record.identity in planned
         ]
@@ -100,19 +99,6 @@ def _rank(entry: Entry, other: Entry) -> tuple[bool, bool, str, str, str]:
     record = entry.record
     same = record.identity == other.record.identity
     return (same and record.status == "done", entry.planned, record.finished, record.identity, entry.run)
-
-
-def _scores(folder: Path) -> Scores | None:
-    file = folder / "scores.json"
-    if not file.exists():
-        return None
-    try:
-        return Scores.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise PerbenchError(
-            f"{file} is damaged: {error.errors()[0]['msg']}. "
-            f"`perbench rescore {folder.parents[1]}` writes it anew."
-        ) from None
 
 
 def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: set[Any]) -> str | None:

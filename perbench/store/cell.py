@@ -15,7 +15,6 @@ from perbench.store.files import append_journal, cut_torn, read_journal, write_j
 from perbench.store.record import SCHEMA, CellRecord, Scores
 
 Kind = Literal["train", "eval", "identify"]
-Status = Literal["empty", "partial", "done", "failed"]
 CLOCK_SECONDS = 5.0
 """How often the time spent so far is saved: a kill loses at most this much of `CellRecord.seconds`."""
 
@@ -61,13 +60,6 @@ class CellDir:
             )
         return record
 
-    def status(self) -> Status:
-        record = self.record()
-        if record is not None:
-            return record.status
-        begun = (self.path / "samples.jsonl").exists() or self.checkpoint.exists()
-        return "partial" if begun else "empty"
-
     def stored(self) -> int:
         """How many whole samples there are; changes nothing, so that a plan can ask."""
         return len(read_journal(self.path / "samples.jsonl").rows)
@@ -77,10 +69,6 @@ class CellDir:
         journal = cut_torn(self.path / "samples.jsonl")
         self.torn += bool(journal.torn)
         return journal.rows
-
-    def scores(self) -> Scores | None:
-        file = self.path / "scores.json"
-        return Scores.model_validate_json(file.read_bytes()) if file.exists() else None
 
     # ------------------------------------------------------------ writing
 
@@ -159,6 +147,24 @@ def read_record(folder: Path) -> CellRecord | None:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))
         raise PerbenchError(f"{file} is damaged: {place}: {fault['msg']}. {remedy}") from None
+
+
+def read_scores(folder: Path) -> Scores | None:
+    """The per-sample scores in a cell's folder, None where there are none.
+
+    Raises:
+        PerbenchError: scores.json is damaged.
+    """
+    file = folder / "scores.json"
+    if not file.exists():
+        return None
+    try:
+        return Scores.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise PerbenchError(
+            f"{file} is damaged: {error.errors()[0]['msg']}. "
+            f"`perbench rescore {folder.parents[1]}` writes it anew."
+        ) from None
 
 
 def cell_folder(root: Path, kind: Kind, identity: str) -> Path:

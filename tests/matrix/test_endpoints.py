@@ -310,6 +310,17 @@ def test_a_check_may_write_more_than_its_word() -> None:
             "task tiny/writing: decoding.method context_steering of far, an endpoint, which shows no logits",
         ),
         (
+            {"targets": [{"task": "tiny/writing", "persona_swap": {"others": 1}}]},
+            "task tiny/writing: persona_swap by far, an endpoint, which gives no log-probs of given texts",
+        ),
+        (
+            {
+                "models": ["tiny"],
+                "targets": [{"task": "tiny/writing", "persona_swap": {"others": 1, "scorer": "far"}}],
+            },
+            "persona_swap by far, an endpoint, which gives no log-probs of given texts; name a local model",
+        ),
+        (
             {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},
             "task tiny/writing: persona.encoder far is an endpoint, which can only chat",
         ),

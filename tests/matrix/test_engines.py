@@ -68,7 +68,6 @@ def test_a_checkpoint_that_does_not_load_never_leaves_the_wrong_weights(
 def test_the_scorer_is_the_untrained_model_unless_another_is_named(
     root: Root, tiny_model_dir: Path, tmp_path: Path
 ) -> None:
-    root.write("leaderboard/models/far", {"summary": "an endpoint", "endpoint": {"model": "far"}})
     catalogue = Catalogue(load_matrix(root.matrix()).spec, {}, None)
     checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
     pool, model = EnginePool(catalogue), catalogue.model("tiny")
@@ -79,7 +78,3 @@ def test_the_scorer_is_the_untrained_model_unless_another_is_named(
     np.testing.assert_array_equal(pool.scorer(None).score([[5, 6]], [[7, 8]])[0], before)
     assert pool.scorer(None) is pool.scorer(None) is not pool.subject
     assert pool.scorer("tiny") is pool.named("tiny")
-    with pytest.raises(
-        PerbenchError, match=r"far is an endpoint, .* name a local model: persona_swap.scorer"
-    ):
-        pool.scorer("far")

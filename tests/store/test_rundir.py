@@ -15,6 +15,7 @@ import pytest
 
 from perbench.errors import PerbenchError
 from perbench.store import CellDir, CellRecord, Failure, Labels, Metric, RunDir, Scores, read_records
+from perbench.store.cell import read_scores
 from perbench.store.environment import capture, shorten
 
 IDENTITY = "0123456789abcdef" * 4
@@ -49,15 +50,15 @@ def cell(tmp_path: Path) -> CellDir:
 
 def test_the_life_of_a_cell(cell: CellDir, tmp_path: Path) -> None:
     assert cell.path == tmp_path / "cells" / "eval-0123456789abcdef"
-    assert (cell.status(), cell.record(), cell.scores(), cell.samples()) == ("empty", None, None, [])
+    assert (cell.record(), read_scores(cell.path), cell.samples()) == (None, None, [])
     cell.begin()
     cell.append([{"id": "a"}, {"id": "b"}])
-    assert (cell.status(), cell.stored()) == ("partial", 2)
+    assert cell.stored() == 2
     scores = Scores(ids=["a", "b"], clusters=["u", "v"], scores={"rouge1": [0.5, None]})
     cell.write_scores(scores)
-    assert cell.status() == "partial"  # the record is what finishes a cell
+    assert cell.record() is None  # the record is what finishes a cell
     cell.finish(record())
-    assert (cell.status(), cell.record(), cell.scores()) == ("done", record(), scores)
+    assert (cell.record(), read_scores(cell.path)) == (record(), scores)
     assert read_records(tmp_path) == [(record(), cell.path)]
 
 
@@ -78,7 +79,6 @@ def test_a_failed_cell_is_a_record_and_keeps_its_samples(cell: CellDir, tmp_path
     cell.begin()
     cell.append([{"id": "a"}])
     cell.fail(record(**FAILED))
-    assert cell.status() == "failed"
     assert [entry.status for entry, _ in read_records(tmp_path)] == ["failed"]
     assert cell.samples() == [{"id": "a"}]
     with pytest.raises(ValueError, match=r"finish\(\) takes a done record"):
