@@ -121,7 +121,9 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """12.3 -> "12 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"."""
+    """1.26 -> "1.3 s", 12.3 -> "12 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

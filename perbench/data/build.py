@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.data.personas import Persona
 from perbench.data.replies import PROMPT, Unusable, parse_reply
-from perbench.data.spans import Names, row_faults
+from perbench.data.spans import Names, row_faults, text_key
 from perbench.errors import PerbenchError
 from perbench.store.files import append_journal, cut_torn, read_journal
 
@@ -68,7 +68,7 @@ def build(
     for file in files:
         _refuse_foreign(file, personas, made_by)
     rows, unusable = (cut_torn(file).rows for file in files)
-    answers = {_key(row["answer"]) for row in rows}
+    answers = {text_key(row["answer"]) for row in rows}
     done = {row["id"] for row in (*rows, *unusable)}
     built = Built(len(rows), len(done), Counter(row["reason"] for row in unusable))
     sampling = SamplingSpec(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0)
@@ -90,7 +90,7 @@ def _keep(
     persona: Persona,
     reply: Generation,
     made_by: Mapping[str, Any],
-    answers: set[str],
+    answers: set[str | None],
     files: tuple[Path, Path],
     built: Built,
 ) -> None:
@@ -103,11 +103,11 @@ def _keep(
         built.reasons[error.reason] += 1
         return
     append_journal(files[0], [row])
-    answers.add(_key(row["answer"]))
+    answers.add(text_key(row["answer"]))
     built.rows += 1
 
 
-def _row(reply: Generation, persona: Persona, answers: Iterable[str]) -> dict[str, Any]:
+def _row(reply: Generation, persona: Persona, answers: Iterable[str | None]) -> dict[str, Any]:
     if reply.finish_reason == "length":
         raise Unusable(CUT)
     found = parse_reply(reply.text)
@@ -122,7 +122,7 @@ def _row(reply: Generation, persona: Persona, answers: Iterable[str]) -> dict[st
     faults = list(row_faults(row, NAMES, annotated=False))
     if faults:
         raise Unusable("breaks a rule of the data", "; ".join(faults))
-    if _key(found.answer) in answers:
+    if text_key(found.answer) in answers:
         raise Unusable("another persona has this answer", found.answer)
     return row
 
@@ -133,10 +133,6 @@ def _common(persona: Persona) -> dict[str, Any]:
 
 def _row_id(persona: Persona) -> str:
     return f"{persona.id}-1"
-
-
-def _key(answer: str) -> str:
-    return " ".join(answer.split()).casefold()
 
 
 def _refuse_foreign(file: Path, personas: Sequence[Persona], made_by: Mapping[str, Any]) -> None:

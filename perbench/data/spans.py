@@ -155,8 +155,8 @@ def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Probl
     problems = []
     seen: dict[tuple[str, str], Row] = {}
     for row in (row for rows in splits.values() for row in rows):
-        user, persona = _user(row, names), _key(row.fields.get(names.persona))
-        for what, value in (("id", row.fields.get("id")), ("answer", _key(row.fields.get(names.answer)))):
+        user, persona = _user(row, names), text_key(row.fields.get(names.persona))
+        for what, value in (("id", row.fields.get("id")), ("answer", text_key(row.fields.get(names.answer)))):
             other = row if value is None else seen.setdefault((what, str(value)), row)
             if other is not row:
                 problems.append(_problem(row, f"its {what} stands in {_place(other)} too"))
@@ -165,7 +165,7 @@ def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Probl
             if _user(other, names) != user:
                 problems.append(_problem(row, f"its persona is {_user(other, names)}'s in {_place(other)}"))
             other = seen.setdefault(("user", user), row)
-            if _key(other.fields.get(names.persona)) != persona:
+            if text_key(other.fields.get(names.persona)) != persona:
                 problems.append(_problem(row, f"{user} has another persona in {_place(other)}"))
     return problems
 
@@ -185,16 +185,16 @@ def _leaks(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
 
 
 def _leak_keys(row: Row, names: Names) -> list[tuple[str, str]]:
-    question, answer = _key(row.fields.get(names.question)), _key(row.fields.get(names.answer))
+    question, answer = text_key(row.fields.get(names.question)), text_key(row.fields.get(names.answer))
     keys = {
         "persona id": _user(row, names),
-        "persona": _key(row.fields.get(names.persona)),
+        "persona": text_key(row.fields.get(names.persona)),
         "question and answer": f"{question}\n{answer}" if question and answer else None,
     }
     return [(what, value) for what, value in keys.items() if value is not None]
 
 
-def _key(value: Any) -> str | None:
+def text_key(value: Any) -> str | None:
     """A text, or the texts of a list, equal but for case and white space; None for anything else."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         value = "\n".join(value)

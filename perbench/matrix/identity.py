@@ -7,11 +7,12 @@ Paths never enter: weights and data are named by their content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from perbench.cache import canonical_digest
 from perbench.prompts.summary import WORDING
+from perbench.specs.grid import leaves
 from perbench.specs.matrix import TrainingSpec
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
@@ -162,14 +163,10 @@ def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Dotted paths of the inputs that differ, sorted: ["data", "trainer.params.alpha"]."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    paths = (path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    before, after = leaves(old), leaves(new)
+    paths = (
+        path
+        for path in before.keys() | after.keys()
+        if path not in before or path not in after or before[path] != after[path]  # absent is not null
+    )
     return sorted(map(".".join, paths))
-
-
-def _leaves(value: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            yield from _leaves(inner, (*prefix, key))
-        else:
-            yield (*prefix, key), (inner,)  # a tuple, so that an absent path and a null differ

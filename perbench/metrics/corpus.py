@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from perbench.metrics.base import Measured, Texts
+from perbench.stats import Floats, bootstrap_interval, cluster_numbers
 from perbench.store.record import Metric
 
 RESAMPLES = 1000
@@ -52,11 +53,11 @@ def interval(
     Args:
         statistics: [samples, K] sufficient statistics that add up over samples.
     """
-    names = {name: index for index, name in enumerate(dict.fromkeys(clusters))}
-    if len(names) < 2:
-        return None
-    sums = np.zeros((len(names), statistics.shape[1]), dtype=np.int64)
-    np.add.at(sums, [names[cluster] for cluster in clusters], statistics)
-    draws = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
-    low, high = np.quantile([score(sums[draw].sum(axis=0)) for draw in draws], [0.025, 0.975])
-    return float(low), float(high)
+    of, names = cluster_numbers(clusters)
+    sums = np.zeros((len(names), statistics.shape[1]))
+    np.add.at(sums, of, statistics)
+
+    def scores(times: Floats) -> Floats:
+        return np.array([score(drawn) for drawn in (times @ sums).astype(np.int64)])
+
+    return bootstrap_interval(scores, len(names), resamples=RESAMPLES)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from perbench.specs.grid import leaves
+
 MINUS = "−"
 
 
@@ -28,14 +30,6 @@ def interval(ci: tuple[float, float], digits: int, *, signed: bool = False) -> s
     return f"[{number(ci[0], digits, signed=signed)}, {number(ci[1], digits, signed=signed)}]"
 
 
-def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def variation(values: Mapping[str, Any]) -> str:
     """Hyperparameters on one line: "learning_rate=1e-05, method=lora"."""
     return ", ".join(
@@ -52,14 +46,12 @@ def natural(text: str) -> list[tuple[bool, float, str]]:
     ]
 
 
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def flatten(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Leaves of nested JSON as (dotted path, text), in order of the keys."""
-    if isinstance(value, Mapping):
-        return [
-            leaf
-            for key in sorted(value)
-            for leaf in flatten(value[key], f"{prefix}.{key}" if prefix else key)
-        ]
     return [
-        (prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+        (
+            ".".join(path),
+            leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False, sort_keys=True),
+        )
+        for path, leaf in sorted(leaves(value).items())
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench.errors import PerbenchError
+from perbench.progress import duration
 from perbench.site import format as text
 from perbench.site.templates import MARK, render_page
 from perbench.site.transfer import Cell, Column
@@ -26,7 +27,7 @@ def render(view: View) -> str:
         filters={
             "number": text.number,
             "interval": text.interval,
-            "duration": text.duration,
+            "duration": duration,
             "variation": text.variation,
             "flatten": text.flatten,
         },

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perbench.progress import duration
 from perbench.site import identification
-from perbench.site.format import duration, interval, number
+from perbench.site.format import interval, number
 from perbench.site.load import load
 from perbench.site.rows import Row
 from perbench.site.transfer import Cell, Column, Matrix

@@ -8,10 +8,10 @@ from typing import Any
 
 
 def leaves(mapping: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Values that are no mappings, by their key path."""
+    """Values that are no mappings with keys, by their key path."""
     found: dict[tuple[str, ...], Any] = {}
     for key, value in mapping.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             found.update(leaves(value, (*prefix, key)))
         else:
             found[(*prefix, key)] = value

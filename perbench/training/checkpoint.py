@@ -133,7 +133,7 @@ class Checkpoints:
         if fingerprint != self._fingerprint:
             raise PerbenchError(
                 f"{path} is a checkpoint of another training (other data, model, trainer, settings or "
-                f"seed, or another precision that `auto` stands for on this machine); "
+                f"seed, another precision that `auto` stands for on this machine, or another perbench); "
                 f"delete {self.folder} or train into another folder"
             )
         return whole

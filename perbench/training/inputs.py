@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.api import Trainer
+from perbench.cache import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -72,4 +71,4 @@ def fingerprint(
     inputs = [model.digest, plugin, settings, seed, sequences]
     if start is not None:
         inputs.append(fingerprint_of(start))
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return canonical_digest(inputs)

@@ -149,7 +149,7 @@ def test_dialogue_turns_and_identification(full: Bench, tmp_path: Path) -> None:
         "0.450 [0.350, 0.550]",
         "0.500 [0.400, 0.600]",
         "50",
-        "12.5 s",
+        "12 s",
         "20.0",
     ]
 

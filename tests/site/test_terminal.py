@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perbench.site.format import digits_for, duration, interval, number, variation
+from perbench.site.format import digits_for, interval, number, variation
 from perbench.site.terminal import print_results
 
 if TYPE_CHECKING:
@@ -81,5 +81,4 @@ def test_numbers(value: float, digits: int, signed: bool, expected: str) -> None
 def test_other_formats() -> None:
     assert interval((-0.5, 1), 1, signed=True) == "[−0.5, +1.0]"
     assert [digits_for(v) for v in ([], [0.3, None], [4.5], [-31.0])] == [3, 3, 2, 1]
-    assert [duration(s) for s in (1.26, 61, 7260)] == ["1.3 s", "1 min 1 s", "2 h 1 min"]
     assert variation({"b": "x", "a": 1e-05, "c": {"r": 8}}) == 'a=1e-05, b=x, c={"r": 8}'

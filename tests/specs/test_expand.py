@@ -78,7 +78,7 @@ def test_a_trainers_switch_replaces_all_settings_below_it(shared):
 @given(
     st.dictionaries(
         st.text("ab", min_size=1, max_size=2),
-        st.integers() | st.dictionaries(st.text("cd", min_size=1, max_size=2), st.integers(), min_size=1),
+        st.integers() | st.dictionaries(st.text("cd", min_size=1, max_size=2), st.integers()),
         max_size=4,
     )
 )
