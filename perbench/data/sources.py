@@ -213,7 +213,7 @@ def _from_hub(data: DataSpec, split: str) -> Source:
         datasets: Any = importlib.import_module("datasets")
     except ModuleNotFoundError as error:
         raise PerbenchError(
-            f"reading {data.hub} from the hub needs the package datasets. Run: pip install 'datasets>=3'; "
+            f"reading {data.hub} from the hub needs the package datasets. Run: pip install 'perbench[hub]'; "
             f"or name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR"
         ) from error
     try:

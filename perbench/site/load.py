@@ -1,4 +1,5 @@
-"""Run directories -> the records a page shows: each cell once, the newest where labels are shared."""
+"""Run directories -> the records a page shows: each cell once; of those with the same labels
+the one of its run's latest plan, else the newest."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Loaded:
-    """`superseded` counts records left out for a newer one with the same labels; `baseline` is the trainer
+    """`superseded` counts records left out for another with the same labels; `baseline` is the trainer
     that gains are measured over, None where no row could be one; `matrices` are the runs' resolved specs,
     `names` what takes part in their latest plans, as `Labels.names` has it."""
 
@@ -76,15 +77,15 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
         ]
         specs += [matrices[name] for name in sorted(matrices)]
         names += chain.from_iterable(found for _, found in sorted(taking_part.items()))
-    unique = _newest(entries, lambda entry: entry.record.identity)
-    kept = _newest(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
+    unique = _foremost(entries, lambda entry: entry.record.identity)
+    kept = _foremost(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
     kept.sort(key=lambda entry: entry.record.identity)
     trainers = {entry.record.labels.trainer for entry in kept} - {None}
     over = _baseline(baseline, specs, trainers)
     return Loaded(tuple(kept), len(unique) - len(kept), over, tuple(specs), tuple(dict.fromkeys(names)))
 
 
-def _newest(entries: Sequence[Entry], key: Any) -> list[Entry]:
+def _foremost(entries: Sequence[Entry], key: Any) -> list[Entry]:
     """One entry per key: a done record before a failed one of the same identity, a planned one before one
     that is not, then the one that finished last."""
     best: dict[str, Entry] = {}

@@ -151,7 +151,10 @@ def _remarks(view: View) -> list[str]:
         )
     lines += [f"Identification: {note}" for note in view.identification.notes]
     if view.superseded:
-        lines.append(f"records not shown, because a newer one has the same labels: {view.superseded}")
+        lines.append(
+            "records not shown, because one of the latest plan or a newer one has the same labels: "
+            f"{view.superseded}"
+        )
     if view.failed:
         lines.append(f"{view.failed} of {len(view.entries)} cells failed.")
     return lines

