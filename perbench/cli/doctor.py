@@ -23,6 +23,15 @@ SUMMARY = "say what this machine has, what is missing, and the command that adds
 MIN_FREE = 2 * 1024**3
 """Bytes below which a run may not fit: converted weights and checkpoints of the smallest model."""
 
+EXTRAS = {
+    "bm25": "persona.retrieve: bm25",
+    "hub": "data read from a hub, Parquet files",
+    "openai": "endpoints, openai/MODEL",
+    "track": "--track",
+    "lm-eval": "targets lm_eval:TASK",
+}
+"""What perbench's extras are for."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -102,9 +111,25 @@ def _packages() -> Iterator[Check]:
         yield _devices()
 
 
+def _extras() -> Iterator[Check]:
+    """What perbench's extras install, but for `demo`, which `_carried` tells of, and `dev`."""
+    for requirement in metadata.requires("perbench") or ():
+        name, _, condition = requirement.partition(";")
+        extra = re.search(r"extra == .([\w.-]+)", condition)
+        use = EXTRAS.get(re.sub(r"[-_.]+", "-", extra[1])) if extra is not None else None
+        if extra is None or use is None:
+            continue
+        name = re.split(r"[^\w.-]", name)[0]
+        version = _version(name)
+        if version is None:
+            install = f"pip install 'perbench[{extra[1]}]'"
+            yield Check(name, "missing", f"not installed, needed by {use}", install)
+        else:
+            yield Check(name, "ok", f"{version}, for {use}")
+
+
 def _carried() -> Iterator[Check]:
-    """Optional packages: those that are read as data (tasks' texts, models' weights, the tagger's), and what
-    reads data from a hub."""
+    """Optional packages that are read as data: tasks' texts, models' weights, the tagger's."""
     from perbench.nltk_data import REQUIREMENT
     from perbench.specs import load_model, load_task
 
@@ -115,9 +140,6 @@ def _carried() -> Iterator[Check]:
         requirement = _quietly(load_task, name, "data.requires")
         if requirement:
             needs.setdefault(requirement, (f"pip install {requirement}", []))[1].append(f"task {name}")
-        if _quietly(load_task, name, "data.hub"):
-            fix = "pip install 'perbench[hub]'"
-            needs.setdefault("datasets", (fix, []))[1].append(f"task {name}, unless read by --data")
     for name in plugins.names("model"):
         requirement = _quietly(load_model, name, "gguf.requirement")
         if requirement:
@@ -211,4 +233,4 @@ def _plugins() -> Iterator[Check]:
             yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "mend or remove the file")
 
 
-PARTS = (_machine, _packages, _roots, _carried, _wordnet, _prepared, _plugins)
+PARTS = (_machine, _packages, _roots, _extras, _carried, _wordnet, _prepared, _plugins)

@@ -56,9 +56,9 @@ def _load_spec(kind: str, name: str) -> None:
     load: dict[str, Callable[[str], Any]] = {"task": load_task, "model": load_model, "matrix": load_matrix}
     spec = load[kind](name)
     if kind == "matrix":
-        from perbench.matrix.endpoints import absent_variables, models_of
+        from perbench.matrix.absent import absent_for
 
-        for line in absent_variables(models_of(spec.spec)):
+        for line in absent_for(spec.spec):
             print(f"matrix {spec.name}, before it runs: {line}", file=sys.stderr)
     if kind == "task" and spec.spec.protocol == "identification" and spec.spec.data.files is not None:
         from perbench.data import spans

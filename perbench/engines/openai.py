@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -45,15 +46,11 @@ class OpenAIEngine:
         book: Callable[[EndpointUse], None] = lambda use: None,
         retry: Retry | None = None,
     ) -> None:
-        try:
-            import openai
-        except ModuleNotFoundError:
-            raise PerbenchError(
-                "an endpoint needs the package openai: pip install 'perbench[openai]'"
-            ) from None
         missing = absent(endpoint)
         if missing:
             raise PerbenchError(missing[0])
+        import openai
+
         self.name = f"openai {version('openai')}"
         self._endpoint = endpoint
         self._cache = cache
@@ -256,9 +253,11 @@ def _usage(value: Any) -> tuple[int | None, int, int]:
 
 
 def absent(endpoint: Endpoint) -> list[str]:
-    """What of address and key is not there, or cannot be one, each with the way out. No key is shown."""
+    """What of package, address and key is not there, or cannot be one, with the way out. Shows no key."""
     told = f"of endpoint model {endpoint.model!r}"
     faults = []
+    if find_spec("openai") is None:
+        faults.append("an endpoint needs the package openai: pip install 'perbench[openai]'")
     url, key = endpoint.url, os.environ.get(endpoint.api_key_env)
     if not url:
         example = "the address, such as http://127.0.0.1:8000/v1,"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from perbench.api import Identifier
-from perbench.engines.openai import absent
 from perbench.errors import PerbenchError
-from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.model import ModelSpec
-from perbench.specs.rows import task_variants
 from perbench.specs.task import TaskSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
@@ -92,18 +90,3 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
             f"identifier {name} reads tokens and {model.name} is an endpoint, which shows none; use a model "
             "whose weights are on this machine, or name identifiers that only chat, such as llm_judge"
         )
-
-
-def models_of(spec: MatrixSpec) -> list[Named[ModelSpec]]:
-    """The models under evaluation, and the simulators and judges of the dialogues they are evaluated in."""
-    names = dict.fromkeys(spec.models)
-    for row in task_variants(spec.targets):
-        task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides})
-        names |= dict.fromkeys(sorted(task.spec.helpers))
-    return [load_model(name) for name in names]
-
-
-def absent_variables(models: Iterable[Named[ModelSpec]]) -> list[str]:
-    """What the environment lacks for the endpoints among `models`: the message of each, once."""
-    endpoints = [model.spec.endpoint for model in models]
-    return list(dict.fromkeys(line for one in endpoints if one is not None for line in absent(one)))

@@ -18,6 +18,8 @@ from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend
 from perbench.prompts.build import build_personas
 from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.prompts.persona import SUMMARY
+from perbench.prompts.retrieve import absent
+from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, Labels, read_records
 
@@ -61,13 +63,13 @@ class Estimator:
 
     def _examples(self, cell: Cell) -> list[Example]:
         """What the cell reads, with the personas it will see; those that need a model, which a plan does not
-        load, have stand-ins: the first items, a summary as long as it may be."""
+        load, or an absent package have stand-ins: the first items, a summary as long as it may be."""
         examples = self._catalogue.examples(cell)
         persona = cell.task.spec.persona
         if persona.summarise != "none" and persona.summary is not None:
             text = "x" * CHARS_PER_TOKEN * persona.summary.max_new_tokens
             return [replace(e, persona=({SUMMARY: text},) if e.persona else ()) for e in examples]
-        if persona.helpers:
+        if _stood_in(persona):
             return examples
         lent = PersonaModels(self._catalogue, open_model)
         return build_personas(cell.task.spec, examples, lent).examples
@@ -101,7 +103,7 @@ class Estimator:
                 self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
             else:
                 counted = sum(_tokens(cell, spec, example, tokenizer) for example in examples)
-                self._tokens[key] = counted, not spec.persona.helpers
+                self._tokens[key] = counted, not _stood_in(spec.persona)
         return self._tokens[key]
 
     def _tokenizer(self, name: str) -> Any:
@@ -111,6 +113,10 @@ class Estimator:
             folder = models.at_hand(self._catalogue.model(name)) if known else None
             self._tokenizers[name] = models.load_tokenizer(folder) if folder is not None else None
         return self._tokenizers[name]
+
+
+def _stood_in(persona: PersonaSpec) -> bool:
+    return bool(persona.helpers or absent(persona))
 
 
 def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:

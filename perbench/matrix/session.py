@@ -11,10 +11,10 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.errors import PerbenchError, suggest
+from perbench.matrix.absent import absent
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.dry_run import show_plan
-from perbench.matrix.endpoints import absent_variables
 from perbench.matrix.estimate import Estimator
 from perbench.matrix.memory import memory_lines
 from perbench.matrix.plan import Plan, make_plan
@@ -136,12 +136,13 @@ def _command() -> str:
 
 
 def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
-    """What the environment lacks for the endpoints that the plan's work asks."""
+    """What this machine lacks for the plan's work."""
     models = [step.cell.model for step in plan.todo]
     for step in plan.todo:
-        if step.cell.kind == "eval":
-            models += map(catalogue.model, sorted(step.cell.task.spec.helpers))
-    return absent_variables(models)
+        spec = step.cell.task.spec
+        helpers = spec.helpers if step.cell.kind == "eval" else spec.persona.helpers
+        models += map(catalogue.model, sorted(helpers))
+    return absent([step.cell.task.spec for step in plan.todo], models)
 
 
 def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perbench.api import Example
+from perbench.errors import PerbenchError
 from perbench.prompts.persona import SUMMARY, rendered
+from perbench.prompts.retrieve import absent
 from perbench.prompts.summary import summarise
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
@@ -43,10 +45,13 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
     nothing is read but its id, its request and its items.
 
     Raises:
-        PerbenchError: naming the example whose items lack what the task reads; a model that cannot be had.
+        PerbenchError: naming the example whose items lack what the task reads; a model that cannot be
+            had; a package that is not installed.
     """
     if not task.persona.resolved:
         return Built(list(examples))
+    if missing := absent(task.persona):
+        raise PerbenchError(missing[0])
     assert task.prompt is not None, "the spec of a generation task names its prompt"
     form, spec = task.prompts[task.prompt], task.persona
     text = form.item if task.ranked_text is None else task.ranked_text

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from perbench.errors import PerbenchError, suggest
 from perbench.specs.persona import PersonaSpec
+
+
+def absent(spec: PersonaSpec) -> list[str]:
+    """The package that the ranking needs and that is not installed, with the command that installs it."""
+    if spec.retrieve != "bm25" or find_spec("rank_bm25") is not None:
+        return []
+    return ["persona.retrieve bm25 needs the package rank-bm25: pip install 'perbench[bm25]'"]
 
 
 def query_of(question: str, spec: PersonaSpec) -> str:
@@ -47,17 +55,9 @@ def shuffled(count: int, example: str, seed: int) -> list[int]:
 
 
 def bm25(query: str, texts: Sequence[str]) -> list[float]:
-    """BM25Okapi of rank_bm25 over whitespace tokens, as LongLaMP retrieves.
+    """BM25Okapi of rank_bm25 over whitespace tokens, as LongLaMP retrieves; see `absent`."""
+    from rank_bm25 import BM25Okapi
 
-    Raises:
-        PerbenchError: the package is not installed.
-    """
-    try:
-        from rank_bm25 import BM25Okapi
-    except ModuleNotFoundError:
-        raise PerbenchError(
-            "persona.retrieve bm25 needs the package rank-bm25: pip install 'perbench[bm25]'"
-        ) from None
     words = [text.split() for text in texts]
     if not any(words):
         return [0.0] * len(texts)

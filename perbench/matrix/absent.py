@@ -1,0 +1,35 @@
+"""What this machine lacks for a matrix's work: packages, addresses and keys, told before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perbench import gguf_package
+from perbench.engines import openai
+from perbench.prompts import retrieve
+from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.matrix import MatrixSpec
+from perbench.specs.model import ModelSpec
+from perbench.specs.rows import task_variants
+from perbench.specs.task import TaskSpec
+
+
+def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> list[str]:
+    """What is not here for tasks and models, the message of each, with the way out, once."""
+    lines = [line for task in tasks for line in retrieve.absent(task.persona)]
+    for model in models:
+        if model.spec.endpoint is not None:
+            lines += openai.absent(model.spec.endpoint)
+        elif model.spec.gguf is not None:
+            lines += gguf_package.absent(model.spec.gguf)
+    return list(dict.fromkeys(lines))
+
+
+def absent_for(spec: MatrixSpec) -> list[str]:
+    """The same of a whole matrix: its models, its tasks, and the models that these name."""
+    names, tasks = dict.fromkeys(spec.models), []
+    for row in task_variants([*spec.sources, *spec.targets]):
+        task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec
+        names |= dict.fromkeys(sorted(task.helpers))
+        tasks.append(task)
+    return absent(tasks, [load_model(name) for name in names])
