@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,19 @@ class CellError(PerbenchError):
     """One cell of a matrix failed; the others go on. Exit code 1."""
 
     exit_code = 1
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Faults of a disk that takes no more, whatever was being written."""
+
+
+def no_room(error: OSError) -> str:
+    """What to say of a fault of NO_ROOM. Mostly no file can be named: a write knows none."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return (
+        f"{place}{error.strerror}: free some space, or write elsewhere: --out DIR for results, the "
+        "environment variable PERBENCH_CACHE=DIR for the cache"
+    )
 
 
 @dataclass(frozen=True)

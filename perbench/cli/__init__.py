@@ -23,12 +23,12 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from perbench import __version__
-from perbench.errors import PerbenchError, suggest
+from perbench.errors import NO_ROOM, PerbenchError, no_room, suggest
 
 # Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-ENVIRONMENT_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+ENVIRONMENT_FAULTS = {errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno in NO_ROOM:
+            return _say(f"error: {no_room(error)}", 2)
         if error.errno in ENVIRONMENT_FAULTS and error.filename is not None:
             return _say(f"error: {error.filename}: {error.strerror}", 2)
         return _internal(error)

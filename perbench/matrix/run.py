@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perbench import models, processes, protocols
 from perbench.device import free
 from perbench.engines.ledger import Ledger, served_notes
-from perbench.errors import CellError, PerbenchError
+from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
@@ -294,8 +293,7 @@ def _stop_unless_shared(error: Exception) -> None:
 
 
 def _stop_on_full_disk(error: Exception) -> None:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
         raise PerbenchError(
-            f"{error.strerror}: {error.filename or 'while writing'}. Nothing finished is lost: "
-            f"free some space and run the same command again."
+            f"{no_room(error)}. Nothing finished is lost: run the same command again."
         ) from error

@@ -56,6 +56,12 @@ def test_usage_errors_exit_2_with_the_way_out(words, said, capsys):
     assert not captured.out
 
 
+ELSEWHERE = (
+    "free some space, or write elsewhere: --out DIR for results, the environment variable PERBENCH_CACHE=DIR "
+    "for the cache"
+)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -68,6 +74,9 @@ def test_usage_errors_exit_2_with_the_way_out(words, said, capsys):
             2,
             "error: runs/x: No space left on device",
         ),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, f"error: No space left on device: {ELSEWHERE}"),
+        (OSError(errno.EDQUOT, "Quota exceeded"), 2, f"error: Quota exceeded: {ELSEWHERE}"),
+        (OSError(errno.EROFS, "Read-only file system"), 2, f"error: Read-only file system: {ELSEWHERE}"),
         (PermissionError(errno.EACCES, "Permission denied", "/out"), 2, "error: /out: Permission denied"),
         (OSError(errno.EINVAL, "Invalid argument"), 3, "internal error"),
     ],

@@ -96,7 +96,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     code, _, errors = runs(root.path, *words, full=3)
     assert code == 2
     assert "No space left on device" in errors
-    assert "free some space and run the same command again" in errors
+    assert "free some space, or write elsewhere: --out DIR" in errors
     before = [record.identity for record, _ in read_records(tmp_path / "run")]
     assert before
     code, _, errors = runs(root.path, *words)
