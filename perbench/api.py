@@ -230,7 +230,8 @@ class Skip:
 
 
 class RawData(Protocol):
-    """The files of a family as they were fetched, or as a local folder holds them.
+    """The files of a family as they were fetched, or as a local folder holds them. A record at fault is left
+    out, and told when the table is done, with those of the table's other files.
 
     A file is named by its path without the suffix ("Books/train"); of several names the first that is there
     is read, as .jsonl, .json, .csv or .parquet, or as the parts NAME-*.parquet.

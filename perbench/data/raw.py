@@ -13,6 +13,10 @@ from perbench.cache import file_sha256
 from perbench.data import shape as shapes
 from perbench.errors import PerbenchError, Problem, SpecError
 
+Spot = tuple[int | None, str]
+"""Where in a file a record stands: its line, or, where no line can be named, None and "record 3: "."""
+PACKED = {".gz": "gunzip", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
+"""Suffixes of packed files, which are not read, and what unpacks them."""
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MOST_PROBLEMS = 20
 
@@ -26,6 +30,8 @@ class RawFiles:
 
     `inputs` maps every file asked for, below its folder, to its sha256, None where it is not there; `notes`
     counts what the family noted; `done` of `total` is how far the reading is, in about bytes.
+
+    Records at fault are left out and kept for `check`, so that those of the next file are told, too.
     """
 
     def __init__(self, folders: list[Path]) -> None:
@@ -40,16 +46,15 @@ class RawFiles:
 
         Raises:
             Missing: none of the names is there.
-            SpecError: at the end of the file (or after 20), every record that is no JSON or not of the shape.
+            SpecError: after 20 faults, every record that is no JSON or not of the shape; else `check` raises.
         """
         for path in self._find(names):
-            for line, value in self._values(path):
+            for spot, value in self._values(path):
                 faults = list(shapes.faults(value, shape))
                 for fault in faults:
-                    self._fault(path, line, fault)
+                    self._fault(path, spot, fault)
                 if not faults:
                     yield value
-        self.check()
 
     def texts(self, *names: str) -> Iterator[str]:
         """See `perbench.api.RawData`; raises as `records`."""
@@ -61,21 +66,20 @@ class RawFiles:
                     try:
                         value, end = decoder.raw_decode(rest)
                     except ValueError as error:
-                        self._fault(path, number, f"not JSON: {error}")
+                        self._fault(path, (number, ""), f"not JSON: {error}")
                         break
                     if not isinstance(value, str):
-                        self._fault(path, number, f"holds {value!r}, not a text")
+                        self._fault(path, (number, ""), f"holds {value!r}, not a text")
                         break
                     yield value
                     rest = rest[end:].lstrip()
-        self.check()
 
     def source(self, name: str) -> str | None:
         """See `perbench.api.RawData`."""
         for folder in self._folders:
             if (folder / name).is_file():
                 self.inputs[name] = file_sha256(folder / name)
-                return (folder / name).read_text(encoding="utf-8")
+                return (folder / name).read_text(encoding="utf-8-sig")
         self.inputs[name] = None
         return None
 
@@ -105,41 +109,54 @@ class RawFiles:
                     return found
             self.inputs.update({f"{name}{suffix}": None for suffix in SUFFIXES})
         told = " or ".join(names)
-        raise Missing(f"no file {told} ({', '.join(SUFFIXES)}) in {' or '.join(map(str, self._folders))}")
+        hints = (
+            packed(folder, f"{name}{suffix}")
+            for name in names
+            for folder in self._folders
+            for suffix in SUFFIXES
+        )
+        places = " or ".join(map(str, self._folders))
+        raise Missing(f"no file {told} ({', '.join(SUFFIXES)}) in {places}{''.join(hints)}")
 
-    def _fault(self, path: Path, line: int, message: str) -> None:
-        self._problems.append(Problem(path, line, message))
+    def _fault(self, path: Path, spot: Spot, message: str) -> None:
+        line, start = spot
+        self._problems.append(Problem(path, line, start + message))
         if len(self._problems) >= MOST_PROBLEMS:
             self.check()
 
-    def _values(self, path: Path) -> Iterator[tuple[int, Any]]:
+    def _values(self, path: Path) -> Iterator[tuple[Spot, Any]]:
+        """The records; what keeps a file from being read further is a fault, too."""
         if path.suffix == ".parquet":
             yield from self._parquet(path)
         elif path.suffix == ".csv":
-            yield from _csv(path)
-        elif path.suffix == ".json" and (values := _array(path)) is not None:
-            yield from enumerate(values, start=1)
+            yield from self._csv(path)
+        elif path.suffix == ".json" and (values := self._array(path)) is not None:
+            for number, value in enumerate(values, start=1):
+                yield (None, f"record {number}: "), value
         else:
             for number, line in self._lines(path):
                 try:
                     value = json.loads(line)
                 except ValueError as error:
-                    self._fault(path, number, f"not JSON: {error}")
+                    self._fault(path, (number, ""), f"not JSON: {error}")
                     continue
-                yield number, value
+                yield (number, ""), value
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """The lines that are not blank, from 1."""
         try:
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig") as file:
                 for number, line in enumerate(file, start=1):
                     self.done += len(line)
                     if line.strip():
                         yield number, line
         except UnicodeDecodeError as error:
-            raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+            self._not_text(path, error)
 
-    def _parquet(self, path: Path) -> Iterator[tuple[int, Any]]:
+    def _not_text(self, path: Path, error: UnicodeDecodeError) -> None:
+        self._fault(path, (None, ""), f"not UTF-8 ({error.reason} at byte {error.start})")
+
+    def _parquet(self, path: Path) -> Iterator[tuple[Spot, Any]]:
         try:
             import pyarrow as arrow
             from pyarrow import parquet
@@ -155,32 +172,36 @@ class RawFiles:
                     self.done += share * batch.num_rows
                     for row in batch.to_pylist():
                         number += 1
-                        yield number, row
+                        yield (None, f"record {number}: "), row
         except (arrow.ArrowInvalid, OSError) as error:
-            raise PerbenchError(f"{path}: not Parquet, or damaged after row {number}: {error}") from None
+            self._fault(path, (None, ""), f"not Parquet, or damaged after record {number}: {error}")
+
+    def _array(self, path: Path) -> list[Any] | None:
+        """The items of a file that holds one JSON array, None where it holds lines."""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            values: list[Any] | None = json.loads(text) if text.lstrip().startswith("[") else None
+        except UnicodeDecodeError as error:
+            self._not_text(path, error)
+            return []
+        except json.JSONDecodeError as error:
+            self._fault(path, (error.lineno, ""), f"not JSON: {error.msg}")
+            return []
+        return values
+
+    def _csv(self, path: Path) -> Iterator[tuple[Spot, Any]]:
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                rows = csv.DictReader(file, strict=True)
+                for row in rows:
+                    yield (rows.line_num, ""), row
+        except UnicodeDecodeError as error:
+            self._not_text(path, error)
+        except csv.Error as error:
+            self._fault(path, (rows.line_num, ""), f"not CSV: {error}")
 
 
-def _array(path: Path) -> list[Any] | None:
-    """The items of a file that holds one JSON array, None where it holds lines."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if not text.lstrip().startswith("["):
-            return None
-        values: list[Any] = json.loads(text)
-    except UnicodeDecodeError as error:
-        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise SpecError([Problem(path, error.lineno, f"not JSON: {error.msg}")]) from None
-    return values
-
-
-def _csv(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            for row in rows:
-                yield rows.line_num, row
-    except UnicodeDecodeError as error:
-        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    except csv.Error as error:
-        raise SpecError([Problem(path, rows.line_num, f"not CSV: {error}")]) from None
+def packed(folder: Path, name: str) -> str:
+    """A hint at a packed file of this name, "" where there is none."""
+    there = [suffix for suffix in PACKED if (folder / f"{name}{suffix}").is_file()]
+    return f". {folder / name}{there[0]} is not read; unpack it: {PACKED[there[0]]}" if there else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench.data.prepared import origin, prepared_folder
+from perbench.data.raw import packed
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import DataSpec
 
@@ -112,10 +113,14 @@ def _from_folder(data: DataSpec, split: str, base: Path) -> Source:
     assert data.config is not None, "DataSpec asks for a config beside data_dir and prepared"
     root = _folder(data, base)
     file = f"{data.config}/{split}.jsonl"
+    if data.data_dir is not None and not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise PerbenchError(f"{root}: {what}; check the path, data.data_dir or --data FAMILY=DIR")
     if data.prepared is not None and not (root / file).is_file():
         raise PerbenchError(
             f"{root} has no {file}; run `perbench data prepare {data.prepared}`, with --from PATH from local "
             f"files, with --out DIR into a folder that --data {data.prepared}=DIR then names"
+            f"{packed(root, file)}"
         )
     rows = read_jsonl(_split_file(root / data.config, split))
     return Source(rows, {"data_dir": file, **origin(root)})
@@ -125,7 +130,8 @@ def _split_file(folder: Path, split: str) -> Path:
     path = folder / f"{split}.jsonl"
     if folder.is_dir() and not path.is_file():
         there = [file.stem for file in folder.glob("*.jsonl")]
-        raise PerbenchError(f"{folder} has no split {split!r}.{suggest(split, there)}")
+        hint = packed(folder, path.name)
+        raise PerbenchError(f"{folder} has no split {split!r}.{suggest(split, there)}{hint.lstrip('.')}")
     return path
 
 
@@ -137,7 +143,10 @@ def read_jsonl(path: Path) -> list[Row]:
         SpecError: every line that is no JSON object.
     """
     if not path.is_file():
-        raise PerbenchError(f"no data file {path}; check the path, for a family of tasks --data FAMILY=DIR")
+        raise PerbenchError(
+            f"no data file {path}; check the path, for a family of tasks --data FAMILY=DIR"
+            f"{packed(path.parent, path.name)}"
+        )
     rows: list[Row] = []
     problems: list[Problem] = []
     try:

@@ -71,7 +71,7 @@ class TableMaker:
         rows, digest = 0, sha256()
         try:
             with draft.open("wb") as out:
-                for line in drawn:
+                for line in _checked(drawn, raw):
                     out.write(line)
                     digest.update(line)
                     rows += 1
@@ -96,7 +96,10 @@ class TableMaker:
     def specs(self) -> dict[str, str]:
         """Write the task files that the raw data bring; their sha256 by name."""
         written = {}
-        for name, text in self._family.specs(RawFiles(self._folders)).items():
+        raw = RawFiles(self._folders)
+        specs = self._family.specs(raw)
+        raw.check()
+        for name, text in specs.items():
             (self._out / name).parent.mkdir(parents=True, exist_ok=True)
             write_text(self._out / name, text)
             written[name] = sha256(text.encode()).hexdigest()
@@ -114,6 +117,17 @@ class TableMaker:
         )
         drawn = heapq.nsmallest(count, ranked)
         return (line for _, _, line in sorted(drawn, key=lambda entry: entry[1]))
+
+
+def _checked(lines: Iterable[bytes], raw: RawFiles) -> Iterator[bytes]:
+    """The lines; raises SpecError after the last one if the files held faults, also where the family, which
+    was not given those records, stumbled over their absence."""
+    try:
+        yield from lines
+    except Exception:
+        raw.check()
+        raise
+    raw.check()
 
 
 def _there(raw: RawFiles) -> list[str]:

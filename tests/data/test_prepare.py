@@ -239,6 +239,36 @@ def test_every_bad_row_is_named_and_nothing_half_done_is_kept(raw: Path, cache: 
     assert not list(out.rglob(".*.tmp"))
 
 
+def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:
+    good = '[{"preference": "p", "question": "q"}]'
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for remote in plugins.get("family", "prefeval").load_class().remotes:
+        for published in remote.files:
+            (folder / Path(published).name).write_text(good)
+    (folder / "education_resources.json").write_text('[\n {"preference": "p"},\n {"question": "q"}]')
+    (folder / "entertain_games.json").write_text("[")
+    (folder / "pet_ownership.json").write_bytes(b"[\xff")
+    (folder / "travel_hotel.json").unlink()  # the faults are told before what is missing
+    with pytest.raises(SpecError) as error:
+        prepare(Request("prefeval", folder))
+    assert [
+        str(problem).removeprefix(f"{folder}/").partition(". There")[0] for problem in error.value.problems
+    ] == [
+        "education_resources.json: record 1: the row has no key 'question'",
+        "education_resources.json: record 2: the row has no key 'preference'",
+        "entertain_games.json:1: not JSON: Expecting value",
+        "pet_ownership.json: not UTF-8 (invalid start byte at byte 1)",
+    ]
+
+
+def test_a_byte_order_mark_is_passed_over(raw: Path) -> None:
+    expected = prepare(Request("diaries", raw))[1]["digest"]
+    file = raw / "short" / "train.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert prepare(Request("diaries", raw))[1]["digest"] == expected
+
+
 def test_a_bad_new_file_leaves_the_good_old_table(raw: Path) -> None:
     out, _ = prepare(Request("diaries", raw))
     before = (out / "short" / "test.jsonl").read_bytes()
@@ -280,6 +310,9 @@ def test_what_a_local_folder_lacks_is_told(raw: Path, tmp_path: Path) -> None:
     (raw / "long" / "train.jsonl").unlink()
     manifest = prepare(Request("diaries", raw))[1]
     assert "no file long/train (.jsonl, .json, .csv, .parquet) in " in manifest["absent"]["long/train"]
+    (raw / "long" / "train.jsonl.gz").touch()
+    told = prepare(Request("diaries", raw))[1]["absent"]["long/train"]
+    assert told.endswith(f". {raw / 'long' / 'train.jsonl.gz'} is not read; unpack it: gunzip")
     (tmp_path / "none").mkdir()
     with pytest.raises(
         PerbenchError, match=r"nothing of the family diaries is in .*none:\n  no file short/train"
@@ -359,7 +392,7 @@ def test_other_forms_of_files(raw: Path, tmp_path: Path) -> None:
     assert [row["user"] for row in rows(out / "long" / "train.jsonl")] == ["u0", "u1"]
     assert manifest["tables"]["long/train"]["skipped"] == {"stands twice": 2}
     (raw / "long" / "train-00001-of-00002.parquet").write_bytes(b"PAR1 cut off")
-    with pytest.raises(PerbenchError, match="not Parquet, or damaged after row 0"):
+    with pytest.raises(PerbenchError, match="not Parquet, or damaged after record 0"):
         prepare(Request("diaries", raw))
 
 
@@ -367,7 +400,12 @@ def test_other_forms_of_files(raw: Path, tmp_path: Path) -> None:
     ("name", "text", "said"),
     [
         ("train.json", '[{"user": "a"', r"train\.json:1: not JSON"),
-        ("train.json", '[{"user": "a"}]', r"train\.json:1: the row has no key 'text'"),
+        (
+            "train.json",
+            '[{"user": "a",\n"text": "t"},\n{"user": "a"}]',
+            r"json: record 2: the row has no key 'text'",
+        ),
+        ("train.json", '\ufeff[{"user": "a"}]', r"train\.json: record 1: the row has no key 'text'"),
         ("train.csv", 'user,text\na,"x', r"train\.csv:1: not CSV"),
         ("train.csv", "name,text\na,b\n", r"train\.csv:2: the row has no key 'user'"),
     ],

@@ -53,6 +53,20 @@ def test_data_dir_stands_in_for_the_hub(tmp_path: Path) -> None:
     assert source.described == {"data_dir": "conf/test.jsonl"}  # no machine's path
 
 
+def test_a_folder_that_is_not_there_and_a_packed_file(tmp_path: Path) -> None:
+    data = DataSpec(prepared="longlamp", config="conf", data_dir=str(tmp_path / "gone"))
+    with pytest.raises(PerbenchError, match=r"gone: no such folder; check the path, .*--data FAMILY=DIR"):
+        read(data, "test", None)
+    write(tmp_path / "conf" / "test.jsonl.gz", "packed")
+    packed = r"test\.jsonl\.gz is not read; unpack it: gunzip$"
+    with pytest.raises(PerbenchError, match=packed):
+        read(data.model_copy(update={"data_dir": str(tmp_path)}), "test", None)
+    with pytest.raises(PerbenchError, match=packed):
+        read(DataSpec(files="conf"), "test", tmp_path)
+    with pytest.raises(PerbenchError, match=packed):
+        read(DataSpec(files="conf/test.jsonl"), "test", tmp_path)
+
+
 def test_what_all_rows_share_is_read_from_a_folder_beside(tmp_path: Path) -> None:
     write(tmp_path / "conf" / "test.jsonl", '{"a": 1}', '{"a": 2}')
     path = write(tmp_path / "all" / "test.jsonl", '{"turns": [["hi", "ho"]]}')
