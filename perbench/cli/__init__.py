@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _say(f"error: {error.filename}: {error.strerror}", 2)
         return _internal(error)
     except Exception as error:
-        return _internal(error)
+        fault = _plugin_fault(error)
+        return _say(f"error: {fault}", 2) if fault else _internal(error)
     finally:
         if before is None:
             os.environ.pop("PERBENCH_INCLUDE", None)
@@ -68,6 +69,19 @@ def _say(message: str, code: int) -> int:
     who = f" (process {os.environ.get('RANK')})" if several else ""
     print(f"perbench{who}: {message}", file=sys.stderr)
     return code
+
+
+def _plugin_fault(error: Exception) -> str | None:
+    """What a plugin raised that is no part of perbench itself, None for all else."""
+    if "perbench.plugins" not in sys.modules:
+        return None
+    from perbench.plugins import builtin_root
+    from perbench.plugins.faults import fault_of
+
+    fault = fault_of(error)
+    if fault is None or fault.plugin.path == builtin_root() / fault.place:
+        return None
+    return fault.told(fault.plugin.path)
 
 
 def _internal(error: Exception) -> int:

@@ -239,7 +239,11 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
                 for column in columns
             ]
             lines.append(f"| {name} | {found['examples']['count']} | {' | '.join(cells)} |")
-    official = {True: "the published files", False: "NOT the published files", None: "no checksum known"}
+    official = {
+        True: "what was read is as published",
+        False: "NOT the published files",
+        None: "no checksum known",
+    }
     origin = ", ".join(f"{name} {value}" for name, value in manifest["origin"].items())
     lines += ["", f"from {origin} ({official[manifest['official']]}); digest {manifest['digest'][:12]}"]
     lines += [f"task file {out / name}; use it with --include {out}" for name in manifest["specs"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -194,9 +195,16 @@ def _from_python(data: DataSpec, split: str) -> Source:
         if function is None:
             raise PerbenchError(f"data.python: module {module_name} has no function {function_name!r}")
         rows = list(_numbered(data.python, function(split)))
+    except PerbenchError:
+        raise
     except ModuleNotFoundError as error:
         way_out = f" Run: pip install {data.requires}" if data.requires else ""
         raise PerbenchError(f"data.python: {data.python} needs the module {error.name}.{way_out}") from error
+    except Exception as error:  # whatever a function that is not perbench's raises
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise PerbenchError(
+            f"data.python: {data.python} raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        ) from error
     described: dict[str, Any] = {"python": data.python, "split": split}
     if data.requires:
         name = data.requires.partition("==")[0]

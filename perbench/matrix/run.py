@@ -19,6 +19,7 @@ from perbench.matrix.engines import EnginePool, PersonaModels
 from perbench.matrix.plan import Plan
 from perbench.matrix.users import train_users, users_of
 from perbench.memory import peak_mb, reset_peak
+from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
 from perbench.store import CellDir, CellRecord, Failure, RunDir
 from perbench.store.cell import CLOCK_SECONDS
@@ -283,7 +284,9 @@ def _quieten() -> None:
 def _failure(error: Exception) -> Failure:
     name = type(error).__name__
     text = "".join(traceback.format_exception(error))
-    return Failure(type=name, message=shorten(str(error) or name), traceback=shorten(text))
+    fault = None if isinstance(error, PerbenchError) else fault_of(error)
+    message = fault.told(fault.place) if fault is not None else str(error) or name
+    return Failure(type=name, message=shorten(message), traceback=shorten(text))
 
 
 def _stop_unless_shared(error: Exception) -> None:

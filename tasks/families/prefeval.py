@@ -84,8 +84,12 @@ class PrefEval(Family):
 
 def _turns(raw: RawData) -> tuple[list[list[str]], str]:
     if raw.source(f"{FOLDER}/{DISTRACTORS}.json") is None and raw.source(f"{DISTRACTORS}.json") is None:
-        own = map(json.loads, OWN_EXCHANGES.read_text(encoding="utf-8").splitlines())
-        return [[turn["user"], turn["assistant"]] for turn in own], "perbench"
+        turns = []
+        for line in OWN_EXCHANGES.read_text(encoding="utf-8").splitlines():
+            turn = json.loads(line)
+            turns.append([turn["user"], turn["assistant"]])
+            raw.note(f"exchanges are perbench's own, not PrefEval's: {DISTRACTORS}.json is not there")
+        return turns, "perbench"
     records = raw.records(f"{FOLDER}/{DISTRACTORS}", DISTRACTORS, shape=CONVERSATION)
     said = [turn for record in records for turn in record["conversation"]]
     pairs = zip(said[::2], said[1::2], strict=False)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from perbench import plugins
+from perbench.cli import main
 from perbench.data.lengths import Words, lengths, readers
 from perbench.data.prepare import Request, describe, prepare
 from perbench.errors import PerbenchError, SpecError
@@ -237,6 +238,18 @@ def test_every_bad_row_is_named_and_nothing_half_done_is_kept(raw: Path, cache: 
     assert (out / "short" / "train.jsonl").is_file()
     assert not (out / "short" / "test.jsonl").exists()
     assert not list(out.rglob(".*.tmp"))
+
+
+def test_a_fault_of_the_family_is_told_as_its_own(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = tmp_path / "root" / "tasks" / "families" / "diaries.py"
+    text = plugin.read_text().replace('row["text"]}', 'row["nope"]}')
+    plugin.write_text(text)
+    line = text[: text.index('row["nope"]')].count("\n") + 1
+    assert main(["data", "prepare", "diaries", "--from", str(raw)]) == 2
+    told = f"perbench: error: {plugin}:{line}: family 'diaries' raised KeyError: 'nope'"
+    assert capsys.readouterr().err.splitlines()[-1] == told
 
 
 def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:

@@ -190,6 +190,9 @@ def test_function_faults(module: ModuleType) -> None:
         read(DataSpec(python="some_rows:rows"), "train", None)
     with pytest.raises(PerbenchError, match="module some_rows has no function 'absent'"):
         read(DataSpec(python="some_rows:absent"), "train", None)
+    module.rows = lambda split: [{}[split]]  # type: ignore[attr-defined]
+    with pytest.raises(PerbenchError, match=rf"some_rows:rows raised KeyError: 'train' \({__file__}:\d+\)"):
+        read(DataSpec(python="some_rows:rows"), "train", None)
 
 
 @pytest.mark.parametrize("python", ["no_such_package.rows:f", "perbench.data.embedded.sotu:rows"])

@@ -188,11 +188,13 @@ def test_a_failing_cell_is_recorded_and_tried_again_and_the_others_run(
     }
     failure = records["train", "failing"].error
     assert failure is not None
-    assert (failure.type, failure.message) == ("RuntimeError", "a fault of the plugin")
+    line = next(n for n, text in enumerate(FAILING.splitlines(), 1) if "HOW" in text)
+    told = f"trainers/failing.py:{line}: trainer 'failing' raised RuntimeError: a fault of the plugin"
+    assert (failure.type, failure.message) == ("RuntimeError", told)
     assert 'trainers/failing.py", line' in failure.traceback
     follower = records["eval", "failing"].error
     assert follower is not None
-    assert follower.message == "its training did not finish: a fault of the plugin"
+    assert follower.message == f"its training did not finish: {told}"
     nan = records["train", "diverging"].error
     assert nan is not None
     assert "step 1 of" in nan.message

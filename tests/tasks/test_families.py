@@ -285,6 +285,8 @@ def test_prefeval(tmp_path: Path) -> None:
     assert manifest["tables"]["explicit/test"]["skipped"] == {"empty question": 20}
     (shared,) = rows(out / "exchanges" / "test.jsonl")
     assert (len(shared["turns"]), shared["turns_from"]) == (10, "perbench")
+    note = "exchanges are perbench's own, not PrefEval's: filtered_inter_turns.json is not there"
+    assert manifest["tables"]["exchanges/test"]["notes"] == {note: 10}
     assert all(len(turn) == 2 and all(turn) for turn in shared["turns"])
     assert load_examples(load_task("prefeval/explicit"), "test").examples[0].extra["turns"] == shared["turns"]
 

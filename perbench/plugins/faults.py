@@ -1,0 +1,47 @@
+"""Exceptions that a plugin's own code raised, told by its file and line."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from perbench import plugins
+from perbench.plugins.roots import KINDS
+
+MODULES = {
+    f"{plugins.__name__}.{kind.folder.replace('/', '.')}.": name
+    for name, kind in KINDS.items()
+    if kind.base is not None
+}
+"""How the names of plugins' modules begin, and of what kind those are."""
+
+
+@dataclass(frozen=True)
+class PluginFault:
+    """The innermost line of a plugin's file that was being run, and what was raised there or below."""
+
+    plugin: plugins.Plugin
+    line: int
+    raised: str
+
+    @property
+    def place(self) -> str:
+        """The file below its root: records name no folders of a machine."""
+        return f"{KINDS[self.plugin.kind].folder}/{self.plugin.path.name}"
+
+    def told(self, file: Path | str) -> str:
+        return f"{file}:{self.line}: {self.plugin.kind} {self.plugin.name!r} raised {self.raised}"
+
+
+def fault_of(error: BaseException) -> PluginFault | None:
+    """The fault of a plugin's, None where no plugin was being run."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        for start, kind in MODULES.items():
+            if module.startswith(start):
+                file = Path(frame.f_code.co_filename)
+                plugin = plugins.Plugin(kind, module.removeprefix(start), file)
+                found = PluginFault(plugin, line, f"{type(error).__name__}: {error}")
+    return found
