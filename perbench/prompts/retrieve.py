@@ -13,9 +13,11 @@ from perbench.specs.persona import PersonaSpec
 
 def absent(spec: PersonaSpec) -> list[str]:
     """The package that the ranking needs and that is not installed, with the command that installs it."""
-    if spec.retrieve != "bm25" or find_spec("rank_bm25") is not None:
+    if spec.ranking.needs is None:
         return []
-    return ["persona.retrieve bm25 needs the package rank-bm25: pip install 'perbench[bm25]'"]
+    module, extra = spec.ranking.needs
+    told = f"persona.retrieve {spec.retrieve} needs the package {module}: pip install 'perbench[{extra}]'"
+    return [told] if find_spec(module) is None else []
 
 
 def query_of(question: str, spec: PersonaSpec) -> str:

@@ -38,10 +38,12 @@ DECODINGS = {"ordinary": (), "context_steering": ("decoding.lam",)}
 
 @dataclass(frozen=True)
 class Ranking:
-    """`rank` is "module:function", see `perbench.prompts.rank`; `reads`: keys that only rankings read."""
+    """`rank` is "module:function", see `perbench.prompts.rank`; `reads`: keys that only rankings read.
+    `needs`: a module that perbench itself does not require, and the extra that installs it."""
 
     rank: str
     reads: tuple[str, ...]
+    needs: tuple[str, str] | None = None
 
     @property
     def compares(self) -> bool:
@@ -54,7 +56,7 @@ RANKINGS = {
     "all": Ranking("perbench.prompts.rank:standing_order", ("persona.priority",)),
     "latest": Ranking("perbench.prompts.rank:by_time", ("persona.order", "persona.time")),
     "random": Ranking("perbench.prompts.rank:at_random", ("persona.order", "persona.seed")),
-    "bm25": Ranking("perbench.prompts.rank:by_words", _COMPARED),
+    "bm25": Ranking("perbench.prompts.rank:by_words", _COMPARED, ("rank_bm25", "bm25")),
     "dense": Ranking(
         "perbench.prompts.rank:by_vectors", (*_COMPARED, "persona.encoder", "persona.similarity")
     ),
