@@ -95,7 +95,7 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
     from perbench.errors import PerbenchError
     from perbench.specs.load import matrix_of
-    from perbench.specs.yaml import Document, Place
+    from perbench.specs.yaml import COMMAND_LINE, Document
 
     names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
     params = _params(args.param, names)
@@ -111,7 +111,7 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     }
     if bare:
         values["tasks"] = {BUILT_IN: {**ROW, "data.files": str(Path(args.task).resolve())}}
-    return matrix_of("identify", None, Document(values, {(): Place("command line")}), args.set)
+    return matrix_of("identify", None, Document(values, {(): COMMAND_LINE}), args.set)
 
 
 def _params(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""perbench show: one task, model, matrix, identifier or trainer in full."""
+"""perbench show: one task, model, matrix, identifier, trainer or family of data in full."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import json
+from dataclasses import asdict
 from typing import Any
 
 from perbench import plugins
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> int:
         print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=100), end="")
         return 0
     print(about["documentation"])
+    if "remotes" in about:
+        _print_family(about)
+        return 0
     print("\nhyperparameters" if about["hyperparameters"] else "\nno hyperparameters")
     for row in about["hyperparameters"]:
         value = "required" if row["required"] else f"= {row['default']!r}"
@@ -44,17 +48,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _print_family(about: dict[str, Any]) -> None:
+    print(f"\ntables: {', '.join(about['tables'])}")
+    for remote in about["remotes"]:
+        commit = remote["revision"] or "the newest commit at the first fetch"
+        print(f"files of {remote['host']}:{remote['repository']} at {commit}, or in a folder for --from")
+        for path, checksum in remote["files"].items():
+            print(f"  {path}  {checksum or 'no checksum known'}")
+
+
 def _class(plugin: plugins.Plugin) -> dict[str, Any]:
+    from perbench.api import Family
+
     cls = plugin.load_class()
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
     documentation = "\n\n".join(filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")]))
-    attribute = {"trainer": "counterfactual", "identifier": "needs_model", "family": "tables"}[plugin.kind]
-    return {
-        "documentation": documentation,
-        "hyperparameters": cls.describe(),
-        "needs": {attribute: getattr(cls, attribute)},
-        "sha256": plugin.digest(),
-    }
+    about = {"documentation": documentation, "sha256": plugin.digest()}
+    if issubclass(cls, Family):
+        return {**about, "tables": cls.tables, "remotes": [asdict(remote) for remote in cls.remotes]}
+    attribute = {"trainer": "counterfactual", "identifier": "needs_model"}[plugin.kind]
+    needs = {attribute: getattr(cls, attribute)}
+    return {**about, "hyperparameters": cls.describe(), "needs": needs}
 
 
 def _spec(plugin: plugins.Plugin) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
             table without rows, a folder in use.
         SpecError: the raw rows that are no JSON or not of the family's schema, by file and line.
     """
-    plugin = plugins.get("family", request.family.replace("-", "_"))
+    plugin = plugins.get("family", request.family)
     family = plugin.load_class()()
     assert isinstance(family, Family), "the kind family has this base"
     out = request.out if request.out is not None else prepared_folder(plugin.name)

@@ -13,8 +13,9 @@ MANIFEST = "manifest.json"
 
 
 def prepared_folder(family: str) -> Path:
-    """Where the family's rows lie when `--out` names no other folder; it may not exist yet."""
-    return cache_dir() / "data" / family
+    """Where the family's rows lie when `--out` names no other folder; it may not exist yet. Dashes in the
+    family's name are read as in `perbench.plugins.get`."""
+    return cache_dir() / "data" / family.replace("-", "_")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

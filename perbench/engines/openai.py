@@ -12,13 +12,12 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import Halted, Passing, Retry, asked_to_wait, used_up
 from perbench.errors import PerbenchError
-from perbench.specs.model import Endpoint
+from perbench.specs.model import Endpoint, is_address
 from perbench.specs.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
 
@@ -262,9 +261,11 @@ def absent(endpoint: Endpoint) -> list[str]:
     if not url:
         example = "the address, such as http://127.0.0.1:8000/v1,"
         faults.append(f"set the environment variable {endpoint.base_url_env} to {example} {told}")
-    elif not _is_address(url):
-        place = "base_url" if endpoint.base_url else f"the environment variable {endpoint.base_url_env}"
-        faults.append(f"{place}, the address {told}, is no address such as http://127.0.0.1:8000/v1")
+    elif not is_address(url):
+        faults.append(
+            f"the environment variable {endpoint.base_url_env}, the address {told}, is no address such as "
+            "http://127.0.0.1:8000/v1"
+        )
     if not key:
         any_text = "the key (any text for a server that asks for none)"
         faults.append(f"set the environment variable {endpoint.api_key_env} to {any_text} {told}")
@@ -274,11 +275,3 @@ def absent(endpoint: Endpoint) -> list[str]:
             "a line break (at its end, perhaps) or a character beyond ASCII; set it again"
         )
     return faults
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        return False

@@ -124,7 +124,7 @@ def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = 
         PerbenchError: --trainer without --source or the reverse, a --param without its method.
     """
     from perbench.specs.load import matrix_of
-    from perbench.specs.yaml import Document, Place, parse_value
+    from perbench.specs.yaml import COMMAND_LINE, Document, parse_value
 
     if (args.trainer is None) != (args.source is None):
         raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
@@ -152,7 +152,7 @@ def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = 
         "seeds": [args.seed],
         "base_rows": args.trainer is None and identifier is None,
     }
-    return matrix_of(name, None, Document(values, {(): Place("command line")}), args.set)
+    return matrix_of(name, None, Document(values, {(): COMMAND_LINE}), args.set)
 
 
 def positive(text: str) -> int:

@@ -91,5 +91,10 @@ class DialogueSpec(Strict):
     @model_validator(mode="after")
     def _within(self) -> DialogueSpec:
         if max(self.report_turns, default=0) > self.turns:
-            refuse([f"report_turns {self.report_turns} go beyond the dialogue's {self.turns} turns"])
+            refuse(
+                [
+                    f"report_turns {self.report_turns} go beyond the dialogue's {self.turns} turns; set "
+                    f"dialogue.report_turns, too: some of 1 to {self.turns}, or [] for all"
+                ]
+            )
         return self

@@ -83,6 +83,10 @@ def checked_task(
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
     spec, found = check(TaskSpec, document.data, document.place)
+    if found and overrides:
+        unchanged = _task_document(name_or_path)[2]
+        own = check(TaskSpec, unchanged.data, unchanged.place)[1]
+        found = [fault if fault in own else _brought(fault, name, path, overrides) for fault in found]
     problems += found
     for keys in MODEL_KEYS:
         model = yaml.at(document.data, keys)
@@ -91,6 +95,18 @@ def checked_task(
     if spec is None or problems:
         return None, problems
     return Named(name, spec, path), []
+
+
+def _brought(
+    fault: Problem, name: str, path: Path | None, overrides: Mapping[str, tuple[Any, Place]]
+) -> Problem:
+    """A fault that a task has by its overrides alone: at the last of those in the section it is about, not at
+    the line of the task's file that they are at odds with."""
+    if fault.path != path:
+        return fault
+    section = fault.message.partition(":")[0].partition(".")[0]
+    places = [place for key, (_, place) in overrides.items() if key.partition(".")[0] == section]
+    return places[-1].problem(f"task {name}: {fault.message}") if places else fault
 
 
 def family_of(name: str, prepared: object) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from perbench.specs.base import Strict
 
@@ -39,6 +40,15 @@ OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_URL_ENV = "OPENAI_BASE_URL"
 
 
+def is_address(url: str) -> bool:
+    """Whether a server can have this address: http or https, a host, a port that is one."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
+
+
 class Endpoint(Strict):
     """A server that speaks OpenAI's chat API. Its key stays in the environment; neither key nor address is
     recorded."""
@@ -57,6 +67,13 @@ class Endpoint(Strict):
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds for one answer."""
     prices: Prices | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not is_address(value):
+            raise ValueError("is no address such as http://127.0.0.1:8000/v1")
+        return value
 
     @property
     def url(self) -> str:

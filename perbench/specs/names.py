@@ -16,13 +16,13 @@ from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.readers import idle, override_faults
 from perbench.specs.rows import is_axis
 from perbench.specs.task import TaskSpec
-from perbench.specs.yaml import Document, KeyPath, Place
+from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place
 
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Overrides that the
     file has for tasks which the sets leave out go with them, and its identifiers with the last target that
-    has a use for them."""
+    has a use for them, and its baseline with the trainers that held it."""
     problems = []
     before, touched = set(_task_names(document)), set()
     for text in sets:
@@ -45,6 +45,10 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
             del overrides[name]
     if "targets" in touched and "identifiers" not in touched and not _identifies(document):
         document.data.pop("identifiers", None)
+    if "trainers" in touched and "baseline" not in touched:
+        names = [row.get("name") if isinstance(row, dict) else row for row in _list(document, "trainers")]
+        if document.data.get("baseline") not in names:
+            document.data.pop("baseline", None)
     return problems
 
 
@@ -210,8 +214,14 @@ def _tasks(document: Document) -> list[Problem]:
     problems += _idle_sets(document, overrides, idle_in)
     identifiers = document.data.get("identifiers")
     if benchmarks and not identifiers:
-        said = "is of protocol identification: name `identifiers:` to evaluate on it"
-        problems += [place.problem(f"target {name!r} {said}") for name, place in benchmarks]
+        said = "is of protocol identification: name {} to evaluate on it"
+        problems += [
+            place.problem(
+                f"target {name!r} "
+                + said.format("--identifier NAME" if place == COMMAND_LINE else "`identifiers:`")
+            )
+            for name, place in benchmarks
+        ]
     if identifiers and complete and not benchmarks:
         said = "identifiers: no target is of protocol identification; add one or remove the key"
         problems.append(document.place(("identifiers",)).problem(said))

@@ -48,6 +48,10 @@ class Place:
         return Problem(self.source, self.line, message)
 
 
+COMMAND_LINE = Place("command line")
+"""Of what a short form's options say (`perbench eval`)."""
+
+
 @dataclass
 class Document:
     """A mapping with the place of each of its keys and list items."""

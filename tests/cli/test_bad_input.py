@@ -86,6 +86,7 @@ CASES = [
     (T, TASK, "- a list\n", 1, "expected a mapping of keys to values, got a list"),
     (M, "path: weights", "path: weights\nhub: a/b", 1, "path, gguf, endpoint (got hub, path)"),
     (M, "path: weights", "hub: a/b\ndtype: fp16", 3, "Did you mean 'float16'?"),
+    (M, "path: weights", "endpoint: {model: m, base_url: foo}", 2, "base_url: is no address such as http"),
     (X, "[smollm2-135m]", "[smollm-135m]", 2, "unknown model 'smollm-135m'"),
     (X, "[smollm2-135m]", "[]", 2, "models: an empty list; name at least one"),
     (X, "[smollm2-135m]", "smollm2-135m", 2, "models: expected a list, got 'smollm2-135m' (a string)"),
@@ -148,6 +149,14 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
             "no YAML file and no Python file in one of the folders identifiers/, trainers/, tasks/families/",
         ),
         (["show", "task", "mine/note", "--include", "ROOT"], "Did you mean 'mine/notes'?"),
+        (
+            ["eval", "--model", "smollm2-135m", "--target", "mine/note"],
+            "A task of your own is found by --include",
+        ),
+        (
+            ["eval", "--model", "smollm2-135m", "--target", "identification/persona_qa"],
+            "is of protocol identification: name --identifier NAME to evaluate on it",
+        ),
         (["show", "model", "smolm2-135m"], "unknown model 'smolm2-135m'. Did you mean 'smollm2-135m'?"),
         (["ls", "--include", "ROOT/trainers"], "--include: ROOT/trainers has none of the folders tasks"),
         (["ls", "--include", "ROOT/none"], "--include: ROOT/none is no folder"),

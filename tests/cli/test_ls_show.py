@@ -49,7 +49,19 @@ def test_families_of_data(capsys):
     assert run(capsys, "ls", "families").startswith("families\n  aloe")
     out = run(capsys, "show", "family", "longlamp")
     assert "LongLaMP (arXiv 2407.11016)" in out
-    assert "abstract_generation_user/train" in out
+    assert "tables: abstract_generation_user/train, " in out
+    assert "files of huggingface:LongLaMP/LongLaMP at the newest commit at the first fetch" in out
+    assert "  product_review_user/*.parquet  no checksum known" in out
+    assert "hyperparameters" not in out
+
+
+def test_a_family_goes_by_its_name_with_dashes_too(capsys):
+    shown = json.loads(run(capsys, "show", "family", "synthetic-persona-chat", "--json"))
+    assert shown == json.loads(run(capsys, "show", "family", "synthetic_persona_chat", "--json"))
+    assert shown["name"] == "synthetic_persona_chat"
+    (remote,) = shown["remotes"]
+    assert remote["repository"] == "google-research-datasets/Synthetic-Persona-Chat"
+    assert all(checksum.startswith("git:") for checksum in remote["files"].values())
 
 
 def test_show_says_which_hyperparameters_are_required(tmp_path, capsys):
@@ -76,6 +88,7 @@ def test_show_a_spec_with_its_defaults(capsys):
     ("words", "said"),
     [
         (["show", "trainer", "perse"], "unknown trainer 'perse'. Did you mean 'perce'?"),
+        (["run", "--matrix", "mine"], "A matrix of your own is found by --include DIR."),
         (["show", "trainers", "ce"], "unknown 'trainers'. Did you mean 'trainer'?"),
     ],
 )

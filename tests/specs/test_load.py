@@ -462,6 +462,25 @@ def test_a_reference_model_that_is_not_there_is_told_where_it_is_named(root):
     assert told.startswith(f"{path}:7: unknown model 'toi'")
 
 
+def test_a_fault_that_a_set_brings_is_told_as_its_own():
+    (told,) = faults(load_matrix, "perce_aloe_transfer", ["tasks.aloe/dialogue.dialogue.turns=2"])
+    assert told == (
+        "--set tasks.aloe/dialogue.dialogue.turns=2: task aloe/dialogue: dialogue: report_turns "
+        "[6, 7, 8, 9, 10] go beyond the dialogue's 2 turns; set dialogue.report_turns, too: some of 1 to 2, "
+        "or [] for all"
+    )
+    sets = ["tasks.aloe/dialogue.dialogue.turns=2", "tasks.aloe/dialogue.dialogue.report_turns=[]"]
+    assert load_matrix("perce_aloe_transfer", sets).spec.tasks["aloe/dialogue"]["dialogue.report_turns"] == []
+
+
+def test_other_trainers_by_set_have_no_baseline_of_the_file_s():
+    told = faults(load_matrix, "demo", ["trainers=[cee]"])
+    assert len(told) == 1
+    assert told[0].startswith("--set trainers=[cee]: unknown trainer 'cee'. Did you mean 'ce'?")
+    assert load_matrix("demo", ["trainers=[perce]"]).spec.baseline is None
+    assert load_matrix("demo", ["trainers=[ce]"]).spec.baseline == "ce"
+
+
 def test_every_built_in_spec_loads():
     from perbench import plugins
 
