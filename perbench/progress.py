@@ -120,6 +120,11 @@ def _figures(figures: Mapping[str, float]) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """1, "cell" -> "1 cell"; 2000, "cell" -> "2,000 cells"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """1.26 -> "1.3 s", 12.3 -> "12 s", 75 -> "1 min 15 s", 7260 -> "2 h 1 min"."""
     if seconds < 9.95:

@@ -110,7 +110,7 @@ def _build(args: argparse.Namespace) -> int:
     from perbench.data.personas import read_personas
     from perbench.errors import PerbenchError
     from perbench.matrix.engines import open_model
-    from perbench.progress import Progress
+    from perbench.progress import Progress, counted
     from perbench.specs.load import load_model
 
     if args.out.is_dir() or not args.out.parent.is_dir():
@@ -122,9 +122,11 @@ def _build(args: argparse.Namespace) -> int:
     personas = read_personas(args.personas)
     drawn = personas.draw(args.count, args.seed)
     for length, count in personas.left_out.items():
-        print(f"{args.personas}: {count} personas of {length} sentences left out", file=sys.stderr)
+        print(f"{args.personas}: {counted(count, 'persona')} of {length} sentences left out", file=sys.stderr)
     if len(drawn) < args.count:
-        print(f"{args.personas}: {len(drawn)} usable personas, --count {args.count}", file=sys.stderr)
+        print(
+            f"{args.personas}: {counted(len(drawn), 'usable persona')}, --count {args.count}", file=sys.stderr
+        )
     model = load_model(args.model)
     made_by = {"model": model.name, "digest": canonical_digest(models.identify(model))}
     progress = Progress(1)
@@ -227,7 +229,7 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
         skipped = "; ".join(f"{reason}, {count}" for reason, count in table["skipped"].items())
         lines.append(f"| {name} | {table['rows']} | {skipped} |")
     for name, table in manifest["tables"].items():
-        lines += [f"{name}: {count} {note}" for note, count in table["notes"].items()]
+        lines += [f"{name}: {note} ({count:,})" for note, count in table["notes"].items()]
     lines += [f"{name}: not there ({reason})" for name, reason in manifest["absent"].items()]
     if manifest["lengths"]:
         columns = ("with persona", "without", "response")

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_common(parser)
     options.add_track(parser)
     options.add_out(parser)
+    options.add_dry_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,4 +26,4 @@ def run(args: argparse.Namespace) -> int:
     from perbench.matrix.session import carry_out
 
     matrix = options.one_cell(args, target=args.target, identifier=args.identifier)
-    return carry_out(matrix, options.read(args, args.out))
+    return carry_out(matrix, options.read(args, args.out, dry_run=args.dry_run))

@@ -60,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a hyperparameter of one identifier or of all, percontrast.threshold=0.5; may be repeated",
     )
     options.add_common(parser)
+    options.add_dry_run(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/identify-TASK)")
     parser.add_argument(
         "--html",
@@ -86,9 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         check_place(args.html)
     out = args.out if args.out is not None else Path("runs", f"identify-{Path(args.task).stem}")
-    return carry_out(
-        _matrix(args), options.read(args, out), show=partial(_show, html=args.html, worst=args.show)
-    )
+    read = options.read(args, out, dry_run=args.dry_run)
+    return carry_out(_matrix(args), read, show=partial(_show, html=args.html, worst=args.show))
 
 
 def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
@@ -166,8 +166,13 @@ def _show(
 
 
 def _left_out(record: CellRecord) -> list[str]:
+    from perbench.progress import counted
+
     skipped = {name.removeprefix(SKIPPED): n for name, n in record.counts.items() if name.startswith(SKIPPED)}
-    return [f"{record.labels.target}: {count} answers left out, {why}" for why, count in skipped.items()]
+    return [
+        f"{record.labels.target}: {counted(count, 'answer')} left out, {why}"
+        for why, count in skipped.items()
+    ]
 
 
 def _row(record: CellRecord) -> dict[str, Any]:

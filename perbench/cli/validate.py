@@ -11,6 +11,7 @@ from typing import Any
 
 from perbench import plugins
 from perbench.errors import PerbenchError, SpecError
+from perbench.progress import counted
 
 SUMMARY = "check specs and plugins: the files given, else everything in all roots"
 
@@ -35,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
     faults = list(dict.fromkeys(faults))  # a matrix repeats the faults of the tasks it names
     for fault in faults:
         print(fault, file=sys.stderr)
-    files = f"{len(checks)} file{'s' * (len(checks) != 1)}"
-    print(f"{files} checked, {len(faults)} fault{'s' * (len(faults) != 1)}", file=sys.stderr)
+    print(f"{counted(len(checks), 'file')} checked, {counted(len(faults), 'fault')}", file=sys.stderr)
     return 2 if faults else 0
 
 

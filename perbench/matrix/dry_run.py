@@ -12,7 +12,7 @@ from perbench.matrix.estimate import Estimate, Estimator
 from perbench.matrix.plan import Plan
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
-from perbench.progress import duration
+from perbench.progress import counted, duration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,8 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     seconds = _total_seconds(todo)
     total = {
         **plan.counts(),
-        "tokens": sum(estimate.tokens for estimate in todo),
+        "tokens": sum(estimate.tokens for estimate in todo if estimate.tokens is not None),
+        "uncounted": sum(estimate.tokens is None for estimate in todo),
         "tokens_exact": all(estimate.exact for estimate in todo),
         "seconds": seconds,
         "endpoints": _spend_json(spends),
@@ -44,6 +45,11 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     )
     for name, one in spends.items():
         print(_spend_line(name, one))
+    if total["uncounted"]:
+        print(
+            f"not in these sums: {counted(total['uncounted'], 'cell')} whose data are not at hand, with what "
+            "they will ask of endpoints"
+        )
 
 
 def _spend_line(name: str, one: Spend) -> str:
@@ -99,7 +105,8 @@ def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
     for step, estimate in zip(plan.steps, estimates, strict=True):
         tokens = seconds = ""
         if estimate is not None:
-            tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}"
+            known = estimate.tokens is not None
+            tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}" if known else "unknown"
             seconds = "unknown" if estimate.seconds is None else f"~{duration(estimate.seconds)}"
         table.add_row(escape(str(step.cell)), step.action, escape(step.reason), tokens, seconds)
     return table

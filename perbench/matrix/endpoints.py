@@ -37,6 +37,12 @@ def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> N
     Raises:
         PerbenchError: naming the keys to set.
     """
+    for name in spec.models if task.spec.protocol == "lm_eval" else []:
+        if model(name).spec.endpoint is not None:
+            raise PerbenchError(
+                f"task {task.name}: lm-evaluation-harness reads tokens and log-probs, and {name} is an "
+                "endpoint, which shows none; use models whose weights are on this machine"
+            )
     swap = task.spec.persona_swap
     scorers = [] if swap is None else spec.models if swap.scorer is None else [swap.scorer]
     for name in scorers:

@@ -14,7 +14,15 @@ from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
-from perbench.matrix.spend import Spend, dialogue_parts, preference_parts, spend, summary_spend, total
+from perbench.matrix.spend import (
+    Spend,
+    dialogue_parts,
+    identify_spend,
+    preference_parts,
+    spend,
+    summary_spend,
+    total,
+)
 from perbench.prompts.build import build_personas
 from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.prompts.persona import SUMMARY
@@ -26,10 +34,10 @@ from perbench.store import CellRecord, Labels, read_records
 
 @dataclass(frozen=True)
 class Estimate:
-    """Tokens of a cell as the model reads and at most writes them; `exact` says they were counted with its
-    tokenizer. `seconds` is None where no past cell tells."""
+    """Tokens of a cell as the model reads and at most writes them, None where its data are not at hand;
+    `exact` says they were counted with its tokenizer. `seconds` is None where no past cell tells."""
 
-    tokens: int
+    tokens: int | None
     exact: bool
     seconds: float | None
     spends: dict[str, Spend] = field(default_factory=dict)
@@ -47,9 +55,13 @@ class Estimator:
         self._speeds = _speeds(out)
 
     def __call__(self, cell: Cell) -> Estimate:
+        if not self._catalogue.examples(
+            cell
+        ):  # not to be had here, or lm-eval's, which are loaded when needed
+            return Estimate(None, False, None)
         tokens, exact = self._count(cell)
         if cell.training is not None:
-            per_example = tokens / max(1, len(self._catalogue.examples(cell)))
+            per_example = tokens / len(self._catalogue.examples(cell))
             tokens = round(tokens * cell.training.epochs)
             own = self._catalogue.own_data(cell.task, cell.training)
             if own is not None:  # taken to be as long as the others
@@ -59,6 +71,8 @@ class Estimator:
         work = len(self._catalogue.examples(cell)) if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
         spends = self._spend(cell) if cell.kind == "eval" else {}
+        if cell.identifier is not None:
+            spends = identify_spend(cell.identifier, cell.model, self._examples(cell))
         return Estimate(tokens, exact, work * speed if speed is not None else None, spends)
 
     def _examples(self, cell: Cell) -> list[Example]:
@@ -91,9 +105,7 @@ class Estimator:
             spec = cell.task.spec
             examples = self._examples(cell)
             tokenizer = self._tokenizer(cell.model.name)
-            if spec.protocol == "lm_eval":
-                self._tokens[key] = 0, False  # lm-eval's documents are not loaded before they are needed
-            elif spec.preference is not None:
+            if spec.preference is not None:
                 parts = preference_parts(spec, examples).values()
                 self._tokens[key] = sum(part.input + part.output for part in parts), False
             elif spec.dialogue is not None:

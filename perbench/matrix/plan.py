@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import differing
+from perbench.progress import counted
 from perbench.store import CellRecord, Labels, RunDir, read_records
 
 Action = Literal["reuse", "resume", "run"]
@@ -90,7 +91,7 @@ def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
         if found is not None:
             return Step(cell, "resume", found)
     elif stored := folder.stored():
-        return Step(cell, "resume", f"{stored} samples stored")
+        return Step(cell, "resume", f"{counted(stored, 'sample')} stored")
     changed = _changed(cell, others)
     return Step(cell, "run", f"stale: {changed} changed since" if changed else "no record")
 
@@ -98,7 +99,7 @@ def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
 def _checkpoint(folder: Path) -> str | None:
     if (folder / "final").is_dir():
         own = len([*(folder / USERS).glob("*/final")])
-        return "trained, not yet recorded" + (f"; {own} users' own adapters" if own else "")
+        return "trained, not yet recorded" + (f"; {counted(own, 'adapter')} of users' own" if own else "")
     steps = sorted(folder.glob("step-*"))
     return f"checkpoint at step {int(steps[-1].name.removeprefix('step-'))}" if steps else None
 

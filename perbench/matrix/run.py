@@ -72,7 +72,8 @@ class Runner:
             with self.progress.cell(str(step.cell)) as tick:
                 record = self._cell(step.cell, tick)
             if record.error is not None:
-                self.progress.say(f"FAILED {step.cell}: {record.error.message}")
+                file = self.run.cell(record.kind, record.identity).path / "cell.json"
+                self.progress.say(f"FAILED {step.cell}: {record.error.message}\n  traceback: {file}")
                 free()
             records.append(record)
         return records

@@ -20,7 +20,7 @@ from perbench.matrix.memory import memory_lines
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
-from perbench.progress import Progress
+from perbench.progress import Progress, counted
 from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, RunDir
@@ -92,7 +92,7 @@ def carry_out(
         run.describe(matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned)
         counts = plan.counts()
         _say(
-            f"{options.out}: {counts['reuse']} cells reused; to do: {counts['train']} train, "
+            f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
         _relabel(plan, run)
@@ -104,7 +104,7 @@ def carry_out(
             _say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options, matrix.name)
-    code = group.first(_tell_failures(records, options))
+    code = group.first(_tell_failures(records))
     processes.close()
     return code
 
@@ -177,12 +177,9 @@ def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) 
         print_results(options.out, matrix)
 
 
-def _tell_failures(records: Sequence[CellRecord], options: Options) -> int:
-    failed = [record for record in records if record.error is not None]
-    for record in failed:
-        assert record.error is not None
-        file = RunDir(options.out).cell(record.kind, record.identity).path / "cell.json"
-        _say(f"FAILED {record.error.type}: {record.error.message}\n  traceback: {file}")
+def _tell_failures(records: Sequence[CellRecord]) -> int:
+    """How many cells of this matrix failed, each of which `Runner.execute` told of; the exit code."""
+    failed = sum(record.error is not None for record in records)
     if failed:
-        _say(f"{len(failed)} of {len(records)} cells failed. The same command tries them again.")
+        _say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")
     return 1 if failed else 0

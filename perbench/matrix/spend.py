@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perbench.api import Example
+from perbench.api import Example, Identifier
 from perbench.engines.ledger import cost
 from perbench.judges.checks import SAMPLING
 from perbench.matrix.endpoints import Lookup
@@ -15,7 +15,7 @@ from perbench.prompts.summary import NEXT
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec
 from perbench.specs.preference import CHECKS
-from perbench.specs.task import TaskSpec
+from perbench.specs.task import SamplingSpec, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,21 @@ def spend(
             request = build_request(task, example)
             found[subject.name] += Asked(1, request.tokens, task.sampling.max_new_tokens)
     return {name: _spend(names[name], asked) for name, asked in found.items() if names[name].spec.endpoint}
+
+
+def identify_spend(
+    identifier: Identifier, subject: Named[ModelSpec], examples: Iterable[Example]
+) -> dict[str, Spend]:
+    """What an identifier asks of an endpoint, {} where it asks none: once about every answer, for as many
+    tokens as its hyperparameter `max_new_tokens` says, if it has one."""
+    if not identifier.needs_model or subject.spec.endpoint is None:
+        return {}
+    asked, written = Asked(), getattr(identifier, "max_new_tokens", SamplingSpec().max_new_tokens)
+    for example in examples:
+        persona = sum(estimated(str(value)) for item in example.persona for value in item.values())
+        read = persona + estimated(example.question) + estimated(example.reference)
+        asked += Asked(1, read, written)
+    return {subject.name: _spend(subject, asked)}
 
 
 def summary_spend(task: TaskSpec, examples: Iterable[Example], model: Lookup) -> dict[str, Spend]:

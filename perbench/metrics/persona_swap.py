@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perbench.metrics.base import Measured, mean_metric
+from perbench.progress import counted
 from perbench.specs.task import SWAP_METRICS, PersonaSwapSpec
 
 TEXTS = dict(zip(SWAP_METRICS, ("response", "reference"), strict=True))
@@ -48,13 +49,14 @@ def notes(spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]]) -> list[s
     told = []
     if fewest < spec.others:
         told.append(
-            f"persona_swap: some answers had {fewest} other personas to be tried with, not {spec.others}"
+            f"persona_swap: some answers had {counted(fewest, 'other persona')} to be tried with, not "
+            f"{spec.others}"
         )
     if left_out(samples):
         alone = sum(bool(swap["left_out"] and not swap["others"]) for swap in swaps)
         told.append(
-            f"persona_swap: {left_out(samples)} comparisons left out, as no item of one persona fits into "
-            f"the prompt; answers with none left: {alone}"
+            f"persona_swap: {counted(left_out(samples), 'comparison')} left out, as no item of one "
+            f"persona fits into the prompt; answers with none left: {alone}"
         )
     return told
 

@@ -155,6 +155,4 @@ def _remarks(view: View) -> list[str]:
             "records not shown, because one of the latest plan or a newer one has the same labels: "
             f"{view.superseded}"
         )
-    if view.failed:
-        lines.append(f"{view.failed} of {len(view.entries)} cells failed.")
     return lines

@@ -152,7 +152,7 @@ def test_answers_left_out_are_counted(
     code, found, said = identify(capsys, *words, "--out", tmp_path / "run")
     assert code == 0
     assert found["identifiers"][0]["counts"]["samples"] == 2
-    assert "(ROWS.JSON): 1 answers left out, empty answer" in said
+    assert "(ROWS.JSON): 1 answer left out, empty answer" in said
 
 
 def test_thresholds_are_chosen_on_the_dev_split(

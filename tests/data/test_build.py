@@ -160,7 +160,7 @@ def test_from_the_command_line(
     assert main([*map(str, words)]) == 0
     said = capsys.readouterr()
     assert "0 of 1 replies usable; unusable: " in said.out, "a random model writes nothing of use"
-    assert "1 personas of 1 sentences left out" in said.err
+    assert "1 persona of 1 sentences left out" in said.err
     assert main([*map(str, words), "--json"]) == 0
     assert sum(json.loads(capsys.readouterr().out)["unusable"].values()) == 1
     assert main([*map(str, words[:-1]), str(personas)]) == 2

@@ -20,6 +20,7 @@ from perbench.matrix.spend import preference_parts
 from perbench.specs.load import load_task
 from perbench.store import CellRecord, RunDir, read_records
 from tests.engines.standin import Reply, Server, completion, fault
+from tests.lm_eval.conftest import write_tasks
 from tests.matrix.conftest import Root, write_rows
 from tests.matrix.runs import Runs
 
@@ -301,7 +302,45 @@ def test_a_dry_run_says_what_it_will_cost(
     told = capsys.readouterr().out
     assert f"endpoint far: about 60 requests, {read:,} tokens read, at most 300 written; " in told
     assert f"at most about {found['cost']:.4f} EUR" in told
+    one = ["eval", "--model", "far", "--target", "tiny/talk", "--out", str(tmp_path / "one"), "--dry-run"]
+    assert main([*one, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total"]["endpoints"]["far"] == found
+    assert not (tmp_path / "one").exists()
     assert chat.requests == []
+
+
+def test_a_dry_run_of_an_identifier_says_what_it_will_cost(
+    talk: Root, chat: Chat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"user": "u", "ask": "why?", "answer": "so it is", "past": [{"text": "a cook"}], "gold": ["so"]}
+    ] * 3
+    write_rows(talk.path / "data" / "qa" / "test.jsonl", rows)
+    words = ["identify", "--task", "tiny/qa", "--identifier", "llm_judge", "--model", "far", "--dry-run"]
+    assert main([*words, "--out", str(tmp_path / "out"), "--param", "max_new_tokens=9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["total"]["endpoints"]["far"]
+    assert (found["requests"], found["input"], found["output"]) == (3, 3 * (2 + 1 + 2), 3 * 9)
+    assert chat.requests == []
+
+
+def test_what_cannot_be_counted_is_in_no_sum(
+    talk: Root, chat: Chat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.matrix(
+        targets=["tiny/talk", "longlamp/pag"], models=["far"], trainers=[], sources=[], identifiers=[]
+    )
+    words = ["run", "--matrix", "small", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main([*words, "--set", "baseline=null", "--set", "training={}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    counts = {cell["labels"]["target"]: cell["tokens"] for cell in found["cells"]}
+    assert counts == {"tiny/talk": found["total"]["tokens"], "longlamp/pag": None}
+    assert found["total"]["uncounted"] == 1
+    assert found["total"]["endpoints"]["far"]["requests"] == 60
+    assert main([*words, "--set", "baseline=null", "--set", "training={}"]) == 0
+    told = capsys.readouterr()
+    assert "unknown" in next(line for line in told.out.splitlines() if "longlamp/pag" in line)
+    assert "not in these sums: 1 cell whose data are not at hand" in told.out
+    assert "before it runs: data of longlamp/pag, test: " in told.err
 
 
 def test_a_check_may_write_more_than_its_word() -> None:
@@ -351,6 +390,10 @@ def test_a_check_may_write_more_than_its_word() -> None:
             "persona_swap by far, an endpoint, which gives no log-probs of given texts; name a local model",
         ),
         (
+            {"targets": ["lm_eval:tiny_choice"]},
+            "lm_eval:tiny_choice: lm-evaluation-harness reads tokens and log-probs, and far is an endpoint",
+        ),
+        (
             {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},
             "task tiny/writing: persona.encoder far is an endpoint, which can only chat",
         ),
@@ -363,6 +406,7 @@ def test_a_check_may_write_more_than_its_word() -> None:
 def test_what_endpoints_cannot_do_is_refused(
     talk: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
 ) -> None:
+    write_tasks(talk.path, [])
     plain = {"models": ["far"], "trainers": [], "sources": [], "targets": ["tiny/talk"]}
     talk.matrix(**{**plain, "identifiers": [], "baseline": None, "training": {}, **changes})
     assert main(["run", "--matrix", "small", "--out", str(tmp_path / "out"), "--dry-run"]) == 2

@@ -177,9 +177,12 @@ def test_a_failing_cell_is_recorded_and_tried_again_and_the_others_run(
     root.matrix(trainers=["failing", "diverging", "ce"], targets=["tiny/writing"], identifiers=[])
     out = tmp_path / "run"
     words = ("run", "--matrix", "small", "--out", str(out))
-    code, _, errors = runs(root.path, *words)
+    code, output, errors = runs(root.path, *words)
     assert code == 1
     assert "4 of 7 cells failed. The same command tries them again." in errors
+    assert "cells failed" not in output
+    assert errors.count("FAILED train tiny failing") == 1
+    assert errors.count("FAILED ") == 4
     records = {(r.kind, r.labels.trainer): r for r, _ in read_records(out)}
     assert {key for key, record in records.items() if record.status == "done"} == {
         ("train", "ce"),
@@ -335,7 +338,7 @@ def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: 
     assert (trained["kind"], trained["labels"]["trainer_params"]) == ("train", {"clip_max": 2.0})
     code, output, errors = runs(root.path, "eval", *training, "--target", "tiny/other")
     assert code == 0, errors
-    assert "1 cells reused; to do: 0 train, 1 evaluate" in errors
+    assert "1 cell reused; to do: 0 train, 1 evaluate" in errors
     assert [cell["kind"] for cell in json.loads(output)["cells"]] == ["train", "eval"]
     code, output, _ = runs(
         root.path, "eval", *single[:-2], "--target", "tiny/qa", "--identifier", "percontrast"

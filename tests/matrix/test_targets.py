@@ -61,7 +61,10 @@ def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_pat
     words = ("run", "--matrix", "small", "--out", str(out), "--limit", "4")
     code, output, errors = runs(root.path, *words, "--dry-run")
     assert code == 0, errors
-    assert "lm_eval:tiny_choice" in output
+    shown = [line for line in output.splitlines() if "lm_eval:tiny_choice" in line]
+    assert shown
+    assert all("unknown" in line for line in shown)
+    assert "not in these sums: 2 cells whose data are not at hand" in output
     code, output, errors = runs(root.path, *words)
     assert code == 0, errors
     assert "%|" not in errors  # lm-eval's own bars
