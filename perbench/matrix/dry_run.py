@@ -24,10 +24,12 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
     seconds = _total_seconds(todo)
+    tokens = sum(estimate.tokens for estimate in todo if estimate.tokens is not None)
+    uncounted = sum(estimate.tokens is None for estimate in todo)
     total = {
         **plan.counts(),
-        "tokens": sum(estimate.tokens for estimate in todo if estimate.tokens is not None),
-        "uncounted": sum(estimate.tokens is None for estimate in todo),
+        "tokens": tokens,
+        "uncounted": uncounted,
         "tokens_exact": all(estimate.exact for estimate in todo),
         "seconds": seconds,
         "endpoints": _spend_json(spends),
@@ -40,14 +42,15 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(_plan_table(plan, estimates))
     print(
         f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
-        f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}{total['tokens']:,} tokens; "
+        f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}"
+        f"{counted(tokens, 'token')}; "
         f"time: {'unknown, no past record of the kind' if seconds is None else 'about ' + duration(seconds)}"
     )
     for name, one in spends.items():
         print(_spend_line(name, one))
-    if total["uncounted"]:
+    if uncounted:
         print(
-            f"not in these sums: {counted(total['uncounted'], 'cell')} whose data are not at hand, with what "
+            f"not in these sums: {counted(uncounted, 'cell')} whose data are not at hand, with what "
             "they will ask of endpoints"
         )
 
@@ -59,8 +62,9 @@ def _spend_line(name: str, one: Spend) -> str:
         else f"at most about {one.cost:,.4f} {one.currency}"
     )
     return (
-        f"endpoint {name}: about {one.asked.requests:,} requests, {one.asked.input:,} tokens read, at most "
-        f"{one.asked.output:,} written; {money}; replies in the cache cost nothing"
+        f"endpoint {name}: about {counted(one.asked.requests, 'request')}, "
+        f"{counted(one.asked.input, 'token')} read, at most {one.asked.output:,} written; {money}; "
+        f"replies in the cache cost nothing"
     )
 
 

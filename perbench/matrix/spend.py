@@ -15,7 +15,8 @@ from perbench.prompts.summary import NEXT
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec
 from perbench.specs.preference import CHECKS
-from perbench.specs.task import SamplingSpec, TaskSpec
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import TaskSpec
 
 
 @dataclass(frozen=True)

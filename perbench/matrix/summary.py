@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perbench.engines.ledger import added
+from perbench.progress import counted
 from perbench.store import CellRecord, EndpointUse
 
 
@@ -28,12 +29,13 @@ def spent(records: Sequence[CellRecord]) -> list[str]:
     for name, found in uses.items():
         whole = added(found)
         line = (
-            f"endpoint {name}: {whole.requests:,} requests, {whole.answers:,} answers paid for, "
-            f"{whole.reused:,} from the cache; {whole.input_tokens:,} tokens read "
+            f"endpoint {name}: {counted(whole.requests, 'request')}, "
+            f"{counted(whole.answers, 'answer')} paid for, {whole.reused:,} from the cache; "
+            f"{counted(whole.input_tokens, 'token')} read "
             f"({whole.cached_input_tokens:,} cached there), {whole.output_tokens:,} written"
         )
         if whole.unmetered:
-            line += f"; {whole.unmetered:,} answers came without a count of tokens"
+            line += f"; {counted(whole.unmetered, 'answer')} came without a count of tokens"
         costs = [use.cost for use in found if use.cost is not None and use.currency is not None]
         currency = next((use.currency for use in found if use.currency is not None), None)
         if currency is not None and len(costs) == len(found):
