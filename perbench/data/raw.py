@@ -19,6 +19,7 @@ PACKED = {".gz": "gunzip", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz", ".
 """Suffixes of packed files, which are not read, and what unpacks them."""
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MOST_PROBLEMS = 20
+"""Faults after which a file is read no further; also how many are told, a share of each file's."""
 
 
 class Missing(PerbenchError):
@@ -39,14 +40,13 @@ class RawFiles:
         self.inputs: dict[str, str | None] = {}
         self.done = self.total = 0
         self.notes: Counter[str] = Counter()
-        self._problems: list[Problem] = []
+        self._problems: dict[Path, list[Problem]] = {}
 
     def records(self, *names: str, shape: Any) -> Iterator[dict[str, Any]]:
         """See `perbench.api.RawData`.
 
         Raises:
             Missing: none of the names is there.
-            SpecError: after 20 faults, every record that is no JSON or not of the shape; else `check` raises.
         """
         for path in self._find(names):
             for spot, value in self._values(path):
@@ -55,6 +55,8 @@ class RawFiles:
                     self._fault(path, spot, fault)
                 if not faults:
                     yield value
+                elif self._given_up(path):
+                    break
 
     def texts(self, *names: str) -> Iterator[str]:
         """See `perbench.api.RawData`; raises as `records`."""
@@ -90,7 +92,9 @@ class RawFiles:
     def check(self) -> None:
         """Raise SpecError if any record was at fault."""
         if self._problems:
-            raise SpecError(self._problems)
+            share = max(1, MOST_PROBLEMS // len(self._problems))
+            told = [problem for faults in self._problems.values() for problem in faults[:share]]
+            raise SpecError(told[:MOST_PROBLEMS])
 
     def path(self, name: str) -> Path | None:
         """The file of an input's name, None where it is not there."""
@@ -120,9 +124,10 @@ class RawFiles:
 
     def _fault(self, path: Path, spot: Spot, message: str) -> None:
         line, start = spot
-        self._problems.append(Problem(path, line, start + message))
-        if len(self._problems) >= MOST_PROBLEMS:
-            self.check()
+        self._problems.setdefault(path, []).append(Problem(path, line, start + message))
+
+    def _given_up(self, path: Path) -> bool:
+        return len(self._problems.get(path, ())) >= MOST_PROBLEMS
 
     def _values(self, path: Path) -> Iterator[tuple[Spot, Any]]:
         """The records; what keeps a file from being read further is a fault, too."""
@@ -148,6 +153,8 @@ class RawFiles:
             with path.open(encoding="utf-8-sig") as file:
                 for number, line in enumerate(file, start=1):
                     self.done += len(line)
+                    if self._given_up(path):
+                        return
                     if line.strip():
                         yield number, line
         except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,18 @@ def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:
         "entertain_games.json:1: not JSON: Expecting value",
         "pet_ownership.json: not UTF-8 (invalid start byte at byte 1)",
     ]
+
+
+def test_a_file_of_faults_does_not_hide_the_next(tmp_path: Path) -> None:
+    for remote in plugins.get("family", "prefeval").load_class().remotes:
+        for published in remote.files:
+            (tmp_path / Path(published).name).write_text('[{"preference": "p", "question": "q"}]')
+    for name in ("education_resources", "entertain_games", "pet_ownership"):
+        (tmp_path / f"{name}.json").write_text(json.dumps([{"preference": "p"}] * 50))
+    with pytest.raises(SpecError) as error:
+        prepare(Request("prefeval", tmp_path))
+    told = Counter(Path(problem.path).stem for problem in error.value.problems)
+    assert told == {"education_resources": 6, "entertain_games": 6, "pet_ownership": 6}
 
 
 def test_a_byte_order_mark_is_passed_over(raw: Path) -> None:
