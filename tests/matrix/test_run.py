@@ -325,7 +325,7 @@ def test_a_model_in_a_folder_that_ran_is_not_said_to_be_planned_only(
     )
     assert code == 0, errors
     assert [record.labels.model for record, _ in read_records(out)] == ["foo"]
-    assert RunDir(out).description()["names"] == {"eval": ["model foo", "target tiny/writing"]}
+    assert list(RunDir(out).description()["names"].values()) == [["model foo", "target tiny/writing"]]
     assert build_view(load([out])).matrix.unrecorded == ()
 
 
