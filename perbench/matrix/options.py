@@ -124,6 +124,7 @@ def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = 
         PerbenchError: --trainer without --source or the reverse, a --param without its method.
     """
     from perbench.specs.load import matrix_of
+    from perbench.specs.rows import plain_name
     from perbench.specs.yaml import COMMAND_LINE, Document, parse_value
 
     if (args.trainer is None) != (args.source is None):
@@ -141,7 +142,7 @@ def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = 
         raise PerbenchError("--param sets a hyperparameter of --trainer or --identifier; name one")
     row = {"name": method, "params": params}
     words = [args.model, method or "base", args.source, target if target != args.source else None]
-    name = " ".join(word for word in words if word)
+    name = " ".join(plain_name(word) for word in words if word)
     values = {
         "summary": name,
         "models": [args.model],
