@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -207,7 +208,7 @@ def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> st
         inner = inner[key]
         if not isinstance(inner, dict):
             return f"{'.'.join(keys[:depth])} is {yaml.describe(inner)} and has no key {keys[depth]!r}"
-    inner[keys[-1]] = value
+    inner[keys[-1]] = deepcopy(value)  # a deeper key set later must not reach the caller's
     whole = tuple(keys)
     document.places = {path: at for path, at in document.places.items() if path[: len(whole)] != whole}
     document.places[whole] = place

@@ -123,6 +123,13 @@ def test_the_text_that_retrieval_ranks_is_a_template_of_generation_tasks(root):
     )
 
 
+def test_a_callers_overrides_stay_as_they_are(root):
+    given = {"sampling": {"max_new_tokens": 3}, "sampling.top_p": 0.5}
+    sampling = load_task("diary/notes", overrides=given).spec.sampling
+    assert (sampling.max_new_tokens, sampling.top_p) == (3, 0.5)
+    assert given == {"sampling": {"max_new_tokens": 3}, "sampling.top_p": 0.5}
+
+
 def test_wrong_overrides_are_told_all_at_once(root):
     told = faults(load_task, "diary/notes", overrides={"persona.q": 3, "sampling.top_p": 2, "metrics.x": 1})
     assert told == [
