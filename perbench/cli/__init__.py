@@ -53,10 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _say(f"error: {no_room(error)}", 2)
         if error.errno in ENVIRONMENT_FAULTS and error.filename is not None:
             return _say(f"error: {error.filename}: {error.strerror}", 2)
-        return _internal(error)
+        return _unforeseen(error)
     except Exception as error:
-        fault = _plugin_fault(error)
-        return _say(f"error: {fault}", 2) if fault else _internal(error)
+        return _unforeseen(error)
     finally:
         if before is None:
             os.environ.pop("PERBENCH_INCLUDE", None)
@@ -69,6 +68,11 @@ def _say(message: str, code: int) -> int:
     who = f" (process {os.environ.get('RANK')})" if several else ""
     print(f"perbench{who}: {message}", file=sys.stderr)
     return code
+
+
+def _unforeseen(error: Exception) -> int:
+    fault = _plugin_fault(error)
+    return _say(f"error: {fault}", 2) if fault else _internal(error)
 
 
 def _plugin_fault(error: Exception) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from perbench import gguf_package
+from perbench import gguf_package, plugins
 from perbench.engines import openai
 from perbench.prompts import retrieve
+from perbench.specs.expand import variants
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.model import ModelSpec
@@ -26,10 +27,12 @@ def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> lis
 
 
 def absent_for(spec: MatrixSpec) -> list[str]:
-    """The same of a whole matrix: its models, its tasks, and the models that these name."""
+    """The same of a whole matrix: its models, its tasks, and the models that these and its trainers name."""
     names, tasks = dict.fromkeys(spec.models), []
     for row in task_variants([*spec.sources, *spec.targets]):
         task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec
         names |= dict.fromkeys(sorted(task.helpers))
         tasks.append(task)
+    references = (plugins.load_trainer(one.name, one.params).reference() for one in variants(spec.trainers))
+    names |= dict.fromkeys(name for name in references if name not in (None, "initial"))
     return absent(tasks, [load_model(name) for name in names])

@@ -57,7 +57,7 @@ class Catalogue:
         self._data = data
         self._limit = limit
         self._datasets: dict[str, Dataset] = {}
-        self._own: dict[tuple[str, str, str, str], OwnData] = {}
+        self._own: dict[tuple[str, str, str, str, str], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
     def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
@@ -90,7 +90,8 @@ class Catalogue:
         if training.per_user is None:
             return None
         train, test = (self.dataset(task, split) for split in ("train", "test"))
-        key = task.name, train.digest, test.digest, training.per_user.data
+        form = canonical_digest(task.spec.fields.model_dump(mode="json"))
+        key = task.name, train.digest, test.digest, form, training.per_user.data
         if key not in self._own:
             self._own[key] = own_data(task, train.examples, test.examples, training.per_user.data)
         return self._own[key]

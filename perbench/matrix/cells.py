@@ -166,7 +166,7 @@ def _train_cell(
         trainer=variant.name,
         trainer_params={
             key: catalogue.label(value) if reference is not None and value == wanted else value
-            for key, value in variant.shown.items()
+            for key, value in variant.shown(varied).items()
         },
         training=varied,
         source=source.label,

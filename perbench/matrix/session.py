@@ -75,7 +75,7 @@ def carry_out(
     if options.dry_run:
         if group.main:
             plan = make_plan(cells, run)
-            for line in [*catalogue.unresolved, *_absent(plan, catalogue)]:
+            for line in dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue)]):
                 _say(f"before it runs: {line}")
             show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
         processes.close()
@@ -142,6 +142,8 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
         spec = step.cell.task.spec
         helpers = spec.helpers if step.cell.kind == "eval" else spec.persona.helpers
         models += map(catalogue.model, sorted(helpers))
+        reference = step.cell.trainer.reference() if step.cell.trainer is not None else None
+        models += [catalogue.model(reference)] if reference not in (None, "initial") else []
     return absent([step.cell.task.spec for step in plan.todo], models)
 
 

@@ -27,7 +27,9 @@ NEXT = (
     "Renew the description so that it holds for these texts too: what the person knows and cares about, "
     "likes and dislikes, how they write. Keep what still holds. Answer with the new paragraph only."
 )
-WORDING = canonical_digest([FIRST, NEXT])[:12]
+VERSION = 2
+"""Raised by hand when a request becomes another prompt: answers kept before are no answers to it."""
+WORDING = canonical_digest([VERSION, FIRST, NEXT])[:12]
 AT_ONCE = 32
 """Requests between two writes; what a killed run asks for again."""
 
@@ -98,7 +100,7 @@ class _Asker:
     def __call__(self, requests: Sequence[str]) -> list[tuple[str, str]]:
         """(text, finish reason) of each."""
         longest = self._spec.max_new_tokens
-        keys = [canonical_digest([self._digest, longest, request]) for request in requests]
+        keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))
         found = {key: json.loads(value) for key, value in self._keep.get(list(text_of)).items()}
         # Neighbours of similar length waste little padding.

@@ -45,7 +45,9 @@ def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]
 def row_of(record: CellRecord, varied: Mapping[str, frozenset[str]]) -> Row:
     """The row a cell stands in; `varied` as `varied_params` gives it."""
     labels = record.labels
-    shown = {k: v for k, v in labels.trainer_params.items() if k in varied.get(labels.trainer or "", ())}
+    told = varied.get(labels.trainer or "", frozenset())
+    # A trainer's own settings are always told: its gain is over a baseline that was trained otherwise.
+    shown = {k: v for k, v in labels.trainer_params.items() if k in told or k.startswith("training.")}
     return Row(
         model=labels.model,
         model_label=labels.model_label,

@@ -19,25 +19,28 @@ class Variant:
     params: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
 
-    @property
-    def shown(self) -> dict[str, Any]:
-        """All that the matrix says of it, for labels: {"alpha": 0.05, "training.learning_rate": 1e-5}."""
-        return {
-            **self.params,
-            **{".".join(("training", *path)): value for path, value in self.training.items()},
-        }
+    def shown(self, varied: Mapping[str, Any]) -> dict[str, Any]:
+        """What the matrix says of it alone, for labels: {"alpha": 0.05, "training.learning_rate": 1e-5};
+        without the keys of `varied`, which tell one training from another whoever trains."""
+        own = {".".join(path): value for path, value in self.training.items()}
+        return {**self.params, **{f"training.{key}": own[key] for key in own if key not in varied}}
 
 
 def training_variants(spec: MatrixSpec, trainer: Variant) -> list[tuple[TrainingSpec, dict[str, Any]]]:
-    """Every combination of the matrix's `training` lists under which a trainer trains, with the varied keys
-    alone ({"learning_rate": 1e-5, "lora.rank": 8}); one TrainingSpec and {} when nothing varies."""
+    """Every combination of the matrix's `training` lists under which a trainer trains, with the keys alone
+    that the matrix varies ({"learning_rate": 1e-5, "lora.rank": 8}), the trainer's own values among them; one
+    TrainingSpec and {} when nothing varies."""
+    given = leaves(spec.training)
+    own = trainer.training
     shared = {
         path: value
-        for path, value in leaves(spec.training).items()
-        if not any(path[: len(own)] == own[: len(path)] for own in trainer.training)
+        for path, value in given.items()
+        if not any(path[: len(other)] == other[: len(path)] for other in own)
     }
-    axes = {**shared, **trainer.training}
-    varied = [path for path, value in axes.items() if isinstance(value, list) and len(value) > 1]
+    axes = {**shared, **own}
+    varied = [
+        path for path, value in given.items() if path in axes and isinstance(value, list) and len(value) > 1
+    ]
     return [
         (TrainingSpec(**nest(point)), {".".join(path): point[path] for path in varied})
         for point in grid(axes)

@@ -80,7 +80,8 @@ class Endpoint(Strict):
         """The address: the spec's, else the environment's; for the default variable OpenAI's own, as in its
         client. Empty where there is none."""
         default = OPENAI_URL if self.base_url_env == OPENAI_URL_ENV else ""
-        return self.base_url or os.environ.get(self.base_url_env) or default
+        found = self.base_url or os.environ.get(self.base_url_env) or default
+        return found.rstrip("/")
 
     @property
     def elsewhere(self) -> bool:

@@ -241,16 +241,23 @@ def test_every_bad_row_is_named_and_nothing_half_done_is_kept(raw: Path, cache: 
     assert not list(out.rglob(".*.tmp"))
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ('row["nope"]', "KeyError: 'nope'"),
+        ('open("/nope")', "FileNotFoundError: [Errno 2] No such file or directory: '/nope'"),
+    ],
+)
 def test_a_fault_of_the_family_is_told_as_its_own(
-    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str, told: str
 ) -> None:
     plugin = tmp_path / "root" / "tasks" / "families" / "diaries.py"
-    text = plugin.read_text().replace('row["text"]}', 'row["nope"]}')
+    text = plugin.read_text().replace('row["text"]}', fault + "}")
     plugin.write_text(text)
-    line = text[: text.index('row["nope"]')].count("\n") + 1
+    line = text[: text.index(fault)].count("\n") + 1
     assert main(["data", "prepare", "diaries", "--from", str(raw)]) == 2
-    told = f"perbench: error: {plugin}:{line}: family 'diaries' raised KeyError: 'nope'"
-    assert capsys.readouterr().err.splitlines()[-1] == told
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"perbench: error: {plugin}:{line}: family 'diaries' raised {told}"
 
 
 def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:

@@ -293,7 +293,9 @@ def test_openais_models_at_another_address_are_other_models(monkeypatch: pytest.
     elsewhere = models.identify(model)
     assert elsewhere.keys() == {"endpoint", "address"}
     assert "127.0.0.1" not in str(elsewhere)
-    monkeypatch.setenv("OPENAI_BASE_URL", OPENAI_URL)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1/")
+    assert models.identify(model) == elsewhere
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{OPENAI_URL}/")
     assert models.identify(model) == {"endpoint": "gpt-4o"}
 
 

@@ -95,6 +95,16 @@ def test_a_trainers_own_settings_are_its_cells_and_told_in_their_names(root: Roo
     )
 
 
+def test_rows_that_turn_history_items_into_other_examples_train_users_on_them(root: Root) -> None:
+    asked = "fields.item_example.question"
+    rows = [
+        {"task": "tiny/writing", "as": name, asked: question} for name, question in (("a", "A?"), ("b", "B?"))
+    ]
+    cells = cells_of(root, sources=rows, trainers=[{"name": "ce", "training": {"per_user": True}}])
+    one, two = (cell for cell in cells if cell.kind == "train")
+    assert one.inputs["own_data"] != two.inputs["own_data"]
+
+
 def test_base_rows_can_be_left_out(root: Root) -> None:
     assert all(cell.needs for cell in cells_of(root, base_rows=False) if cell.kind == "eval")
 

@@ -79,6 +79,14 @@ def test_what_was_answered_is_kept_and_the_model_then_not_loaded() -> None:
     assert len(again.asked) == 1
 
 
+def test_answers_to_prompts_of_another_version_are_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Counting()
+    summarise([["a", "b"]], SPEC, "digest", engine.open)
+    monkeypatch.setattr("perbench.prompts.summary.VERSION", 99)
+    summarise([["a", "b"]], SPEC, "digest", engine.open)
+    assert len(engine.asked) == 2
+
+
 def test_a_killed_run_goes_on_from_the_last_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     from perbench.prompts import summary
 

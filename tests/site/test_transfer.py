@@ -91,6 +91,13 @@ def test_rows_stand_in_the_order_of_their_numbers(bench: Bench) -> None:
     assert found == ["learning_rate=5e-06", "learning_rate=2e-05", "learning_rate=0.0001"]
 
 
+def test_a_trainers_own_settings_are_always_told_beside_its_gain(bench: Bench) -> None:
+    bench.evaluate(CE, trainer="ce", source="s")
+    bench.evaluate(PERCE, trainer="perce", source="s", labels={"trainer_params": {"training.epochs": 5}})
+    found = [(row.variation, cells[0].versus) for row, cells in view(bench).matrix.rows]
+    assert found == [("", "baseline"), ("training.epochs=5", "gain")]
+
+
 def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
     for lam in ("2.0", "-1.0", "0.0", "1e-05"):
         bench.evaluate(CE, trainer="ce", source="s", target=f"fam/a (decoding.lam={lam})")

@@ -54,14 +54,14 @@ def test_a_trainers_own_settings_take_the_place_of_the_matrixs():
         training={"learning_rate": [1e-5, 2e-5], "epochs": [1.0, 2.0], "lora": {"rank": 8, "alpha": 9}},
     )
     ce, *perce = variants(spec.trainers)
-    assert ce.shown == {}
-    assert [variant.shown for variant in perce] == [
-        {"clip_max": 5.0, "training.learning_rate": rate, "training.lora.rank": 4, "training.per_user": True}
-        for rate in (1e-4, 2e-4)
-    ]
-    assert len(training_variants(spec, ce)) == 4
+    assert ce.shown({}) == {}
     trained = [found for variant in perce for found in training_variants(spec, variant)]
-    assert [varied for _, varied in trained] == [{"epochs": 1.0}, {"epochs": 2.0}] * 2
+    assert [varied for _, varied in trained] == [
+        {"learning_rate": rate, "epochs": epochs} for rate in (1e-4, 2e-4) for epochs in (1.0, 2.0)
+    ]
+    told = {"clip_max": 5.0, "training.lora.rank": 4, "training.per_user": True}
+    assert [variant.shown(trained[0][1]) for variant in perce] == [told, told]
+    assert len(training_variants(spec, ce)) == 4
     assert {(s.learning_rate, s.lora.rank, s.lora.alpha) for s, _ in trained} == {(1e-4, 4, 9), (2e-4, 4, 9)}
     assert all(s.per_user is not None for s, _ in trained)
 
