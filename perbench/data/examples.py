@@ -80,6 +80,18 @@ def load_examples(
     return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described)
 
 
+def needed_fields(spec: TaskSpec) -> dict[str, str]:
+    """The fields that every persona item must have, by the prompt or by how items are retrieved: {field:
+    ", which persona.time names"}, "" where the prompt asks for it."""
+    names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
+    needed = dict.fromkeys(sorted(names), "")
+    if spec.persona.retrieve == "latest" and spec.persona.time is not None:
+        needed.setdefault(spec.persona.time, ", which persona.time names")
+    for name in sorted(placeholders(spec.ranked_text or "") - {"number"}):
+        needed.setdefault(name, ", which fields.item_text names")
+    return needed
+
+
 def _digest(examples: Sequence[Example], shared: Mapping[str, Any]) -> str:
     if not shared:
         return canonical_digest([asdict(example) for example in examples])
@@ -97,13 +109,7 @@ class _Reader:
         self.fields: FieldSpec = spec.fields
         self.marked = spec.protocol == "identification"
         self.split = split
-        names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
-        self.needed = dict.fromkeys(sorted(names), "")
-        """Fields of every persona item; the key that asks for it where that is not the prompt."""
-        if spec.persona.retrieve == "latest" and spec.persona.time is not None:
-            self.needed.setdefault(spec.persona.time, ", which persona.time names")
-        for name in sorted(placeholders(spec.ranked_text or "") - {"number"}):
-            self.needed.setdefault(name, ", which fields.item_text names")
+        self.needed = needed_fields(spec)
         self.skipped: Counter[str] = Counter()
         self.problems: list[Problem] = []
 

@@ -12,6 +12,7 @@ from perbench import models
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import Dataset
+from perbench.data.examples import needed_fields
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
@@ -74,7 +75,8 @@ class Catalogue:
     def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
         """The examples of a split, loaded once for all variants of a task that read the same."""
         keys = {"data", "fields", "examples", "prompt", "prompts"}
-        key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys)])
+        needed = list(needed_fields(task.spec))  # looked for as rows are read, so that no cell fails late
+        key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys), needed])
         if key not in self._datasets:
             try:
                 self._datasets[key] = data_sources.load_examples(task, split, self._limit)

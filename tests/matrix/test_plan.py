@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
@@ -278,6 +278,18 @@ def test_a_row_that_changes_a_task_is_a_column_of_its_own(root: Root) -> None:
     assert {cell.inputs["target"]["name"] for cell in evals} == {"tiny/writing"}
     assert {cell.inputs["data"] for cell in evals} == {evals[0].inputs["data"]}
     assert {cell.task.spec.persona.k for cell in evals} == {None, 1, 2}
+
+
+def test_what_a_row_asks_of_the_data_is_missed_before_anything_runs(root: Root) -> None:
+    nope = "has no field 'nope', which "
+    for fields, asks, said in (
+        ({"fields.item_text": "{nope}"}, {"retrieve": "bm25"}, "fields.item_text names"),
+        ({}, {"retrieve": "latest", "time": "nope"}, "persona.time names"),
+    ):
+        row = {"task": "tiny/writing", "persona": asks}
+        rows = {"targets": ["tiny/writing", row], "tasks": {"tiny/writing": fields}}
+        with pytest.raises(SpecError, match=nope + said):
+            cells_of(root, trainers=[], sources=[], identifiers=[], baseline=None, **rows)
 
 
 def test_a_row_is_the_same_work_as_the_override_it_stands_for(root: Root) -> None:
