@@ -245,7 +245,8 @@ class RawData(Protocol):
         """The strings of a file that holds JSON strings, one or several a line."""
 
     def source(self, name: str) -> str | None:
-        """The text of the file of exactly this name, None where there is none."""
+        """The text of the file of exactly this name; None where there is none, and where it is not UTF-8,
+        which is told as a fault of the file."""
 
     def note(self, what: str) -> None:
         """Count something that the report and the manifest shall tell."""

@@ -81,7 +81,11 @@ class RawFiles:
         for folder in self._folders:
             if (folder / name).is_file():
                 self.inputs[name] = file_sha256(folder / name)
-                return (folder / name).read_text(encoding="utf-8-sig")
+                try:
+                    return (folder / name).read_text(encoding="utf-8-sig")
+                except UnicodeDecodeError as error:
+                    self._not_text(folder / name, error)
+                    return None
         self.inputs[name] = None
         return None
 

@@ -339,6 +339,17 @@ def test_not_utf8(raw: Path) -> None:
         prepare(Request("diaries", raw))
 
 
+def test_a_side_file_that_is_no_text(raw: Path, tmp_path: Path) -> None:
+    """Told as its own fault, in whatever it made the family stumble over."""
+    plugin = tmp_path / "root" / "tasks" / "families" / "diaries.py"
+    reads = "    def rows(self, table, raw):\n        notes = raw.source('notes.txt')\n        len(notes)\n"
+    plugin.write_text(plugin.read_text().replace("    def rows(self, table, raw):\n", reads))
+    (raw / "notes.txt").write_bytes(b"n\xf6tes")
+    with pytest.raises(SpecError) as error:
+        prepare(Request("diaries", raw))
+    assert str(error.value) == f"{raw}/notes.txt: not UTF-8 (invalid start byte at byte 1)"
+
+
 def test_what_a_local_folder_lacks_is_told(raw: Path, tmp_path: Path) -> None:
     (raw / "long" / "train.jsonl").unlink()
     manifest = prepare(Request("diaries", raw))[1]
