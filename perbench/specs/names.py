@@ -240,12 +240,14 @@ def _idle_in_row(
 ) -> list[Problem]:
     """What a row sets without changing anything of one of its variants, whose name tells of it all the same;
     `found` holds what nothing reads in each."""
-    faults: dict[tuple[KeyPath, str], None] = {}
-    for idle_keys in found:
-        for keys, value in leaves(changes).items():
-            told = override_faults(".".join(keys), value, idle_keys)
-            faults |= dict.fromkeys(((*where, *keys), fault) for fault in told.values())
-    return [document.place(path).problem(fault) for path, fault in faults]
+    problems = []
+    for keys, value in leaves(changes).items():
+        told = [override_faults(".".join(keys), value, idle_keys) for idle_keys in found]
+        for path, fault in dict.fromkeys(fault for faults in told for fault in faults.items()):
+            read = not all(path in faults for faults in told)
+            way_out = "give what reads it a row of its own" if read else "remove it"
+            problems.append(document.place((*where, *keys)).problem(f"{fault}; {way_out}"))
+    return problems
 
 
 def _idle_sets(
@@ -260,7 +262,11 @@ def _idle_sets(
             told = [override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
             if str(place.source).startswith("--set ") and told:
                 everywhere = set.intersection(*map(set, told))
-                problems += [place.problem(told[0][path]) for path in told[0] if path in everywhere]
+                problems += [
+                    place.problem(f"{fault}; remove it")
+                    for path, fault in told[0].items()
+                    if path in everywhere
+                ]
     return problems
 
 

@@ -78,10 +78,10 @@ def _of_data(data: DataSpec) -> dict[str, str]:
 
 def override_faults(key: str, value: Any, idle_keys: Mapping[str, str]) -> dict[str, str]:
     """What is wrong with an override of a dotted key path, by what `idle` says: {path: fault} of every key in
-    it that has no reader."""
+    it that has no reader, without the way out."""
     inner = leaves(value) if isinstance(value, dict) else {(): value}
     return {
-        path: f"{path}: has no reader {where}; remove it"
+        path: f"{path}: has no reader {where}"
         for path in (".".join((key, *keys)) for keys in inner)
         for known, where in idle_keys.items()
         if path == known or path.startswith(f"{known}.")
