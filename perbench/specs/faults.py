@@ -67,6 +67,13 @@ def holds_list(model: type[BaseModel], dotted: str) -> bool:
     )
 
 
+def empties(model: type[BaseModel], dotted: str, *, there: bool) -> bool:
+    """Whether {} at a dotted key path into a spec would take a section's keys away. It switches on one that
+    may be left out and is not `there`, and is a value of its own where any keys may stand."""
+    annotation = _type_at(model, tuple(dotted.split(".")))
+    return bool(_models(annotation)) and (there or type(None) not in typing.get_args(annotation))
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]

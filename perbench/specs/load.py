@@ -14,7 +14,7 @@ from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.lm_eval import PREFIX
 from perbench.specs import yaml
 from perbench.specs.base import Strict
-from perbench.specs.faults import check, path_fault
+from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.model import Endpoint, ModelSpec
 from perbench.specs.task import TaskSpec
@@ -74,8 +74,7 @@ def checked_task(
     name, path, document = _task_document(name_or_path)
     problems = []
     for key, (value, place) in overrides.items():
-        fault = path_fault(TaskSpec, key) or put(document, key.split("."), value, place)
-        if fault:
+        if fault := _override(document, key, value, place):
             problems.append(place.problem(f"task {name}: {fault}"))
     family = family_of(name, yaml.at(document.data, ("data", "prepared")))
     if family in data:
@@ -87,7 +86,10 @@ def checked_task(
     if found and overrides:
         unchanged = _task_document(name_or_path)[2]
         own = check(TaskSpec, unchanged.data, unchanged.place)[1]
-        found = [fault if fault in own else _brought(fault, name, path, overrides) for fault in found]
+        found = [
+            fault if fault in own or fault.path != path else _brought(fault, name, name_or_path, overrides)
+            for fault in found
+        ]
     problems += found
     for keys in MODEL_KEYS:
         model = yaml.at(document.data, keys)
@@ -98,16 +100,29 @@ def checked_task(
     return Named(name, spec, path), []
 
 
-def _brought(
-    fault: Problem, name: str, path: Path | None, overrides: Mapping[str, tuple[Any, Place]]
-) -> Problem:
-    """A fault that a task has by its overrides alone: at the last of those in the section it is about, not at
-    the line of the task's file that they are at odds with."""
-    if fault.path != path:
+def _override(document: Document, key: str, value: Any, place: Place) -> str | None:
+    """Set what a dotted key path names; returns what is wrong with it, if anything."""
+    keys = key.split(".")
+    if fault := path_fault(TaskSpec, key):
         return fault
-    section = fault.message.partition(":")[0].partition(".")[0]
-    places = [place for key, (_, place) in overrides.items() if key.partition(".")[0] == section]
-    return places[-1].problem(f"task {name}: {fault.message}") if places else fault
+    if value == {} and empties(TaskSpec, key, there=yaml.at(document.data, tuple(keys)) is not None):
+        return f"{key}: {{}} names nothing that changes; name keys in it, or remove it"
+    return put(document, keys, value, place)
+
+
+def _brought(
+    fault: Problem, name: str, name_or_path: str | Path, overrides: Mapping[str, tuple[Any, Place]]
+) -> Problem:
+    """A fault that a task has by its overrides alone: at the first that brings it, not at the line of the
+    task's file that it is at odds with."""
+    document = _task_document(name_or_path)[2]
+    for key, (value, place) in overrides.items():
+        _override(document, key, value, place)
+        if fault.message in (one.message for one in check(TaskSpec, document.data, document.place)[1]):
+            break
+    chosen = fault.message.partition(" ")[0]  # among what an override may take away
+    too = f" Set {chosen}, too." if chosen in ("headline", "prompt") and chosen not in overrides else ""
+    return place.problem(f"task {name}: {fault.message}{too}")
 
 
 def family_of(name: str, prepared: object) -> str:

@@ -147,6 +147,28 @@ def test_an_override_into_an_absent_section_is_blamed_for_what_the_section_lacks
     assert "override dialogue.turns: missing key 'simulator' in dialogue" in told
 
 
+@pytest.mark.parametrize("key", ["persona", "sampling", "prompts.plain"])
+def test_an_empty_section_takes_nothing_away(root, key):
+    task = root / "tasks" / "diary" / "notes.yaml"
+    task.write_text(TASK + "persona: {k: 8}\n", encoding="utf-8")
+    said = f"task diary/notes: {key}: {{}} names nothing that changes; name keys in it, or remove it"
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    path.write_text(
+        MATRIX.replace(TARGETS, f"targets:\n- task: diary/notes\n  {key}: {{}}"), encoding="utf-8"
+    )
+    assert faults(load_matrix, "small") == [f"{path}:7: {said}"]
+    path.write_text(MATRIX + f"tasks: {{diary/notes: {{{key}: {{}}}}}}\n", encoding="utf-8")
+    assert faults(load_matrix, "small") == [f"{path}:8: {said}"]
+
+
+def test_an_empty_mapping_is_a_value_where_it_can_be_one(root):
+    task = root / "tasks" / "diary" / "notes.yaml"
+    task.write_text(TASK.replace("persona: p}", "persona: p, item_aliases: {a: b}}"), encoding="utf-8")
+    spec = load_task("diary/notes", overrides={"fields.item_aliases": {}, "persona_swap": {}}).spec
+    assert spec.fields.item_aliases == {}
+    assert spec.persona_swap is not None, "switched on, as it comes"
+
+
 def test_models_by_registry_folder_and_hub_name(root, tmp_path):
     assert load_model("toy").spec.revision == "abc"
     folder = load_model(str(tmp_path))
@@ -483,6 +505,36 @@ def test_a_fault_that_a_set_brings_is_told_as_its_own():
     )
     sets = ["tasks.aloe/dialogue.dialogue.turns=2", "tasks.aloe/dialogue.dialogue.report_turns=[]"]
     assert load_matrix("perce_aloe_transfer", sets).spec.tasks["aloe/dialogue"]["dialogue.report_turns"] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "brings", "said"),
+    [
+        (IN_FILE, "metrics: [rouge1]", "headline 'rougeL' is not among metrics. Did you mean"),
+        (TALK, "dialogue.judge.pmi: false", "headline 'pmi' is not a metric of protocol dialogue. There"),
+    ],
+)
+def test_what_an_override_leaves_behind_is_told_at_the_override(root, task, brings, said):
+    path = root / "leaderboard" / "matrices" / "small.yaml"
+    rows = f"targets:\n- task: {task}\n"
+    path.write_text(MATRIX.replace(TARGETS, f"{rows}  {brings}\n  max_length: 900"), encoding="utf-8")
+    (told,) = faults(load_matrix, "small")
+    assert told.startswith(f"{path}:7: task {task}: {said}")
+    assert told.endswith(f" Set {said.split()[0]}, too.")
+    path.write_text(MATRIX.replace(TARGETS, f"{rows}tasks:\n  {task}:\n    {brings}"), encoding="utf-8")
+    assert faults(load_matrix, "small") == [told.replace(":7: ", ":9: ")]
+    key, _, value = brings.partition(": ")
+    path.write_text(MATRIX.replace(TARGETS, rows), encoding="utf-8")
+    (by_set,) = faults(load_matrix, "small", [f"tasks.{task}.{key}={value}"])
+    assert by_set.removeprefix(f"--set tasks.{task}.{key}={value}") == told.removeprefix(f"{path}:7")
+
+
+def test_prompts_without_the_one_in_force_are_blamed_for_it(root):
+    prompts = "tasks.diary/notes.prompts={x: {system: '{persona}', item: '{text}'}}"
+    (told,) = faults(load_matrix, "small", [prompts])
+    said = "task diary/notes: prompt 'plain' is not one of prompts. There are: x. Set prompt, too."
+    assert told == f"--set {prompts}: {said}"
+    assert load_matrix("small", [prompts, "tasks.diary/notes.prompt=x"])
 
 
 def test_other_trainers_by_set_have_no_baseline_of_the_file_s():
