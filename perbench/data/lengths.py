@@ -41,7 +41,7 @@ def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
     """The tasks that read a family's rows, from this folder."""
     found = {}
     for name in plugins.names("task"):
-        if load_task(name).spec.data.prepared == family:
+        if plugins.family_name(load_task(name).spec.data.prepared or "") == family:
             found[name] = load_task(name, data={family: folder})
     return found
 

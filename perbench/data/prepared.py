@@ -8,6 +8,7 @@ from typing import Any
 
 from perbench.cache import cache_dir
 from perbench.errors import PerbenchError
+from perbench.plugins import family_name
 
 MANIFEST = "manifest.json"
 
@@ -15,7 +16,7 @@ MANIFEST = "manifest.json"
 def prepared_folder(family: str) -> Path:
     """Where the family's rows lie when `--out` names no other folder; it may not exist yet. Dashes in the
     family's name are read as in `perbench.plugins.get`."""
-    return cache_dir() / "data" / family.replace("-", "_")
+    return cache_dir() / "data" / family_name(family)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

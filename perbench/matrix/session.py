@@ -20,6 +20,7 @@ from perbench.matrix.memory import memory_lines
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
+from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
@@ -150,7 +151,7 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
 def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:
     families = {family_of(one.named.name, one.named.spec.data.prepared) for one in tasks}
     for family in data:
-        if family not in families:
+        if family_name(family) not in families:
             raise PerbenchError(
                 f"--data {family}=…: the matrix has no task of this family.{suggest(family, families)}"
             )

@@ -77,9 +77,10 @@ def checked_task(
         if fault := _override(document, key, value, place):
             problems.append(place.problem(f"task {name}: {fault}"))
     family = family_of(name, yaml.at(document.data, ("data", "prepared")))
-    if family in data:
-        option = f"--data {family}={data[family]}"
-        fault = put(document, ["data", "data_dir"], str(data[family].expanduser().absolute()), Place(option))
+    folders = {plugins.family_name(given): folder for given, folder in data.items()}
+    if family in folders:
+        option, folder = f"--data {family}={folders[family]}", folders[family].expanduser().absolute()
+        fault = put(document, ["data", "data_dir"], str(folder), Place(option))
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
     spec, found = check(TaskSpec, document.data, document.place)
@@ -126,8 +127,9 @@ def _brought(
 
 
 def family_of(name: str, prepared: object) -> str:
-    """Whose data a task reads, by the name that --data takes: its `data.prepared`, else the task's folder."""
-    return prepared if isinstance(prepared, str) else name.partition("/")[0]
+    """Whose data a task reads, by the name that --data takes (with dashes, too): its `data.prepared`, else
+    the task's folder."""
+    return plugins.family_name(prepared if isinstance(prepared, str) else name.partition("/")[0])
 
 
 def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:

@@ -517,6 +517,16 @@ def test_lengths_are_of_the_items_that_the_task_retrieves(
     assert found["diaries/short, test"]["with persona"]["max"] == 6
 
 
+def test_lengths_are_of_the_tasks_that_name_the_family_with_dashes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tasks" / "mine").mkdir(parents=True)
+    (tmp_path / "tasks" / "mine" / "short.yaml").write_text(TASK.replace("diaries", "my-diaries"))
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    write(tmp_path / "out" / "short" / "test.jsonl", [{"user": "a", "text": "b", "past": [{"text": "c"}]}])
+    assert list(measured("my_diaries", tmp_path / "out")) == ["mine/short, test"]
+
+
 def test_a_family_that_extends_another_is_of_the_code_of_both(raw: Path) -> None:
     folder = raw.parent / "root" / "tasks" / "families"
     (folder / "late_diaries.py").write_text(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from perbench.cli import main
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
@@ -290,6 +291,22 @@ def test_what_a_row_asks_of_the_data_is_missed_before_anything_runs(root: Root) 
         rows = {"targets": ["tiny/writing", row], "tasks": {"tiny/writing": fields}}
         with pytest.raises(SpecError, match=nope + said):
             cells_of(root, trainers=[], sources=[], identifiers=[], baseline=None, **rows)
+
+
+@pytest.mark.parametrize("spelt", ["my-diary", "my_diary"])
+@pytest.mark.parametrize("prepared", ["my-diary", "my_diary"])
+def test_dashes_in_a_familys_name_are_read_as_in_its_files(
+    root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str], spelt: str, prepared: str
+) -> None:
+    file = root.task("writing", data={"prepared": prepared, "config": "c"})
+    write_rows(tmp_path / "rows" / "c" / "test.jsonl", writing_rows(0, 4))
+    words = ["eval", "--model", "tiny", "--target", str(file), "--dry-run", "--out", str(tmp_path / "run")]
+    assert main([*words, "--data", f"{spelt}={tmp_path / 'rows'}"]) == 0
+    assert "data of" not in "".join(capsys.readouterr())
+    assert main([*words, "--data", f"mine={tmp_path / 'rows'}"]) == 2
+    assert "--data mine=…: the matrix has no task of this family" in capsys.readouterr().err
+    assert main(words) == 0
+    assert "data of" in "".join(capsys.readouterr()), "which are not prepared"
 
 
 def test_a_row_is_the_same_work_as_the_override_it_stands_for(root: Root) -> None:

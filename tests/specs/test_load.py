@@ -99,6 +99,10 @@ def test_local_data_are_those_of_the_family_that_a_task_reads(root, tmp_path):
     prepared = {"data.hub": None, "data.prepared": "posts"}
     named = load_task("diary/notes", data=folders, overrides=prepared)
     assert named.spec.data.data_dir == str(tmp_path / "b")
+    dashed = {"data.hub": None, "data.prepared": "her-posts"}
+    for family in ("her-posts", "her_posts"):
+        named = load_task("diary/notes", data={family: tmp_path / "c"}, overrides=dashed)
+        assert named.spec.data.data_dir == str(tmp_path / "c")
     del folders["posts"]
     assert load_task("diary/notes", data=folders, overrides=prepared).spec.data.data_dir is None
 
