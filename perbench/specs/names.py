@@ -13,7 +13,7 @@ from perbench.specs.faults import check, path_fault
 from perbench.specs.grid import grid, leaves, nest
 from perbench.specs.load import Named, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
-from perbench.specs.readers import idle, override_faults
+from perbench.specs.readers import idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
 from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place
@@ -202,7 +202,7 @@ def _tasks(document: Document) -> list[Problem]:
             complete = complete and bool(loaded) and None not in loaded
             found = [idle(task.spec, axis, own_adapters=own_adapters) for task in loaded if task is not None]
             idle_in.setdefault(name, []).extend(found)
-            problems += _idle_in_row(document, where[:2], changes, found)
+            problems += idle_in_row(document, where[:2], changes, found)
             protocols = {task.spec.protocol for task in loaded if task is not None}
             if axis == "sources":
                 problems += [
@@ -211,7 +211,7 @@ def _tasks(document: Document) -> list[Problem]:
                 ]
             elif "identification" in protocols:
                 benchmarks.append((name, place))
-    problems += _idle_sets(document, overrides, idle_in)
+    problems += idle_sets(document, overrides, idle_in)
     identifiers = document.data.get("identifiers")
     if benchmarks and not identifiers:
         said = "is of protocol identification: name {} to evaluate on it"
@@ -233,41 +233,6 @@ def _own_adapters(document: Document) -> bool:
     rows = [row for row in _list(document, "trainers") if isinstance(row, dict)]
     settings = [part.get("training") for part in (document.data, *rows)]
     return any(one.get("per_user") not in (None, False) for one in settings if isinstance(one, dict))
-
-
-def _idle_in_row(
-    document: Document, where: KeyPath, changes: dict[str, Any], found: Sequence[dict[str, str]]
-) -> list[Problem]:
-    """What a row sets without changing anything of one of its variants, whose name tells of it all the same;
-    `found` holds what nothing reads in each."""
-    problems = []
-    for keys, value in leaves(changes).items():
-        told = [override_faults(".".join(keys), value, idle_keys) for idle_keys in found]
-        for path, fault in dict.fromkeys(fault for faults in told for fault in faults.items()):
-            read = not all(path in faults for faults in told)
-            way_out = "give what reads it a row of its own" if read else "remove it"
-            problems.append(document.place((*where, *keys)).problem(f"{fault}; {way_out}"))
-    return problems
-
-
-def _idle_sets(
-    document: Document, overrides: dict[str, Any], idle_in: Mapping[str, Sequence[dict[str, str]]]
-) -> list[Problem]:
-    """What --set gives a task without any of its rows reading it. In a file it may stand: rows that the sets
-    put in the place of the file's may have no use for it."""
-    problems = []
-    for name, changes in overrides.items():
-        for key, value in changes.items() if isinstance(changes, dict) else ():
-            place = document.place(("tasks", name, key))
-            told = [override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
-            if str(place.source).startswith("--set ") and told:
-                everywhere = set.intersection(*map(set, told))
-                problems += [
-                    place.problem(f"{fault}; remove it")
-                    for path, fault in told[0].items()
-                    if path in everywhere
-                ]
-    return problems
 
 
 def _variants(

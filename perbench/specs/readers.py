@@ -7,12 +7,14 @@ sets such a key itself would be named after a difference that there is not.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from perbench.errors import Problem
 from perbench.specs.base import Strict
 from perbench.specs.grid import leaves
 from perbench.specs.registry import DECODINGS, RANKINGS
+from perbench.specs.yaml import Document, KeyPath
 
 if TYPE_CHECKING:
     from perbench.specs.task import DataSpec, TaskSpec
@@ -76,7 +78,42 @@ def _of_data(data: DataSpec) -> dict[str, str]:
     return {"data.revision": "where data.data_dir stands in"} if data.data_dir is not None else {}
 
 
-def override_faults(key: str, value: Any, idle_keys: Mapping[str, str]) -> dict[str, str]:
+def idle_in_row(
+    document: Document, where: KeyPath, changes: dict[str, Any], found: Sequence[dict[str, str]]
+) -> list[Problem]:
+    """What a row sets without changing anything of one of its variants, whose name tells of it all the same;
+    `found` holds what nothing reads in each."""
+    problems = []
+    for keys, value in leaves(changes).items():
+        told = [_override_faults(".".join(keys), value, idle_keys) for idle_keys in found]
+        for path, fault in dict.fromkeys(fault for faults in told for fault in faults.items()):
+            read = not all(path in faults for faults in told)
+            way_out = "give what reads it a row of its own" if read else "remove it"
+            problems.append(document.place((*where, *keys)).problem(f"{fault}; {way_out}"))
+    return problems
+
+
+def idle_sets(
+    document: Document, overrides: dict[str, Any], idle_in: Mapping[str, Sequence[dict[str, str]]]
+) -> list[Problem]:
+    """What --set gives a task without any of its rows reading it. In a file it may stand: rows that the sets
+    put in the place of the file's may have no use for it."""
+    problems = []
+    for name, changes in overrides.items():
+        for key, value in changes.items() if isinstance(changes, dict) else ():
+            place = document.place(("tasks", name, key))
+            told = [_override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
+            if str(place.source).startswith("--set ") and told:
+                everywhere = set.intersection(*map(set, told))
+                problems += [
+                    place.problem(f"{fault}; remove it")
+                    for path, fault in told[0].items()
+                    if path in everywhere
+                ]
+    return problems
+
+
+def _override_faults(key: str, value: Any, idle_keys: Mapping[str, str]) -> dict[str, str]:
     """What is wrong with an override of a dotted key path, by what `idle` says: {path: fault} of every key in
     it that has no reader, without the way out."""
     inner = leaves(value) if isinstance(value, dict) else {(): value}
