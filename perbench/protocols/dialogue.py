@@ -104,7 +104,9 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         metrics |= improvement(rated, at, people, f"rating|1-5|{_signature(judge)}")
     if spec.second_judge is not None:
         second = [sample["rating_second"] for sample in samples]
-        metrics |= judge_agreement(rated, second, people, "|".join(map(_signature, spec.judges())))
+        metrics |= judge_agreement(
+            rated, second, people, f"rating|{'|'.join(map(_signature, spec.judges()))}"
+        )
     if not judge.calibrated:
         notes.append(
             f"rating: the judge {judge.model} is uncalibrated; its ratings are no measure of quality"

@@ -26,8 +26,8 @@ class TurnRow:
 
 @dataclass(frozen=True)
 class Turns:
-    """One metric of one dialogue target. `beside`, with the headline: what is computed of whole dialogues
-    (how ratings rise, how judges agree)."""
+    """One metric of one dialogue target. `beside`: what is computed from it over whole dialogues (how ratings
+    rise, how judges agree)."""
 
     target: str
     metric: str
@@ -47,7 +47,7 @@ def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
         for name in sorted(with_turns, key=lambda name: (name != column.headline, name)):
             found = [r.metrics[name] for r in records if name in r.metrics]
             turns = tuple(sorted({turn.turn for metric in found for turn in metric.by_turn}))
-            beside = _of_whole_dialogues(records) if name == column.headline else ()
+            beside = _of_whole_dialogues(records, name)
             rows = tuple(
                 TurnRow(
                     row,
@@ -64,9 +64,15 @@ def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
     return tuple(tables)
 
 
-def _of_whole_dialogues(records: Sequence[CellRecord]) -> tuple[str, ...]:
-    names = (name for record in records for name, metric in record.metrics.items() if not metric.by_turn)
-    return tuple(name for name in dict.fromkeys(names) if name != "length")
+def _of_whole_dialogues(records: Sequence[CellRecord], of: str) -> tuple[str, ...]:
+    """Metrics computed from another one, which their signatures name."""
+    found = (
+        name
+        for record in records
+        for name, metric in record.metrics.items()
+        if not metric.by_turn and f"|{of}|" in metric.signature
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _done(cell: Cell, name: str) -> list[CellRecord]:

@@ -94,7 +94,9 @@ class Bench:
         scores = Scores(
             ids=[f"s{i}" for i in range(len(values))], clusters=list(users), scores={headline: list(values)}
         )
-        others = {name: Metric(value=v, n=3, signature=name) for name, v in (beside or {}).items()}
+        others = {
+            name: Metric(value=v, n=3, signature=f"{name}|{headline}|x") for name, v in (beside or {}).items()
+        }
         fields = {"headline": headline, "metrics": {headline: metric, **others}, **fields}
         return self.cell("eval", label, scores, **fields)
 

@@ -95,7 +95,7 @@ def full(bench: Bench) -> Bench:
     bench.evaluate([0.4, 0.5, 0.9], trainer="perce", source="fam/write", counts={"truncated": 77})
     bench.evaluate(None, trainer="perce", source="fam/write", target="fam/other")
     talk = {"target": "fam/talk", "headline": "rating", "notes": ["judge uncalibrated"]}
-    bench.evaluate([3, 4, 2], turns=[2.5, None], beside={"ir": -0.125, "length": 9.0}, **talk)
+    bench.evaluate([3, 4, 2], turns=[2.5, None], beside={"ir": -0.125}, **talk)
     bench.evaluate([4, 4, 5], turns=[4.25, 4.5], trainer="ce", source="fam/write", **talk)
     bench.identify("percontrast", 0.5, tokens={"timed_examples": 30, "timed_ms": 1500})
     return bench

@@ -12,7 +12,7 @@ from perbench.errors import PerbenchError
 from perbench.site.load import load
 from perbench.site.view import View, build_view
 from perbench.stats import mean_interval
-from perbench.store import CellRecord, Labels, Metric
+from perbench.store import CellRecord, Labels, Metric, TurnValue
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -96,6 +96,20 @@ def test_a_trainers_own_settings_are_always_told_beside_its_gain(bench: Bench) -
     bench.evaluate(PERCE, trainer="perce", source="s", labels={"trainer_params": {"training.epochs": 5}})
     found = [(row.variation, cells[0].versus) for row, cells in view(bench).matrix.rows]
     assert found == [("", "baseline"), ("training.epochs=5", "gain")]
+
+
+def test_what_is_computed_from_a_metric_stands_beside_that_metric(bench: Bench) -> None:
+    by_turn = [TurnValue(turn=turn, value=0.5, ci=None, n=2) for turn in (1, 2)]
+    metrics = {
+        "pmi": Metric(value=0.5, n=4, signature="pmi|nats|x", by_turn=by_turn),
+        "rating": Metric(value=0.5, n=4, signature="rating|1-5|x", by_turn=by_turn),
+        "ir": Metric(value=0.25, n=4, signature="ir|line|rating|1-5|x"),
+        "length": Metric(value=9.0, n=4, signature="length|words"),
+    }
+    labels = Labels(model="tiny", target="fam/talk", seed=0)
+    bench.cell("eval", labels, None, headline="pmi", metrics=metrics)
+    found = [(table.metric, table.beside) for table in view(bench).turns]
+    assert found == [("pmi", ()), ("rating", ("ir",))]
 
 
 def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
