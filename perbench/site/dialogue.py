@@ -60,7 +60,9 @@ def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
             )
             digits = digits_for(turn.value for metric in found for turn in metric.by_turn)
             signatures = " · ".join(sorted({metric.signature for metric in found}))
-            tables.append(Turns(column.target, name, turns, beside, rows, digits, signatures, column.notes))
+            others = tuple(f"{other}:" for other in with_turns - {name})
+            notes = tuple(note for note in column.notes if not note.startswith(others))
+            tables.append(Turns(column.target, name, turns, beside, rows, digits, signatures, notes))
     return tuple(tables)
 
 

@@ -107,9 +107,10 @@ def test_what_is_computed_from_a_metric_stands_beside_that_metric(bench: Bench) 
         "length": Metric(value=9.0, n=4, signature="length|words"),
     }
     labels = Labels(model="tiny", target="fam/talk", seed=0)
-    bench.cell("eval", labels, None, headline="pmi", metrics=metrics)
-    found = [(table.metric, table.beside) for table in view(bench).turns]
-    assert found == [("pmi", ()), ("rating", ("ir",))]
+    notes = ["rating: uncalibrated", "of both"]
+    bench.cell("eval", labels, None, headline="pmi", metrics=metrics, notes=notes)
+    found = [(table.metric, table.beside, table.notes) for table in view(bench).turns]
+    assert found == [("pmi", (), ("of both",)), ("rating", ("ir",), ("of both", "rating: uncalibrated"))]
 
 
 def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
