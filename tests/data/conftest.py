@@ -1,4 +1,4 @@
-"""A stand-in on 127.0.0.1 for the two hosts that data are fetched from."""
+"""A stand-in on 127.0.0.1 for the two hosts that data are fetched from, and a family whose files it has."""
 
 from __future__ import annotations
 
@@ -105,3 +105,57 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+PLUGIN = '''
+"""Diaries, short and long."""
+
+from perbench.api import Family, Remote, Skip
+
+
+class Diaries(Family):
+    remotes = (Remote("github", "o/n", {FILES}, COMMIT),)
+    tables = ("short/train", "short/test", "long/train")
+
+    def rows(self, table, raw):
+        for row in raw.records(table, shape={"user": str, "text": str}):
+            if not row["text"]:
+                yield Skip("empty text")
+            else:
+                if "old" in row:
+                    raw.note("old rows")
+                yield {"user": row["user"], "text": row["text"]}
+'''
+TABLES = {"short/train": 8, "short/test": 4, "long/train": 12}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with the family `diaries`, whose files lie in the folder."""
+    folder = tmp_path / "raw"
+    for name, count in TABLES.items():
+        rows = [{"user": f"u{number}", "text": f"{name} {number}"} for number in range(count)]
+        write(folder / f"{name}.jsonl", rows)
+    checksums = {
+        f"{name}.jsonl": f"git:{git_blob((folder / f'{name}.jsonl').read_bytes())}" for name in TABLES
+    }
+    plugin = tmp_path / "root" / "tasks" / "families" / "diaries.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(PLUGIN.replace("{FILES}", repr(checksums)).replace("COMMIT", repr(COMMIT)))
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path / "root"))
+    return folder
+
+
+def write(path: Path, rows: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+
+
+def rows(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import threading
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,58 +12,17 @@ import pytest
 
 from perbench import models
 from perbench.api import Example
-from perbench.engines.ledger import Ledger, added, served_notes
 from perbench.engines.openai import OpenAIEngine, absent
 from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import STRANGERS, Retry
+from perbench.engines.retry import STRANGERS
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
 from perbench.protocols.identification import persona_text
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.model import OPENAI_URL, Endpoint, ModelSpec
-from perbench.specs.sampling import SamplingSpec
-from perbench.store import EndpointUse
+from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
-from tests.processes import ROOT
-
-KEY = "sk-very-secret-123"
-ENDPOINT = Endpoint(model="some-judge", base_url_env="TEST_ADDRESS", api_key_env="TEST_KEY", timeout=5.0)
-GREEDY = SamplingSpec(max_new_tokens=9, temperature=0.0, top_p=0.5)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    found = Server()
-    monkeypatch.setenv("TEST_ADDRESS", found.address)
-    monkeypatch.setenv("TEST_KEY", KEY)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield found
-    found.close()
-
-
-class Book(list[EndpointUse]):
-    def sum(self, name: str) -> int:
-        return sum(getattr(use, name) for use in self)
-
-
-def engine(time: Time | None = None, endpoint: Endpoint = ENDPOINT, **options: Any) -> OpenAIEngine:
-    """Waits by a clock of its own, which nobody sees unless given."""
-    time = time or Time()
-    retry = Retry(clock=time.clock, pause=time.pause, draw=lambda: 1.0)
-    return OpenAIEngine(endpoint, retry=retry, **options)
-
-
-def user(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-def failure() -> str:
-    with pytest.raises(PerbenchError) as caught:
-        engine().chat([user("hi")], GREEDY, seed=0)
-    assert KEY not in "".join(traceback.format_exception(caught.value))
-    return str(caught.value)
-
 
 # ---------------------------------------------------------------- answers
 
@@ -248,130 +203,6 @@ def test_a_server_killed_and_restarted_at_its_address(server: Server) -> None:
     time.then[STRANGERS + 2] = server.restart
     assert asked.chat([user("after")], GREEDY, seed=0)[0].text == "yes"
     assert len(server.requests) == 2
-
-
-# ---------------------------------------------------------------- the cache
-
-
-def test_what_was_answered_is_not_asked_again(server: Server, tmp_path: Path) -> None:
-    server.answer = lambda body: Reply(200, completion(f"answer to {body['messages'][0]['content']}"))
-    questions = [user(f"{i % 5}") for i in range(10)]
-    book, cache = Book(), ReplyCache(tmp_path)
-    first = engine(cache=cache, book=book.append).chat(questions, GREEDY, seed=1)
-    assert len(server.requests) == book.sum("answers") == 5  # each distinct question once
-    assert engine(cache=cache, book=book.append).chat(questions, GREEDY, seed=1) == first
-    assert len(server.requests) == 5
-    assert (book.sum("requests"), book.sum("answers"), book.sum("reused")) == (5, 5, 5)
-    assert KEY not in "".join(file.read_text() for file in tmp_path.rglob("*.json"))
-
-
-def test_the_name_that_a_model_answers_under_is_booked_also_from_the_cache(
-    server: Server, tmp_path: Path
-) -> None:
-    named = {**completion("yes"), "model": "small-2026"}
-    server.answer = lambda body: Reply(200, named)
-    book, cache = Book(), ReplyCache(tmp_path)
-    for _ in range(2):
-        engine(cache=cache, book=book.append).chat([user("hi")], GREEDY, seed=0)
-    assert [use.served for use in book if use.answers or use.reused] == [["small-2026"]] * 2
-    uses = {"judge": added(book), "other": EndpointUse(requests=1)}
-    assert served_notes(uses) == ["judge: the server calls it small-2026"]
-
-
-def test_a_model_under_its_own_name_needs_no_note(server: Server) -> None:
-    book = Book()
-    engine(book=book.append).chat([user("hi")], GREEDY, seed=0)
-    assert added(book).answers == 1
-    assert added(book).served == []
-
-
-def test_openais_models_at_another_address_are_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    model = load_model("openai/gpt-4o")
-    assert models.identify(model) == {"endpoint": "gpt-4o"}
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
-    elsewhere = models.identify(model)
-    assert elsewhere.keys() == {"endpoint", "address"}
-    assert "127.0.0.1" not in str(elsewhere)
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1/")
-    assert models.identify(model) == elsewhere
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{OPENAI_URL}/")
-    assert models.identify(model) == {"endpoint": "gpt-4o"}
-
-
-def test_another_question_is_another_request(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = ReplyCache(tmp_path)
-    warm = GREEDY.model_copy(update={"temperature": 1.0})
-    other = ENDPOINT.model_copy(update={"model": "other"})
-    for endpoint, text, sampling, seed in (
-        (ENDPOINT, "hi", GREEDY, 0),
-        (ENDPOINT, "ho", GREEDY, 0),
-        (ENDPOINT, "hi", warm, 0),
-        (ENDPOINT, "hi", GREEDY, 1),
-        (other, "hi", GREEDY, 0),
-    ):
-        engine(endpoint=endpoint, cache=cache).chat([user(text)], sampling, seed=seed)
-    monkeypatch.setenv("TEST_ADDRESS", server.address.replace("127.0.0.1", "localhost"))
-    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
-    assert len(server.requests) == 6
-    monkeypatch.setenv("TEST_KEY", "another-key")
-    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
-    assert len(server.requests) == 6
-
-
-def test_answers_before_a_failure_are_kept(server: Server, tmp_path: Path) -> None:
-    server.answer = lambda body: fault(400) if body["messages"][0]["content"] == "bad" else yes(body)
-    asked = engine(cache=ReplyCache(tmp_path), endpoint=ENDPOINT.model_copy(update={"concurrency": 1}))
-    with pytest.raises(PerbenchError, match="400"):
-        asked.chat([user("good"), user("bad"), user("never")], GREEDY, seed=0)
-    server.answer = yes
-    asked.chat([user("good"), user("bad"), user("never")], GREEDY, seed=0)
-    assert [body["messages"][0]["content"] for _, _, body in server.requests] == [
-        *("good", "bad"),
-        *("bad", "never"),
-    ]
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from perbench.engines.ledger import Ledger
-from perbench.engines.openai import OpenAIEngine
-from perbench.engines.replies import ReplyCache
-from tests.engines.test_openai import ENDPOINT, GREEDY, user
-
-ReplyCache.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-folder = Path(sys.argv[1])
-ledger = Ledger(folder / "endpoints.jsonl")
-engine = OpenAIEngine(ENDPOINT, cache=ReplyCache(folder), book=lambda use: ledger.add("m", use))
-engine.chat([user("hi")], GREEDY, seed=0)
-"""
-
-
-def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
-    server: Server, tmp_path: Path
-) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    ledger = Ledger(tmp_path / "endpoints.jsonl")
-    again = engine(cache=ReplyCache(tmp_path), book=lambda use: ledger.add("m", use))
-    for _ in range(2):
-        again.chat([user("hi")], GREEDY, seed=0)
-    assert len(server.requests) == 2
-    found = ledger.totals(lambda model: None)["m"]
-    assert (found.requests, found.answers, found.reused) == (2, 2, 1)
-
-
-@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"text": "x"}'])
-def test_a_damaged_reply_is_named(server: Server, tmp_path: Path, damage: bytes) -> None:
-    cache = ReplyCache(tmp_path)
-    engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
-    (file,) = tmp_path.rglob("*.json")
-    file.write_bytes(damage)
-    with pytest.raises(PerbenchError, match=f"{file.name} is damaged; delete it"):
-        engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
 
 
 # ---------------------------------------------------------------- address and key

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from perbench import plugins
-from tests.matrix.runs import Runs
+from perbench.engines import retry
+from tests.matrix.chat import KEY, PEOPLE, PRICES, Chat, far_task
+from tests.matrix.runs import Runs, results
 
 WORDS = [
     *("hunt", "deer", "woods", "dog", "autumn", "paint", "red", "houses"),
@@ -182,3 +184,55 @@ def runs() -> Iterator[Runs]:
     process = Runs()
     yield process
     process.close()
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Chat]:
+    found = Chat()
+    for name, value in {"TEST_KEY": KEY, "PERBENCH_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def talk(root: Root, chat: Chat) -> Root:
+    """A matrix of one cell: ten turns of three people, everybody behind the endpoint."""
+    endpoint = {"model": "m", "base_url": chat.address, "api_key_env": "TEST_KEY", "timeout": 3.0}
+    model = {"summary": "behind the test's server", "endpoint": {**endpoint, "prices": PRICES}}
+    root.write("leaderboard/models/far", model)
+    people = [
+        {"name": f"p{i}", "profile": f"p{i}", "personality": "calm", "id": f"p{i}"} for i in range(PEOPLE)
+    ]
+    write_rows(root.path / "data" / "talk" / "test.jsonl", people)
+    far_task(root)
+    root.matrix(
+        models=["far"],
+        trainers=[],
+        sources=[],
+        targets=["tiny/talk"],
+        identifiers=[],
+        baseline=None,
+        training={},
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """Filled by `expected`, once."""
+    return {}
+
+
+@pytest.fixture
+def expected(root: Root, runs: Runs, tmp_path: Path, whole: dict[str, Any]) -> dict[str, Any]:
+    if not whole:
+        out = tmp_path / "whole"
+        code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out))
+        assert code == 0, errors
+        whole.update(results(out))
+    return whole

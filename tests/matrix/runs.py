@@ -56,6 +56,29 @@ class Runs:
         self._process.wait()
 
 
+def results(out: Path) -> dict[str, Any]:
+    """All that an interruption must not change: records less their times, samples, scores, weights."""
+    found: dict[str, Any] = {}
+    for folder in sorted((out / "cells").iterdir()):
+        record = json.loads((folder / "cell.json").read_text())
+        for name in ("seconds", "peak_memory_mb", "started", "finished", "command"):
+            del record[name]
+        del record["environment"]["commit"]  # the checkout may move on while the tests run
+        record["counts"].pop("torn_lines_cut", None)
+        record["tokens"] = {key: n for key, n in record["tokens"].items() if not key.startswith("timed")}
+        for entry in record["training_log"]:
+            del entry["tokens_per_second"]
+        found[folder.name] = record
+        for file in sorted(folder.rglob("*")):
+            if file.suffix == ".safetensors" or file.name in ("samples.jsonl", "scores.json"):
+                found[f"{folder.name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+        if (log := folder / "training.jsonl").exists():
+            found[f"{folder.name}/log"] = [json.loads(line) for line in log.read_text().splitlines()]
+            for row in found[f"{folder.name}/log"]:
+                del row["tokens_per_second"], row["peak_memory_mb"]
+    return found
+
+
 def serve() -> None:
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401

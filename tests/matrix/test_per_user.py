@@ -16,8 +16,7 @@ from perbench.matrix.plan import make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, RunDir, read_records
 from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
-from tests.matrix.runs import Runs
-from tests.matrix.test_run import results
+from tests.matrix.runs import Runs, results
 
 CHANGES: dict[str, Any] = {
     "trainers": ["ce"],
@@ -35,21 +34,6 @@ def root(root: Root) -> Root:
     write_rows(root.path / "data/writing/test.jsonl", [*writing_rows(7, 5), stranger])
     root.matrix(**CHANGES)
     return root
-
-
-@pytest.fixture(scope="module")
-def whole() -> dict[str, Any]:
-    """Filled by `expected`, once."""
-    return {}
-
-
-@pytest.fixture
-def expected(root: Root, runs: Runs, tmp_path: Path, whole: dict[str, Any]) -> dict[str, Any]:
-    if not whole:
-        code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(tmp_path / "whole"))
-        assert code == 0, errors
-        whole.update(results(tmp_path / "whole"))
-    return whole
 
 
 def records(out: Path) -> dict[str, CellRecord]:
