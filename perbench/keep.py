@@ -60,14 +60,15 @@ class Keep:
             raise self._told(error) from error
 
     def _told(self, error: sqlite3.DatabaseError) -> Exception:
-        if type(error) is sqlite3.DatabaseError:  # and no kind of it: the file itself is damaged, or none
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds to its kinds
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return PerbenchError(
                 f"{self.path} is damaged: {error}. Delete the file: what it held is made anew, and paid "
                 "again where an endpoint made it"
             )
-        if "is full" in str(error):
+        if code == sqlite3.SQLITE_FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        if "is locked" in str(error):
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return PerbenchError(
                 f"{self.path}: {error}: for {WAIT:g} s another process was writing to it. Nothing in it is "
                 "lost; run the same command again"
