@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
-from typing import Any
 
+from perbench.digests import canonical_digest as canonical_digest
+from perbench.digests import read_sha256 as read_sha256
 from perbench.store.files import write_text
 
 
@@ -18,17 +17,6 @@ def cache_dir() -> Path:
         return Path(own).expanduser().absolute()
     xdg = os.environ.get("XDG_CACHE_HOME")
     return (Path(xdg) if xdg else Path.home() / ".cache").absolute() / "perbench"
-
-
-def canonical_digest(value: Any) -> str:
-    """sha256 over canonical JSON: sorted keys, no spaces, UTF-8, no NaN.
-
-    Raises:
-        TypeError: the value holds something that JSON has no form for.
-        ValueError: it holds NaN or an infinity.
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -42,12 +30,3 @@ def file_sha256(path: Path) -> str:
     known.parent.mkdir(parents=True, exist_ok=True)
     write_text(known, digest)
     return digest
-
-
-def read_sha256(path: Path) -> str:
-    """sha256 of a file's content, read now."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
