@@ -20,14 +20,22 @@ Tick = Callable[[int, int, dict[str, float]], None]
 """Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
 
 
+Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text"]
+"""refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
+wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null."""
+
+
 @dataclass(frozen=True)
 class Generation:
-    """One answer. finish_reason "length" means it was cut at max_new_tokens."""
+    """One answer, or word of its absence. `finish_reason` is "stop", "length" where the answer was cut at
+    max_new_tokens, or what else a server says. `missing` is why there is no answer, `text` then being what
+    came in its place; None where there is one, be it empty."""
 
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: str
     prompt_tokens: int
     new_tokens: int
+    missing: Absence | None = None
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -25,22 +26,36 @@ class TextScores:
 
 
 def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
-    """Compute the metrics `names`.
+    """Compute the metrics `names`. What is missing has no score under any of them.
 
     Raises:
         PerbenchError: a name is no metric.
     """
     found = TextScores()
+    missing = texts.missing or [None] * len(texts.predictions)
+    there = [place for place, reason in enumerate(missing) if reason is None]
+    absent_ones = Counter(reason for reason in missing if reason is not None)
+    scored = Texts(
+        predictions=[texts.predictions[place] for place in there],
+        references=[texts.references[place] for place in there],
+        clusters=[texts.clusters[place] for place in there],
+        truncated=[texts.truncated[place] for place in there],
+    )
     for name in names:
         if name not in METRICS:
             raise PerbenchError(f"unknown metric {name!r}.{suggest(name, METRICS)}")
         measure = cast(Callable[[str, Texts], Measured], import_module(METRICS[name]).measure)
         try:
-            measured = measure(name, texts)
+            measured = measure(name, scored)
         except MetricAbsent as absent:
             found.notes.append(f"metric {name} absent: {absent}")
             continue
-        found.metrics[name] = measured.metric
+        metric = measured.metric
+        why = dict(sorted((Counter(metric.why) + absent_ones).items()))
+        found.metrics[name] = metric.model_copy(
+            update={"missing": metric.missing + absent_ones.total(), "why": why}
+        )
         if measured.per_sample is not None:
-            found.per_sample[name] = measured.per_sample
+            scores = dict(zip(there, measured.per_sample, strict=True))
+            found.per_sample[name] = [scores.get(place) for place in range(len(missing))]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ class Texts:
     """The user of each sample: intervals resample users."""
     truncated: Sequence[bool]
     """Whether the answer was cut at max_new_tokens."""
+    missing: Sequence[str | None] = ()
+    """Why there is no answer, None where there is one; empty where none is missing. Metrics never see a
+    missing one: `score_texts` leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,27 @@ class Measured:
     per_sample: list[float | None] | None = None
 
 
-def mean_metric(values: Sequence[float | None], clusters: Sequence[str], signature: str) -> Metric:
-    """Mean over the scored samples with its 95% bootstrap interval, clustered by user."""
+def mean_metric(
+    values: Sequence[float | None],
+    clusters: Sequence[str],
+    signature: str,
+    why: Sequence[str | None] | None = None,
+) -> Metric:
+    """Mean over the scored samples with its 95% bootstrap interval, clustered by user. `why` says of each
+    sample why it has no score; what it says of scored ones is not used."""
     from perbench.stats import mean_interval
 
     scored = [value for value in values if value is not None]
+    reasons = Counter(
+        reason
+        for value, reason in zip(values, why or [None] * len(values), strict=True)
+        if value is None and reason is not None
+    )
     return Metric(
         value=sum(scored) / len(scored) if scored else None,
         ci=mean_interval(values, clusters),
         n=len(scored),
         missing=len(values) - len(scored),
+        why=dict(sorted(reasons.items())),
         signature=signature,
     )

@@ -31,15 +31,25 @@ def measure(
     spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]], max_tokens: int
 ) -> dict[str, Measured]:
     """Both metrics over stored samples; a text without tokens, or without other users whose personas fit, has
-    no score."""
+    no score, nor has a sample without an answer."""
     scorer = spec.scorer or "base"
     clusters = [sample["user"] for sample in samples]
     found = {}
     for name, text in TEXTS.items():
-        values = [win_rate(sample["persona_swap"][text]) for sample in samples]
+        values = [
+            win_rate(sample["persona_swap"][text]) if "persona_swap" in sample else None for sample in samples
+        ]
         signature = f"{name}|ties:1/2|unfit:left-out|others:{spec.others}|scorer:{scorer}|tokens:{max_tokens}"
-        found[name] = Measured(mean_metric(values, clusters, signature), values)
+        why = [_why(sample) for sample in samples]
+        found[name] = Measured(mean_metric(values, clusters, signature, why), values)
     return found
+
+
+def _why(sample: Mapping[str, Any]) -> str:
+    """Why a sample without a score has none."""
+    if "persona_swap" not in sample:
+        return str(sample["missing"])
+    return "text without tokens" if sample["persona_swap"]["others"] else "no other user's persona to try"
 
 
 def notes(spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]]) -> list[str]:

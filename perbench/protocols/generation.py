@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pair
+from perbench.protocols import missing
 from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
 from perbench.protocols.swap import swap_logp
 from perbench.seeds import derive_seed
@@ -27,7 +28,8 @@ def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:
     """Generate what is not stored yet: {"id", "user", "question", "reference", "response", "finish_reason",
-    "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example, with "persona_swap" (see
+    "prompt_tokens", "new_tokens", "persona_kept", "persona_trimmed"} per example, with "missing" where there
+    is no answer (see `perbench.protocols.missing`), with "persona_swap" (see
     `perbench.protocols.swap`) where the task asks for it, and "own_adapter" where users may have adapters of
     their own: whether this one has.
 
@@ -35,16 +37,19 @@ def run(
 
     Raises:
         PerbenchError: an example whose request alone exceeds max_length.
+        CellError: more answers are missing than the task allows.
     """
     asker = _Endpoint if engines.subject.chat_only else _Local
     asked = asker(task.spec, dataset, engines.subject, seed)
     # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
     order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], dataset.examples[i].id))
-    stored = {sample["id"] for sample in store.samples()}
+    finished = store.samples()
+    stored = {sample["id"] for sample in finished}
+    missing.check(finished, len(order), task.spec.max_missing)
     tick(len(stored), len(order), {})
     for user, number, batch in _batches(dataset.examples, order, asked.batch, engines.users):
-        missing = [i for i in batch if dataset.examples[i].id not in stored]
-        if not missing:
+        due = [i for i in batch if dataset.examples[i].id not in stored]
+        if not due:
             continue
         begun = time.perf_counter()
         own = () if user is None else (user,)  # a user's samples depend on no other user
@@ -59,16 +64,19 @@ def run(
             for sample in samples.values():
                 sample["own_adapter"] = user is not None
         if task.spec.persona_swap is not None:
+            there = [i for i in batch if missing.reason(samples[i]) is None]
             swaps = swap_logp(
                 task.spec,
-                [(dataset.examples[i], samples[i]["response"]) for i in batch],
+                [(dataset.examples[i], samples[i]["response"]) for i in there],
                 dataset.examples,
                 engines.scorer(task.spec.persona_swap.scorer),
             )
-            for i, swap in zip(batch, swaps, strict=True):
+            for i, swap in zip(there, swaps, strict=True):
                 samples[i]["persona_swap"] = swap
-        store.append([samples[i] for i in missing])
-        stored.update(samples[i]["id"] for i in missing)
+        finished += (new := [samples[i] for i in due])
+        store.append(new)
+        stored.update(sample["id"] for sample in new)
+        missing.check(finished, len(order), task.spec.max_missing)
         tick(len(stored), len(order), {"tok/s": speed})
     finished = store.samples()
     tokens = {
@@ -76,7 +84,7 @@ def run(
         "generated": sum(sample["new_tokens"] for sample in finished),
     }
     if task.spec.persona_swap is not None:
-        tokens["scored"] = sum(sample["persona_swap"]["tokens"] for sample in finished)
+        tokens["scored"] = sum(sample["persona_swap"]["tokens"] for sample in missing.answered(finished))
     return tokens
 
 
@@ -146,16 +154,19 @@ def _sample(example: Example, pair: PromptPair | Request, answer: Generation) ->
         "new_tokens": answer.new_tokens,
         "persona_kept": pair.kept,
         "persona_trimmed": pair.trimmed,
+        **({missing.MISSING: answer.missing} if answer.missing is not None else {}),
     }
 
 
 def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     """The task's metrics over stored samples."""
+    there = missing.answered(samples)
     texts = Texts(
-        predictions=[sample["response"] for sample in samples],
+        predictions=[sample.get("response", "") for sample in samples],
         references=[sample["reference"] for sample in samples],
         clusters=[sample["user"] for sample in samples],
-        truncated=[sample["finish_reason"] == "length" for sample in samples],
+        truncated=[sample.get("finish_reason") == "length" for sample in samples],
+        missing=missing.reasons(samples),
     )
     found = score_texts(task.spec.metrics, texts)
     swap = task.spec.persona_swap
@@ -163,8 +174,8 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         for name, measured in persona_swap.measure(swap, samples, task.spec.sampling.max_new_tokens).items():
             found.metrics[name] = measured.metric
             found.per_sample[name] = measured.per_sample or []
-        found.notes.extend(persona_swap.notes(swap, samples))
-    swapped = {"persona_swap_left_out": persona_swap.left_out(samples)} if swap is not None else {}
+        found.notes.extend(persona_swap.notes(swap, there))
+    swapped = {"persona_swap_left_out": persona_swap.left_out(there)} if swap is not None else {}
     own = [sample["own_adapter"] for sample in samples if "own_adapter" in sample]
     adapters = {"own_adapter": sum(own), "task_adapter": len(own) - sum(own)} if own else {}
     if own and not all(own):
@@ -178,10 +189,11 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         metrics=found.metrics,
         counts={
             "samples": len(samples),
-            "truncated": sum(texts.truncated),
-            "empty": sum(not text.strip() for text in texts.predictions),
-            "persona_items_kept": sum(sample["persona_kept"] for sample in samples),
-            "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in samples),
+            "truncated": sum(sample["finish_reason"] == "length" for sample in there),
+            "empty": sum(not sample["response"].strip() for sample in there),
+            "persona_items_kept": sum(sample["persona_kept"] for sample in there),
+            "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in there),
+            **missing.counts(samples),
             **swapped,
             **adapters,
         },

@@ -76,15 +76,16 @@ _ALL = ("summary", "protocol", "license", "notes", "headline", "data")
 _ROWS = ("user", "question", "reference", "persona", "item_aliases", "extra")
 _EXAMPLES = (*_ALL, "examples", *(f"fields.{key}" for key in _ROWS))
 _PROMPTS = ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length")
-_ANSWERS = ("persona", "fields", "sampling", "decoding", "metrics", "persona_swap")
+_ANSWERS = ("persona", "fields", "sampling", "max_missing", "decoding", "metrics", "persona_swap")
 PROTOCOLS = {
     "generation": Protocol("perbench.protocols.generation", frozenset((*_EXAMPLES, *_PROMPTS, *_ANSWERS))),
     "dialogue": Protocol(
-        "perbench.protocols.dialogue", frozenset((*_EXAMPLES, "max_length", "sampling", "dialogue"))
+        "perbench.protocols.dialogue",
+        frozenset((*_EXAMPLES, "max_length", "sampling", "max_missing", "dialogue")),
     ),
     "identification": Protocol("perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS))),
     "preference": Protocol(
-        "perbench.protocols.preference", frozenset((*_EXAMPLES, "sampling", "preference"))
+        "perbench.protocols.preference", frozenset((*_EXAMPLES, "sampling", "max_missing", "preference"))
     ),
     "lm_eval": Protocol("perbench.lm_eval.protocol", frozenset((*_ALL, "examples.test", "lm_eval"))),
 }

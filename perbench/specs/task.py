@@ -195,6 +195,8 @@ class TaskSpec(Strict):
     examples: ExamplesSpec = ExamplesSpec()
     max_length: Count = 5000
     """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
+    max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The share of answers that may be missing (refused, filtered...); with more the cell fails."""
     sampling: SamplingSpec = SamplingSpec()
     decoding: DecodingSpec = DecodingSpec()
     metrics: list[Annotated[str, one_of(METRICS)]] = []

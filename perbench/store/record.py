@@ -26,6 +26,8 @@ class Metric(Strict):
     ci: tuple[float, float] | None = None
     n: int
     missing: int = 0
+    why: dict[str, int] = {}
+    """Why those are missing: {"refused": 1, "no words to compare": 3}; empty where nothing says."""
     signature: str
     """What makes the number reproducible: library, version, options ("rougeL|stem:no|rouge-score:0.1.2")."""
     by_turn: list[TurnValue] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from perbench.api import Example
 from perbench.data import Dataset
 from perbench.engines.base import Engine
 from perbench.engines.transformers import TransformersEngine
-from perbench.errors import PerbenchError
+from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair
 from perbench.protocols import get
 from perbench.protocols.base import BATCH, chunks
@@ -265,3 +266,38 @@ def test_killed_among_users_and_started_again(
     store.fuse = None
     run(TASK, DATASET, One(engine, users), store, seed=4, tick=quiet)
     assert store.rows == adapted.rows
+
+
+class Refusing(TransformersEngine):
+    """Answers, but refuses what it is asked first in each batch."""
+
+    def generate(self, *args: Any, **options: Any) -> list[Any]:
+        first, *others = super().generate(*args, **options)
+        return [replace(first, text="", finish_reason="content_filter", missing="filtered"), *others]
+
+
+def test_a_missing_answer_is_stored_with_its_reason_counted_and_never_scored(
+    tiny_model_dir: Path, stores: Any
+) -> None:
+    store, subject = stores(), Refusing(tiny_model_dir, dtype="float32")
+    task = replace(TASK, spec=TASK.spec.model_copy(update={"max_missing": 0.5}))
+    run(task, DATASET, One(subject), store, seed=0, tick=quiet)
+    absent = [sample for sample in store.samples() if "missing" in sample]
+    assert [(one["missing"], one["finish_reason"]) for one in absent] == [("filtered", "content_filter")] * 2
+    found = score(task, store.samples())
+    assert found.counts["missing_filtered"] == 2
+    assert found.counts["empty"] == 0
+    for name, scores in found.scores.scores.items():
+        assert [value is None for value in scores] == ["missing" in sample for sample in store.samples()]
+        assert (found.metrics[name].missing, found.metrics[name].why) == (2, {"filtered": 2})
+
+
+def test_too_many_missing_answers_fail_the_cell_and_are_not_asked_for_again(
+    tiny_model_dir: Path, stores: Any
+) -> None:
+    store, subject = stores(), Refusing(tiny_model_dir, dtype="float32")
+    task = replace(TASK, spec=TASK.spec.model_copy(update={"max_missing": 0.0}))
+    for _ in range(2):
+        with pytest.raises(CellError, match="1 filtered"):
+            run(task, DATASET, One(subject), store, seed=0, tick=quiet)
+        assert len(store.samples()) == BATCH  # at the second start nothing more is asked
