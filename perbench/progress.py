@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from perbench.printing import console, guarded, guarded_streams
+
 if TYPE_CHECKING:
     from perbench.engines.base import Tick
 
@@ -25,7 +27,7 @@ class Progress:
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
         self._cells = cells
         self._done = 0
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream = guarded(stream if stream is not None else sys.stderr)
         self._bars: Any = None
         self._whole: Any = None
 
@@ -35,7 +37,6 @@ class Progress:
         if not _is_terminal(self._stream):
             yield self
             return
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -45,7 +46,6 @@ class Progress:
         )
         from rich.progress import Progress as Bars
 
-        console = Console(file=self._stream, no_color="NO_COLOR" in os.environ)
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -54,9 +54,10 @@ class Progress:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}", markup=False),
-            console=console,
+            console=console(self._stream),
         )
-        with self._bars:
+        # While bars are shown, rich takes stdout and stderr and would follow the escapes printed there.
+        with self._bars, guarded_streams():
             self._whole = self._bars.add_task("all cells", total=self._cells, figures="")
             yield self
         self._bars = None
@@ -64,7 +65,7 @@ class Progress:
     def say(self, message: str) -> None:
         """One line, above the bars."""
         if self._bars is not None:
-            self._bars.console.print(message, markup=False, highlight=False)
+            self._bars.console.print(message)
         else:
             print(message, file=self._stream, flush=True)
 

@@ -24,15 +24,24 @@ from typing import Any, NoReturn
 
 from perbench import __version__
 from perbench.errors import NO_ROOM, PerbenchError, no_room, suggest
+from perbench.printing import guarded_streams
 
 # Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Progress is shown in one place; bars of libraries (loading, converting, downloading) tear it and fill logs.
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 ENVIRONMENT_FAULTS = {errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. `--include` holds for this call only."""
+    with guarded_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     before = os.environ.get("PERBENCH_INCLUDE")
     try:
         code = _run(sys.argv[1:] if argv is None else argv)

@@ -139,9 +139,10 @@ def _show(
     html: Path | None = None,
     worst: int | None = None,
 ) -> None:
+    from perbench.printing import console
     from perbench.site.spans_page import write_spans
     from perbench.site.spans_terminal import print_worst
-    from perbench.site.terminal import console, print_results
+    from perbench.site.terminal import print_results
     from perbench.store import RunDir
     from perbench.store.files import read_journal
 

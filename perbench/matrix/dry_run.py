@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from perbench.matrix.estimate import Estimate, Estimator
 from perbench.matrix.plan import Plan
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
+from perbench.printing import console
 from perbench.progress import counted, duration
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
         return
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 200).print(_plan_table(plan, estimates))
+    console().print(_plan_table(plan, estimates))
     print(
         f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
         f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 SHADES = ("", "on #1b3a55", "on #1c486d", "on #1d5786", "on #1e669f", "on #2073b5")
 """Behind white text; contrast 5 and more."""
-HIDDEN = {"Cc", "Cf", "Cs"}
-"""Unicode categories that move the cursor, reorder text or cannot be printed: one character each is shown
-in their place, so that no data can drive the terminal."""
 
 
 def print_worst(cells: Sequence[tuple[CellRecord, Samples]], count: int, console: Console) -> None:
@@ -39,19 +35,17 @@ def print_worst(cells: Sequence[tuple[CellRecord, Samples]], count: int, console
         ]
         answered.sort(key=lambda pair: -pair[1].errors)
         thresholds = "/".join(f"{value:g}" for value in column.thresholds)
-        console.print(Text(_clean(f"\n{column.title}, threshold {thresholds or 'none'}: {key}"), "bold"))
+        console.print(Text(f"\n{column.title}, threshold {thresholds or 'none'}: {key}", "bold"))
         for example, answer in answered[:count]:
-            console.print(
-                Text(_clean(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed"))
-            )
+            console.print(Text(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed"))
             for line, sentence in enumerate(example.persona, start=1):
-                console.print(Text(_clean(f"  {line} {sentence}"), "dim"))
-            console.print(Text(_clean(f"  Q {example.question}")))
+                console.print(Text(f"  {line} {sentence}", "dim"))
+            console.print(Text(f"  Q {example.question}"))
             console.print(Text("  A ") + (styled(answer) if coloured else marked(answer)))
             for what, errors in (("wrong", answer.wrong), ("missed", answer.missed)):
                 if errors:
                     told = ", ".join(f"{text} {number(score, 2)}" for text, score in errors)
-                    console.print(Text(_clean(f"    {what}: {told}")))
+                    console.print(Text(f"    {what}: {told}"))
 
 
 def styled(answer: Answer) -> Text:
@@ -63,7 +57,7 @@ def styled(answer: Answer) -> Text:
         style += ["underline"] * piece.gold + ["bold"] * (piece.state in ("hit", "wrong"))
         if piece.state in ("wrong", "missed"):
             style.append("bright_red" if not piece.level else "on #a3200d")
-        text.append(_clean(piece.text), " ".join(filter(None, style)) or None)
+        text.append(piece.text, " ".join(filter(None, style)) or None)
         if piece.source is not None:
             text.append(f"({piece.source})", "dim")
     return text
@@ -82,11 +76,6 @@ def marked(answer: Answer) -> Text:
 
 
 def _starred(piece: Piece) -> str:
-    text = _clean(piece.text)
     if piece.state not in ("hit", "wrong"):
-        return text
-    return f"*{text}*" + (f"({piece.source})" if piece.source is not None else "")
-
-
-def _clean(text: str) -> str:
-    return "".join("�" if unicodedata.category(char) in HIDDEN and char != "\n" else char for char in text)
+        return piece.text
+    return f"*{piece.text}*" + (f"({piece.source})" if piece.source is not None else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perbench.printing import console
 from perbench.progress import duration
 from perbench.site import identification
 from perbench.site.format import interval, number
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-PIPED_WIDTH = 200  # columns where there is no terminal to ask
-
 
 def print_results(run: Path, matrix: str | None = None) -> None:
     """Print the tables of a run directory to stdout, or of the latest plan there of one matrix.
@@ -28,14 +27,6 @@ def print_results(run: Path, matrix: str | None = None) -> None:
         PerbenchError: as `perbench.site.build`.
     """
     print_view(build_view(load([run], matrix=matrix)), console())
-
-
-def console() -> Console:
-    """stdout, wide where it is no terminal."""
-    from rich.console import Console
-
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PIPED_WIDTH)
 
 
 def print_view(view: View, console: Console) -> None:
@@ -57,7 +48,7 @@ def print_view(view: View, console: Console) -> None:
     for found in view.identification.tables:
         console.print(_identification_table(found))
     for line in _remarks(view):
-        console.print(line, markup=False)
+        console.print(line)
 
 
 def _table(caption: str, first: str) -> Table:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rich.console import Console
 
 from perbench.errors import PerbenchError
+from perbench.printing import console
 from perbench.site.spans import read_answer, spans_view
 from perbench.site.spans_page import render_spans, write_spans
 from perbench.site.spans_terminal import print_worst
@@ -148,7 +148,7 @@ def test_a_foreign_file_is_left_alone(bench: Bench, tmp_path: Path) -> None:
 
 def printed(found: Any, count: int, **options: Any) -> str:
     file = io.StringIO()
-    print_worst(found, count, Console(file=file, width=120, highlight=False, **options))
+    print_worst(found, count, console(file, width=120, **options))
     return file.getvalue()
 
 
@@ -172,7 +172,7 @@ def test_data_can_neither_style_nor_drive_the_terminal(bench: Bench) -> None:
     one |= {"kinds": [], "sentences": [], "spans": [[0, 5]], "scores": [2.0]}
     out = printed([(bench.identify("[bold]", 0.5), [one])], 3)
     assert "[bold], threshold 1" in out
-    assert "*[red]*Got�[2J a� deer" in out
+    assert r"*[red]*Got\u001b[2J a\u202e deer" in out
     assert "[blink]" in out
     assert not {"\x1b", "\x07", "\u202e"} & set(out)
 

@@ -1,0 +1,100 @@
+"""Nothing that is printed drives a terminal, reorders a line or breaks JSON, whoever wrote it."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perbench.printing import console, guarded, guarded_streams, printable
+from perbench.progress import Progress
+
+NASTY = (
+    "\x1b[2J\x1b]0;title\x07\x1b]8;;http://x\x1b\\link \x9b31m\x08\r\x00\x7f\x85\u061c\u200f\u202e\u2066"
+    "\u2028\ufeff\U000e0041\ud800"
+)
+HOSTILE = st.text(st.one_of(st.characters(), st.sampled_from(NASTY)))
+GIVEN_TO_PEOPLE = "Grüße, 我喜欢 \U0001f469\u200d\U0001f52c, می\u200cخواهم\n\tשלום − ▁A"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def hostile(text: str) -> list[str]:
+    """The characters that must not reach a terminal."""
+    return [
+        char
+        for char in text
+        if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in "\n\t\u200c\u200d"
+    ]
+
+
+@given(HOSTILE)
+def test_any_text_becomes_printable_and_json_keeps_its_value(text: str) -> None:
+    assert hostile(printable(text)) == []
+    assert printable(printable(text)) == printable(text)
+    dumped = json.dumps({text: [text]}, ensure_ascii=False)
+    assert json.loads(printable(dumped)) == json.loads(json.dumps({text: [text]}))
+
+
+def test_what_people_write_stays_as_it_is() -> None:
+    assert printable(GIVEN_TO_PEOPLE) == GIVEN_TO_PEOPLE
+    assert printable("a\x1b[31m\u202e\U000e0041") == r"a\u001b[31m\u202e\udb40\udc41"
+
+
+def test_prints_and_tracebacks_are_guarded(capsys: pytest.CaptureFixture[str]) -> None:
+    with guarded_streams():
+        print(NASTY, GIVEN_TO_PEOPLE)
+        print(NASTY, file=sys.stderr)
+        sys.stderr.writelines([NASTY])
+        sys.excepthook(ValueError, ValueError(NASTY), None)
+    out, err = capsys.readouterr()
+    assert hostile(out + err) == []
+    assert r"\u001b[2J" in out
+    assert GIVEN_TO_PEOPLE in out
+    assert err.count(r"\u202e") == 3
+
+
+@given(HOSTILE)
+def test_tables_are_guarded_and_keep_their_shape(text: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    stream = io.StringIO()
+    table = Table(title=Text(text))
+    for heading in (text, "b"):
+        table.add_column(Text(heading))
+    table.add_row(Text(text), "x")
+    shown = console(guarded(stream), width=40)
+    shown.print(table)
+    shown.print(text)
+    assert hostile(stream.getvalue()) == []
+
+
+def test_bars_and_what_is_printed_beside_them_are_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = Progress(1, stream)
+    with progress.shown(), progress.cell(NASTY) as tick:
+        tick(1, 2, {NASTY: 1.0})
+        progress.say(NASTY)
+        print(NASTY, file=sys.stderr)
+    shown = stream.getvalue()
+    for piece in ("\x1b[2J", "\x1b]", "\x9b", "\x07", "\u202e", "\ud800", "\U000e0041"):
+        assert piece not in shown.replace("\x1b[2K", "")
+
+
+@pytest.mark.parametrize(("columns", "width"), [("90", 90), ("", 200), ("wide", 200), ("0", 200)])
+def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert console(io.StringIO()).width == width
+    assert console(guarded(io.StringIO())).width == width
