@@ -21,8 +21,5 @@ def canonical_digest(value: Any) -> str:
 
 def read_sha256(path: Path) -> str:
     """sha256 of a file's content, read now."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from perbench import gguf_package
-from perbench.cache import cache_dir, file_sha256, read_sha256
+from perbench.cache import cache_dir, read_sha256
 from perbench.errors import PerbenchError
 from perbench.models import (
     ResolvedModel,
@@ -50,18 +50,6 @@ def test_cache_dir_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "perbench"
-
-
-def test_file_sha256_is_remembered_until_the_file_changes(cache: Path, tmp_path: Path) -> None:
-    path = tmp_path / "weights"
-    path.write_bytes(b"one")
-    # sha256("one"), by sha256sum
-    assert file_sha256(path) == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-    (known,) = (cache / "sha256").iterdir()
-    known.write_text("remembered")
-    assert file_sha256(path) == "remembered"
-    path.write_bytes(b"other")
-    assert file_sha256(path) == read_sha256(path)
 
 
 # ---------------------------------------------------------------- local folders
