@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from perbench.engines.absence import ending, withheld
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import Halted, Passing, Retry, asked_to_wait, used_up
@@ -135,6 +136,9 @@ class OpenAIEngine:
         try:
             raw = self._client.chat.completions.with_raw_response.create(**body)
         except openai.OpenAIError as error:
+            filtered = withheld(error.body) if isinstance(error, openai.APIStatusError) else None
+            if filtered is not None:
+                return filtered, EndpointUse()
             raise self._failure(error) from None
         used = used_up(raw.headers)
         if used is not None:
@@ -232,8 +236,8 @@ def read_reply(text: str, asked: str) -> tuple[Generation, EndpointUse]:
         output_tokens=written,
         served=[name] if isinstance(name := value.get("model"), str) and name not in ("", asked) else [],
     )
-    cut = choice.get("finish_reason") == "length"
-    return Generation(content or "", "length" if cut else "stop", read or 0, written), use
+    finish, missing = ending(choice, content or "")
+    return Generation(content or "", finish, read or 0, written, missing), use
 
 
 def _usage(value: Any) -> tuple[int | None, int, int]:

@@ -12,7 +12,7 @@ from perbench.engines.base import Generation
 from perbench.errors import PerbenchError
 from perbench.store.files import write_json
 
-FIELDS = ("text", "finish_reason", "prompt_tokens", "new_tokens")
+FIELDS = ("text", "finish_reason", "prompt_tokens", "new_tokens", "missing")
 
 
 class ReplyCache:
@@ -38,10 +38,13 @@ class ReplyCache:
         """
         try:
             value = json.loads(file.read_bytes())
+            if "missing" not in value and not value["text"].strip():
+                return None  # kept before replies said whether an answer was missing: this one may have been
+            value.setdefault("missing", None)
             return Generation(**{name: value[name] for name in FIELDS}), list(value.get("served", []))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise PerbenchError(f"{file} is damaged; delete it, and the request is made again") from None
 
     def put(self, file: Path, reply: Generation, served: list[str]) -> None:

@@ -45,7 +45,8 @@ def test_cut_and_empty_answers(server: Server) -> None:
     server.answer = lambda body: Reply(200, completion(None, "length", usage={}))
     book = Book()
     (found,) = engine(book=book.append).chat([user("hi")], GREEDY, seed=0)
-    assert (found.text, found.finish_reason, found.prompt_tokens, found.new_tokens) == ("", "length", 0, 0)
+    assert (found.text, found.finish_reason, found.missing) == ("", "length", "only_thoughts")
+    assert (found.prompt_tokens, found.new_tokens) == (0, 0)
     assert book.sum("unmetered") == 1
 
 

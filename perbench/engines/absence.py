@@ -1,0 +1,78 @@
+"""Whether an endpoint's reply holds an answer, and if not, why; and how it ended in the server's own word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from perbench.engines.base import Absence, Generation
+
+CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
+"""Servers' words for an answer that was cut at the limit; all are read as "length"."""
+FILTERED = frozenset(
+    {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
+    | {"guardrail_intervened", "guardrails", "moderation"}
+)
+TOOLS = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put what a model thought."""
+WITHHELD_CODE = re.compile(
+    r"content_?filter|content_?policy|responsible_?ai|invalid_prompt|moderation|guardrail"
+)
+WITHHELD_WORDS = re.compile(
+    r"content (management )?policy|(prompt|input|request) (was|is|has been) (flagged|filtered|blocked)"
+    r"|flagged as potentially violating|requires moderation"
+)
+"""In an error's message: the server withholds this answer, whatever key or settings it is asked with."""
+
+
+def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
+    """(finish_reason, missing) of a completion's choice, whose answer is `text`, thoughts left out; see
+    `perbench.engines.base.Generation`. An answer that a filter cut short is missing: the rest was withheld."""
+    said = choice.get("finish_reason")
+    finish = str(said).lower() if isinstance(said, str) and re.fullmatch(r"[\w-]{1,40}", said) else "stop"
+    finish = "length" if finish in CUT else finish
+    message = choice.get("message")
+    fields = message if isinstance(message, Mapping) else {}
+    if finish in FILTERED:
+        return finish, "filtered"
+    if finish == "refusal" or (_says(fields.get("refusal")) and not text.strip()):
+        return finish, "refused"
+    if finish in TOOLS or (not text.strip() and (fields.get("tool_calls") or fields.get("function_call"))):
+        return finish, "tool_call"
+    if text.strip():
+        return finish, None
+    # Of a server that hides the thoughts, only the spent tokens tell of them.
+    if finish == "length" or any(_says(fields.get(name)) for name in THOUGHTS) or _thoughts(fields):
+        return finish, "only_thoughts"
+    return finish, "no_text" if fields.get("content") is None else None
+
+
+def withheld(error: Any) -> Generation | None:
+    """The absent answer that an error object under a status of 400 or more amounts to, where it says that
+    prompt or answer is filtered; None of all other errors."""
+    if not isinstance(error, Mapping):
+        return None
+    inner = [error.get(name) for name in ("innererror", "inner_error", "metadata")]
+    fields = [error, *(one for one in inner if isinstance(one, Mapping))]
+    codes = " ".join(
+        str(one.get(name)) for one in fields for name in ("code", "type", "reasons") if name in one
+    )
+    words = error.get("message")
+    if WITHHELD_CODE.search(codes.lower()) or (_says(words) and WITHHELD_WORDS.search(str(words).lower())):
+        return Generation("", "content_filter", 0, 0, "filtered")
+    return None
+
+
+def _says(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _thoughts(fields: Mapping[str, Any]) -> bool:
+    """Whether a part of the content is a thought."""
+    parts = fields.get("content")
+    types = (
+        [part.get("type") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    )
+    return any(kind in THOUGHTS for kind in types)
