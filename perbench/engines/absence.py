@@ -29,7 +29,7 @@ WITHHELD_WORDS = re.compile(
 
 def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
     """(finish_reason, missing) of a completion's choice, whose answer is `text`, thoughts left out; see
-    `perbench.engines.base.Generation`. An answer that a filter cut short is missing: the rest was withheld."""
+    `perbench.engines.base.Generation`. One that a filter cut short is missing: the rest was withheld."""
     said = choice.get("finish_reason")
     finish = str(said).lower() if isinstance(said, str) and re.fullmatch(r"[\w-]{1,40}", said) else "stop"
     finish = "length" if finish in CUT else finish
