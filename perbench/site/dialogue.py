@@ -26,10 +26,11 @@ class TurnRow:
 
 @dataclass(frozen=True)
 class Turns:
-    """One metric of one dialogue target. `beside`: what is computed from it over whole dialogues (how ratings
-    rise, how judges agree)."""
+    """One metric of one dialogue target; `apart` as its column has it. `beside`: what is computed from it
+    over whole dialogues (how ratings rise, how judges agree)."""
 
     target: str
+    apart: str
     metric: str
     turns: tuple[int, ...]
     beside: tuple[str, ...]
@@ -37,6 +38,10 @@ class Turns:
     digits: int
     signature: str
     notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return " · ".join(filter(None, (self.target, self.apart)))
 
 
 def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
@@ -62,7 +67,9 @@ def turn_tables(matrix: Matrix) -> tuple[Turns, ...]:
             signatures = " · ".join(sorted({metric.signature for metric in found}))
             others = tuple(f"{other}:" for other in with_turns - {name})
             notes = tuple(note for note in column.notes if not note.startswith(others))
-            tables.append(Turns(column.target, name, turns, beside, rows, digits, signatures, notes))
+            tables.append(
+                Turns(column.target, column.apart, name, turns, beside, rows, digits, signatures, notes)
+            )
     return tuple(tables)
 
 

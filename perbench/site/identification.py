@@ -1,11 +1,16 @@
-"""Identifiers against the gold spans: a line per record and threshold, in tables of a few columns each."""
+"""Identifiers against the gold spans: a line per record and threshold, in tables of a few columns each; the
+tables of a section are of the same answers under the same settings."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from perbench.site.format import digits_for, variation
+from perbench.site.apart import Variant, tell_apart
+from perbench.site.columns import ASKED, Place, columns_of, told_apart
+from perbench.site.format import digits_for, natural, variation
+from perbench.site.load import Entry
 from perbench.store import CellRecord, Metric
 
 TUNED = "_tuned"
@@ -33,7 +38,8 @@ WHERE = {
 
 @dataclass(frozen=True)
 class Line:
-    """`cut` names the threshold, empty where the record tells none; `rate` is examples per second of scoring
+    """`variation` holds the identifier's hyperparameters and what else tells it from others of its name;
+    `cut` names the threshold, empty where the record tells none; `rate` is examples per second of scoring
     alone, loading not included; None where it was not timed."""
 
     record: CellRecord
@@ -56,17 +62,36 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Found:
+class Section:
+    """One target; `apart` says in words what tells it from other sections of the target."""
+
+    target: str
+    apart: str
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """ "identification/persona_qa · 8 examples"."""
+        return " · ".join(filter(None, (self.target, self.apart)))
 
-def identification(records: Sequence[CellRecord]) -> Found:
-    """Without tables where nothing was identified."""
-    chosen = sorted((record for record in records if record.kind == "identify"), key=_order)
-    if not chosen:
-        return Found((), ())
-    names = {name.removesuffix(TUNED) for record in chosen for name in record.metrics}
+
+def identification(entries: Sequence[Entry]) -> tuple[Section, ...]:
+    chosen = [entry for entry in entries if entry.record.kind == "identify"]
+    places = columns_of(chosen, (*ASKED, "dev"))
+    held: dict[Place, list[Entry]] = defaultdict(list)
+    for entry in chosen:
+        held[places[entry.record.identity]].append(entry)
+    apart = told_apart(held)
+    order = sorted(held, key=lambda place: (natural(place.target), natural(apart[place])))
+    return tuple(_section(place.target, apart[place], held[place]) for place in order)
+
+
+def _section(target: str, apart: str, entries: Sequence[Entry]) -> Section:
+    variations = _variations(entries)
+    records = [entry.record for entry in entries]
+    records.sort(key=lambda record: _order(record, variations[record.identity]))
+    names = {name.removesuffix(TUNED) for record in records for name in record.metrics}
     kinds = sorted(name for name in names if name.startswith("recall_") and name != "recall_strict")
     where = {**{name: name.removeprefix("recall_") for name in kinds}, **WHERE}
     plans = [
@@ -74,23 +99,39 @@ def identification(records: Sequence[CellRecord]) -> Found:
         ("Recall by kind of span, and shares predicted falsely", where, False),
         ("F1 by unit and rule", LEVELS, False),
     ]
-    tables = [
-        _table(caption, {name: heading for name, heading in columns.items() if name in names}, chosen, timed)
-        for caption, columns, timed in plans
-        if timed or names & (columns.keys() - {"f1"})
-    ]
+    tables = []
+    for caption, columns, timed in plans:
+        if timed or names & (columns.keys() - {"f1"}):
+            shown = {name: heading for name, heading in columns.items() if name in names}
+            lines = [_line(r, variations[r.identity], cut, shown) for r in records for cut in _suffixes(r)]
+            digits = [digits_for(metric.value for metric in column if metric) for column in _columns(lines)]
+            tables.append(Table(caption, tuple(shown.values()), tuple(lines), tuple(digits), timed))
     said: dict[str, list[str]] = {}
-    for record in chosen:
+    for record in records:
+        name = " ".join(filter(None, (record.labels.identifier or "unnamed", variations[record.identity])))
         for note in record.notes:
-            said.setdefault(note, []).append(_name(record))
-    notes = [f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in said.items()]
-    return Found(tuple(tables), tuple(sorted(notes)))
+            said.setdefault(note, []).append(name)
+    notes = sorted(f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in said.items())
+    return Section(target, apart, tuple(tables), tuple(notes))
 
 
-def _table(caption: str, columns: Mapping[str, str], records: Sequence[CellRecord], timed: bool) -> Table:
-    lines = [_line(record, suffix, columns) for record in records for suffix in _suffixes(record)]
-    digits = [digits_for(metric.value for metric in column if metric) for column in _columns(lines)]
-    return Table(caption, tuple(columns.values()), tuple(lines), tuple(digits), timed)
+def _variations(entries: Sequence[Entry]) -> dict[str, str]:
+    """What tells each record from others of its identifier and model, by identity."""
+    same: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        same[entry.record.labels.model_dump_json(exclude={"model_label", "target"})].append(entry)
+    found = {}
+    for group in same.values():
+        variants = [
+            Variant(
+                {k: entry.record.inputs.get(k) for k in ("identifier", "model", "engine")}, None, (entry.run,)
+            )
+            for entry in group
+        ]
+        for entry, words in zip(group, tell_apart(variants), strict=True):
+            shown = variation(entry.record.labels.identifier_params)
+            found[entry.record.identity] = ", ".join(filter(None, (shown, words)))
+    return found
 
 
 def _columns(lines: Sequence[Line]) -> list[tuple[Metric | None, ...]]:
@@ -101,29 +142,22 @@ def _suffixes(record: CellRecord) -> tuple[str, ...]:
     return ("", TUNED) if f"threshold{TUNED}" in record.metrics else ("",)
 
 
-def _line(record: CellRecord, suffix: str, columns: Mapping[str, str]) -> Line:
+def _line(record: CellRecord, variation: str, suffix: str, columns: Mapping[str, str]) -> Line:
     metrics = record.metrics
     threshold = metrics.get(f"threshold{suffix}")
     cut = f"threshold {threshold.value:.3g}" if threshold is not None and threshold.value is not None else ""
     return Line(
         record=record,
-        variation=variation(record.labels.identifier_params),
+        variation=variation,
         cut=cut + " from dev" * bool(suffix),
         metrics=tuple(metrics.get(name + suffix, metrics.get(name)) for name in columns),
         rate=_rate(record),
     )
 
 
-def _name(record: CellRecord) -> str:
-    return " ".join(
-        filter(None, (record.labels.identifier or "unnamed", variation(record.labels.identifier_params)))
-    )
-
-
-def _order(record: CellRecord) -> tuple[str, str, str, str, int]:
+def _order(record: CellRecord, variation: str) -> tuple[str, str, str, int]:
     labels = record.labels
-    parameters = variation(labels.identifier_params)
-    return labels.target or "", labels.identifier or "", parameters, labels.model, labels.seed
+    return labels.identifier or "", variation, labels.model, labels.seed
 
 
 def _rate(record: CellRecord) -> float | None:

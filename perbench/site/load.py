@@ -1,5 +1,4 @@
-"""Run directories -> the records a page shows: each cell once; of those with the same labels
-the one of its run's latest plan, else the newest."""
+"""Run directories -> the records a page shows: each cell once, without what a run's latest plan replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +18,8 @@ DEFAULT_BASELINE = "ce"
 @dataclass(frozen=True)
 class Entry:
     """One cell's record with its per-sample scores and the name of the run it was read from; `planned` says
-    that it belongs to the run's latest plan, so that it goes before a newer record with the same labels."""
+    that it belongs to one of the run's latest plans, which replaces others of the run with the same
+    labels."""
 
     record: CellRecord
     scores: Scores | None
@@ -31,15 +31,22 @@ class Entry:
         """How many users (or personas) the samples come from: what the intervals resample."""
         return len(set(self.scores.clusters)) if self.scores is not None else None
 
+    @property
+    def size(self) -> int | None:
+        """How many examples were asked, None where nothing says."""
+        return len(self.scores.ids) if self.scores is not None else self.record.counts.get("samples")
+
 
 @dataclass(frozen=True)
 class Loaded:
-    """`superseded` counts records left out for another with the same labels; `baseline` is the trainer
-    that gains are measured over, None where no row could be one; `matrices` are the runs' resolved specs,
-    `names` what takes part in their latest plans, as `Labels.names` has it."""
+    """`superseded` are pairs of a record that is left out and the one that took its place in its run's latest
+    plan; `trainings` the inputs of all train cells, by identity; `baseline` is the trainer that gains are
+    measured over, None where no row could be one; `matrices` are the runs' resolved specs, `names` what takes
+    part in their latest plans, as `Labels.names` has it."""
 
     entries: tuple[Entry, ...]
-    superseded: int
+    superseded: tuple[tuple[Entry, Entry], ...]
+    trainings: Mapping[str, Mapping[str, Any]]
     baseline: str | None
     matrices: tuple[Mapping[str, Any], ...]
     names: tuple[str, ...]
@@ -58,6 +65,9 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     entries: list[Entry] = []
     specs: list[Mapping[str, Any]] = []
     names: list[str] = []
+    trainings: dict[str, Mapping[str, Any]] = {}
+    replaced: dict[str, Entry] = {}
+    shown: set[str] = set()
     for run in runs:
         found = read_records(run)
         if not found:
@@ -70,36 +80,59 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
             for key in ("plans", "matrices", "names")
         )
         planned = set(chain.from_iterable(plans.values()))
-        entries += [
+        of_run = [
             Entry(record, read_scores(folder), run.resolve().name, record.identity in planned)
             for record, folder in found
             if matrix is None or record.identity in planned
         ]
+        gone = _replaced(of_run)
+        replaced |= gone
+        shown |= {entry.record.identity for entry in of_run} - gone.keys()
+        entries += of_run
+        trainings |= {record.identity: record.inputs for record, _ in found if record.kind == "train"}
         specs += [matrices[name] for name in sorted(matrices)]
         names += chain.from_iterable(found for _, found in sorted(taking_part.items()))
-    unique = _foremost(entries, lambda entry: entry.record.identity)
-    kept = _foremost(unique, lambda entry: f"{entry.record.kind} {entry.record.labels.model_dump_json()}")
-    kept.sort(key=lambda entry: entry.record.identity)
+    unique = sorted(_once(entries), key=lambda entry: entry.record.identity)
+    kept = tuple(entry for entry in unique if entry.record.identity in shown)
+    superseded = tuple(
+        (entry, replaced[entry.record.identity]) for entry in unique if entry.record.identity not in shown
+    )
     trainers = {entry.record.labels.trainer for entry in kept} - {None}
     over = _baseline(baseline, specs, trainers)
-    return Loaded(tuple(kept), len(unique) - len(kept), over, tuple(specs), tuple(dict.fromkeys(names)))
+    return Loaded(kept, superseded, trainings, over, tuple(specs), tuple(dict.fromkeys(names)))
 
 
-def _foremost(entries: Sequence[Entry], key: Any) -> list[Entry]:
-    """One entry per key: a done record before a failed one of the same identity, a planned one before one
-    that is not, then the one that finished last."""
+def _once(entries: Sequence[Entry]) -> list[Entry]:
+    """One entry per identity: a done record before a failed one, a planned one before one that is not, then
+    the one that finished last."""
+
+    def rank(entry: Entry) -> tuple[bool, bool, str, str]:
+        return entry.record.status == "done", entry.planned, entry.record.finished, entry.run
+
     best: dict[str, Entry] = {}
     for entry in entries:
-        other = best.get(key(entry))
-        if other is None or _rank(entry, other) > _rank(other, entry):
-            best[key(entry)] = entry
+        other = best.setdefault(entry.record.identity, entry)
+        if rank(entry) > rank(other):
+            best[entry.record.identity] = entry
     return list(best.values())
 
 
-def _rank(entry: Entry, other: Entry) -> tuple[bool, bool, str, str, str]:
-    record = entry.record
-    same = record.identity == other.record.identity
-    return (same and record.status == "done", entry.planned, record.finished, record.identity, entry.run)
+def _replaced(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Of one run: what no latest plan holds, by identity, with the newest planned record of its labels."""
+    planned = {_place(entry.record): entry for entry in sorted(entries, key=_age) if entry.planned}
+    return {
+        entry.record.identity: planned[_place(entry.record)]
+        for entry in entries
+        if not entry.planned and _place(entry.record) in planned
+    }
+
+
+def _place(record: CellRecord) -> tuple[str, str]:
+    return record.kind, record.labels.model_dump_json()
+
+
+def _age(entry: Entry) -> tuple[str, str]:
+    return entry.record.finished, entry.record.identity
 
 
 def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: set[Any]) -> str | None:

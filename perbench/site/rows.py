@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from perbench.site.format import variation
+from perbench.site.apart import Path, Variant, key, tell_apart
+from perbench.site.format import natural, variation
+from perbench.site.load import Entry, Loaded
+from perbench.specs.grid import leaves, nest
 from perbench.store import CellRecord
 
 
 @dataclass(frozen=True)
 class Row:
     """A trained model, seeds left open; trainer and source are None for the base model. `variation` holds
-    the hyperparameters that tell this row from others of its trainer."""
+    what tells this row from others of its trainer: hyperparameters by their labels, then `apart`.
+
+    `start`, `setting` and `method` decide the weights, as JSON: the model before training; data and settings
+    that all trainers share; the trainer with settings of its own. `apart` says of each in words how it
+    differs from that of rows of the same name."""
 
     model: str
     model_label: str | None
@@ -24,6 +31,11 @@ class Row:
     variation: str
     training: str
     params: str
+    start: str
+    setting: str
+    method: str
+    apart: tuple[str, ...] = ("", "", "")
+    runs: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]:
@@ -42,34 +54,128 @@ def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]
     }
 
 
-def row_of(record: CellRecord, varied: Mapping[str, frozenset[str]]) -> Row:
-    """The row a cell stands in; `varied` as `varied_params` gives it."""
-    labels = record.labels
-    told = varied.get(labels.trainer or "", frozenset())
-    # A trainer's own settings are always told: its gain is over a baseline that was trained otherwise.
-    shown = {k: v for k, v in labels.trainer_params.items() if k in told or k.startswith("training.")}
+def rows_of(loaded: Loaded) -> dict[str, Row]:
+    """The row of each train and eval cell, by identity. Models that share a name and were trained on other
+    data, under other settings or from other weights are rows of their own."""
+    entries = [entry for entry in loaded.entries if entry.record.kind != "identify"]
+    varied = varied_params([entry.record for entry in entries])
+    own = {path for entry in entries for path in _own_paths(entry.record)}
+    if any(path[1] == "per_user" for path in own):
+        own.add(("own_data",))
+    found = {entry.record.identity: _row(entry, loaded, varied, own) for entry in entries}
+    held: dict[Row, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        held[found[entry.record.identity]].append(entry)
+    told = _told_apart(held)
+    return {identity: told[row] for identity, row in found.items()}
+
+
+def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own: Iterable[Path]) -> Row:
+    record, labels = entry.record, entry.record.labels
+    named = varied.get(labels.trainer or "", frozenset())
+    # A trainer's own settings are always shown: its gain is over a baseline that was trained otherwise.
+    shown = {k: v for k, v in labels.trainer_params.items() if k in named or k.startswith("training.")}
+    trained = record.inputs if record.kind == "train" else loaded.trainings.get(record.trained_by or "")
+    inputs = leaves(trained or {})
+    method = {path: inputs[path] for path in inputs if path[0] == "trainer" or path in own}
+    setting = {
+        path: inputs[path] for path in inputs if path not in method and path[0] not in ("model", "seed")
+    }
+    if trained is None and record.trained_by is not None:
+        setting = {("training",): entry.run}  # of which there is no record any more
     return Row(
         model=labels.model,
         model_label=labels.model_label,
         trainer=labels.trainer,
         source=labels.source,
         variation=", ".join(filter(None, (variation(shown), variation(labels.training)))),
-        training=json.dumps(labels.training, sort_keys=True),
-        params=json.dumps(labels.trainer_params, sort_keys=True),
+        training=key(labels.training),
+        params=key(labels.trainer_params),
+        start=key({"model": record.inputs.get("model")}),
+        setting=key(nest(setting)),
+        method=key(nest(method)),
     )
+
+
+def _own_paths(record: CellRecord) -> list[Path]:
+    """Inputs that a trainer sets for itself."""
+    return [tuple(name.split(".")) for name in record.labels.trainer_params if name.startswith("training.")]
+
+
+def _told_apart(held: Mapping[Row, Sequence[Entry]]) -> dict[Row, Row]:
+    """Rows with the words that tell them apart, by the rows without."""
+    sizes = {
+        entry.record.identity: entry.record.counts.get("examples")
+        for entries in held.values()
+        for entry in entries
+        if entry.record.kind == "train"
+    }
+    size, runs, apart = {}, {}, {}
+    for row, entries in held.items():
+        trained = [entry.record.trained_by or entry.record.identity for entry in entries]
+        size[row] = next((found for name in trained if (found := sizes.get(name)) is not None), None)
+        runs[row] = tuple(sorted({entry.run for entry in entries}))
+        apart[row] = list[str]()
+    levels: list[tuple[Callable[[Row], Any], Callable[[Row], str]]] = [
+        (lambda row: row.model, lambda row: row.start),
+        (lambda row: (row.model, row.source), lambda row: row.setting),
+        (lambda row: replace(row, model_label=None, method=""), lambda row: row.method),
+    ]
+    for scope, inputs in levels:
+        groups: dict[Any, list[Row]] = defaultdict(list)
+        for row in held:
+            groups[scope(row)].append(row)
+        for group in groups.values():
+            variants = [Variant(json.loads(inputs(row)), size[row], runs[row], _said(row)) for row in group]
+            for row, words in zip(group, tell_apart(variants), strict=True):
+                apart[row].append(words)
+    return {
+        row: replace(
+            row,
+            variation=", ".join(filter(None, (row.variation, *apart[row]))),
+            apart=tuple(apart[row]),
+            runs=frozenset(runs[row]),
+        )
+        for row in held
+    }
+
+
+def _said(row: Row) -> list[Path]:
+    """Inputs that the row's labels tell: what the matrix varies in training."""
+    varied = [("training", *name.split(".")) for name in json.loads(row.training)]
+    return [*varied, *([("own_data",)] if any(path[1] == "per_user" for path in varied) else [])]
 
 
 def order(row: Row, baseline: str | None) -> tuple[Any, ...]:
     """Sort key: by model, base rows first, then by source and settings, the baseline before the others."""
+    start, setting, method = map(natural, row.apart)
     return (
         row.model,
+        start,
         row.trainer is not None,
         row.source or "",
         _by_value(row.training),
+        setting,
         row.trainer != baseline,
         row.trainer or "",
         _by_value(row.params),
+        method,
     )
+
+
+def baseline_of(row: Row, rows: Sequence[Row], baseline: str | None) -> Row | None:
+    """The row that a row's gains are over: trained by the baseline from the same weights, on the same data
+    and under the same settings. Of several, as its own parameters vary, one of the row's runs, then the
+    first."""
+    same = [
+        other
+        for other in rows
+        if row.trainer is not None
+        and other.trainer == baseline
+        and (other.model, other.source, other.training) == (row.model, row.source, row.training)
+        and (other.start, other.setting) == (row.start, row.setting)
+    ]
+    return min(same, key=lambda other: not other.runs & row.runs, default=None)
 
 
 def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:

@@ -34,7 +34,7 @@ def print_view(view: View, console: Console) -> None:
         console.print(_matrix_table(view.matrix))
     for turns in view.turns:
         notes = f" ({'; '.join(turns.notes)})" if turns.notes else ""
-        table = _table(f"{turns.target}: {turns.metric} per turn{notes}", "trained")
+        table = _table(f"{turns.title}: {turns.metric} per turn{notes}", "trained")
         for heading in ("mean", *(f"turn {turn}" for turn in turns.turns), *turns.beside):
             table.add_column(heading)
         for held in turns.rows:
@@ -45,8 +45,9 @@ def print_view(view: View, console: Console) -> None:
             ]
             table.add_row(_row_name(held.row), *shown)
         console.print(table)
-    for found in view.identification.tables:
-        console.print(_identification_table(found))
+    for section in view.identification:
+        for found in section.tables:
+            console.print(_identification_table(section.title, found))
     for line in _remarks(view):
         console.print(line)
 
@@ -67,7 +68,9 @@ def _matrix_table(matrix: Matrix) -> Table:
     over = f", gain over {matrix.baseline}" if matrix.baseline else ""
     table = _table(f"Score{over} [95% interval]; * the gain's interval excludes 0", "trained")
     for column in matrix.columns:
-        table.add_column(Text(f"{column.target}\n{column.headline or 'no headline'}"))
+        table.add_column(
+            Text("\n".join(filter(None, (column.target, column.apart, column.headline or "no headline"))))
+        )
     for row, cells in matrix.rows:
         table.add_row(
             _row_name(row), *(_cell(cell, c) for cell, c in zip(cells, matrix.columns, strict=True))
@@ -100,10 +103,10 @@ def _cell(cell: Cell, column: Column) -> Text:
     return Text("\n".join(lines))
 
 
-def _identification_table(found: identification.Table) -> Table:
+def _identification_table(title: str, found: identification.Table) -> Table:
     from rich.text import Text
 
-    table = _table(f"{found.caption} [95% interval]", "identifier")
+    table = _table(f"{title}: {found.caption} [95% interval]", "identifier")
     for heading in (*found.headings, *(("examples/s", "time") if found.timed else ())):
         table.add_column(Text(heading))
     for line in found.lines:
@@ -120,7 +123,7 @@ def _identification_table(found: identification.Table) -> Table:
         if found.timed:
             shown.append(number(line.rate, 1) if line.rate is not None else "")
             shown.append(duration(line.record.seconds))
-        where = ", ".join(filter(None, (f"{labels.model} on {labels.target}", line.cut)))
+        where = ", ".join(filter(None, (labels.model, line.cut)))
         table.add_row(Text(f"{name}\n  {where}"), *map(Text, shown))
     return table
 
@@ -128,22 +131,19 @@ def _identification_table(found: identification.Table) -> Table:
 def _remarks(view: View) -> list[str]:
     matrix, lines = view.matrix, []
     for column in matrix.columns:
-        lines += [f"{column.target}: {note}" for note in column.notes]
+        lines += [f"{column.title}: {note}" for note in column.notes]
     for at, column in enumerate(matrix.columns):
         found = [cells[at].estimate for _, cells in matrix.rows]
         missing = sum(one.missing for one in found if one)
         if missing:
             whole = missing + sum(one.n for one in found if one)
-            lines.append(f"{column.target}: {missing} of {whole} samples have no {column.headline}")
+            lines.append(f"{column.title}: {missing} of {whole} samples have no {column.headline}")
     if matrix.gains:
         lines.append(
             f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
             f"that excludes 0; about {number(matrix.by_chance, 1)} would if nothing differed."
         )
-    lines += [f"Identification: {note}" for note in view.identification.notes]
-    if view.superseded:
-        lines.append(
-            "records not shown, because one of the latest plan or a newer one has the same labels: "
-            f"{view.superseded}"
-        )
+    lines += [f"{section.title}: {note}" for section in view.identification for note in section.notes]
+    for hidden in view.superseded:
+        lines.append(f"not shown, since its run's latest plan has another in its place: {hidden}")
     return lines

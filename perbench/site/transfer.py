@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
 from perbench.errors import PerbenchError
+from perbench.site.columns import Place, columns_of, told_apart
 from perbench.site.format import digits_for, natural
 from perbench.site.load import Entry, Loaded
-from perbench.site.rows import Row, order, row_of, varied_params
+from perbench.site.rows import Row, baseline_of, order, rows_of
 from perbench.specs.rows import task_of
 from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
@@ -33,13 +33,12 @@ class Estimate:
 class Cell:
     """`records` are the cells behind it, by seed: done ones first made the estimate, failed ones are told.
 
-    `versus`: there is a gain over the baseline row; this is the baseline; the baseline was evaluated on other
-    data or under other settings ("mixed"), so that no gain is given; or there is nothing to compare."""
+    `versus`: there is a gain over the baseline row; this is the baseline; or there is nothing to compare."""
 
     status: Literal["done", "failed", "not run"]
     records: tuple[CellRecord, ...] = ()
     estimate: Estimate | None = None
-    versus: Literal["baseline", "gain", "mixed", "none"] = "none"
+    versus: Literal["baseline", "gain", "none"] = "none"
     gain: Gain | None = None
     own: bool = False
     """Trained on the very task it is evaluated on."""
@@ -56,17 +55,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """`reach` is the largest absolute bound of its gains' intervals, the scale they are drawn at; `mixed`
-    says that its cells were not all evaluated on the same data under the same settings."""
+    """A target task, on the same data under the same settings; `apart` says in words what tells it from other
+    columns of the task, "" where there are none. `reach` is the largest absolute bound of its gains'
+    intervals, the scale they are drawn at."""
 
     target: str
+    apart: str
     headline: str | None
     digits: int
     reach: float
     notes: tuple[str, ...]
-    mixed: bool
     sizes: tuple[int, int] | None
     users: tuple[int, int] | None
+
+    @property
+    def title(self) -> str:
+        """ "longlamp/pag · 8 examples"."""
+        return " · ".join(filter(None, (self.target, self.apart)))
 
 
 @dataclass(frozen=True)
@@ -105,54 +110,56 @@ class _Group:
 def transfer(loaded: Loaded) -> Matrix:
     """
     Raises:
-        PerbenchError: two cells of one target hold the same sample under different users.
+        PerbenchError: two cells of one target hold the same sample under different users, or two records of
+            one seed cannot be told apart.
     """
     entries = [entry for entry in loaded.entries if entry.record.kind == "eval"]
-    varied = varied_params([entry.record for entry in loaded.entries])
-    groups: dict[tuple[Row, str], _Group] = defaultdict(_Group)
+    rows_by = rows_of(loaded)
+    places = columns_of(entries)
+    groups: dict[tuple[Row, Place], _Group] = defaultdict(_Group)
+    held: dict[Place, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.record.labels.seed):
-        groups[row_of(entry.record, varied), entry.record.labels.target or ""].entries.append(entry)
-    trained = {row_of(e.record, varied) for e in loaded.entries if e.record.kind == "train"}
-    rows = sorted({row for row, _ in groups} | trained, key=lambda row: order(row, loaded.baseline))
-    found = {target for _, target in groups}
-    targets = sorted(found, key=lambda target: (task_of(target), natural(target)))
-    headlines = {target: _headline([g for (_, t), g in groups.items() if t == target]) for target in targets}
-    baselines = _baselines(rows, loaded.baseline)
+        row, place = rows_by[entry.record.identity], places[entry.record.identity]
+        groups[row, place].entries.append(entry)
+        held[place].append(entry)
+    _check_seeds(groups.values())
+    rows = sorted(set(rows_by.values()), key=lambda row: order(row, loaded.baseline))
+    apart = told_apart(held)
+    order_of = sorted(
+        apart, key=lambda place: (task_of(place.target), natural(place.target), natural(apart[place]))
+    )
     table = [
-        (row, tuple(_cell(row, target, groups, headlines[target], baselines) for target in targets))
-        for row in rows
+        (row, tuple(_cell(row, place, groups, rows, loaded.baseline) for place in order_of)) for row in rows
     ]
     columns = tuple(
-        _column(target, headlines[target], [cells[i] for _, cells in table])
-        for i, target in enumerate(targets)
+        _column(place, apart[place], [cells[i] for _, cells in table]) for i, place in enumerate(order_of)
     )
     return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded))
 
 
-def _headline(groups: Sequence[_Group]) -> str | None:
-    """The headline of the newest record that names one."""
-    named = [entry.record for group in groups for entry in group.entries if entry.record.headline]
-    return max(named, key=lambda r: (r.status == "done", r.finished, r.identity)).headline if named else None
-
-
-def _baselines(rows: Sequence[Row], baseline: str | None) -> Mapping[tuple[str, str | None, str], Row]:
-    """The baseline row for each (model, source, training); the first where its own parameters vary."""
-    found: dict[tuple[str, str | None, str], Row] = {}
-    for row in rows:
-        if row.trainer is not None and row.trainer == baseline:
-            found.setdefault((row.model, row.source, row.training), row)
-    return found
+def _check_seeds(groups: Iterable[_Group]) -> None:
+    for group in groups:
+        seeds = [entry.record.labels.seed for entry in group.entries]
+        twice = next((entry for entry in group.entries if seeds.count(entry.record.labels.seed) > 1), None)
+        if twice is not None:
+            labels = twice.record.labels
+            raise PerbenchError(
+                f"run {twice.run} holds two records of {labels.trainer or labels.model} on {labels.target}, "
+                f"seed {labels.seed}, without the records of their trainings. Delete one of them, such as "
+                f"cells/eval-{twice.record.identity[:16]}, or run its matrix again."
+            )
 
 
 def _cell(
     row: Row,
-    target: str,
-    groups: Mapping[tuple[Row, str], _Group],
-    headline: str | None,
-    baselines: Mapping[tuple[str, str | None, str], Row],
+    place: Place,
+    groups: Mapping[tuple[Row, Place], _Group],
+    rows: Sequence[Row],
+    baseline: str | None,
 ) -> Cell:
+    target, headline = place.target, place.headline
     own = row.source is not None and task_of(row.source) == task_of(target)
-    group = groups.get((row, target))
+    group = groups.get((row, place))
     if group is None:
         return Cell("not run", own=own)
     done = group.done()
@@ -161,25 +168,14 @@ def _cell(
     if not done or headline is None:
         return Cell("failed" if failed else "done", records, own=own)
     estimate = _estimate(done, headline)
-    base = baselines.get((row.model, row.source, row.training)) if row.trainer else None
+    base = baseline_of(row, rows, baseline)
     if base == row:
         return Cell("done", records, estimate, "baseline", own=own)
-    other = groups[base, target].done() if base and (base, target) in groups else []
+    other = groups[base, place].done() if base and (base, place) in groups else []
     if not other or estimate.value is None:
         return Cell("done", records, estimate, own=own)
-    if len({_settings(entry.record) for entry in done + other}) > 1:
-        return Cell("done", records, estimate, "mixed", own=own)
     gain = _gain(done, other, headline, estimate, f"{row.trainer} on {target}")
     return Cell("done", records, estimate, "gain" if gain else "none", gain, own)
-
-
-ASKED = ("data", "target", "version")
-"""Inputs that decide what was asked and how it is scored, whoever answers."""
-
-
-def _settings(record: CellRecord, names: Sequence[str] = (*ASKED, "engine")) -> str:
-    """What two cells must share to be compared sample by sample."""
-    return json.dumps({name: record.inputs.get(name) for name in names}, sort_keys=True)
 
 
 def _sampled(entries: Sequence[Entry], headline: str) -> Sampled | None:
@@ -216,8 +212,7 @@ def _gain(
             return paired_gain(ours, theirs)
         except ValueError as error:
             raise PerbenchError(
-                f"{where}: {error}. The runs hold different data under one task's name; "
-                "build a page for each run."
+                f"{where}: {error}. The runs hold different data under one digest; build a page for each run."
             ) from None
     base = _estimate(baseline, headline)
     if estimate.value is None or base.value is None:
@@ -225,20 +220,19 @@ def _gain(
     return Gain(estimate.value - base.value, None, min(estimate.n, base.n), 0, 0)
 
 
-def _column(target: str, headline: str | None, cells: Sequence[Cell]) -> Column:
+def _column(place: Place, apart: str, cells: Sequence[Cell]) -> Column:
     values = [bound for c in cells if c.estimate for bound in (c.estimate.value, *(c.estimate.ci or ()))]
     reach = max((abs(bound) for c in cells if c.gain and c.gain.ci for bound in c.gain.ci), default=0.0)
     notes = dict.fromkeys(note for cell in cells for record in cell.records for note in record.notes)
-    done = [record for c in cells for record in c.records if record.status == "done"]
     counts = [c.estimate.n for c in cells if c.estimate]
     users = [c.gain.users for c in cells if c.gain and c.gain.ci]
     return Column(
-        target=target,
-        headline=headline,
+        target=place.target,
+        apart=apart,
+        headline=place.headline,
         digits=digits_for(values),
         reach=reach,
         notes=tuple(sorted(notes)),
-        mixed=len({_settings(record, ASKED) for record in done}) > 1,
         sizes=_range(counts),
         users=_range(users),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perbench.site.apart import Variant, tell_apart
 from perbench.site.dialogue import Turns, turn_tables
-from perbench.site.identification import Found, identification
+from perbench.site.identification import Section, identification
 from perbench.site.load import Entry, Loaded
 from perbench.site.transfer import Matrix, transfer
 from perbench.store import CellRecord
@@ -14,16 +15,16 @@ from perbench.store import CellRecord
 @dataclass(frozen=True)
 class View:
     """`newest` is the latest `finished` of all records: the page's only date. `entries` are in page
-    order."""
+    order; `superseded` names the records that are not shown."""
 
     matrix: Matrix
     turns: tuple[Turns, ...]
-    identification: Found
+    identification: tuple[Section, ...]
     entries: tuple[Entry, ...]
     models: tuple[tuple[str, str | None], ...]
     runs: tuple[str, ...]
     summaries: tuple[str, ...]
-    superseded: int
+    superseded: tuple[str, ...]
     newest: str
 
     @property
@@ -46,14 +47,20 @@ def build_view(loaded: Loaded) -> View:
     return View(
         matrix=matrix,
         turns=turn_tables(matrix),
-        identification=identification(records),
+        identification=identification(loaded.entries),
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),
         summaries=tuple(sorted({spec["summary"] for spec in loaded.matrices if spec.get("summary")})),
-        superseded=loaded.superseded,
+        superseded=tuple(_hidden(old, new) for old, new in loaded.superseded),
         newest=max(record.finished for record in records),
     )
+
+
+def _hidden(old: Entry, new: Entry) -> str:
+    """ "ce · fam/read → fam/write · tiny · seed 0, of run a: 8 examples"."""
+    variants = [Variant(entry.record.inputs, entry.size, (entry.record.finished,)) for entry in (old, new)]
+    return f"{title(old.record)}, of run {old.run}: {tell_apart(variants)[0]}"
 
 
 def title(record: CellRecord) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from perbench.site.identification import identification
+from perbench.site.identification import Section, identification
+from perbench.site.load import Entry, load
+from perbench.site.view import build_view
 from perbench.store import CellRecord, Metric
 from tests.site.conftest import Bench
 
@@ -14,6 +17,11 @@ def metrics(**values: float) -> dict[str, Metric]:
         name: Metric(value=value, ci=(value - 0.1, value + 0.1), n=4, signature="s")
         for name, value in values.items()
     }
+
+
+def section(*records: CellRecord) -> Section:
+    (found,) = identification([Entry(record, None, "run") for record in records])
+    return found
 
 
 def told(bench: Bench, name: str = "percontrast", **fields: Any) -> CellRecord:
@@ -39,7 +47,7 @@ TUNED = {
 
 
 def test_a_line_for_each_threshold(bench: Bench) -> None:
-    found = identification([told(bench, metrics=metrics(**TUNED), notes=["a caveat"])])
+    found = section(told(bench, metrics=metrics(**TUNED), notes=["a caveat"]))
     quality, where, levels = found.tables
     assert quality.headings == ("precision", "recall", "F1", "average precision")
     shown = [
@@ -57,7 +65,7 @@ def test_a_line_for_each_threshold(bench: Bench) -> None:
 
 
 def test_a_record_without_thresholds_has_one_line_and_one_table(bench: Bench) -> None:
-    (table,) = identification([told(bench)]).tables
+    (table,) = section(told(bench)).tables
     (line,) = table.lines
     assert line.cut == ""
     assert table.headings == ("precision", "recall", "F1")
@@ -65,8 +73,36 @@ def test_a_record_without_thresholds_has_one_line_and_one_table(bench: Bench) ->
 
 def test_notes_name_whom_they_are_about(bench: Bench) -> None:
     records = [told(bench, name, notes=["no dev split"]) for name in ("percontrast", "word_matching")]
-    assert identification(records).notes == ("no dev split (percontrast, word_matching)",)
+    assert section(*records).notes == ("no dev split (percontrast, word_matching)",)
 
 
 def test_nothing_identified() -> None:
-    assert identification([]).tables == ()
+    assert identification([]) == ()
+
+
+def test_other_data_is_a_section_of_its_own(new_bench: Callable[[str], Bench]) -> None:
+    """No table puts scores on 8 answers beside scores on 30, or those of two tasks."""
+    few, many = new_bench("few"), new_bench("many")
+    target = {"name": "fam/spans"}
+    told(few, inputs={"data": "a", "target": target}, counts={"samples": 8}, notes=["no dev split"])
+    told(many, inputs={"data": "b", "target": target}, counts={"samples": 30})
+    told(many, "tfidf", inputs={"data": "b", "target": target}, counts={"samples": 30})
+    told(many, inputs={"data": "c", "target": {"name": "fam/other"}}, target="fam/other")
+    found = build_view(load([few.path, many.path])).identification
+    assert [(one.title, len(one.tables[0].lines), one.notes) for one in found] == [
+        ("fam/other", 1, ()),
+        ("fam/spans · 8 examples", 1, ("no dev split (percontrast)",)),
+        ("fam/spans · 30 examples", 2, ()),
+    ]
+
+
+def test_identifiers_of_one_name_are_told_apart(new_bench: Callable[[str], Bench]) -> None:
+    benches = [new_bench("a"), new_bench("b")]
+    for place, one in enumerate(benches):
+        inputs = {"data": "d", "identifier": {"plugin": f"{place}" * 64, "params": {"threshold": 0.5}}}
+        told(one, inputs=inputs)
+    ((table,),) = (found.tables for found in build_view(load([b.path for b in benches])).identification)
+    assert [line.variation for line in table.lines] == [
+        "code of the identifier as in run a",
+        "code of the identifier as in run b",
+    ]

@@ -92,11 +92,15 @@ def full(bench: Bench) -> Bench:
         tokens={"response": 4242},
     )
     bench.evaluate([0.2, 0.2, 0.3], trainer="ce", source="fam/write", trained_by=trained.identity)
-    bench.evaluate([0.4, 0.5, 0.9], trainer="perce", source="fam/write", counts={"truncated": 77})
-    bench.evaluate(None, trainer="perce", source="fam/write", target="fam/other")
+    other = bench.cell("train", Labels(model="tiny", trainer="perce", source="fam/write", seed=0))
+    method = {"trainer": "perce", "source": "fam/write", "trained_by": other.identity}
+    bench.evaluate([0.4, 0.5, 0.9], **method, counts={"truncated": 77})
+    bench.evaluate(None, **method, target="fam/other")
     talk = {"target": "fam/talk", "headline": "rating", "notes": ["judge uncalibrated"]}
     bench.evaluate([3, 4, 2], turns=[2.5, None], beside={"ir": -0.125}, **talk)
-    bench.evaluate([4, 4, 5], turns=[4.25, 4.5], trainer="ce", source="fam/write", **talk)
+    bench.evaluate(
+        [4, 4, 5], turns=[4.25, 4.5], trainer="ce", source="fam/write", trained_by=trained.identity, **talk
+    )
     bench.identify("percontrast", 0.5, tokens={"timed_examples": 30, "timed_ms": 1500})
     return bench
 
@@ -129,7 +133,7 @@ def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
     assert "1 of 1 gains over ce have an interval that excludes 0" in reading
     assert "about 0.3 of 1 intervals would exclude 0 by chance" in reading
     assert "results may be noise" in reading
-    assert "1 of 8 cells failed" in reading
+    assert "1 of 9 cells failed" in reading
 
 
 def test_dialogue_turns_and_identification(full: Bench, tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ def test_every_record_is_there_with_its_provenance(full: Bench, tmp_path: Path) 
     root = page(full, out=tmp_path / "site")
     records = {d.attributes["id"]: d.text for d in root.all("details") if "id" in d.attributes}
     stored = [json.loads(file.read_text()) for file in full.path.glob("cells/*/cell.json")]
-    assert len(records) == len(stored) == 8
+    assert len(records) == len(stored) == 9
     for record in stored:
         text = records[f"cell-{record['identity'][:16]}"]
         for part in (record["identity"], record["command"], record["started"], record["finished"], "d" * 64):

@@ -1,0 +1,77 @@
+"""Columns: what was asked of every model alike, so that its numbers may stand side by side."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perbench.site.apart import Variant, key, tell_apart
+from perbench.site.load import Entry
+from perbench.store import CellRecord
+
+ASKED = ("version", "data", "target")
+"""Inputs that decide what was asked and how it is scored, whoever answers."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A target with what was asked, as JSON, and how the headline is computed (`Metric.signature`)."""
+
+    target: str
+    asked: str
+    headline: str | None
+    signature: str
+
+
+def asked(record: CellRecord, names: Sequence[str]) -> dict[str, Any]:
+    """What two records must share to be compared."""
+    return {name: record.inputs.get(name) for name in names}
+
+
+def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[str, Place]:
+    """The column of each entry, by identity. What has no headline's number stands in the first column of what
+    was asked."""
+    same: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
+    for entry in entries:
+        same[entry.record.labels.target or "", key(asked(entry.record, names))].append(entry.record)
+    found: dict[str, Place] = {}
+    for (target, question), records in same.items():
+        headline = _headline(records)
+        signatures = {
+            record.identity: record.metrics[headline].signature
+            for record in records
+            if record.status == "done" and headline in record.metrics
+        }
+        first = min(signatures.values(), default="")
+        for record in records:
+            signature = signatures.get(record.identity, first)
+            found[record.identity] = Place(target, question, headline, signature)
+    return found
+
+
+def told_apart(held: Mapping[Place, Sequence[Entry]]) -> dict[Place, str]:
+    """Each column with the words that tell it from others of its target."""
+    by_target: dict[str, dict[Place, Sequence[Entry]]] = defaultdict(dict)
+    for place, entries in held.items():
+        by_target[place.target][place] = entries
+    found: dict[Place, str] = {}
+    for places in by_target.values():
+        variants = [
+            Variant(
+                {**json.loads(place.asked), "signature": place.signature},
+                next(filter(None, (entry.size for entry in entries)), None),
+                tuple(sorted({entry.run for entry in entries})),
+            )
+            for place, entries in places.items()
+        ]
+        found.update(zip(places, tell_apart(variants), strict=True))
+    return found
+
+
+def _headline(records: Sequence[CellRecord]) -> str | None:
+    """The headline of the newest record that names one."""
+    named = [record for record in records if record.headline]
+    return max(named, key=lambda r: (r.status == "done", r.finished, r.identity)).headline if named else None
