@@ -6,14 +6,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import sources
-from perbench.data.gold import gold_faults, text_faults
-from perbench.data.sources import MOST_PROBLEMS, Row
+from perbench.data.gold import gold_faults
+from perbench.data.jsonl import MOST_PROBLEMS, Row
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.progress import counted
 from perbench.specs.task import FieldSpec, TaskSpec
 from perbench.specs.templates import placeholders
 
@@ -62,11 +64,13 @@ def load_examples(
     examples = [
         example for index, row in enumerate(source.rows) if (example := reader.read(index, row)) is not None
     ]
-    if reader.problems:
-        raise SpecError(reader.problems[:MOST_PROBLEMS])
+    if reader.faults:
+        raise SpecError(reader.problems())
     if not examples:
         skipped = ", ".join(f"{count} {reason}" for reason, count in reader.skipped.items()) or "no rows"
-        raise PerbenchError(f"task {task.name}: split {name!r} holds no usable example ({skipped})")
+        raise PerbenchError(
+            f"{source.place}: split {name!r} of task {task.name} holds no usable example ({skipped})"
+        )
     # Ordered by a hash of the id: a row added to the data leaves the order of the others as it was.
     examples.sort(key=lambda example: hashlib.sha256(f"{DRAW}/{example.id}".encode()).digest())
     most = min((count for count in (getattr(spec.examples, split), limit) if count is not None), default=None)
@@ -111,11 +115,21 @@ class _Reader:
         self.split = split
         self.needed = needed_fields(spec)
         self.skipped: Counter[str] = Counter()
-        self.problems: list[Problem] = []
+        self.faults: dict[str, list[Row]] = {}
+        """What is wrong -> the rows where it is."""
+        self.found = 0
+
+    def problems(self) -> list[Problem]:
+        """Each fault once, at its first row: a column that is missing is missing in every row."""
+        told = []
+        for message, (first, *others) in islice(self.faults.items(), MOST_PROBLEMS):
+            more = f" (also in {counted(len(others), 'further row')})" if others else ""
+            told.append(Problem(first.place, first.line, message + more))
+        return told
 
     def read(self, index: int, row: Row) -> Example | None:
         """The example, or None when the row is skipped (counted) or at fault (noted)."""
-        before = len(self.problems)
+        before = self.found
         user = self._text(row, self.fields.user, number=True)
         question = self._text(row, self.fields.question)
         reference = self._text(row, self.fields.reference)
@@ -125,7 +139,7 @@ class _Reader:
         extra = {name: self._get(row, name) for name in self.fields.extra}
         if self.marked:
             self._check_marks(row, reference, len(persona))
-        if len(self.problems) > before:
+        if self.found > before:
             return None
         for name, text in (
             (self.fields.user, user),
@@ -138,14 +152,13 @@ class _Reader:
         return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra)
 
     def _check_marks(self, row: Row, answer: str, sentences: int) -> None:
-        faults = list(text_faults(row.fields))
         if "gold" in row.fields and answer.strip():
-            faults += gold_faults("gold", row.fields["gold"], answer, sentences)
-        for fault in faults:
-            self._fault(row, fault)
+            for fault in gold_faults("gold", row.fields["gold"], answer, sentences):
+                self._fault(row, fault)
 
     def _fault(self, row: Row, message: str) -> None:
-        self.problems.append(Problem(row.place, row.line, message))
+        self.found += 1
+        self.faults.setdefault(message, []).append(row)
 
     def _get(self, row: Row, name: str) -> Any:
         if name not in row.fields:
@@ -169,7 +182,8 @@ class _Reader:
         if name is None or (items := self._get(row, name)) is None:
             return ()
         if not isinstance(items, (list, tuple)):
-            self._fault(row, f"field {name!r} is {type(items).__name__}, not a list")
+            way_out = '; write a list: ["..."]' if isinstance(items, str) else ""
+            self._fault(row, f"field {name!r} is {type(items).__name__}, not a list{way_out}")
             return ()
         return tuple(self._item(row, name, number, item) for number, item in enumerate(items))
 

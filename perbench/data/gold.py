@@ -7,7 +7,6 @@ stands for each of its whole-word occurrences, ignoring case.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -74,26 +73,3 @@ def _support(where: str, entry: Mapping[str, Any], sentences: int, annotated: bo
     fits = type(sentence) is int and 0 <= sentence < sentences
     if not fits and (annotated or sentence is not None):
         yield f"{where}: sentence {sentence!r} is none of the persona's {sentences}, counted from 0"
-
-
-def text_faults(row: Mapping[str, Any]) -> Iterator[str]:
-    """Fields whose texts no page and no file in UTF-8 can hold."""
-    for name, value in row.items():
-        for text in _texts([name, value]):
-            half = re.search("[\ud800-\udfff]", text)
-            if half:
-                yield (
-                    f"field {name!r} holds {half[0]!r}, a lone surrogate: half of a character, which is no "
-                    "text in UTF-8"
-                )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for pair in value.items():
-            yield from _texts(pair)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _texts(part)

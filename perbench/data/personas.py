@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perbench.data.jsonl import read_jsonl
 from perbench.data.shape import faults
-from perbench.data.sources import read_jsonl
 from perbench.data.spans import SENTENCES
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.sentences import split_sentences

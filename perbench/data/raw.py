@@ -11,12 +11,13 @@ from typing import Any
 
 from perbench.cache import file_sha256
 from perbench.data import shape as shapes
+from perbench.data.jsonl import parse_json, told
+from perbench.data.lines import packed, read_lines
+from perbench.data.values import mended
 from perbench.errors import PerbenchError, Problem, SpecError
 
 Spot = tuple[int | None, str]
 """Where in a file a record stands: its line, or, where no line can be named, None and "record 3: "."""
-PACKED = {".gz": "gunzip", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
-"""Suffixes of packed files, which are not read, and what unpacks them."""
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MOST_PROBLEMS = 20
 """Faults after which a file is read no further; also how many are told, a share of each file's."""
@@ -73,7 +74,7 @@ class RawFiles:
                     if not isinstance(value, str):
                         self._fault(path, (number, ""), f"holds {value!r}, not a text")
                         break
-                    yield value
+                    yield self._whole(value)
                     rest = rest[end:].lstrip()
 
     def source(self, name: str) -> str | None:
@@ -145,24 +146,30 @@ class RawFiles:
         else:
             for number, line in self._lines(path):
                 try:
-                    value = json.loads(line)
-                except ValueError as error:
-                    self._fault(path, (number, ""), f"not JSON: {error}")
+                    value = parse_json(line.rstrip())
+                except (ValueError, RecursionError) as error:
+                    self._fault(path, (number, ""), told(error))
                     continue
-                yield (number, ""), value
+                yield (number, ""), self._whole(value) if "\\u" in line else value
 
     def _lines(self, path: Path) -> Iterator[tuple[int, str]]:
         """The lines that are not blank, from 1."""
         try:
-            with path.open(encoding="utf-8-sig") as file:
-                for number, line in enumerate(file, start=1):
-                    self.done += len(line)
-                    if self._given_up(path):
-                        return
-                    if line.strip():
-                        yield number, line
-        except UnicodeDecodeError as error:
-            self._not_text(path, error)
+            for number, line in read_lines(path):
+                self.done += len(line)
+                if self._given_up(path):
+                    return
+                if line.strip():
+                    yield number, line
+        except SpecError as error:
+            self._problems.setdefault(path, []).extend(error.problems)
+
+    def _whole(self, value: Any) -> Any:
+        """The value with U+FFFD in the place of half characters, which no other file can hold; noted."""
+        whole = mended(value)
+        if whole != value:
+            self.note("records with half a character, now U+FFFD")
+        return whole
 
     def _not_text(self, path: Path, error: UnicodeDecodeError) -> None:
         self._fault(path, (None, ""), f"not UTF-8 ({error.reason} at byte {error.start})")
@@ -191,14 +198,17 @@ class RawFiles:
         """The items of a file that holds one JSON array, None where it holds lines."""
         try:
             text = path.read_text(encoding="utf-8-sig")
-            values: list[Any] | None = json.loads(text) if text.lstrip().startswith("[") else None
+            values: list[Any] | None = parse_json(text) if text.lstrip().startswith("[") else None
         except UnicodeDecodeError as error:
             self._not_text(path, error)
             return []
         except json.JSONDecodeError as error:
             self._fault(path, (error.lineno, ""), f"not JSON: {error.msg}")
             return []
-        return values
+        except (ValueError, RecursionError) as error:
+            self._fault(path, (None, ""), told(error))
+            return []
+        return self._whole(values) if "\\u" in text else values
 
     def _csv(self, path: Path) -> Iterator[tuple[Spot, Any]]:
         try:
@@ -210,9 +220,3 @@ class RawFiles:
             self._not_text(path, error)
         except csv.Error as error:
             self._fault(path, (rows.line_num, ""), f"not CSV: {error}")
-
-
-def packed(folder: Path, name: str) -> str:
-    """A hint at a packed file of this name, "" where there is none."""
-    there = [suffix for suffix in PACKED if (folder / f"{name}{suffix}").is_file()]
-    return f". {folder / name}{there[0]} is not read; unpack it: {PACKED[there[0]]}" if there else ""

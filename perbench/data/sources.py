@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,30 +10,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from perbench.data.jsonl import MOST_PROBLEMS, Row, read_jsonl
+from perbench.data.lines import packed
 from perbench.data.prepared import origin, prepared_folder
-from perbench.data.raw import packed
+from perbench.data.values import value_faults
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs.task import DataSpec
-
-MOST_PROBLEMS = 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row as the source gives it; `line` is its 1-based place in `place`."""
-
-    place: Path | str
-    line: int
-    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Source:
     """Rows of one split, and what a record says of them: no machine's paths, so that records compare.
-    `shared`: the fields that every row has from `data.shared`."""
+    `place`: their file or other source, for messages; `shared`: the fields that every row has from
+    `data.shared`."""
 
     rows: list[Row]
     described: dict[str, Any]
+    place: Path | str
     shared: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,8 +45,9 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
     if data.files is not None:
         path = base / Path(data.files).expanduser()
         if path.is_dir():
-            return Source(read_jsonl(_split_file(path, split)), {"files": f"{path.name}/{split}.jsonl"})
-        return Source(read_jsonl(path), {"files": path.name})
+            file = _split_file(path, split)
+            return Source(read_jsonl(file), {"files": f"{path.name}/{file.name}"}, file)
+        return Source(read_jsonl(path), {"files": path.name}, path)
     if data.hub is not None:
         return _from_hub(data, split)
     return _from_python(data, split)
@@ -82,7 +75,7 @@ def _with_shared(data: DataSpec, config: str, split: str, beside: Path | None) -
     if faults:
         raise SpecError(faults[:MOST_PROBLEMS])
     rows = [replace(row, fields={**shared, **row.fields}) for row in source.rows]
-    return Source(rows, {**source.described, "shared": config}, shared)
+    return Source(rows, {**source.described, "shared": config}, source.place, shared)
 
 
 def has_train_split(data: DataSpec, beside: Path | None) -> bool:
@@ -123,8 +116,8 @@ def _from_folder(data: DataSpec, split: str, base: Path) -> Source:
             f"files, with --out DIR into a folder that --data {data.prepared}=DIR then names"
             f"{packed(root, file)}"
         )
-    rows = read_jsonl(_split_file(root / data.config, split))
-    return Source(rows, {"data_dir": file, **origin(root)})
+    path = _split_file(root / data.config, split)
+    return Source(read_jsonl(path), {"data_dir": file, **origin(root)}, path)
 
 
 def _split_file(folder: Path, split: str) -> Path:
@@ -134,53 +127,6 @@ def _split_file(folder: Path, split: str) -> Path:
         hint = packed(folder, path.name)
         raise PerbenchError(f"{folder} has no split {split!r}.{suggest(split, there)}{hint.lstrip('.')}")
     return path
-
-
-def read_jsonl(path: Path) -> list[Row]:
-    """One JSON object per line; blank lines are passed over.
-
-    Raises:
-        PerbenchError: the file is not there or is not UTF-8.
-        SpecError: every line that is no JSON object.
-    """
-    if not path.is_file():
-        raise PerbenchError(
-            f"no data file {path}; check the path, for a family of tasks --data FAMILY=DIR"
-            f"{packed(path.parent, path.name)}"
-        )
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    fields = json.loads(line.rstrip())
-                except (ValueError, RecursionError) as error:
-                    problems.append(Problem(path, number, f"not JSON: {_told(error)}"))
-                    continue
-                if isinstance(fields, dict):
-                    rows.append(Row(path, number, fields))
-                else:
-                    found = type(fields).__name__
-                    problems.append(Problem(path, number, f"a row is a JSON object, not {found}"))
-    except UnicodeDecodeError as error:
-        raise PerbenchError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    if problems:
-        raise SpecError(problems)
-    return rows
-
-
-def _told(error: ValueError | RecursionError) -> str:
-    """Without the parser's line numbers: to it, a file's line is a whole text."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return (
-        f"{error.msg}, at character {error.pos + 1}"
-        if isinstance(error, json.JSONDecodeError)
-        else str(error)
-    )
 
 
 # ---------------------------------------------------------------- a Python function
@@ -212,7 +158,14 @@ def _from_python(data: DataSpec, split: str) -> Source:
             described["package"] = f"{name}=={version(name)}"
         except PackageNotFoundError:
             described["package"] = data.requires
-    return Source(rows, described)
+    return Source(_checked(rows), described, data.python)
+
+
+def _checked(rows: list[Row]) -> list[Row]:
+    faults = [Problem(row.place, row.line, fault) for row in rows for fault in value_faults(row.fields)]
+    if faults:
+        raise SpecError(faults[:MOST_PROBLEMS])
+    return rows
 
 
 def _numbered(place: str, rows: Iterable[Any]) -> Iterator[Row]:
@@ -241,4 +194,5 @@ def _from_hub(data: DataSpec, split: str) -> Source:
             f"name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR"
         ) from error
     described = {"hub": data.hub, "config": data.config, "split": split, "revision": data.revision}
-    return Source(list(_numbered(f"{data.hub} {data.config} {split}", table)), described)
+    place = f"{data.hub} {data.config} {split}"
+    return Source(_checked(list(_numbered(place, table))), described, place)

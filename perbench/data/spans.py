@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.data import sources
-from perbench.data.gold import gold_faults, places, text_faults
-from perbench.data.sources import Row
+from perbench.data.gold import gold_faults, places
+from perbench.data.jsonl import Row
+from perbench.data.values import value_faults
 from perbench.errors import Problem, SpecError
 from perbench.words import occurrences, touching
 
@@ -101,7 +102,7 @@ def _has_kinds(row: Row) -> bool:
 
 def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iterator[str]:
     """What is wrong with a row; `annotated` says that the data follow the whole schema."""
-    yield from text_faults(row)
+    yield from value_faults(row)
     persona, answer = row.get(names.persona), row.get(names.answer)
     if not isinstance(answer, str) or not answer.strip():
         yield f"{names.answer} must be a text, not {answer!r}"

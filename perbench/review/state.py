@@ -12,7 +12,7 @@ from threading import Lock
 from typing import IO, Any, Literal, cast, get_args
 
 from perbench.data.build import NAMES
-from perbench.data.sources import Row, read_jsonl
+from perbench.data.jsonl import Row, read_jsonl
 from perbench.data.spans import row_faults
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.specs.identification import KINDS

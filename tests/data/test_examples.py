@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_empty_texts_are_skipped_and_counted(tmp_path: Path) -> None:
         ({"user": "ann", "q": "", "r": "", "p": []}, "the row has no field 'u'. There are: p, q, r, user."),
         (row(q=3), "field 'q' is int, not a text"),
         (row(True), "field 'u' is bool, not a text"),
-        (row(p="I hunt."), "field 'p' is str, not a list"),
+        (row(p="I hunt."), "field 'p' is str, not a list; write a list: [\"...\"]"),
         (row(p=[{"text": "a"}, 3]), "p[1] is int, not a text or an object"),
         (row(p=[{"txt": "a"}]), "p[0] has no field 'text'. Did you mean 'txt'? There are: txt."),
     ],
@@ -105,22 +106,24 @@ def test_the_fields_that_retrieval_ranks_by_are_looked_for_beforehand(tmp_path: 
         )
 
 
-def test_all_faults_at_once_up_to_a_screenful(tmp_path: Path) -> None:
+def test_each_fault_is_told_once_with_its_first_row_up_to_a_screenful(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
-        load_examples(task(tmp_path, [row(q=3)] * 50), "test")
-    assert len(error.value.problems) == 20
+        load_examples(task(tmp_path, [row(), *[row(q=3)] * 50, {"u": "ann"}]), "test")
+    first, *others = error.value.problems
+    assert (first.line, len(others)) == (2, 3)
+    assert "also in 49 further rows" in first.message
+    assert {problem.line for problem in others} == {52}  # it lacks q, r and p
+    with pytest.raises(SpecError) as error:
+        load_examples(task(tmp_path, [row(p=[{f"text{n}": "x"}]) for n in range(50)]), "test")
+    assert [problem.line for problem in error.value.problems] == [*range(1, 21)]
 
 
 def test_nothing_usable(tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match=r"mine/t: split 'test' holds no usable example \(2 empty r\)"):
+    file = re.escape(f"{tmp_path}/rows.jsonl")
+    with pytest.raises(PerbenchError, match=rf"^{file}: split 'test' of task mine/t .*\(2 empty r\)"):
         load_examples(task(tmp_path, [row(r=""), row(r=" ")]), "test")
-    with pytest.raises(PerbenchError, match=r"\(no rows\)"):
+    with pytest.raises(PerbenchError, match=rf"^{file}: .*\(no rows\)"):
         load_examples(task(tmp_path, []), "test")
-
-
-def test_what_json_cannot_say_has_no_digest(tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match="JSON has no form for"):
-        load_examples(task(tmp_path, ['{"u": "a", "q": "b", "r": "c", "p": [{"text": NaN}]}']), "test")
 
 
 # ---------------------------------------------------------------- the draw

@@ -136,7 +136,7 @@ def test_a_file_of_skipped_rows_only(raw: Path) -> None:
 
 def test_not_utf8(raw: Path) -> None:
     (raw / "short" / "train.jsonl").write_bytes(b'{"user": "\xff"}\n')
-    with pytest.raises(PerbenchError, match=r"train\.jsonl: not UTF-8"):
+    with pytest.raises(PerbenchError, match=r"train\.jsonl:1: not UTF-8 .*byte 1?[18] .*iconv"):
         prepare(Request("diaries", raw))
 
 

@@ -121,7 +121,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
 
 def test_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"a": "\xff"}\n')
-    with pytest.raises(PerbenchError, match=r"rows\.jsonl: not UTF-8"):
+    with pytest.raises(PerbenchError, match=r"rows\.jsonl:1: not UTF-8 .*byte 1?[18] .*iconv"):
         read(DataSpec(files="rows.jsonl"), "test", tmp_path)
 
 

@@ -130,3 +130,31 @@ def test_unreadable_files_are_named(tmp_path):
 def test_a_faulty_value_names_its_option():
     with pytest.raises(SpecError, match=r"^--set a=\[1: bad YAML"):
         parse_value("[1", "--set a=[1")
+
+
+def test_what_is_too_large_for_a_spec_is_refused_at_once(tmp_path):
+    path = tmp_path / "big.yaml"
+    path.write_text("a: 1\n# " + "x" * 1_000_000)
+    with pytest.raises(SpecError, match=r"big\.yaml: more than 1,000,000 bytes; .*a file of rows"):
+        read(path)
+    path.write_text("a:\n" + "".join(f"  k{n}: 1\n" for n in range(50_001)))
+    with pytest.raises(SpecError, match=r"big\.yaml:5000\d: .*more than 50,000 keys and list items"):
+        read(path)
+    path.write_text("a: [" + "1," * 50_001 + "1]")
+    with pytest.raises(SpecError, match=r"big\.yaml:1: .*more than 50,000 keys and list items"):
+        read(path)
+
+
+def test_a_long_file_is_read_like_a_short_one(tmp_path):
+    path = tmp_path / "long.yaml"
+    path.write_text(
+        "b: {c: yes, d: [1, 2e-6, '3']}\na: |\n" + "  a text: of words, - and such\n" * 3000 + "e: ~\n"
+    )
+    document = read(path)
+    assert document.data["b"] == {"c": "yes", "d": [1, 2e-6, "3"]}
+    assert document.data["a"].count("\n") == 3000
+    assert document.data["e"] is None
+    assert (document.place(("a",)).line, document.place(("e",)).line) == (2, 3003)
+    path.write_text(path.read_text() + "b: 1\n")
+    with pytest.raises(SpecError, match=r"long\.yaml:3004: duplicate key 'b', first given on line 1"):
+        read(path)
