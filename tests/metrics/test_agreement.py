@@ -19,11 +19,12 @@ WORDS = TEXT.split()
 
 
 def random_pairs(count: int) -> list[tuple[str, str]]:
-    """Predictions and references that share much; some empty, some equal."""
+    """Predictions and references that share much; some empty, some equal. Every metric can read every reference,
+    what it cannot read being missing here and 0 there."""
     draw = random.Random(7)
     pairs = []
     for number in range(count):
-        reference = [draw.choice(WORDS) for _ in range(draw.randint(1, 40))]
+        reference = ["the", "cat", *(draw.choice(WORDS) for _ in range(draw.randint(0, 40)))]
         prediction = [draw.choice(WORDS) if draw.random() < 0.4 else word for word in reference]
         del prediction[draw.randint(0, len(prediction)) :]
         pairs.append((" ".join(reference if number % 50 == 0 else prediction), " ".join(reference)))

@@ -91,7 +91,7 @@ def test_truncation_is_a_share() -> None:
 def test_every_signature_names_library_and_version_or_rule() -> None:
     names = [name for name in METRICS if name != "meteor"]
     found = score_texts(names, texts([MAT]))
-    assert found.metrics["rougeL"].signature.startswith("rougeL|f1|stem:no|rouge-score:")
+    assert found.metrics["rougeL"].signature.startswith("rougeL|f1|stem:no|unreadable:missing|rouge-score:")
     assert found.metrics["bleu"].signature.startswith(
         "bleu|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
     )

@@ -52,7 +52,9 @@ def test_a_missing_answer_counts_for_no_metric(rows: list[tuple[str, str | None]
     def texts(chosen: list[tuple[str, str | None]]) -> Texts:
         users = [f"u{i}" for i, row in enumerate(rows) if row in chosen]
         words, why = [text for text, _ in chosen], [reason for _, reason in chosen]
-        return Texts(words, ["a bean soup"] * len(chosen), users[: len(chosen)], [False] * len(chosen), why)
+        return Texts(
+            words, ["a very good bean soup"] * len(chosen), users[: len(chosen)], [False] * len(chosen), why
+        )
 
     there = [row for row in rows if row[1] is None]
     whole, part = score_texts(NAMES, texts(rows)), score_texts(NAMES, texts(there))
