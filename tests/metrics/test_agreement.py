@@ -19,8 +19,8 @@ WORDS = TEXT.split()
 
 
 def random_pairs(count: int) -> list[tuple[str, str]]:
-    """Predictions and references that share much; some empty, some equal. Every metric can read every reference,
-    what it cannot read being missing here and 0 there."""
+    """Predictions and references that share much; some empty, some equal. Every metric can read every
+    reference, what it cannot read being missing here and 0 there."""
     draw = random.Random(7)
     pairs = []
     for number in range(count):
