@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perbench.judges.rating import unjudged
 from perbench.prompts.chat import chat_text, encode
+from perbench.specs.preference import CHECK_TOKENS
 from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     from perbench.engines.base import Engine
 
 WORDS = ("Yes", "No")
-SAMPLING = SamplingSpec(max_new_tokens=8, temperature=0.0)
-"""Greedy, as PrefEval asks; room for one word and what some models put around it."""
 
 
 def parse_yes_no(reply: str) -> bool | None:
@@ -27,12 +27,13 @@ def parse_yes_no(reply: str) -> bool | None:
 
 @dataclass(frozen=True)
 class Check:
-    """`value` is None when the reply `raw` did not parse."""
+    """`value` is None when the reply `raw` did not parse, or there was none; `why` says which."""
 
     value: bool | None
     raw: str
     prompt_tokens: int
     new_tokens: int
+    why: str | None = None
 
 
 def check_likeliest(engine: Engine, instructions: Sequence[str]) -> list[Check]:
@@ -49,11 +50,13 @@ def check_likeliest(engine: Engine, instructions: Sequence[str]) -> list[Check]:
     ]
 
 
-def check(engine: Engine, instructions: Sequence[str]) -> list[Check]:
-    """One greedy answer per instruction."""
+def check(engine: Engine, instructions: Sequence[str], max_new_tokens: int = CHECK_TOKENS) -> list[Check]:
+    """One greedy answer per instruction, as PrefEval asks."""
     questions = [[{"role": "user", "content": text}] for text in instructions]
-    replies = engine.chat(questions, SAMPLING, seed=0)
-    return [
-        Check(parse_yes_no(reply.text), reply.text, reply.prompt_tokens, reply.new_tokens)
-        for reply in replies
-    ]
+    sampling = SamplingSpec(max_new_tokens=max_new_tokens, temperature=0.0)
+    found = []
+    for reply in engine.chat(questions, sampling, seed=0):
+        value = parse_yes_no(reply.text) if reply.missing is None else None
+        why = unjudged(reply) if value is None else None
+        found.append(Check(value, reply.text, reply.prompt_tokens, reply.new_tokens, why))
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Conversation, Engine, TokenIds
+    from perbench.engines.base import Conversation, Engine, Generation, TokenIds
     from perbench.specs.sampling import SamplingSpec
 
 
@@ -22,14 +22,21 @@ def parse_rating(reply: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def unjudged(reply: Generation) -> str:
+    """Why a judge's reply that gives no verdict gives none, as a sample's reason."""
+    return f"judge_{reply.missing or 'unreadable'}"
+
+
 @dataclass(frozen=True)
 class Rating:
-    """`value` is None when no reply parsed; `raw` holds every reply in order."""
+    """`value` is None when no reply parsed, and `why` says what was wrong with the last; `raw` holds every
+    reply in order."""
 
     value: int | None
     raw: tuple[str, ...]
     prompt_tokens: int
     new_tokens: int
+    why: str | None = None
 
 
 def rate_likeliest(engine: Engine, prompts: Sequence[TokenIds]) -> list[Rating]:
@@ -53,6 +60,7 @@ def rate(
     values: list[int | None] = [None] * len(questions)
     raw: list[list[str]] = [[] for _ in questions]
     read, written = [0] * len(questions), [0] * len(questions)
+    why: list[str | None] = [None] * len(questions)
     for attempt in range(1 + (retries if sampling.temperature > 0 else 0)):
         open_ = [index for index, value in enumerate(values) if value is None]
         if not open_:
@@ -61,8 +69,9 @@ def rate(
             [questions[index] for index in open_], sampling, seed=derive_seed(seed, "attempt", attempt)
         )
         for index, reply in zip(open_, replies, strict=True):
-            values[index] = parse_rating(reply.text)
+            values[index] = parse_rating(reply.text) if reply.missing is None else None
+            why[index] = unjudged(reply) if values[index] is None else None
             raw[index].append(reply.text)
             read[index] += reply.prompt_tokens
             written[index] += reply.new_tokens
-    return [Rating(*found) for found in zip(values, map(tuple, raw), read, written, strict=True)]
+    return [Rating(*found) for found in zip(values, map(tuple, raw), read, written, why, strict=True)]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from perbench.api import Example, Identifier
 from perbench.engines.ledger import cost
-from perbench.judges.checks import SAMPLING
 from perbench.matrix.endpoints import Lookup
 from perbench.prompts.messages import build_request, estimated
 from perbench.prompts.summary import NEXT
@@ -136,7 +135,7 @@ def preference_parts(task: TaskSpec, examples: Iterable[Example]) -> dict[str, A
         found["subject"] += Asked(1, stated, answer) + Asked(1, stated + answer + between + asked, answer)
         for check in CHECKS:
             read = estimated(getattr(spec.judge, check)) + stated + asked + answer
-            found["judge"] += Asked(1, read, SAMPLING.max_new_tokens)
+            found["judge"] += Asked(1, read, spec.judge.max_new_tokens)
     return dict(found)
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from perbench.cache import canonical_digest
 from perbench.judges.agreement import judge_agreement
 from perbench.metrics import mean_metric
+from perbench.metrics.scripts import UNSPACED_ANSWER, word_count
+from perbench.protocols import missing
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
 from perbench.protocols.improvement import improvement
 from perbench.protocols.turns import PMI_SYSTEM, Dialogue, Talk
@@ -41,7 +43,9 @@ def run(
     One sample per persona and turn: {"id": "<example>#<turn>", "user", "turn", "message", "response",
     "finish_reason", "prompt_tokens", "new_tokens", "turns_dropped", "rating": 1..5 or None, "rating_raw":
     every reply of the judge, "pmi": nats per token or None, "overhead": tokens of simulator and judges}; with
-    a second judge also "rating_second" and "rating_second_raw".
+    a second judge also "rating_second" and "rating_second_raw"; "rating_missing" says why a rating is None.
+    With "missing" where the simulator's message or the reply is: the dialogue ends there, and its later turns
+    are missing, too.
 
     Returns: tokens of all stored samples: {"prompt", "generated"} of the model under evaluation,
     {"simulator_prompt", ...} and {"judge_prompt", ...} of the others.
@@ -49,12 +53,14 @@ def run(
     Raises:
         PerbenchError: a persona without profile and personality, or a message so long that it exceeds
             max_length alone.
+        CellError: more replies are missing than the task allows.
     """
     spec = _spec(task)
     stored = {sample["id"]: sample for sample in store.samples()}
     dialogues = [Dialogue(example, stored) for example in sorted(dataset.examples, key=lambda e: e.id)]
     talk = Talk(task.spec, spec, engines, seed)
     total = len(dialogues) * spec.turns
+    missing.check(list(stored.values()), total, task.spec.max_missing)
     tick(len(stored), total, {})
     for turn in range(1, spec.turns + 1):
         for number, batch in enumerate(chunks(dialogues, talk.batch)):
@@ -62,9 +68,10 @@ def run(
                 continue
             begun = time.perf_counter()
             samples = talk.turn(turn, number, batch)
-            missing = [sample for sample in samples if sample["id"] not in stored]
-            store.append(missing)
-            stored.update((sample["id"], sample) for sample in missing)
+            new = [sample for sample in samples if sample["id"] not in stored]
+            store.append(new)
+            stored.update((sample["id"], sample) for sample in new)
+            missing.check(list(stored.values()), total, task.spec.max_missing)
             speed = sum(sample["new_tokens"] for sample in samples) / (time.perf_counter() - begun)
             tick(len(stored), total, {"tok/s": speed})
     return _tokens(list(stored.values()))
@@ -95,8 +102,10 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         signatures["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"
     metrics = {name: _metric(name, samples, chosen, signature) for name, signature in signatures.items()}
     clusters = [sample["user"] for sample in chosen]
-    words: list[float | None] = [float(len(sample["response"].split())) for sample in chosen]
-    metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}")
+    words = [word_count(one["response"]) if missing.reason(one) is None else None for one in chosen]
+    why = [missing.reason(sample) or UNSPACED_ANSWER for sample in chosen]
+    metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}", why)
+    there = missing.answered(samples)
     notes = []
     rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
     if spec.turns > 1:
@@ -120,13 +129,18 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         metrics=metrics,
         counts={
             "samples": len(samples),
-            "truncated": sum(sample["finish_reason"] == "length" for sample in samples),
-            "empty": sum(not sample["response"].strip() for sample in samples),
-            "empty_messages": sum(not sample["message"] for sample in samples),
-            "turns_dropped": sum(sample["turns_dropped"] for sample in samples),
-            "missing_scores": sum(sample["rating"] is None for sample in samples),
-            "judge_retries": sum(len(sample["rating_raw"]) - 1 for sample in samples),
-            **({"missing_second_scores": second.count(None)} if spec.second_judge is not None else {}),
+            "truncated": sum(sample["finish_reason"] == "length" for sample in there),
+            "empty": sum(not sample["response"].strip() for sample in there),
+            "empty_messages": sum(not sample["message"] for sample in there),
+            "turns_dropped": sum(sample["turns_dropped"] for sample in there),
+            "missing_scores": sum(sample["rating"] is None for sample in there),
+            "judge_retries": sum(len(sample["rating_raw"]) - 1 for sample in there),
+            **(
+                {"missing_second_scores": sum(sample["rating_second"] is None for sample in there)}
+                if spec.second_judge is not None
+                else {}
+            ),
+            **missing.counts(samples),
         },
         notes=notes,
     )
@@ -137,11 +151,18 @@ def _signature(judge: JudgeSpec) -> str:
     return f"judge:{judge.model}|method:{judge.method}|instruction:{wording}"
 
 
+def _unscored(name: str, sample: dict[str, Any]) -> str | None:
+    """Why a sample without a score has none."""
+    unrated = sample.get("rating_missing") if name == "rating" else "reply without tokens"
+    return missing.reason(sample) or unrated
+
+
 def _metric(
     name: str, samples: Sequence[dict[str, Any]], chosen: Sequence[dict[str, Any]], signature: str
 ) -> Metric:
     def mean(part: Sequence[dict[str, Any]]) -> Metric:
-        return mean_metric([sample[name] for sample in part], [sample["user"] for sample in part], signature)
+        values, people = [sample[name] for sample in part], [sample["user"] for sample in part]
+        return mean_metric(values, people, signature, [_unscored(name, sample) for sample in part])
 
     by_turn = []
     for turn in sorted({sample["turn"] for sample in samples}):

@@ -11,6 +11,7 @@ acknowledgement check quoted; ours reads the whole answer.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from perbench.cache import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.judges.checks import Check, check, check_likeliest
 from perbench.metrics import mean_metric
+from perbench.protocols import missing
 from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
 from perbench.seeds import derive_seed
 from perbench.specs.preference import CHECKS
@@ -47,18 +49,23 @@ def run(
     """Ask what is not stored yet: {"id", "user", "preference", "question", "turns_from": who wrote the
     exchanges, where the row says so, "first_reply": to the preference,
     "response", "finish_reason", "prompt_tokens", "new_tokens", "checks": {name: true, false or null},
-    "checks_raw": {name: the judge's reply}, "overhead": tokens of the judge} per example.
+    "checks_raw": {name: the judge's reply}, "checks_missing": {name: why it is null}, "overhead": tokens of
+    the judge} per example, with "missing" where there is no answer, or none to the preference; it is not
+    judged.
 
     Returns: tokens of all stored samples: {"prompt", "generated"} of the model under evaluation,
     {"judge_prompt", "judge_generated"}.
 
     Raises:
         PerbenchError: a row without preference, or with too few exchanges.
+        CellError: more answers are missing than the task allows.
     """
     spec = _spec(task)
     examples = sorted(dataset.examples, key=lambda example: example.id)
     openings = {example.id: _opening(spec, example) for example in examples}
-    stored = {sample["id"] for sample in store.samples()}
+    finished = store.samples()
+    stored = {sample["id"] for sample in finished}
+    missing.check(finished, len(examples), task.spec.max_missing)
     judge = engines.named(spec.judge.model)
     tick(len(stored), len(examples), {})
     paid = engines.subject.chat_only or judge.chat_only
@@ -71,16 +78,22 @@ def run(
         seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer")}
         told = [openings[example.id] for example in batch]
         first = engines.subject.chat(told, task.spec.sampling, seed=seeds["first"])
-        asked = [
-            _conversation(spec, example, opening, reply.text)
-            for example, opening, reply in zip(batch, told, first, strict=True)
+        went_on = [i for i, reply in enumerate(first) if reply.missing is None]
+        asked = [_conversation(spec, batch[i], told[i], first[i].text) for i in went_on]
+        answers = dict(
+            zip(went_on, engines.subject.chat(asked, task.spec.sampling, seed=seeds["answer"]), strict=True)
+        )
+        there = [i for i in went_on if answers[i].missing is None]
+        judged = _judge(spec, judge, [batch[i] for i in there], [answers[i].text for i in there])
+        checks = dict(zip(there, judged, strict=True))
+        samples = [
+            _sample(example, first[i], answers.get(i), checks.get(i, {})) for i, example in enumerate(batch)
         ]
-        answers = engines.subject.chat(asked, task.spec.sampling, seed=seeds["answer"])
-        checks = _judge(spec, judge, batch, [answer.text for answer in answers])
-        samples = [_sample(*parts) for parts in zip(batch, first, answers, checks, strict=True)]
-        missing = [sample for sample in samples if sample["id"] not in stored]
-        store.append(missing)
-        stored.update(sample["id"] for sample in missing)
+        new = [sample for sample in samples if sample["id"] not in stored]
+        store.append(new)
+        finished += new
+        stored.update(sample["id"] for sample in new)
+        missing.check(finished, len(examples), task.spec.max_missing)
         speed = sum(sample["new_tokens"] for sample in samples) / (time.perf_counter() - begun)
         tick(len(stored), len(examples), {"tok/s": speed})
     finished = store.samples()
@@ -138,15 +151,18 @@ def _judge(
             )
             for example, response in zip(batch, responses, strict=True)
         ]
-        answers = (check_likeliest if judge.method == "likeliest" else check)(engine, texts)
+        likeliest = judge.method == "likeliest"
+        answers = check_likeliest(engine, texts) if likeliest else check(engine, texts, judge.max_new_tokens)
         for kept, answer in zip(found, answers, strict=True):
             kept[name] = answer
     return found
 
 
 def _sample(
-    example: Example, first: Generation, answer: Generation, checks: Mapping[str, Check]
+    example: Example, first: Generation, answer: Generation | None, checks: Mapping[str, Check]
 ) -> dict[str, Any]:
+    """`answer` is None where the reply to the preference is missing, so that nothing more was asked."""
+    last = first if answer is None else answer
     return {
         "id": example.id,
         "user": example.user,
@@ -154,16 +170,18 @@ def _sample(
         "question": example.question,
         "turns_from": example.extra.get("turns_from"),
         "first_reply": first.text,
-        "response": answer.text,
-        "finish_reason": answer.finish_reason,
-        "prompt_tokens": first.prompt_tokens + answer.prompt_tokens,
-        "new_tokens": first.new_tokens + answer.new_tokens,
-        "checks": {name: found.value for name, found in checks.items()},
-        "checks_raw": {name: found.raw for name, found in checks.items()},
+        "response": "" if answer is None else answer.text,
+        "finish_reason": last.finish_reason,
+        "prompt_tokens": first.prompt_tokens + (0 if answer is None else answer.prompt_tokens),
+        "new_tokens": first.new_tokens + (0 if answer is None else answer.new_tokens),
+        "checks": {name: checks[name].value if name in checks else None for name in CHECKS},
+        "checks_raw": {name: checks[name].raw if name in checks else "" for name in CHECKS},
+        "checks_missing": {name: found.why for name, found in checks.items() if found.why is not None},
         "overhead": {
             "judge_prompt": sum(found.prompt_tokens for found in checks.values()),
             "judge_generated": sum(found.new_tokens for found in checks.values()),
         },
+        **({missing.MISSING: last.missing} if last.missing is not None else {}),
     }
 
 
@@ -185,6 +203,12 @@ def outcome(checks: Mapping[str, bool | None]) -> dict[str, float | None]:
     return {name: None if value is None else float(value) for name, value in values.items()}
 
 
+def _unjudged(sample: Mapping[str, Any]) -> str | None:
+    """The first of the reasons why checks of an answer are missing."""
+    reasons: Mapping[str, str] = sample.get("checks_missing", {})
+    return next(iter(reasons.values()), None)
+
+
 def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     """Shares of answers, with intervals over users."""
     spec = _spec(task)
@@ -194,7 +218,16 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     wording = canonical_digest([getattr(judge, name) for name in CHECKS])[:12]
     tail = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}|turns:{spec.turns}"
     values = {name: [row[name] for row in rows] for name in ("accurate", *CHECKS)}
+    there = missing.answered(samples)
+    why = [missing.reason(sample) or _unjudged(sample) for sample in samples]
     notes = []
+    open_ = Counter(reason for sample in there for reason in sample.get("checks_missing", {}).values())
+    if open_:
+        asked = len(CHECKS) * len(there)
+        notes.append(
+            f"the judge {judge.model} said neither yes nor no in {open_.total()} of {asked} "
+            f"checks ({missing.told(open_)}); preference.judge.max_new_tokens is {judge.max_new_tokens}"
+        )
     writers = sorted({str(sample["turns_from"]) for sample in samples if sample.get("turns_from")})
     if spec.turns and writers:
         tail += f"|turns_from:{','.join(writers)}"
@@ -205,12 +238,13 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         notes.append(f"the judge {judge.model} is uncalibrated; its checks are no measure of quality")
     return Scored(
         scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
-        metrics={name: mean_metric(found, clusters, f"{name}|{tail}") for name, found in values.items()},
+        metrics={name: mean_metric(found, clusters, f"{name}|{tail}", why) for name, found in values.items()},
         counts={
             "samples": len(samples),
-            "truncated": sum(sample["finish_reason"] == "length" for sample in samples),
-            "empty": sum(not sample["response"].strip() for sample in samples),
-            "missing_scores": sum(value is None for s in samples for value in s["checks"].values()),
+            "truncated": sum(sample["finish_reason"] == "length" for sample in there),
+            "empty": sum(not sample["response"].strip() for sample in there),
+            "missing_scores": sum(value is None for s in there for value in s["checks"].values()),
+            **missing.counts(samples),
         },
         notes=notes,
     )

@@ -6,16 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from perbench.engines.base import Generation
 from perbench.errors import PerbenchError
-from perbench.judges import rate, rate_likeliest
+from perbench.judges import Rating, rate, rate_likeliest
 from perbench.prompts.chat import chat_text, encode, encode_response
+from perbench.protocols import missing
 from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.engines.base import Conversation, Engine
-    from perbench.judges import Rating
     from perbench.specs.dialogue import DialogueSpec, JudgeSpec
     from perbench.specs.task import TaskSpec
 
@@ -47,6 +48,11 @@ class Dialogue:
 
     def sample_id(self, turn: int) -> str:
         return f"{self._id}#{turn}"
+
+    def ended(self, before: int) -> bool:
+        """Whether a turn before turn `before` has no reply, so that nothing can follow on it."""
+        samples = (self._stored[self.sample_id(turn)] for turn in range(1, before))
+        return any(missing.reason(sample) is not None for sample in samples)
 
     def turns(self, before: int) -> list[str]:
         """Message, reply, message, reply... of the turns before turn `before`."""
@@ -98,7 +104,15 @@ def _rated(ratings: Sequence[Rating]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, rating in zip(("rating", "rating_second"), ratings, strict=False):
         found |= {name: rating.value, f"{name}_raw": list(rating.raw)}
+        found |= {f"{name}_missing": rating.why} if rating.why is not None else {}
     return found
+
+
+ENDED = "dialogue_ended"
+"""The reason of a turn's sample after one without a reply."""
+NO_REPLY = Generation("", "none", 0, 0)
+"""Stands for a reply that nobody was asked for."""
+UNRATED = Rating(None, (), 0, 0)
 
 
 class Talk:
@@ -123,57 +137,68 @@ class Talk:
             role: derive_seed(role, self._seed, turn, 0 if engine.chat_only else number)
             for role, engine in zip(ROLES, players, strict=False)
         }
-        histories = [dialogue.turns(turn) for dialogue in batch]
         simulator, task = self._spec.simulator, self._task
+        absent: dict[int, str | None] = {i: ENDED for i, one in enumerate(batch) if one.ended(turn)}
+        histories = {i: one.turns(turn) for i, one in enumerate(batch) if i not in absent}
 
         room = task.max_length - simulator.sampling.max_new_tokens
         prompts = [
             fitted(
                 self._simulator,
-                simulator.instruction.format_map(dialogue.persona),
+                simulator.instruction.format_map(batch[i].persona),
                 [simulator.opening, *history],
                 room,
                 first=1,
             )[0]
-            for dialogue, history in zip(batch, histories, strict=True)
+            for i, history in histories.items()
         ]
-        said = self._simulator.chat(prompts, simulator.sampling, seed=seeds["user"])
-        messages = [strip_actions(answer.text) for answer in said]
+        found = self._simulator.chat(prompts, simulator.sampling, seed=seeds["user"])
+        said = dict(zip(histories, found, strict=True))
+        absent |= {i: f"simulator_{one.missing}" for i, one in said.items() if one.missing is not None}
+        messages = {i: strip_actions(one.text) for i, one in said.items() if i not in absent}
 
         room = task.max_length - task.sampling.max_new_tokens
-        asked = [
-            fitted(self._subject, None, [*history, message], room)
-            for history, message in zip(histories, messages, strict=True)
-        ]
-        replies = self._subject.chat([turns for turns, _ in asked], task.sampling, seed=seeds["subject"])
-        responses = [reply.text for reply in replies]
+        asked = {
+            i: fitted(self._subject, None, [*histories[i], message], room) for i, message in messages.items()
+        }
+        conversations = [turns for turns, _ in asked.values()]
+        found = self._subject.chat(conversations, task.sampling, seed=seeds["subject"])
+        replies = dict(zip(asked, found, strict=True))
+        absent |= {i: one.missing for i, one in replies.items() if one.missing is not None}
+
+        there = [i for i in range(len(batch)) if i not in absent]
+        answered = [batch[i] for i in there], [messages[i] for i in there], [replies[i].text for i in there]
         ratings = [
-            self._rate(judge, engine, batch, messages, responses, seeds[role])
+            dict(zip(there, self._rate(judge, engine, *answered, seeds[role]), strict=True))
             for (judge, engine), role in zip(self._judges, JUDGES, strict=False)
         ]
-        pmis = self._pmi(batch, histories, messages, responses)
-        return [
-            {
+        dialogues, *texts = answered
+        pmis = dict(zip(there, self._pmi(dialogues, [histories[i] for i in there], *texts), strict=True))
+        samples = []
+        for i, dialogue in enumerate(batch):
+            reply, message = replies.get(i, NO_REPLY), said.get(i, NO_REPLY)
+            rated = [of.get(i, UNRATED) for of in ratings]
+            sample = {
                 "id": dialogue.sample_id(turn),
                 "user": dialogue.user,
                 "turn": turn,
-                "message": messages[i],
-                "response": responses[i],
-                "finish_reason": replies[i].finish_reason,
-                "prompt_tokens": replies[i].prompt_tokens,
-                "new_tokens": replies[i].new_tokens,
-                "turns_dropped": asked[i][1],
-                **_rated([found[i] for found in ratings]),
-                "pmi": pmis[i],
+                "message": messages.get(i, ""),
+                "response": reply.text,
+                "finish_reason": reply.finish_reason,
+                "prompt_tokens": reply.prompt_tokens,
+                "new_tokens": reply.new_tokens,
+                "turns_dropped": asked[i][1] if i in asked else 0,
+                **_rated(rated),
+                "pmi": pmis.get(i),
                 "overhead": {
-                    "simulator_prompt": said[i].prompt_tokens,
-                    "simulator_generated": said[i].new_tokens,
-                    "judge_prompt": sum(found[i].prompt_tokens for found in ratings),
-                    "judge_generated": sum(found[i].new_tokens for found in ratings),
+                    "simulator_prompt": message.prompt_tokens,
+                    "simulator_generated": message.new_tokens,
+                    "judge_prompt": sum(one.prompt_tokens for one in rated),
+                    "judge_generated": sum(one.new_tokens for one in rated),
                 },
             }
-            for i, dialogue in enumerate(batch)
-        ]
+            samples.append(sample if i not in absent else {**sample, missing.MISSING: absent[i]})
+        return samples
 
     def _rate(
         self,

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from perbench.specs.base import Strict
-from perbench.specs.templates import refuse, template_faults
+from perbench.specs.templates import Count, refuse, template_faults
 
 CHECKS = ("violates", "acknowledges", "hallucinates", "helpful")
+CHECK_TOKENS = 8
+"""Room for one word and what some models put around it."""
 PREFERENCE_METRICS = ("accurate", *CHECKS)
 
 
@@ -27,6 +29,8 @@ class CheckJudgeSpec(Strict):
     hallucinates: str
     helpful: str
     method: Literal["reply", "likeliest"] = "reply"
+    max_new_tokens: Count = CHECK_TOKENS
+    """Of a reply. A judge that thinks before it answers needs hundreds, or all it gives is thoughts."""
     calibrated: bool = False
 
     @model_validator(mode="after")

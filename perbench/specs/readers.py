@@ -64,6 +64,8 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
     if dialogue is not None and all(judge.method == "likeliest" for judge in dialogue.judges()):
         keys = ("retries", "sampling.temperature", "sampling.top_p")
         found |= {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
+    if task.preference is not None and task.preference.judge.method == "likeliest":
+        found["preference.judge.max_new_tokens"] = "under preference.judge.method likeliest"
     return found | _of_data(task.data)
 
 

@@ -12,7 +12,7 @@ from perbench.api import Example
 from perbench.data import Dataset
 from perbench.engines.base import Engine, Generation
 from perbench.engines.transformers import TransformersEngine
-from perbench.errors import PerbenchError, SpecError
+from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference import outcome, run, score
 from perbench.specs.load import Named, load_task
 from perbench.specs.preference import CheckJudgeSpec, PreferenceSpec
@@ -59,11 +59,14 @@ class Far:
         self.answer = answer
         self.asked: list[Sequence[Any]] = []
         self.seeds: dict[str, int] = {}
+        self.longest = 0
 
     def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         self.asked += conversations
         self.seeds |= {str(messages): seed for messages in conversations}
-        return [Generation(self.answer(messages), "stop", 10, 2) for messages in conversations]
+        self.longest = sampling.max_new_tokens
+        answers = [self.answer(messages) for messages in conversations]
+        return [one if isinstance(one, Generation) else Generation(one, "stop", 10, 2) for one in answers]
 
 
 class Two:
@@ -235,3 +238,73 @@ def test_the_task_that_comes_with_perbench() -> None:
             load_task("prefeval/explicit", overrides={key: value})
     with pytest.raises(SpecError, match=r"violates: unknown \{answer\}"):
         load_task("prefeval/explicit", overrides={"preference.judge.violates": "{answer}?"})
+
+
+# ---------------------------------------------------------------- what is missing
+
+THOUGHT = Generation("", "length", 10, 8, "only_thoughts")
+FILTERED = Generation("", "content_filter", 0, 0, "filtered")
+
+
+def spared(most: float, **judge: Any) -> Named[TaskSpec]:
+    """The task where so many answers may be missing, with changes of its judge."""
+    preference = TASK.spec.preference
+    assert preference is not None
+    changed = preference.model_copy(update={"judge": JUDGE.model_copy(update=judge)})
+    return replace(TASK, spec=TASK.spec.model_copy(update={"preference": changed, "max_missing": most}))
+
+
+def test_a_missing_reply_is_neither_judged_nor_scored(stores: Any) -> None:
+    def answer(messages: Sequence[Any]) -> Any:
+        last = messages[-1]["content"]
+        if "boats 1" in last:
+            return FILTERED  # the reply to the preference: the question is not put
+        asked = len(messages) > 2 and "boats 2" in messages[1]["content"]
+        return THOUGHT if asked else "fine"
+
+    subject, judge, store = Far(answer), Far(lambda messages: "No"), stores()
+    data = Dataset([example(number) for number in range(4)], "digest")
+    run(spared(0.5), data, Two(subject, judge), store, seed=0, tick=quiet)
+    assert [sample.get("missing") for sample in store.rows] == [None, "filtered", "only_thoughts", None]
+    assert [sample["finish_reason"] for sample in store.rows] == ["stop", "content_filter", "length", "stop"]
+    assert len(subject.asked) == 4 + 3
+    assert len(judge.asked) == 2 * 4
+    found = score(spared(0.5), store.rows)
+    assert {name: found.counts[name] for name in ("missing_filtered", "missing_only_thoughts", "empty")} == {
+        "missing_filtered": 1,
+        "missing_only_thoughts": 1,
+        "empty": 0,
+    }
+    assert found.counts["missing_scores"] == found.counts["truncated"] == 0
+    for metric in found.metrics.values():
+        assert (metric.n, metric.missing, metric.why) == (2, 2, {"filtered": 1, "only_thoughts": 1})
+
+
+def test_too_many_missing_replies_fail_the_cell_at_every_start_without_a_request(stores: Any) -> None:
+    subject, judge, store = Far(lambda messages: FILTERED), Far(lambda messages: "No"), stores()
+    data = Dataset([example(number) for number in range(70)], "digest")
+    for _ in range(2):
+        with pytest.raises(CellError, match=r"64 of 70.*64 filtered.*max_missing 0.1"):
+            run(spared(0.1), data, Two(subject, judge), store, seed=0, tick=quiet)
+        assert len(subject.asked) == 64
+
+
+def test_the_judge_has_the_tokens_that_the_task_gives_it(stores: Any) -> None:
+    for given, tokens in (({}, 8), ({"max_new_tokens": 900}, 900)):
+        judge = Far(lambda messages: "No")
+        data = Dataset([example(1)], "digest")
+        run(spared(0, **given), data, Two(Far(lambda messages: "fine"), judge), stores(), seed=0, tick=quiet)
+        assert judge.longest == tokens
+
+
+def test_a_judge_that_gives_no_verdict_is_said_with_the_key_that_helps(stores: Any) -> None:
+    judge, store = Far(lambda m: THOUGHT if m[0]["content"].startswith("help") else "perhaps"), stores()
+    data = Dataset([example(1), example(2)], "digest")
+    run(spared(0), data, Two(Far(lambda messages: "fine"), judge), store, seed=0, tick=quiet)
+    found = score(spared(0), store.rows)
+    assert found.counts["missing_scores"] == 8
+    assert found.metrics["accurate"].missing == sum(found.metrics["accurate"].why.values()) == 2
+    (note,) = [note for note in found.notes if "neither yes nor no" in note]
+    assert "8 of 8" in note
+    assert "6 judge unreadable, 2 judge only thoughts" in note
+    assert "preference.judge.max_new_tokens is 8" in note
