@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from perbench.errors import PerbenchError
+from perbench.store.manifest import MANIFEST, verify
+
+MOST_KEYS = 5
+"""Tensors that a message names."""
 
 
 def is_adapter(path: Path) -> bool:
@@ -29,12 +35,55 @@ def adapted(model: Any, path: Path, *, merge: bool) -> Any:
     module is changed in place; `unload()` of one that is not merged gives it back as it was.
 
     Raises:
-        PerbenchError: the adapter does not fit the model.
+        PerbenchError: the adapter does not fit the model, or is incomplete or damaged.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
+    verify_if_sealed(path)
     try:
-        result = PeftModel.from_pretrained(model, str(path))
+        with warnings.catch_warnings():
+            # Of missing keys, which are named below with the unexpected ones.
+            warnings.filterwarnings("ignore", message="Found missing adapter keys")
+            result = PeftModel.from_pretrained(model, str(path))
+        _check_keys(result, path)
         return (result.merge_and_unload(safe_merge=True) if merge else result).eval()
-    except (ValueError, RuntimeError, KeyError, OSError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError, SafetensorError) as error:
         raise PerbenchError(f"{path}: the adapter does not fit the model: {error}") from error
+
+
+def _check_keys(model: Any, path: Path) -> None:
+    """peft leaves what it does not find as it was drawn, and loads nothing from a name it does not know."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    file = path / "adapter_model.safetensors"
+    with safe_open(file, framework="pt") as stored:
+        found = set(stored.keys())
+    expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if wrong := key_faults(missing=expected - found, unexpected=found - expected):
+        raise PerbenchError(f"{file} is not whole: {wrong}. Train it again, or restore the file")
+
+
+def key_faults(**named: Iterable[Any]) -> str:
+    """ "missing: a, b and 3 more; unexpected: c": tensors by what is wrong with them, "" where none is."""
+    parts = []
+    for what, keys in named.items():
+        names = sorted(map(str, keys))
+        more = f" and {len(names) - MOST_KEYS} more" if len(names) > MOST_KEYS else ""
+        if names:
+            parts.append(f"{what}: {', '.join(names[:MOST_KEYS])}{more}")
+    return "; ".join(parts)
+
+
+def verify_if_sealed(folder: Path) -> None:
+    """Check a folder of weights that perbench wrote, file by file; of any other nothing is known.
+
+    Raises:
+        Damaged: a file is missing, damaged or unexpected.
+    """
+    if (folder / MANIFEST).exists():
+        verify(
+            folder,
+            f"Restore or train it again; if you changed the folder on purpose, delete {folder / MANIFEST}",
+        )

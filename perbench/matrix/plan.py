@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from perbench.cache import file_sha256
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import differing
+from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
 from perbench.store import CellRecord, Labels, RunDir, read_records
 
 Action = Literal["reuse", "resume", "run"]
-USERS = "users"
-"""Folder of users' own adapters beside the checkpoints of a training."""
 SHOWN = 4
 """Differing inputs that a reason names."""
 
@@ -61,14 +61,13 @@ def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
 
 
 def _retrain(step: Step, run: RunDir) -> Step:
-    """A finished training whose weights were deleted runs again when an evaluation needs them."""
-    folder = run.cell("train", step.cell.identity).checkpoint
-    per_user = step.cell.training is not None and step.cell.training.per_user is not None
-    needed = [folder / "final", *([folder / USERS] if per_user else [])]
-    gone = [path for path in needed if not path.is_dir()]
-    if step.action != "reuse" or not gone:
+    """A finished training whose weights are deleted or damaged runs again when an evaluation needs them."""
+    if step.action != "reuse":
         return step
-    return Step(step.cell, "run", f"its weights are gone: {gone[0]}")
+    folder = run.cell("train", step.cell.identity)
+    faults = trained_weights(step.cell, folder, folder.record(), file_sha256).faults
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Step(step.cell, "run", f"its weights: {faults[0]}{more}") if faults else step
 
 
 def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
@@ -100,8 +99,8 @@ def _checkpoint(folder: Path) -> str | None:
     if (folder / "final").is_dir():
         own = len([*(folder / USERS).glob("*/final")])
         return "trained, not yet recorded" + (f"; {counted(own, 'adapter')} of users' own" if own else "")
-    steps = sorted(folder.glob("step-*"))
-    return f"checkpoint at step {int(steps[-1].name.removeprefix('step-'))}" if steps else None
+    steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 6)]
+    return f"checkpoint at step {max(steps)}" if steps else None
 
 
 def _changed(cell: Cell, others: Sequence[CellRecord]) -> str | None:

@@ -17,7 +17,8 @@ from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
 from perbench.matrix.plan import Plan
-from perbench.matrix.users import train_users, users_of
+from perbench.matrix.users import train_users
+from perbench.matrix.weights import USERS, serving_weights
 from perbench.memory import peak_mb, reset_peak
 from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
@@ -123,13 +124,16 @@ class Runner:
 
     def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         self._pool.release_subject()
-        result, counts = self._fit(cell, folder, tick)
+        result, counts, weights = self._fit(cell, folder, tick)
         free()
         counts["steps"] = result.steps
         found = {"counts": counts, "tokens": result.tokens, "training_log": result.log}
-        return {**found, "notes": result.notes}
+        return {**found, "notes": result.notes, "weights": weights}
 
-    def _fit(self, cell: Cell, folder: CellDir, tick: Tick) -> tuple[FitResult, dict[str, int]]:
+    def _fit(
+        self, cell: Cell, folder: CellDir, tick: Tick
+    ) -> tuple[FitResult, dict[str, int], dict[str, str]]:
+        """Train; what the record counts; the seals of the weights, by the folder's name."""
         from perbench.training import fit
         from perbench.training.per_user import steps_of
 
@@ -155,12 +159,13 @@ class Runner:
             log=folder.path / "training.jsonl",
             track=self.track,
         )
+        weights = {"final": result.seal}
         if own is not None:
-            result, more = train_users(
+            result, more, weights[USERS] = train_users(
                 cell, own, lambda examples: self._build(cell, examples).examples, result, folder, tick
             )
             counts = {**counts, **more}
-        return result, counts
+        return result, counts, weights
 
     def _inputs(self, cell: Cell) -> tuple[list[PromptPair], list[str], dict[str, int]]:
         """What a cell trains on: prompt pairs, the ids of their examples, and what the record counts."""
@@ -219,8 +224,8 @@ class Runner:
                     else "it did not run"
                 )
                 raise CellError(f"its training did not finish: {reason}")
-            checkpoint = trained.checkpoint / "final"
-            users = users_of(cell, cell.needs, trained)
+            found = serving_weights(cell, cell.needs, trained, record)
+            checkpoint, users = found.checkpoint, found.users
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
         if cell.identifier is not None:

@@ -1,17 +1,16 @@
-"""Users' own adapters in a run: what they are trained on, and which serve in an evaluation."""
+"""Users' own adapters in a run: what they are trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import models, processes
 from perbench.api import Example
 from perbench.data.own import OwnData
 from perbench.matrix.cells import Cell
-from perbench.matrix.plan import USERS
+from perbench.matrix.weights import USERS
 from perbench.seeds import derive_seed
 from perbench.store import CellDir
 
@@ -28,11 +27,12 @@ def train_users(
     task: FitResult,
     folder: CellDir,
     tick: Tick,
-) -> tuple[FitResult, dict[str, int]]:
+) -> tuple[FitResult, dict[str, int], str]:
     """Train the users' own adapters on top of `task`, on every process alike. `build` makes the personas that
     the cell's task asks for.
 
-    Returns: `task` with the users' tokens and notes beside its own, and what the record counts.
+    Returns: `task` with the users' tokens and notes beside its own; what the record counts; the seal of the
+        users' adapters.
     """
     from perbench.training.per_user import fit_users
 
@@ -60,7 +60,7 @@ def train_users(
         "own_steps": users.steps,
     }
     tokens = {**task.tokens, **{f"own_{name}": count for name, count in users.tokens.items()}}
-    return replace(task, tokens=tokens, notes=[*task.notes, *users.notes]), counts
+    return replace(task, tokens=tokens, notes=[*task.notes, *users.notes]), counts, users.seal
 
 
 def _pairs(
@@ -76,18 +76,3 @@ def _pairs(
     for example in build([example for examples in own.examples.values() for example in examples]):
         found[example.user][example.id] = build_pair(cell.task.spec, example, tokenizer, with_response=True)
     return found
-
-
-def users_of(cell: Cell, trained: Cell, folder: CellDir) -> dict[str, Path] | None:
-    """The adapters of users' own that serve in an evaluation, None where the training made none.
-
-    Raises:
-        CellError: they are not all there.
-    """
-    from perbench.training.per_user import user_adapters
-
-    assert trained.training is not None
-    if trained.training.per_user is None:
-        return None
-    # A name stands for one user within one task only.
-    return user_adapters(folder.checkpoint / USERS) if cell.task.name == trained.task.name else {}

@@ -45,14 +45,18 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> str:
     return seal
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the seal.
+def read_sealed(path: Path, *, seal: str | None = None) -> dict[str, Any]:
+    """What `write_sealed` wrote, without the seal. `seal` is what it returned, where that is known: another
+    sealed file in its place is a fault.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: its content is not what was written; the message says how, without the path.
     """
-    return _opened(path)[0]
+    value, found = _opened(path)
+    if seal is not None and found != seal:
+        raise ValueError("not the file that was written here: its seal is another")
+    return value
 
 
 def _opened(path: Path) -> tuple[dict[str, Any], str]:

@@ -111,6 +111,8 @@ class CellRecord(Strict):
     command: str
     trained_by: str | None = None
     """Identity of the train cell an eval cell evaluates."""
+    weights: dict[str, str] = {}
+    """Seals of a train cell's folders of trained weights, by name: "final", "users"."""
     training_log: list[dict[str, float]] = []
     """Thinned {step, loss, lr, grad_norm, tokens_per_second} of a train cell."""
     error: Failure | None = None

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from perbench.errors import CellError, PerbenchError
-from perbench.store.files import write_json
+from perbench.progress import Progress
+from perbench.store.manifest import faults, read_sealed, seal_folder, write_sealed
 
 STATE = "state.json"
 BUDGET = "micro_batch_tokens.json"
@@ -20,18 +21,20 @@ PARTIAL = ".partial-"
 class Checkpoints:
     """The checkpoints of one training run: `step-000050`, of which the last good one is kept, and `final`.
 
-    A folder counts when its `state.json`, written last, is whole and every file has the size it names.
+    A folder counts when every file has the sha256 that its manifest, written last, names. Another
+    one is reported and not used, so that training goes on from the one before, or from the start.
     `fingerprint` is the sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten.
     Of several processes only the `main` one writes.
     """
 
     def __init__(self, folder: Path, fingerprint: str, *, main: bool = True) -> None:
         self.folder, self._fingerprint = folder, fingerprint
+        self._reported: set[Path] = set()
         if not main:
             return
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{PARTIAL}*"):
-            shutil.rmtree(leftover)
+            _remove(leftover)
 
     def latest(self) -> Path | None:
         """The last good step checkpoint."""
@@ -74,15 +77,17 @@ class Checkpoints:
     def lower(self, asked: int, granted: int, note: str) -> None:
         """Remember, for every later start, that micro-batches of `asked` tokens did not fit."""
         value = {"asked": asked, "granted": granted, "notes": [*self.notes(), note]}
-        write_json(self.folder / BUDGET, value)
+        write_sealed(self.folder / BUDGET, value)
 
     def notes(self) -> list[str]:
         """Every `lower` of this run, in words."""
         return list(self._lowered().get("notes", []))
 
     def _lowered(self) -> dict[str, Any]:
-        path = self.folder / BUDGET
-        return json.loads(path.read_bytes()) if path.exists() else {}
+        try:
+            return read_sealed(self.folder / BUDGET)
+        except (OSError, ValueError):  # absent or damaged: what does not fit is found out again
+            return {}
 
     def _write(self, path: Path, state: dict[str, Any], write: Callable[[Path], None]) -> None:
         from safetensors import SafetensorError
@@ -91,15 +96,15 @@ class Checkpoints:
         try:
             partial.mkdir()
             write(partial)
-            sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
             (partial / STATE).write_text(
-                json.dumps({"fingerprint": self._fingerprint, "files": sizes, **state})
+                json.dumps({"fingerprint": self._fingerprint, "name": path.name, **state})
             )
-            for file in partial.iterdir():
+            for file in partial.rglob("*"):
                 _flush(file)
+            seal_folder(partial)
             _flush(partial)
             if path.exists():  # never a good one: those are resumed from, not written again
-                shutil.rmtree(path)
+                _remove(path)
             os.replace(partial, path)
             _flush(path.parent)
         except (
@@ -118,35 +123,45 @@ class Checkpoints:
         return f"The last good checkpoint is kept: {latest}." if latest else "There is no checkpoint yet."
 
     def _good(self, path: Path) -> bool:
-        try:
-            state = self.state(path)
-            whole = all((path / name).stat().st_size == size for name, size in state["files"].items())
-            fingerprint = state["fingerprint"]
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            TypeError,
-        ):  # torn or foreign: not a checkpoint
+        if not path.exists():
             return False
-        if fingerprint != self._fingerprint:
+        if found := checkpoint_faults(path):
+            if path not in self._reported:
+                self._reported.add(path)
+                Progress(0).say(f"{'; '.join(found)}: this checkpoint is not used; training makes it again")
+            return False
+        if fingerprint_of(path) != self._fingerprint:
             raise PerbenchError(
                 f"{path} is a checkpoint of another training (other data, model, trainer, settings or "
                 f"seed, another precision that `auto` stands for on this machine, or another perbench); "
                 f"delete {self.folder} or train into another folder"
             )
-        return whole
+        return True
 
     def _remove_steps(self, keep: Path | None) -> None:
         for path in self.folder.glob("step-*"):
             if path != keep:
-                shutil.rmtree(path)
+                _remove(path)
+
+
+def checkpoint_faults(path: Path, seal: str | None = None, **options: Any) -> list[str]:
+    """As `perbench.store.manifest.faults`; also a checkpoint that goes by another's name."""
+    if found := faults(path, seal=seal, **options):
+        return found
+    name = json.loads((path / STATE).read_bytes()).get("name")
+    return [] if name == path.name else [f"{path} is the checkpoint {name} under another name"]
 
 
 def fingerprint_of(path: Path) -> str:
-    """The sha256 of the inputs that made a checkpoint."""
+    """The sha256 of the inputs that made a checkpoint, which is intact."""
     return str(json.loads((path / STATE).read_text())["fingerprint"])
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -18,6 +18,7 @@ from perbench.errors import CellError
 from perbench.memory import keep_freed, peak_mb
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
+from perbench.store.manifest import seal_of
 from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint
@@ -40,13 +41,14 @@ class FitResult:
     """`checkpoint`: a peft adapter folder, or a full model in the HF format. `tokens`: response, total (with
     the persona) and counterfactual (without), as seen by the updates. `log`: {step, loss, lr, grad_norm,
     tokens_per_second, weight_mean, ...: what the loss watches}, thinned to at most 200 entries. `notes`: what
-    the run changed to get through."""
+    the run changed to get through. `seal` stands for the content of `checkpoint`."""
 
     checkpoint: Path
     log: list[dict[str, float]]
     tokens: dict[str, int]
     steps: int
     notes: list[str]
+    seal: str
 
 
 def fit(
@@ -89,7 +91,8 @@ def fit(
     if (final := group.first(final)) is None:
         final = _Run(model, trainer, pairs, ids, plan, checkpoints, start).train(tick, log, track)
     state = checkpoints.state(final)
-    return FitResult(final, state["log"], count_tokens(plan, trainer, pairs), plan.steps, state["notes"])
+    tokens = count_tokens(plan, trainer, pairs)
+    return FitResult(final, state["log"], tokens, plan.steps, state["notes"], seal_of(final))
 
 
 class _Run:
@@ -223,7 +226,7 @@ class _Run:
 
     def _resume(self) -> int:
         """Load the last good checkpoint, if any; the number of updates done."""
-        path = self._group.first(self._checkpoints.latest())
+        path = self._group.first(self._checkpoints.latest() if self._group.main else None)
         if path is None:
             return 0
         with self._group.agreed():

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
 from perbench import processes
 from perbench.api import Trainer
+from perbench.cache import content_sha256
 from perbench.engines.base import Tick
-from perbench.errors import CellError
 from perbench.models import ResolvedModel
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.store.files import write_json
+from perbench.store.manifest import read_sealed, write_sealed
+from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.loop import fit
 from perbench.training.plan import Plan
 
@@ -24,11 +24,13 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class UsersResult:
-    """Over all users: sums of `tokens` and updates, and every note, as in `FitResult`."""
+    """Over all users: sums of `tokens` and updates, and every note, as in `FitResult`. `seal` stands for the
+    content of all adapters."""
 
     tokens: dict[str, int]
     steps: int
     notes: list[str]
+    seal: str
 
 
 def steps_of(users: Mapping[str, Sized], spec: TrainingSpec) -> int:
@@ -52,14 +54,14 @@ def fit_users(
 
     A user's adapter depends on that user's examples and `seed(user)` only: not on the other users, nor on
     their order. Each has a folder of its own under `folder`, so that a killed run goes on with the user it
-    was at; `index.json`, written last, names them all. Raises as `fit`.
+    was at; `index.json`, written last, names them all and their content. Raises as `fit`.
     """
     total, done = steps_of(users, spec), 0
     tokens: dict[str, int] = {}
     notes: list[str] = []
-    index: dict[str, str] = {}
+    index: dict[str, dict[str, str]] = {}
     for user, pairs in users.items():
-        index[user] = hashlib.sha256(user.encode(errors="surrogatepass")).hexdigest()[:16]
+        own = hashlib.sha256(user.encode(errors="surrogatepass")).hexdigest()[:16]
 
         def shifted(at: int, _: int, figures: dict[str, float], before: int = done) -> None:
             tick(before + at, total, figures)
@@ -71,31 +73,39 @@ def fit_users(
             [*pairs],
             spec,
             seed=seed(user),
-            folder=folder / index[user],
+            folder=folder / own,
             tick=shifted,
-            log=folder / f"{index[user]}.jsonl",
+            log=folder / f"{own}.jsonl",
             start=start,
         )
+        index[user] = {"folder": own, "seal": result.seal}
         done += result.steps
         notes += [f"user {user}: {note}" for note in result.notes]
         for name, count in result.tokens.items():
             tokens[name] = tokens.get(name, 0) + count
-    group = processes.group()
+    group, seal = processes.group(), ""
     with group.agreed():
         if group.main:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / INDEX, index)
-    return UsersResult(tokens, done, notes)
+            seal = write_sealed(folder / INDEX, {"users": index})
+    return UsersResult(tokens, done, notes, group.first(seal))
 
 
-def user_adapters(folder: Path) -> dict[str, Path]:
-    """User -> adapter, of all users that `fit_users` trained into `folder`.
-
-    Raises:
-        CellError: they are not all there.
-    """
+def user_adapters(
+    folder: Path, *, seal: str | None = None, digest: Callable[[Path], str] = content_sha256
+) -> tuple[dict[str, Path], list[str]]:
+    """The adapters that `fit_users` trained into `folder`, by user; and what is wrong with them, as
+    `perbench.store.manifest.faults` says it. `seal` is what `fit_users` returned, where it is known."""
     try:
-        index: dict[str, str] = json.loads((folder / INDEX).read_bytes())
-    except (OSError, ValueError):
-        raise CellError(f"{folder / INDEX} is gone; delete the cell's folder to train it again") from None
-    return {user: folder / name / "final" for user, name in index.items()}
+        value = read_sealed(folder / INDEX, seal=seal)
+    except FileNotFoundError:
+        return {}, [f"{folder / INDEX} is missing"]
+    except (OSError, ValueError) as error:
+        return {}, [f"{folder / INDEX}: {error}"]
+    adapters = {user: folder / entry["folder"] / "final" for user, entry in value["users"].items()}
+    found = [
+        fault
+        for user, path in adapters.items()
+        for fault in checkpoint_faults(path, seal=value["users"][user]["seal"], digest=digest)
+    ]
+    return adapters, found

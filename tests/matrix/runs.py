@@ -57,11 +57,12 @@ class Runs:
 
 
 def results(out: Path) -> dict[str, Any]:
-    """All that an interruption must not change: records less their times, samples, scores, weights."""
+    """All that an interruption must not change: records less their times (and seals over logs with times),
+    samples, scores, weights."""
     found: dict[str, Any] = {}
     for folder in sorted((out / "cells").iterdir()):
         record = json.loads((folder / "cell.json").read_text())
-        for name in ("seconds", "peak_memory_mb", "started", "finished", "command"):
+        for name in ("seconds", "peak_memory_mb", "started", "finished", "command", "weights"):
             del record[name]
         del record["environment"]["commit"]  # the checkout may move on while the tests run
         record["counts"].pop("torn_lines_cut", None)

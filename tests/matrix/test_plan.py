@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
+from perbench.store.manifest import seal_folder
 from tests.matrix.conftest import Root, write_rows, writing_rows
 
 
@@ -49,7 +52,10 @@ def finish(run: RunDir, cell: Cell, **changes: Any) -> None:
     folder = run.cell(cell.kind, cell.identity)
     folder.begin()
     if cell.kind == "train":
-        (folder.checkpoint / "final").mkdir(parents=True)
+        final = folder.checkpoint / "final"
+        final.mkdir(parents=True)
+        (final / "state.json").write_text('{"name": "final"}')
+        seal_folder(final)
     folder.finish(record(cell, **changes))
 
 
@@ -155,6 +161,7 @@ def test_reasons_of_each_state(root: Root, tmp_path: Path) -> None:
     evals = [cell for cell in cells if cell.kind == "eval"]
     finish(run, train[0])
     (run.cell("train", train[1].identity).checkpoint / "step-000002").mkdir(parents=True)
+    (run.cell("train", train[1].identity).checkpoint / "step-000002-1").mkdir()  # renamed by hand
     finish(run, evals[0])
     error = Failure(type="E", message="loss is nan\nand more", traceback="")
     failed = run.cell("eval", evals[1].identity)
@@ -193,20 +200,32 @@ def test_stale_cells_name_the_input_that_changed(root: Root, tmp_path: Path) -> 
     assert {step.cell.task.name for step in found.todo} == {"tiny/writing"}
 
 
-def test_a_training_whose_weights_are_gone_runs_again_only_if_needed(root: Root, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (shutil.rmtree, "final is missing"),
+        (lambda final: (final / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda final: (final / "state.json").write_text("{}"), "state.json is damaged"),
+        (lambda final: (final / "adapter_config.json").touch(), "adapter_config.json is unexpected"),
+        (lambda final: seal_folder(final), None),
+    ],
+)
+def test_a_training_whose_weights_are_not_there_runs_again_only_if_needed(
+    root: Root, tmp_path: Path, damage: Callable[[Path], object], fault: str | None
+) -> None:
     run = RunDir(tmp_path / "run")
     cells = cells_of(root)
     for cell in cells:
         finish(run, cell)
-    first = run.cell("train", cells[0].identity)
-    (first.checkpoint / "final").rmdir()
+    first_cell = cells[0]
+    first = run.cell("train", first_cell.identity)
+    damage(first.checkpoint / "final")
     assert make_plan(cells, run).todo == ()
     wanting = next(cell for cell in cells if cell.needs is cells[0])
     (run.cell("eval", wanting.identity).path / "cell.json").unlink()
-    assert [step.reason.partition(":")[0] for step in make_plan(cells, run).todo] == [
-        "its weights are gone",
-        "no record",
-    ]
+    found = make_plan(cells, run).todo
+    assert [step.cell for step in found] == [*([first_cell] if fault else []), wanting]
+    assert fault is None or fault in found[0].reason
 
 
 def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) -> None:

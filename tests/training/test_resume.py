@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -19,6 +20,7 @@ import torch
 from perbench.errors import CellError, PerbenchError
 from perbench.plugins import load_trainer
 from perbench.training import FitResult
+from tests.damage import DAMAGES, flip
 
 Train = Callable[..., FitResult]
 
@@ -78,8 +80,10 @@ def test_a_finished_run_is_returned_as_it_is(train: Train, tmp_path: Path) -> No
     assert not left.exists()
 
 
-@pytest.mark.parametrize("damage", ["state", "torn_state", "torn_weights", "missing", "partial"])
-def test_torn_checkpoints_are_ignored(train: Train, tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["state", "torn_state", "torn_weights", "missing", "flipped", "partial"])
+def test_damaged_checkpoints_are_not_used_and_reported(
+    train: Train, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = train(folder="whole")
     with pytest.raises(Stop):
         train(tick=stop_after(4))
@@ -97,11 +101,41 @@ def test_torn_checkpoints_are_ignored(train: Train, tmp_path: Path, damage: str)
             file.truncate(100)
     elif damage == "missing":
         (torn / "optimizer.pt").unlink()
+    elif damage == "flipped":
+        flip(torn / "optimizer.pt", random.Random(0))
     starts: list[int] = []
     resumed = train(tick=lambda done, total, figures: starts.append(done))
     assert starts[0] == 4
     assert weights(resumed.checkpoint) == weights(whole.checkpoint)
     assert not torn.exists()
+    assert (str(torn) in capsys.readouterr().err) == (damage != "partial")
+
+
+@pytest.mark.parametrize("place", ["step-000004", "final"])
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_damaged_weights_are_trained_again(train: Train, tmp_path: Path, place: str, damage: str) -> None:
+    whole = train(folder="whole")
+    if place == "final":
+        train()
+    else:
+        with pytest.raises(Stop):
+            train(tick=stop_after(4))
+    chance = random.Random(damage)
+    files = sorted(path for path in (tmp_path / "run" / place).iterdir() if path.name != "README.md")
+    assert DAMAGES[damage](chance.choice(files), chance)
+    starts: list[int] = []
+    again = train(tick=lambda done, total, figures: starts.append(done))
+    assert starts[0] == 0
+    assert weights(again.checkpoint) == weights(whole.checkpoint)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["final"]
+
+
+def test_a_step_checkpoint_is_not_taken_for_the_final_weights(train: Train, tmp_path: Path) -> None:
+    whole = train(folder="whole")
+    with pytest.raises(Stop):
+        train(tick=stop_after(4))
+    (tmp_path / "run" / "step-000004").rename(tmp_path / "run" / "final")
+    assert weights(train().checkpoint) == weights(whole.checkpoint)
 
 
 @pytest.mark.parametrize("limit", [2_000, 40_000])  # bytes: the weights do not fit; the optimizer does not

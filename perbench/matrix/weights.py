@@ -1,0 +1,63 @@
+"""The trained weights of a run: whether they are what was written, and which serve in an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from perbench.cache import content_sha256, forget_sha256
+from perbench.errors import CellError
+from perbench.matrix.cells import Cell
+from perbench.store import CellDir, CellRecord
+from perbench.training.checkpoint import checkpoint_faults
+
+USERS = "users"
+"""Folder of users' own adapters beside the checkpoints of a training."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The weights that a train cell left: an adapter or a full model, and users' own adapters on top, None
+    where the training made none. `faults`: what of it is missing or damaged."""
+
+    checkpoint: Path
+    users: dict[str, Path] | None
+    faults: list[str]
+
+
+def trained_weights(
+    cell: Cell, folder: CellDir, record: CellRecord | None, digest: Callable[[Path], str] = content_sha256
+) -> Trained:
+    """What the train cell `cell` left in `folder`, checked file by file; `record` names the content."""
+    from perbench.training.per_user import user_adapters
+
+    assert cell.training is not None
+    seals = record.weights if record is not None else {}
+    final = folder.checkpoint / "final"
+    faults = checkpoint_faults(final, seal=seals.get("final"), digest=digest)
+    if cell.training.per_user is None:
+        return Trained(final, None, faults)
+    users, more = user_adapters(folder.checkpoint / USERS, seal=seals.get(USERS), digest=digest)
+    return Trained(final, users, faults + more)
+
+
+def serving_weights(cell: Cell, trained: Cell, folder: CellDir, record: CellRecord) -> Trained:
+    """What an evaluation loads of the training `trained`, read and checked now.
+
+    Raises:
+        CellError: it is missing or damaged.
+    """
+    found = trained_weights(trained, folder, record)
+    if found.faults:
+        for path in folder.checkpoint.rglob("*"):  # so that the next plan reads them, too
+            if path.is_file():
+                forget_sha256(path)
+        raise CellError(
+            f"the trained weights are not what was written: {'; '.join(found.faults)}. Run the same command "
+            "again: it trains them anew"
+        )
+    if found.users is not None and cell.task.name != trained.task.name:
+        # A name stands for one user within one task only.
+        return Trained(found.checkpoint, {}, [])
+    return found
