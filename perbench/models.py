@@ -35,8 +35,9 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
     """The identity inputs of a model: JSON-ready, cheap, without torch, converting or downloading nothing.
 
     {"gguf_sha256", "pre_tokenizer", "max_position_embeddings", "conversion"} | {"hub", "revision"}, the
-    revision resolved to a commit | {"endpoint"}, the model's name there, and the digest of an "address" that
-    the environment gives in place of OpenAI's | {"weights_sha256"}, over weights, config and tokenizer files.
+    revision resolved to a commit | {"endpoint"}, the model's name there, with `Endpoint.sent` and
+    the digest of an "address" that the environment gives in place of OpenAI's | {"weights_sha256"}, over
+    weights, config and tokenizer files.
 
     Raises:
         PerbenchError: the model cannot be had, with the way out.
@@ -47,7 +48,7 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
     if spec.hub is not None:
         return {"hub": spec.hub, "revision": _commit(spec.hub, spec.revision)}
     if spec.endpoint is not None:
-        named = {"endpoint": spec.endpoint.model}
+        named = {"endpoint": spec.endpoint.model, **spec.endpoint.sent}
         return {**named, "address": canonical_digest(spec.endpoint.url)} if spec.endpoint.elsewhere else named
     return {"weights_sha256": _folder_digest(_local_folder(model))}
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perbench.engines.absence import ending, withheld
 from perbench.engines.base import Conversation, Generation, TokenIds
+from perbench.engines.completion import read_reply
 from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import Halted, Passing, Retry, asked_to_wait, used_up
+from perbench.engines.retry import Halted, Retry
+from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
+from perbench.masking import Mask, remember
+from perbench.progress import counted
 from perbench.specs.model import Endpoint, is_address
 from perbench.specs.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
@@ -25,15 +26,12 @@ from perbench.store.record import EndpointUse
 if TYPE_CHECKING:
     import numpy as np
 
-MAY_PASS = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that another attempt may not meet."""
-
 
 class OpenAIEngine:
     """Implements `chat` of `perbench.engines.base.Engine`; what needs tokens or weights raises an error.
 
     Address and key are kept out of records, messages and the cache. `book` is told of every request and
-    answer. Safe to interrupt: what was answered is booked, then in the cache.
+    answer, `say` of every retry. Safe to interrupt: what was answered is booked, then in the cache.
     """
 
     chat_only = True
@@ -44,23 +42,32 @@ class OpenAIEngine:
         *,
         cache: ReplyCache | None = None,
         book: Callable[[EndpointUse], None] = lambda use: None,
+        say: Callable[[str], None] = lambda line: None,
         retry: Retry | None = None,
     ) -> None:
         missing = absent(endpoint)
         if missing:
             raise PerbenchError(missing[0])
-        import openai
-
-        self.name = f"openai {version('openai')}"
+        self.name = f"openai (httpx2 {version('httpx2')})"
         self._endpoint = endpoint
+        self._who = f"endpoint model {endpoint.model!r}"
         self._cache = cache
         self._book = book
+        self._say = say
         self._retry = retry if retry is not None else Retry()
-        self._key = os.environ[endpoint.api_key_env]
+        key = os.environ[endpoint.api_key_env]
         self._url = endpoint.url
-        self._client = openai.OpenAI(
-            api_key=self._key, base_url=self._url, timeout=endpoint.timeout, max_retries=0
+        self._mask = Mask(key, self._url)
+        remember(self._mask)
+        self._wire = Wire(
+            self._url,
+            key,
+            timeout=endpoint.timeout,
+            connections=endpoint.concurrency,
+            mask=self._mask,
+            place=endpoint.place,
         )
+        self._tasks: list[asyncio.Task[Generation]] = []
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
@@ -71,29 +78,58 @@ class OpenAIEngine:
         Raises:
             PerbenchError: the endpoint refuses, or gave no usable answer for as long as patience lasts. No
                 new request is made from then on; those under way are waited for and their answers kept.
+            KeyboardInterrupt: likewise; a second one gives up those under way.
         """
-        bodies = [self._body(conversation, sampling, seed) for conversation in conversations]
-        keys = [json.dumps(body) for body in bodies]
-        halt = threading.Event()
-        with ThreadPoolExecutor(self._endpoint.concurrency) as pool:
-            asked = {
-                key: pool.submit(self._reply, body, halt)
-                for key, body in dict(zip(keys, bodies, strict=True)).items()
-            }
+        requests = [self._request(conversation, sampling, seed) for conversation in conversations]
+        keys = [json.dumps(request) for request in requests]
+        halt = asyncio.Event()
+        with asyncio.Runner() as loop:  # whatever ends it, it ends all that is under way
             try:
-                wait(asked.values(), return_when=FIRST_EXCEPTION)
+                found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt))
             except KeyboardInterrupt:
-                halt.set()
+                if not halt.is_set():  # not by the loop's own handler: nobody waited yet
+                    halt.set()
+                    loop.run(self._finish())
                 raise
-            finally:
-                pool.shutdown(cancel_futures=halt.is_set())
-        errors = [task.exception() for task in asked.values() if not task.cancelled()]
-        for error in errors:
-            if error is not None and not isinstance(error, Halted):
-                raise error
-        return [asked[key].result() for key in keys]
+        return [found[key] for key in keys]
 
-    def _body(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
+    async def _all(
+        self, requests: Mapping[str, dict[str, Any]], halt: asyncio.Event
+    ) -> dict[str, Generation]:
+        """The answers by key, as many requests at once as the endpoint allows."""
+        gate = asyncio.Semaphore(self._endpoint.concurrency)
+        async with self._wire:
+            tasks = {
+                key: asyncio.ensure_future(self._reply(one, gate, halt)) for key, one in requests.items()
+            }
+            self._tasks = list(tasks.values())
+            try:
+                if tasks:
+                    await asyncio.wait(self._tasks)
+            except asyncio.CancelledError:
+                halt.set()
+                await self._finish()
+                raise
+        errors = [error for task in self._tasks if (error := task.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, Halted):
+                raise error
+        return {key: task.result() for key, task in tasks.items()}
+
+    async def _finish(self) -> None:
+        """Wait for what is under way after an interrupt."""
+        await asyncio.sleep(0)  # those that only waited end here
+        left = [task for task in self._tasks if not task.done()]
+        if left:
+            self._say(
+                f"{self._who}: waiting for {counted(len(left), 'request')} under way "
+                f"to keep the answers, at most {self._endpoint.timeout:g} s; Ctrl-C again gives them up"
+            )
+            await asyncio.wait(left)
+
+    def _request(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
+        """What is asked, under the names of this project: `_body` is how it is sent. It names the reply in
+        the cache, where how it is sent is part of it only if that is not the default."""
         return {
             "model": self._endpoint.model,
             "messages": [dict(message) for message in conversation],
@@ -101,17 +137,30 @@ class OpenAIEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": seed,
+            **self._endpoint.sent,
         }
 
-    def _reply(self, body: dict[str, Any], halt: threading.Event) -> Generation:
-        try:
-            return self._asked(body, halt)
-        except BaseException:
-            halt.set()  # whatever it was, a full disk too: what can no longer be kept shall not be paid for
-            raise
+    def _body(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        names = self._endpoint.names
+        if request["top_p"] == 1.0:  # says nothing, and some servers refuse it beside a temperature
+            names = {name: sent for name, sent in names.items() if name != "top_p"}
+        body = {"model": request["model"], "messages": request["messages"]}
+        return {**body, **{sent: request[name] for name, sent in names.items()}, **self._endpoint.extra}
 
-    def _asked(self, body: dict[str, Any], halt: threading.Event) -> Generation:
-        file = self._cache.file(self._url, body) if self._cache is not None else None
+    async def _reply(
+        self, request: Mapping[str, Any], gate: asyncio.Semaphore, halt: asyncio.Event
+    ) -> Generation:
+        async with gate:
+            if halt.is_set():
+                raise Halted
+            try:
+                return await self._asked(request, halt)
+            except BaseException:
+                halt.set()  # whatever it was, a full disk too: what cannot be kept shall not be paid for
+                raise
+
+    async def _asked(self, request: Mapping[str, Any], halt: asyncio.Event) -> Generation:
+        file = self._cache.file(self._url, request) if self._cache is not None else None
         if self._cache is not None and file is not None:
             known = self._cache.get(file)
             if known is not None:
@@ -119,9 +168,11 @@ class OpenAIEngine:
                 self._book(EndpointUse(reused=1, served=served))
                 return generation
         try:
-            reply, use = self._retry(lambda: self._attempt(body), halt)
+            reply, use = await self._retry(
+                lambda: self._attempt(request), halt, lambda line: self._say(f"{self._who}: {line}")
+            )
         except PerbenchError as failure:
-            raise PerbenchError(f"endpoint model {self._endpoint.model!r}: {failure}") from None
+            raise PerbenchError(f"{self._who}: {failure}") from None
         # Booked first: killed in between, it is asked and paid again, and both are counted. The other way
         # round the next start would take it for one that cost nothing.
         self._book(use)
@@ -129,50 +180,12 @@ class OpenAIEngine:
             self._cache.put(file, reply, use.served)
         return reply
 
-    def _attempt(self, body: dict[str, Any]) -> tuple[Generation, EndpointUse]:
-        import openai
-
+    async def _attempt(self, request: Mapping[str, Any]) -> tuple[Generation, EndpointUse]:
         self._book(EndpointUse(requests=1))
-        try:
-            raw = self._client.chat.completions.with_raw_response.create(**body)
-        except openai.OpenAIError as error:
-            filtered = withheld(error.body) if isinstance(error, openai.APIStatusError) else None
-            if filtered is not None:
-                return filtered, EndpointUse()
-            raise self._failure(error) from None
-        used = used_up(raw.headers)
-        if used is not None:
-            self._retry.hold(used)
-        return read_reply(raw.http_response.text, self._endpoint.model)
-
-    def _failure(self, error: Any) -> Exception:
-        """The error as one that may pass, or as final."""
-        import openai
-
-        told = self._why(error)
-        if isinstance(error, openai.APIConnectionError):
-            return Passing(told)
-        if isinstance(error, openai.APIStatusError) and error.code != "insufficient_quota":
-            status = error.status_code
-            if status in MAY_PASS or status >= 500:
-                asked = asked_to_wait(error.response.headers)
-                return Passing(told, wait=asked, alive=True, limited=status == 429)
-        return PerbenchError(told)
-
-    def _why(self, error: Exception) -> str:
-        import openai
-
-        place = self._endpoint.base_url_env if self._endpoint.base_url is None else "base_url"
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
-            return f"the key in {self._endpoint.api_key_env} is refused (status {error.status_code})"
-        if isinstance(error, openai.APITimeoutError):
-            return f"no answer within {self._endpoint.timeout:g} s from the address in {place}"
-        if isinstance(error, openai.APIConnectionError):
-            return f"no connection, or a broken one, to the address in {place}: is the server running?"
-        said = " ".join(str(error).replace(self._key, "[key]").split())[:200]
-        if isinstance(error, openai.NotFoundError):
-            return f"status 404; check the model's name, and that the address in {place} ends in /v1: {said}"
-        return said
+        reply = await self._wire.post(self._body(request))
+        if reply.used_up is not None and reply.status < 400:
+            self._retry.hold(reply.used_up)
+        return read_reply(reply, self._endpoint, self._mask)
 
     # ------------------------------------------------------------ what an endpoint cannot do
 
@@ -203,64 +216,18 @@ class OpenAIEngine:
 
     def _refuse(self, what: str) -> NoReturn:
         raise PerbenchError(
-            f"endpoint model {self._endpoint.model!r}: an endpoint {what}; it can only chat "
+            f"{self._who}: an endpoint {what}; it can only chat "
             "(identifier llm_judge). Use a model whose weights are on this machine (hub, path or gguf)"
         )
-
-
-def read_reply(text: str, asked: str) -> tuple[Generation, EndpointUse]:
-    """The answer of model `asked` in a reply's body, and what it cost; read strictly.
-
-    Raises:
-        Passing: the body is no whole JSON object, or holds no answer. One that begins as such shows that the
-            server is the right one, unlike the page of another.
-    """
-    alive = text.lstrip().startswith("{")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise Passing(f"the reply is broken: {text[-60:]!r} ends it", alive=alive) from None
-    try:
-        choice = value["choices"][0]
-        content = choice["message"]["content"]
-    except (KeyError, IndexError, TypeError):
-        raise Passing(f"the reply holds no answer: {text[:100]!r}", alive=alive) from None
-    if content is not None and not isinstance(content, str):
-        raise Passing(f"the reply holds no answer in words: {text[:100]!r}", alive=alive)
-    read, cached, written = _usage(value.get("usage"))
-    use = EndpointUse(
-        answers=1,
-        unmetered=int(read is None),
-        input_tokens=read or 0,
-        cached_input_tokens=cached,
-        output_tokens=written,
-        served=[name] if isinstance(name := value.get("model"), str) and name not in ("", asked) else [],
-    )
-    finish, missing = ending(choice, content or "")
-    return Generation(content or "", finish, read or 0, written, missing), use
-
-
-def _usage(value: Any) -> tuple[int | None, int, int]:
-    """Tokens read (None where the server does not count), of them cached, and written."""
-    if not isinstance(value, Mapping):
-        return None, 0, 0
-    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
-        return None, 0, 0
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    return read, cached if isinstance(cached, int) and 0 <= cached <= read else 0, written
 
 
 # ---------------------------------------------------------------- address and key
 
 
 def absent(endpoint: Endpoint) -> list[str]:
-    """What of package, address and key is not there, or cannot be one, with the way out. Shows no key."""
+    """What of address and key is not there, or cannot be one, with the way out. Shows no key."""
     told = f"of endpoint model {endpoint.model!r}"
     faults = []
-    if find_spec("openai") is None:
-        faults.append("an endpoint needs the package openai: pip install 'perbench[openai]'")
     url, key = endpoint.url, os.environ.get(endpoint.api_key_env)
     if not url:
         example = "the address, such as http://127.0.0.1:8000/v1,"

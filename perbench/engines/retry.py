@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import re
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -42,24 +43,26 @@ class Halted(Exception):
     """The wait was cut short: another request of the call failed for good, or the user stopped it."""
 
 
-def wait_for(halt: threading.Event, seconds: float) -> None:
+async def wait_for(halt: asyncio.Event, seconds: float) -> None:
     """Wait so long, or until `halt` is set."""
-    halt.wait(seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await halt.wait()
 
 
 class Retry:
-    """Repeats the requests to one server, of any number of threads, and keeps them all to its rate limit.
+    """Repeats the requests to one server, of any number of tasks, and keeps them all to its rate limit.
 
     After a failure the wait is drawn from [0, FIRST_WAIT * 2**n] up to LONGEST_WAIT ("full jitter", Brooker
     2015, Exponential Backoff And Jitter), so that clients which failed together do not come back together.
-    Where the server says how long, no less. A rate limit holds back all threads.
+    Where the server says how long, no less. A rate limit holds back all tasks.
     """
 
     def __init__(
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[threading.Event, float], None] = wait_for,
+        pause: Callable[[asyncio.Event, float], Awaitable[None]] = wait_for,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._clock = clock
@@ -68,8 +71,13 @@ class Retry:
         self._open_at = 0.0
         self._known = False
 
-    def __call__(self, ask: Callable[[], T], halt: threading.Event) -> T:
-        """What `ask` returns, asked as often as it takes.
+    async def __call__(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        halt: asyncio.Event,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> T:
+        """What `ask` returns, asked as often as it takes; `say` is given a line before every further attempt.
 
         Raises:
             PerbenchError: the last failure, when patience is at an end.
@@ -77,12 +85,12 @@ class Retry:
         """
         begun, attempt = self._clock(), 0
         while True:
-            self._until_open(halt)
+            await self._until_open(halt)
             if halt.is_set():
                 raise Halted
             attempt += 1
             try:
-                found = ask()
+                found = await ask()
             except Passing as failure:
                 self._known = self._known or failure.alive
                 wait = self._wait(failure, attempt)
@@ -94,8 +102,10 @@ class Retry:
                     ) from None
                 if failure.limited:
                     self.hold(wait)
-                else:
-                    self._pause(halt, wait)
+                    wait = self._open_at - self._clock()
+                say(f"{failure}; attempt {attempt + 1} in {wait:.1f} s")
+                if not failure.limited:
+                    await self._pause(halt, wait)
             else:
                 self._known = True
                 return found
@@ -108,10 +118,10 @@ class Retry:
         bound = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
         return max(self._draw() * bound, failure.wait or 0.0)
 
-    def _until_open(self, halt: threading.Event) -> None:
+    async def _until_open(self, halt: asyncio.Event) -> None:
         while (left := self._open_at - self._clock()) > 0 and not halt.is_set():
-            # Spread over a tenth more, so that the threads held back do not all start at once.
-            self._pause(halt, left * (1 + self._draw() / 10))
+            # Spread over a tenth more, so that the tasks held back do not all start at once.
+            await self._pause(halt, left * (1 + self._draw() / 10))
 
 
 # ---------------------------------------------------------------- what servers say of their limits

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from perbench.specs.base import Strict
 
@@ -36,6 +37,8 @@ class Prices(Strict):
     currency: str = "USD"
 
 
+Parameter = Literal["max_tokens", "temperature", "top_p", "seed"]
+"""What perbench asks an endpoint for, by OpenAI's older names."""
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_URL_ENV = "OPENAI_BASE_URL"
 
@@ -65,7 +68,11 @@ class Endpoint(Strict):
     concurrency: Annotated[int, Field(gt=0)] = 8
     """Requests under way at once."""
     timeout: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds for one answer."""
+    """Seconds for one answer, from the connection to its last byte."""
+    send_as: dict[Parameter, str | None] = {}
+    """Names that the server has for parameters; null: it is not sent."""
+    extra: dict[str, JsonValue] = {}
+    """Further fields of every request: {reasoning_effort: low}."""
     prices: Prices | None = None
 
     @field_validator("base_url")
@@ -74,6 +81,39 @@ class Endpoint(Strict):
         if value is not None and not is_address(value):
             raise ValueError("is no address such as http://127.0.0.1:8000/v1")
         return value
+
+    @model_validator(mode="after")
+    def _sendable(self) -> Endpoint:
+        names = list(self.names.values())
+        for name in ("", "model", "messages", "stream", "n"):
+            if name in names or name in self.extra:
+                raise ValueError(f"send_as and extra: {name!r} is not theirs to set")
+        for name in {*names} & {*self.extra} | {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"send_as and extra: {name!r} would be sent twice; null in send_as leaves one out"
+            )
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except ValueError:
+            raise ValueError("extra holds NaN or an infinity, which JSON has no form for") from None
+        return self
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What each parameter is sent as; those that are not sent are left out."""
+        found = {name: self.send_as.get(name, name) for name in get_args(Parameter)}
+        return {name: sent for name, sent in found.items() if sent is not None}
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """How requests are sent, as far as that is not the default: part of what identifies an answer."""
+        changed = {name: sent for name, sent in self.send_as.items() if sent != name}
+        return {**({"send_as": changed} if changed else {}), **({"extra": self.extra} if self.extra else {})}
+
+    @property
+    def place(self) -> str:
+        """What sets the address, for messages."""
+        return self.base_url_env if self.base_url is None else "base_url"
 
     @property
     def url(self) -> str:

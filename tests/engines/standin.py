@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -112,13 +113,12 @@ class Time:
         self.now = 0.0
         self.waits: list[float] = []
         self.then: dict[int, Callable[[], None]] = {}
-        self._lock = threading.Lock()
 
     def clock(self) -> float:
         return self.now
 
-    def pause(self, halt: threading.Event, seconds: float) -> None:
-        with self._lock:
-            self.waits.append(seconds)
-            self.now += seconds
-            self.then.get(len(self.waits), lambda: None)()
+    async def pause(self, halt: asyncio.Event, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+        self.then.get(len(self.waits), lambda: None)()
+        await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -24,8 +24,22 @@ from perbench.errors import PerbenchError
 from tests.engines.standin import Time
 
 
-def retry(time: Time, draw: float = 1.0) -> Retry:
-    return Retry(clock=time.clock, pause=time.pause, draw=lambda: draw)
+class Asking:
+    """`Retry` outside a loop; keeps the lines that it says."""
+
+    def __init__(self, retry: Retry) -> None:
+        self.retry = retry
+        self.lines: list[str] = []
+
+    def __call__(self, ask: Script, halt: asyncio.Event | None = None) -> str:
+        async def asked() -> str:
+            return await self.retry(ask, halt or asyncio.Event(), self.lines.append)
+
+        return asyncio.run(asked())
+
+
+def retry(time: Time, draw: float = 1.0) -> Asking:
+    return Asking(Retry(clock=time.clock, pause=time.pause, draw=lambda: draw))
 
 
 class Script:
@@ -35,7 +49,7 @@ class Script:
         self.failures = list(failures)
         self.asked = 0
 
-    def __call__(self) -> str:
+    async def __call__(self) -> str:
         self.asked += 1
         if self.failures:
             raise self.failures.pop(0)
@@ -44,56 +58,56 @@ class Script:
 
 def test_the_bound_of_the_wait_doubles_up_to_the_longest() -> None:
     time, script = Time(), Script(*[Passing("busy", alive=True)] * 9)
-    assert retry(time)(script, threading.Event()) == "answer"
+    assert retry(time)(script) == "answer"
     assert time.waits == [min(LONGEST_WAIT, FIRST_WAIT * 2**n) for n in range(9)]
 
 
 def test_a_wait_is_drawn_from_nothing_to_its_bound() -> None:
     time = Time()
-    retry(time, draw=0.25)(Script(*[Passing("busy", alive=True)] * 2), threading.Event())
+    retry(time, draw=0.25)(Script(*[Passing("busy", alive=True)] * 2))
     assert time.waits == [0.25, 0.5]
 
 
 def test_what_the_server_asks_for_is_kept() -> None:
     time = Time()
-    retry(time)(Script(Passing("busy", wait=17.0, alive=True)), threading.Event())
+    retry(time)(Script(Passing("busy", wait=17.0, alive=True)))
     assert time.waits == [17.0]
 
 
 def test_a_limit_holds_back_everybody() -> None:
     time = Time()
     asked = retry(time, draw=0.0)
-    assert asked(Script(Passing("slow down", wait=5.0, alive=True, limited=True)), threading.Event())
+    assert asked(Script(Passing("slow down", wait=5.0, alive=True, limited=True)))
     assert time.waits == [5.0]
-    asked.hold(3.0)
-    asked(Script(), threading.Event())
+    asked.retry.hold(3.0)
+    asked(Script())
     assert time.waits == [5.0, 3.0]
 
 
 def test_patience_ends() -> None:
     time, script = Time(), Script(*[Passing("busy", alive=True)] * 999)
     with pytest.raises(PerbenchError, match=r"^busy \(given up after \d+ attempts in \d+ s\)$"):
-        retry(time)(script, threading.Event())
+        retry(time)(script)
     assert PATIENCE - LONGEST_WAIT <= time.now <= PATIENCE
     with pytest.raises(PerbenchError, match="the server asks to wait 90000 s"):
-        retry(time)(Script(Passing("quota", wait=90000.0, alive=True, limited=True)), threading.Event())
+        retry(time)(Script(Passing("quota", wait=90000.0, alive=True, limited=True)))
 
 
 def test_a_server_that_never_answered_is_given_up_soon() -> None:
     script = Script(*[Passing("nobody there")] * 99)
     with pytest.raises(PerbenchError, match="nobody there"):
-        retry(Time())(script, threading.Event())
+        retry(Time())(script)
     assert script.asked == STRANGERS
 
 
 def test_one_that_answered_before_is_waited_for() -> None:
     asked, script = retry(Time()), Script(*[Passing("gone")] * (STRANGERS + 2))
-    asked(Script(), threading.Event())
-    assert asked(script, threading.Event()) == "answer"
+    asked(Script())
+    assert asked(script) == "answer"
 
 
 def test_a_halt_ends_the_waiting() -> None:
-    time, halt, script = Time(), threading.Event(), Script(*[Passing("busy", alive=True)] * 9)
+    time, halt, script = Time(), asyncio.Event(), Script(*[Passing("busy", alive=True)] * 9)
     time.then[2] = halt.set
     with pytest.raises(Halted):
         retry(time)(script, halt)
@@ -101,10 +115,24 @@ def test_a_halt_ends_the_waiting() -> None:
 
 
 def test_the_real_pause_is_cut_short_by_a_halt() -> None:
-    halt = threading.Event()
-    threading.Timer(0.01, halt.set).start()
+    async def halted() -> None:
+        halt = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, halt.set)
+        await Retry(draw=lambda: 1.0)(Script(Passing("busy", wait=600.0, alive=True)), halt)
+
     with pytest.raises(Halted):
-        Retry(draw=lambda: 1.0)(Script(Passing("busy", wait=600.0, alive=True)), halt)
+        asyncio.run(halted())
+
+
+def test_every_further_attempt_is_announced_with_the_time_to_it() -> None:
+    asked = retry(Time())
+    limit = Passing("slow down", wait=17.0, alive=True, limited=True)
+    asked(Script(Passing("busy", alive=True), Passing("gone", wait=5.0), limit))
+    assert asked.lines == [
+        "busy; attempt 2 in 1.0 s",
+        "gone; attempt 3 in 5.0 s",
+        "slow down; attempt 4 in 17.0 s",
+    ]
 
 
 @pytest.mark.parametrize(

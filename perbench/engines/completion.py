@@ -1,0 +1,166 @@
+"""Reads the reply of a chat completion: the answer and what it cost, or why there is none; strictly."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from perbench.engines.base import Generation
+from perbench.engines.retry import Passing
+from perbench.engines.wire import Reply, in_short
+from perbench.errors import PerbenchError
+from perbench.masking import Mask
+from perbench.specs.model import Endpoint
+from perbench.store.record import EndpointUse
+
+MAY_PASS = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that another attempt may not meet."""
+NEVER_PASS = frozenset({501, 505})
+PASSING_CODES = {
+    "rate_limit": 429,
+    "too_many": 429,
+    "overloaded": 503,
+    "unavailable": 503,
+    "server_error": 503,
+    "timeout": 504,
+}
+"""What the code or type of an error holds that has no number."""
+THOUGHTS = frozenset({"thinking", "reasoning"})
+"""Types of a content's parts that are not of the answer."""
+MOST_TOKENS = 10**9
+"""A count beyond it is none."""
+
+
+def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation, EndpointUse]:
+    """The answer, and what it cost.
+
+    Raises:
+        Passing: a status or an error that may pass; a reply that breaks off.
+        PerbenchError: any other status, error or shape, with the server's words.
+    """
+    value = reply.value
+    error = _error(value)
+    if reply.status >= 400 or error is not None:
+        raise _failure(reply, error, endpoint)
+    if reply.fault == "cut":
+        raise Passing(f"the reply breaks off: {reply.words!r}", alive=bool(reply.words))
+    if reply.fault == "too deep":
+        raise PerbenchError(f"the reply is JSON nested too deeply to be read: {reply.words!r}")
+    if reply.fault == "no JSON":
+        streams = " but a stream, which nobody asked for" if reply.words.startswith("data:") else ""
+        raise PerbenchError(
+            f"the reply is no JSON{streams}; does the address in {endpoint.place} end in /v1? {reply.words!r}"
+        )
+    try:
+        choice = value["choices"][0]
+        text = mask(_joined(choice["message"]["content"]))  # again: parts of a key may have met
+    except (KeyError, IndexError, TypeError):
+        raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
+    read, cached, written = _usage(value.get("usage"))
+    name = value.get("model")
+    use = EndpointUse(
+        answers=1,
+        unmetered=int(read is None),
+        input_tokens=read or 0,
+        cached_input_tokens=cached,
+        output_tokens=written,
+        served=[in_short(sound(name))] if isinstance(name, str) and name not in ("", endpoint.model) else [],
+    )
+    cut = choice.get("finish_reason") == "length"
+    return Generation(text, "length" if cut else "stop", read or 0, written), use
+
+
+def sound(text: str) -> str:
+    """`text` with U+FFFD for each half surrogate, which no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _joined(content: Any) -> str:
+    """The text of a content: a string, null, or a list of parts of text; those that are thoughts are left out.
+
+    Raises:
+        TypeError, KeyError: it is anything else.
+    """
+    if content is None or isinstance(content, str):
+        return sound(content or "")
+    if not isinstance(content, list) or not content:
+        raise TypeError
+    texts = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part["type"] in ("text", "output_text") and isinstance(part["text"], str):
+            texts.append(part["text"])
+        elif part["type"] not in THOUGHTS:
+            raise TypeError
+    return sound("".join(texts))
+
+
+def _usage(value: Any) -> tuple[int | None, int, int]:
+    """Tokens read (None where the server does not count), of them cached, and written."""
+    if not isinstance(value, Mapping):
+        return None, 0, 0
+    read, written = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not _is_count(read) or not _is_count(written):
+        return None, 0, 0
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
+    return read, cached if _is_count(cached) and cached <= read else 0, written
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MOST_TOKENS  # bool is an int too
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _error(value: Any) -> Any:
+    """The error that a reply reports, under whatever status; None where it reports none."""
+    if not isinstance(value, Mapping):
+        return None
+    if value.get("object") == "error":
+        return value
+    choices = value.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    inner = first.get("error") if isinstance(first, Mapping) else None
+    return value.get("error") or inner or None
+
+
+def _failure(reply: Reply, error: Any, endpoint: Endpoint) -> Exception:
+    """The error as one that may pass, or as final."""
+    fields = error if isinstance(error, Mapping) else {}
+    code = " ".join(str(fields[key]) for key in ("code", "type") if isinstance(fields.get(key), (str, int)))
+    told = fields.get("message") or error
+    words = in_short(sound(told)) if isinstance(told, str) else reply.words
+    status = reply.status if reply.status >= 400 else _status_of(fields.get("code"), code)
+    message = f"status {status}{'' if reply.status >= 400 else ', in a reply of status 200'}: {words}"
+    if status in (401, 403):
+        return PerbenchError(f"the key in {endpoint.api_key_env} is refused (status {status}): {words}")
+    passes = status in MAY_PASS or (status >= 500 and status not in NEVER_PASS)
+    if passes and "insufficient_quota" not in code:
+        return Passing(message, wait=reply.wait, alive=True, limited=status == 429)
+    return PerbenchError(message + _hint(status, f"{code} {words} {reply.words}", endpoint))
+
+
+def _status_of(code: Any, words: str) -> int:
+    """The HTTP status that an error under status 200 stands for: its code if that is one."""
+    if re.fullmatch(r"[45]\d\d", str(code)):
+        return int(code)
+    return next((status for part, status in PASSING_CODES.items() if part in words.lower()), 400)
+
+
+def _hint(status: int, words: str, endpoint: Endpoint) -> str:
+    """The way out of a final error, where the server's words show one."""
+    if status == 404:
+        return f" (check the model's name, and that the address in {endpoint.place} ends in /v1)"
+    if re.search(r"context.?(length|window)|too long", words, re.IGNORECASE):
+        return " (shorten the prompts: the task's max_length or persona.max_tokens)"
+    sent = [name for name in endpoint.names.values() if re.search(rf"\b{re.escape(name)}\b", words)]
+    if status in (400, 422) and sent:
+        return (
+            f" (endpoint.send_as in the model's file says under which name {' and '.join(sent)} are sent, "
+            "or null: not at all)"
+        )
+    return ""
