@@ -131,7 +131,7 @@ def _build(args: argparse.Namespace) -> int:
     made_by = {"model": model.name, "digest": canonical_digest(models.identify(model))}
     progress = Progress(1)
     with progress.shown(), progress.cell(f"{model.name} writes") as tick:
-        built = build(drawn, open_model(model), made_by, args.out, tick=tick)
+        built = build(drawn, open_model(model, say=progress.say), made_by, args.out, tick=tick)
     if args.json:
         found = {"out": str(args.out), "rows": built.rows, "unusable": dict(built.reasons)}
         print(json.dumps(found, ensure_ascii=False))

@@ -26,7 +26,6 @@ MIN_FREE = 2 * 1024**3
 EXTRAS = {
     "bm25": "persona.retrieve: bm25",
     "hub": "data read from a hub, Parquet files",
-    "openai": "endpoints, openai/MODEL",
     "track": "--track",
     "lm-eval": "targets lm_eval:TASK",
 }

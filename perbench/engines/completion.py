@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeGuard
 
+from perbench.engines.absence import THOUGHTS, ending, withheld
 from perbench.engines.base import Generation
 from perbench.engines.retry import Passing
 from perbench.engines.wire import Reply, in_short
@@ -26,8 +28,10 @@ PASSING_CODES = {
     "timeout": 504,
 }
 """What the code or type of an error holds that has no number."""
-THOUGHTS = frozenset({"thinking", "reasoning"})
-"""Types of a content's parts that are not of the answer."""
+THOUGHT = re.compile(
+    r"\s*<(think|thinking|thought|reasoning)>.*?</\1>\s*|(?:(?!<think>).)*?</think>\s*", re.DOTALL
+)
+OPENED = re.compile(r"\s*<(think|thinking|thought|reasoning)>")
 MOST_TOKENS = 10**9
 """A count beyond it is none."""
 
@@ -42,6 +46,9 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
     value = reply.value
     error = _error(value)
     if reply.status >= 400 or error is not None:
+        filtered = withheld(error)
+        if filtered is not None:
+            return filtered, EndpointUse()
         raise _failure(reply, error, endpoint)
     if reply.fault == "cut":
         raise Passing(f"the reply breaks off: {reply.words!r}", alive=bool(reply.words))
@@ -54,8 +61,8 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         )
     try:
         choice = value["choices"][0]
-        text = mask(_joined(choice["message"]["content"]))  # again: parts of a key may have met
-    except (KeyError, IndexError, TypeError):
+        said = mask(_joined(choice["message"].get("content")))  # again: parts of a key may have met
+    except (KeyError, IndexError, TypeError, AttributeError):
         raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
     read, cached, written = _usage(value.get("usage"))
     name = value.get("model")
@@ -67,8 +74,21 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         output_tokens=written,
         served=[in_short(sound(name))] if isinstance(name, str) and name not in ("", endpoint.model) else [],
     )
-    cut = choice.get("finish_reason") == "length"
-    return Generation(text, "length" if cut else "stop", read or 0, written), use
+    finish, missing = ending(choice, said)
+    return Generation(said, finish, read or 0, written, missing), use
+
+
+def thoughtless(reply: Generation) -> Generation:
+    """A reply without the thought that its answer begins with between tags: <think>…</think>, or …</think>
+    where the prompt opened it. A thought that never ends leaves no answer."""
+    found = THOUGHT.match(reply.text)
+    if found is not None:
+        answer = reply.text[found.end() :]
+        missing = reply.missing or (None if answer.strip() else "only_thoughts")
+        return replace(reply, text=answer, missing=missing)
+    if OPENED.match(reply.text):
+        return replace(reply, text="", missing=reply.missing or "only_thoughts")
+    return reply
 
 
 def sound(text: str) -> str:
@@ -77,7 +97,7 @@ def sound(text: str) -> str:
 
 
 def _joined(content: Any) -> str:
-    """The text of a content: a string, null, or a list of parts of text; those that are thoughts are left out.
+    """The text of a content: a string, null, or a list of parts of text without thoughts.
 
     Raises:
         TypeError, KeyError: it is anything else.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from perbench.progress import counted
 from perbench.specs.model import Prices
 from perbench.store.files import append_journal, cut_torn
 from perbench.store.record import EndpointUse
@@ -18,6 +19,7 @@ COUNTS = (
     "input_tokens",
     "cached_input_tokens",
     "output_tokens",
+    "thoughts",
 )
 
 
@@ -50,15 +52,27 @@ class Ledger:
 def added(uses: Iterable[EndpointUse]) -> EndpointUse:
     """The sum of the counts and all names, without cost."""
     found = list(uses)
-    served = sorted({name for use in found for name in use.served})
-    return EndpointUse(served=served, **{name: sum(getattr(use, name) for use in found) for name in COUNTS})
+    counts = {name: sum(getattr(use, name) for use in found) for name in COUNTS}
+    return EndpointUse(
+        served=sorted({name for use in found for name in use.served}),
+        unsent=sorted({name for use in found for name in use.unsent}),
+        **counts,
+    )
 
 
-def served_notes(uses: Mapping[str, EndpointUse]) -> list[str]:
-    """A caveat for each model that answered under another name."""
-    return [
-        f"{model}: the server calls it {', '.join(use.served)}" for model, use in uses.items() if use.served
-    ]
+def caveats(uses: Mapping[str, EndpointUse]) -> list[str]:
+    """What to know of each model's answers: another name, thoughts left out, sampling not sent."""
+    found = []
+    for model, use in uses.items():
+        if use.served:
+            found.append(f"{model}: the server calls it {', '.join(use.served)}")
+        if use.thoughts:
+            found.append(
+                f"{model}: {counted(use.thoughts, 'answer')} began with a thought, which is left out"
+            )
+        if use.unsent:
+            found.append(f"{model}: {', '.join(use.unsent)} not sent; the server's own setting holds")
+    return found
 
 
 def priced(use: EndpointUse, prices: Prices | None) -> EndpointUse:

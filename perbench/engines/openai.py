@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perbench.engines.base import Conversation, Generation, TokenIds
-from perbench.engines.completion import read_reply
+from perbench.engines.completion import read_reply, thoughtless
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import Halted, Retry
 from perbench.engines.wire import Wire
@@ -164,9 +164,10 @@ class OpenAIEngine:
         if self._cache is not None and file is not None:
             known = self._cache.get(file)
             if known is not None:
-                generation, served = known
-                self._book(EndpointUse(reused=1, served=served))
-                return generation
+                kept, served = known
+                found = thoughtless(kept)
+                self._book(self._use(EndpointUse(reused=1, served=served), kept, found))
+                return found
         try:
             reply, use = await self._retry(
                 lambda: self._attempt(request), halt, lambda line: self._say(f"{self._who}: {line}")
@@ -175,10 +176,15 @@ class OpenAIEngine:
             raise PerbenchError(f"{self._who}: {failure}") from None
         # Booked first: killed in between, it is asked and paid again, and both are counted. The other way
         # round the next start would take it for one that cost nothing.
-        self._book(use)
+        found = thoughtless(reply)
+        self._book(self._use(use, reply, found))
         if self._cache is not None and file is not None:
             self._cache.put(file, reply, use.served)
-        return reply
+        return found
+
+    def _use(self, use: EndpointUse, reply: Generation, found: Generation) -> EndpointUse:
+        """With what the notes beside the numbers say of the answer."""
+        return use.model_copy(update={"thoughts": int(found != reply), "unsent": self._endpoint.unsent})
 
     async def _attempt(self, request: Mapping[str, Any]) -> tuple[Generation, EndpointUse]:
         self._book(EndpointUse(requests=1))

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 class EnginePool:
     """Loads each model once. `subject` is always an engine of its own, so that a simulator or judge of the
     same model never sees the subject's adapter. `cached` says whether endpoints answer from the cache what
-    they were asked before; `ledger`, that of the running cell, is told what they were asked."""
+    they were asked before; `ledger`, that of the running cell, is told what they were asked, `say` of their
+    retries."""
 
-    def __init__(self, catalogue: Catalogue, *, cached: bool = True) -> None:
+    def __init__(
+        self, catalogue: Catalogue, *, cached: bool = True, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.ledger: Ledger | None = None
         self.prices: dict[str, Prices | None] = {}
         self._catalogue = catalogue
         self._cached = cached
+        self._say = say
         self._named: dict[str, Engine] = {}
         self._subject: Engine | None = None
         self._base: Engine | None = None
@@ -100,7 +104,7 @@ class EnginePool:
             if self.ledger is not None:
                 self.ledger.add(model.name, use)
 
-        return open_model(model, cached=self._cached, book=book)
+        return open_model(model, cached=self._cached, book=book, say=self._say)
 
     def release_subject(self) -> None:
         """Give back the subject's memory, and that of its untrained copy."""
@@ -134,14 +138,18 @@ class PersonaModels:
 
 
 def open_model(
-    model: Named[ModelSpec], *, cached: bool = True, book: Callable[[EndpointUse], None] = lambda use: None
+    model: Named[ModelSpec],
+    *,
+    cached: bool = True,
+    book: Callable[[EndpointUse], None] = lambda use: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Engine:
-    """The engine of a model, wherever it runs; `cached` and `book` are for endpoints, as in `EnginePool`."""
+    """The engine of a model, wherever it runs; the options are for endpoints, as in `OpenAIEngine`."""
     if model.spec.endpoint is not None:
         from perbench.engines.openai import OpenAIEngine
         from perbench.engines.replies import ReplyCache
 
-        return OpenAIEngine(model.spec.endpoint, cache=ReplyCache() if cached else None, book=book)
+        return OpenAIEngine(model.spec.endpoint, cache=ReplyCache() if cached else None, book=book, say=say)
     from perbench.engines import open_engine
 
     return open_engine(models.resolve(model), dtype=model.spec.dtype)

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from perbench import protocols
-from perbench.engines.ledger import served_notes
+from perbench.engines.ledger import caveats
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
@@ -50,7 +50,7 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
                 "headline": task.spec.headline,
                 "metrics": scored.metrics,
                 "counts": {**old.counts, **scored.counts},
-                "notes": [*scored.notes, *served_notes(old.endpoints)],
+                "notes": [*scored.notes, *caveats(old.endpoints)],
             }
         )
         cell.write_scores(scored.scores)

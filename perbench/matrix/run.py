@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench import models, processes, protocols
 from perbench.device import free
-from perbench.engines.ledger import Ledger, served_notes
+from perbench.engines.ledger import Ledger, caveats
 from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
@@ -56,7 +56,7 @@ class Runner:
     """Whether endpoints answer from the cache what they were asked before."""
 
     def __post_init__(self) -> None:
-        self._pool = EnginePool(self.catalogue, cached=self.cached)
+        self._pool = EnginePool(self.catalogue, cached=self.cached, say=self.progress.say)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
         self._built: dict[tuple[str, str], tuple[Dataset, dict[str, int]]] = {}
 
@@ -249,7 +249,7 @@ class Runner:
             counts["torn_lines_cut"] = folder.torn
         assert self._pool.ledger is not None, "_cell opens it before anything else"
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
-        notes = [*found.pop("notes", []), *served_notes(endpoints)]
+        notes = [*found.pop("notes", []), *caveats(endpoints)]
         return CellRecord(
             endpoints=endpoints,
             notes=notes,

@@ -105,6 +105,11 @@ class Endpoint(Strict):
         return {name: sent for name, sent in found.items() if sent is not None}
 
     @property
+    def unsent(self) -> list[str]:
+        """The parameters that are not sent: the server's own settings hold."""
+        return sorted(name for name, sent in self.send_as.items() if sent is None)
+
+    @property
     def sent(self) -> dict[str, Any]:
         """How requests are sent, as far as that is not the default: part of what identifies an answer."""
         changed = {name: sent for name, sent in self.send_as.items() if sent != name}

@@ -13,6 +13,7 @@ from typing import Any
 
 import perbench
 from perbench.device import device
+from perbench.masking import masked
 
 PACKAGES = (
     "accelerate",
@@ -36,7 +37,8 @@ def capture() -> dict[str, Any]:
 
 
 def shorten(text: str) -> str:
-    """`text` with this machine's folders shortened: records are published."""
+    """`text` with this machine's folders shortened and without keys and addresses: records are published."""
+    text = masked(text)
     for folder, name in (*_here(), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
         text = text.replace(f"{folder}/", name)
     return text

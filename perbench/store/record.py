@@ -74,8 +74,12 @@ class EndpointUse(Strict):
     cached_input_tokens: int = 0
     """Of `input_tokens`: those that the server had cached."""
     output_tokens: int = 0
+    thoughts: int = 0
+    """Answers, reused ones too, that began with a thought between tags, which is left out."""
     served: list[str] = []
     """What answers called their model where it is not the name asked for, sorted: "gpt-4o-2024-08-06"."""
+    unsent: list[str] = []
+    """Parameters of the sampling that the answers were asked for without, sorted."""
     cost: float | None = None
     """None without a price table, and where an answer was not metered."""
     currency: str | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from perbench import models
-from perbench.engines.ledger import Ledger, added, served_notes
+from perbench.engines.ledger import Ledger, added, caveats
 from perbench.engines.replies import ReplyCache
 from perbench.errors import PerbenchError
 from perbench.specs.load import load_model
@@ -43,7 +43,7 @@ def test_the_name_that_a_model_answers_under_is_booked_also_from_the_cache(
         engine(cache=cache, book=book.append).chat([user("hi")], GREEDY, seed=0)
     assert [use.served for use in book if use.answers or use.reused] == [["small-2026"]] * 2
     uses = {"judge": added(book), "other": EndpointUse(requests=1)}
-    assert served_notes(uses) == ["judge: the server calls it small-2026"]
+    assert caveats(uses) == ["judge: the server calls it small-2026"]
 
 
 def test_a_model_under_its_own_name_needs_no_note(server: Server) -> None:

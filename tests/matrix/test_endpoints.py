@@ -47,7 +47,7 @@ def test_ten_turns_through_every_fault(
         20: lambda: Reply(200, completion("x"), cut=True),
         31: restarted,
         44: lambda: fault(503),
-        60: lambda: Reply(200, {"choices": []}),
+        60: lambda: Reply(200, {"error": {"code": 503, "message": "busy"}}),
     }
     broken = len(chat.faults)
     chat.ratings = {("p0", "m3"): ["no number"] * 3, ("p1", "m7"): ["4 or 5", "4"]}
@@ -124,7 +124,7 @@ def test_a_refusal_fails_the_cell_and_keeps_what_was_paid(talk: Root, chat: Chat
     assert main(words) == 1
     failed = the_record(tmp_path / "out")
     assert failed.error is not None
-    assert "endpoint model 'm': Error code: 400" in failed.error.message
+    assert "endpoint model 'm': status 400: no such thing" in failed.error.message
     assert failed.endpoints["far"].answers == chat.good
     assert main(words) == 0
     assert the_record(tmp_path / "out").endpoints["far"].answers == chat.good == 3 * TURNS * PEOPLE
