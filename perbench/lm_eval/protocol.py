@@ -2,7 +2,7 @@
 
 lm-eval builds the prompts, calls the model and computes each document's metrics; perbench stores them as they
 come, resumes, and takes means with intervals over documents. Metrics that lm-eval does not average over
-documents (perplexity, corpus F1) are left out, and a note names them.
+documents (perplexity, corpus F1) are left out, and a note names them. What lm-eval warns of is a note, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
@@ -18,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
 from perbench.lm_eval.catalogue import lm_eval_version, manager, metric_name
+from perbench.lm_eval.warned import listening, warning_notes
 from perbench.metrics import mean_metric
+from perbench.prompts.chat import folded, has_system_role
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -40,7 +41,8 @@ def run(
 ) -> dict[str, int]:
     """Evaluate the documents that have no sample yet: {"id", "user": the same, "task", "lm_eval": its
     version, "question": the first prompt, "reference", "response", "metrics": {name: number}, "unscored":
-    metrics that are no mean}.
+    metrics that are no mean}, with "warnings" where lm-eval warned when the document was evaluated, or others
+    with it.
 
     Returns: nothing is known of the tokens that lm-eval reads.
 
@@ -49,8 +51,10 @@ def run(
     """
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
     wanted = task.spec.lm_eval
-    model = _model(engines.subject)
-    found = _load(name)
+    heard: list[str] = []
+    with listening(heard):
+        model = _model(engines.subject)
+        found = _load(name)
     plan = [
         (leaf, ids)
         for leaf in sorted(found)
@@ -62,8 +66,11 @@ def run(
     for leaf, ids in plan:
         if all(f"{leaf}/{number}" in stored for number in ids):
             continue
-        with _seeded(derive_seed("lm_eval", seed, leaf, ids[0])):
+        warned = list(heard)
+        with _seeded(derive_seed("lm_eval", seed, leaf, ids[0])), listening(warned):
             samples = _evaluate(model, leaf, found[leaf], list(ids), wanted)
+        if warned:
+            samples = [{**sample, "warnings": warned} for sample in samples]
         missing = [sample for sample in samples if sample["id"] not in stored]
         store.append(missing)
         stored.update(sample["id"] for sample in missing)
@@ -80,20 +87,37 @@ def _model(engine: Engine) -> Any:
             "out of this matrix, or evaluate the model with the transformers engine"
         )
     huggingface: Any = importlib.import_module("lm_eval.models.huggingface")
+    import torch
+
+    class Model(huggingface.HFLM):  # type: ignore[misc]
+        def apply_chat_template(
+            self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+        ) -> str:
+            """Without a system role in the template, HFLM drops the system turn: a task's description."""
+            first = chat_history[0] if chat_history else {}
+            if first.get("role") == "system" and not has_system_role(self.tokenizer):
+                turn, *others = chat_history[1:] or [{"role": "user", "content": ""}]
+                chat_history = [{**turn, "content": folded(first["content"], turn["content"])}, *others]
+            text: str = super().apply_chat_template(chat_history, add_generation_prompt)
+            return text
+
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)
-    with _quiet():
-        return huggingface.HFLM(
-            pretrained=torch_model, backend="causal", tokenizer=tokenizer, batch_size=BATCH
-        )
+    # Its softmax is in the weights' dtype unless told otherwise; bfloat16's 8 bits tie close choices.
+    return Model(
+        pretrained=torch_model,
+        backend="causal",
+        tokenizer=tokenizer,
+        batch_size=BATCH,
+        softmax_dtype=torch.float32,
+    )
 
 
 def _load(name: str) -> dict[str, Any]:
     """The tasks of a name (several for a group), with their documents."""
     found = manager(name)
     try:
-        with _quiet():
-            loaded: dict[str, Any] = found.load([name])["tasks"]
+        loaded: dict[str, Any] = found.load([name])["tasks"]
     except Exception as error:  # the dataset's client raises types of its own and of its HTTP library
         raise PerbenchError(
             f"lm-eval's task {name} does not load: {type(error).__name__}: {error}. Its documents come from "
@@ -111,15 +135,14 @@ def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSp
     elif task.get_config("num_fewshot") is None:
         task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(seed=random.randrange(2**31))
-    with _quiet():
-        results = evaluator.evaluate(
-            lm=model,
-            task_dict={"tasks": {leaf: task}},
-            samples={leaf: ids},
-            bootstrap_iters=0,
-            apply_chat_template=wanted.chat_template,
-            fewshot_as_multiturn=wanted.chat_template,
-        )
+    results = evaluator.evaluate(
+        lm=model,
+        task_dict={"tasks": {leaf: task}},
+        samples={leaf: ids},
+        bootstrap_iters=0,
+        apply_chat_template=wanted.chat_template,
+        fewshot_as_multiturn=wanted.chat_template,
+    )
     mean: Any = importlib.import_module("lm_eval.api.metrics").mean
     averaged = {name for name, function in task.aggregation().items() if function is mean}
     samples: dict[int, dict[str, Any]] = {}
@@ -171,11 +194,6 @@ def _seeded(seed: int) -> Iterator[None]:
             np.random.set_state(states[1])
 
 
-def _quiet() -> contextlib.redirect_stderr[io.StringIO]:
-    """lm-eval draws bars of its own and logs to stderr; what goes wrong it raises."""
-    return contextlib.redirect_stderr(io.StringIO())
-
-
 def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
     """The mean of every metric over documents; of a group, over the documents of all its tasks."""
     names = dict.fromkeys(name for sample in samples for name in sample["metrics"])
@@ -192,5 +210,8 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
         metrics={name: mean_metric(values[name], clusters, f"{name}|{tail}") for name in names},
         counts={"samples": len(samples), "tasks": len({sample["task"] for sample in samples})},
-        notes=[f"metric {name} absent: lm-eval does not average it over documents" for name in left],
+        notes=[
+            *(f"metric {name} absent: lm-eval does not average it over documents" for name in left),
+            *warning_notes([sample.get("warnings", []) for sample in samples]),
+        ],
     )

@@ -18,7 +18,9 @@ from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 2
-EVAL_VERSION = 2
+EVAL_VERSION = 3
+"""2 took refused, filtered and null replies of endpoints for empty answers, and lm-eval's softmax had the
+weights' dtype."""
 IDENTIFY_VERSION = 3
 SWAP_VERSION = 2
 """Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""

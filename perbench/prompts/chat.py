@@ -22,8 +22,8 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
     """
     turns = [_inert(tokenizer, turn) for turn in turns]
     system = None if system is None else _inert(tokenizer, system)
-    if system is not None and not _has_system_role(tokenizer):
-        turns, system = [f"{system}\n\n{turns[0]}", *turns[1:]], None
+    if system is not None and not has_system_role(tokenizer):
+        turns, system = [folded(system, turns[0]), *turns[1:]], None
     return _render(tokenizer, system, turns, ask=True)
 
 
@@ -45,8 +45,14 @@ def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
     return _facts(tokenizer).end
 
 
-def _has_system_role(tokenizer: Any) -> bool:
+def has_system_role(tokenizer: Any) -> bool:
+    """Whether the template shows a system turn; some refuse it, others leave it out without a word."""
     return _facts(tokenizer).system_role
+
+
+def folded(system: str, turn: str) -> str:
+    """The first user turn of a dialogue under a template without a system role."""
+    return f"{system}\n\n{turn}"
 
 
 def _inert(tokenizer: Any, text: str) -> str:

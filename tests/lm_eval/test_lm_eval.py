@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import sys
+import warnings
+from ast import literal_eval
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from perbench.data import load_examples
 from perbench.engines.base import Engine
@@ -189,3 +194,85 @@ def test_an_engine_without_a_model_in_this_process(lm_root: Path) -> None:
 
     with pytest.raises(PerbenchError, match="the engine far has none"):
         evaluate("tiny_choice", Far(), MemoryStore())
+
+
+# ---------------------------------------------------------------- precision, system turns, warnings
+
+
+def test_choices_are_told_apart_in_float32_whatever_the_weights(lm_root: Path, tiny_model_dir: Path) -> None:
+    """In bfloat16 a log-prob near -20 has steps of 1/8: close choices tie, and the first of them wins."""
+    low, store = TransformersEngine(tiny_model_dir, dtype="bfloat16"), MemoryStore()
+    evaluate("tiny_choice", low, store)
+    for row in store.rows:
+        found = [value for value, _ in literal_eval(row["response"])]
+        prompt = low.tokenizer(row["question"], add_special_tokens=False)["input_ids"]
+        choices = [
+            low.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+            for word in ("red", "green", "blue")
+        ]
+        exact = [float(logp.sum()) for logp in low.score([prompt] * 3, choices)]
+        assert found == pytest.approx(exact, rel=2e-3)
+        assert any(float(torch.tensor(value).bfloat16()) != value for value in found)
+
+
+TURNS = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEMPLATES = {
+    "a system role": TURNS,
+    "refuses it": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + TURNS,
+    "leaves it out": TURNS.replace("in messages %}", "in messages if m['role'] != 'system' %}"),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_tasks_description_is_kept_under_every_template(
+    lm_root: Path, engine: TransformersEngine, name: str, shots: int
+) -> None:
+    file = lm_root / "lm_eval" / "tiny_choice.yaml"
+    file.write_text(file.read_text() + "description: Name the colour.\n")
+    other = copy.copy(engine)
+    other.tokenizer = copy.deepcopy(engine.tokenizer)
+    other.tokenizer.chat_template = TEMPLATES[name]
+    store = MemoryStore()
+    scored, _ = evaluate(
+        "tiny_choice", other, store, 2, **{"lm_eval.chat_template": True, "lm_eval.num_fewshot": shots}
+    )
+    system = name == "a system role"
+    for row in store.rows:
+        turns = row["question"].split("<|im_start|>")[1:]
+        assert turns[0].startswith("system\nName the colour." if system else "user\nName the colour.\n\nQ: ")
+        assert len(turns) == 2 + 2 * shots + system
+        assert row["question"].count("Name the colour.") == 1
+    assert scored.notes == []
+
+
+def test_what_lm_eval_warns_of_is_a_note_of_the_record(
+    lm_root: Path, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_ = protocol._evaluate
+
+    def warning(*args: Any) -> Any:
+        logging.getLogger("lm_eval.api.task").warning(
+            "length was %d, cut in %s", len(args[3]), Path.cwd() / "x"
+        )
+        logging.getLogger("lm_eval.api.task").info("nothing to see")
+        warnings.warn("the filter is odd", UserWarning, stacklevel=1)
+        warnings.warn("old spelling", DeprecationWarning, stacklevel=1)
+        return evaluate_(*args)
+
+    monkeypatch.setattr(protocol, "_evaluate", warning)
+    monkeypatch.setattr(protocol, "CHUNK", 4)
+    store = MemoryStore()
+    scored, _ = evaluate("tiny_choice", engine, store)
+    assert scored.notes == [
+        "lm-eval warns: length was 4, cut in x (and 1 more like it)",
+        "lm-eval warns: the filter is odd",
+    ]
+    assert protocol.score(load_task("lm_eval:tiny_choice"), store.samples()).notes == scored.notes
+
+
+def test_a_plain_run_warns_of_nothing(lm_root: Path, engine: TransformersEngine) -> None:
+    assert evaluate("tiny_all", engine, MemoryStore())[0].notes == []
