@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from perbench.errors import PerbenchError
-from perbench.store.manifest import MANIFEST, verify
-
-MOST_KEYS = 5
-"""Tensors that a message names."""
+from perbench.model_files import key_faults, verify_if_sealed
 
 
 def is_adapter(path: Path) -> bool:
@@ -63,27 +59,3 @@ def _check_keys(model: Any, path: Path) -> None:
     expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if wrong := key_faults(missing=expected - found, unexpected=found - expected):
         raise PerbenchError(f"{file} is not whole: {wrong}. Train it again, or restore the file")
-
-
-def key_faults(**named: Iterable[Any]) -> str:
-    """ "missing: a, b and 3 more; unexpected: c": tensors by what is wrong with them, "" where none is."""
-    parts = []
-    for what, keys in named.items():
-        names = sorted(map(str, keys))
-        more = f" and {len(names) - MOST_KEYS} more" if len(names) > MOST_KEYS else ""
-        if names:
-            parts.append(f"{what}: {', '.join(names[:MOST_KEYS])}{more}")
-    return "; ".join(parts)
-
-
-def verify_if_sealed(folder: Path) -> None:
-    """Check a folder of weights that perbench wrote, file by file; of any other nothing is known.
-
-    Raises:
-        Damaged: a file is missing, damaged or unexpected.
-    """
-    if (folder / MANIFEST).exists():
-        verify(
-            folder,
-            f"Restore or train it again; if you changed the folder on purpose, delete {folder / MANIFEST}",
-        )

@@ -8,10 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from perbench.cache import cache_dir, canonical_digest, read_sha256
+from perbench.cache import cache_dir, file_sha256
+from perbench.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError
+from perbench.progress import Progress
 from perbench.specs.model import GgufPackage
 from perbench.store.locks import locked
+from perbench.store.manifest import faults, seal_folder
 
 CONVERSION = 1
 """Raised by hand when the same GGUF would become other weights or another tokenizer."""
@@ -36,31 +39,36 @@ def folder(package: GgufPackage) -> Path:
 def materialise(package: GgufPackage) -> Path:
     """The converted folder in the user cache; made under a lock when it is not there yet (about 20 s).
 
-    The folder appears by one rename: a killed conversion leaves nothing that the next one would trust.
+    The folder appears by one rename: a killed conversion leaves nothing that the next one would trust. One in
+    which a file is missing, damaged or unexpected is reported and converted anew.
 
     Raises:
         PerbenchError: the package is not installed, or its file is not the one the spec names.
     """
     final = folder(package)
-    if final.is_dir():
+    if not faults(final):
         return final
-    source = _find(package)
     final.parent.mkdir(parents=True, exist_ok=True)
     with locked(final.with_suffix(".lock")):
-        if not final.is_dir():
+        if found := faults(final):
+            if final.exists():
+                Progress(0).say(f"{'; '.join(found)}: the model is converted anew")
+            source = _find(package)
             _check(source, package)
             draft = final.with_suffix(".partial")
             shutil.rmtree(
                 draft, ignore_errors=True
             )  # left by a killed conversion; the lock says none is running
             _convert(source, package, draft)
+            seal_folder(draft)
+            shutil.rmtree(final, ignore_errors=True)
             os.rename(draft, final)
     return final
 
 
 def absent(package: GgufPackage) -> list[str]:
     """What the conversion lacks, each with the command that installs it; nothing once it is done."""
-    if folder(package).is_dir():
+    if not faults(folder(package), digest=file_sha256):
         return []
     weights = [] if importlib.util.find_spec(package.module) is not None else [_not_installed(package)]
     return weights + ([] if importlib.util.find_spec("gguf") is not None else [READER])

@@ -8,17 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench import gguf_package
-from perbench.cache import canonical_digest, file_sha256
+from perbench.cache import content_sha256, forget_sha256
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
+from perbench.model_files import (
+    FILES,
+    check_folder,
+    check_hub_files,
+    check_loaded,
+    files,
+    folder_digest,
+    verify_if_sealed,
+)
 from perbench.specs.model import ModelSpec
 
 if TYPE_CHECKING:
     import torch
 
     from perbench.specs.load import Named
-
-FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-"""What a model folder is made of. Pickled weights are not among it: loading them can run code."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,16 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
     if spec.endpoint is not None:
         named = {"endpoint": spec.endpoint.model, **spec.endpoint.sent}
         return {**named, "address": canonical_digest(spec.endpoint.url)} if spec.endpoint.elsewhere else named
-    return {"weights_sha256": _folder_digest(_local_folder(model))}
+    return {"weights_sha256": folder_digest(_local_folder(model))}
 
 
 def resolve(model: Named[ModelSpec]) -> ResolvedModel:
-    """Make the model available as a local folder: convert, download, or check what is there.
+    """Make the model available as a local folder: convert, download, or check what is there. Every file is
+    hashed by this process, once: the digest is that of what is loaded. A hub model's is that of its commit;
+    its files are compared with the hub's checksums where the hub's client kept them.
 
     Raises:
-        PerbenchError: as `identify`; also weights that are not safetensors, and an endpoint's.
+        PerbenchError: as `identify`; also weights that are not safetensors, damaged files, and an endpoint's.
     """
     spec = model.spec
     if spec.endpoint is not None:
@@ -70,8 +79,17 @@ def resolve(model: Named[ModelSpec]) -> ResolvedModel:
         folder = gguf_package.materialise(spec.gguf)
     elif spec.hub is not None:
         folder = _snapshot(spec.hub, inputs["revision"])
+        again = f"run: hf download {spec.hub} --revision {inputs['revision']}"
+        check_hub_files(folder, f"model {model.name}", again)
     else:
         folder = _local_folder(model)
+        if folder_digest(folder, content_sha256) != inputs["weights_sha256"]:
+            for path in files(folder):
+                forget_sha256(path)
+            raise PerbenchError(
+                f"model {model.name}: {folder} holds other files than the plan read, or their remembered "
+                "hashes were wrong (they are deleted now). Run the same command again"
+            )
     return ResolvedModel(model.name, folder, canonical_digest(inputs), spec.label)
 
 
@@ -103,27 +121,8 @@ def _local_folder(model: Named[ModelSpec]) -> Path:
         folder = model.path.parent / folder
     if not folder.is_dir():
         raise PerbenchError(f"model {model.name}: no folder {folder}")
-    _check_folder(folder, f"model {model.name}")
+    check_folder(folder, f"model {model.name}")
     return folder.absolute()
-
-
-def _check_folder(folder: Path, what: str) -> None:
-    if not (folder / "config.json").is_file():
-        raise PerbenchError(f"{what}: {folder} has no config.json, so it is no model in the HF format")
-    if not any(folder.glob("*.safetensors")):
-        raise PerbenchError(
-            f"{what}: {folder} holds no *.safetensors. Other weight files are refused: loading a pickle "
-            f"can run code. Save the model again with save_pretrained(), which writes safetensors"
-        )
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise PerbenchError(
-            f"{what}: {folder} has no tokenizer; save it beside the weights with save_pretrained()"
-        )
-
-
-def _folder_digest(folder: Path) -> str:
-    files = sorted({path for pattern in FILES for path in folder.glob(pattern)})
-    return canonical_digest({path.name: file_sha256(path) for path in files})
 
 
 # ---------------------------------------------------------------- the hub
@@ -166,7 +165,7 @@ def _snapshot(hub: str, revision: str | None, *, check: bool = True) -> Path:
         raise PerbenchError(f"model {hub}: {_refused(error)}") from error
     folder = Path(found)
     if check:
-        _check_folder(folder, f"model {hub}")
+        check_folder(folder, f"model {hub}")
     return folder
 
 
@@ -206,7 +205,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of damaged files: whatever the parser at that place raises
         raise PerbenchError(f"{folder}: the tokenizer does not load: {_first_line(error)}") from error
     if tokenizer.chat_template is None:
         raise PerbenchError(
@@ -221,7 +220,8 @@ def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:
     (`native_dtype`, whatever the weights were saved in).
 
     Raises:
-        PerbenchError: the architecture is not known to transformers, or the files are broken.
+        PerbenchError: the architecture is not known to transformers; the files are damaged, or their tensors
+            are not the architecture's; an adapter's folder.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -231,11 +231,21 @@ def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:
     wanted = native_dtype() if dtype == "auto" else dtype
     if isinstance(wanted, str):
         wanted = getattr(torch, wanted)
+    if (folder / "adapter_config.json").is_file():
+        check_folder(folder, "model")
+    verify_if_sealed(folder)
+    options = {"dtype": wanted, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    level = logging.get_verbosity()
+    logging.set_verbosity(40)  # errors only: its report of missing weights becomes an error below
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=wanted, local_files_only=True, trust_remote_code=False, use_safetensors=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of damaged files: whatever the parser at that place raises
         raise PerbenchError(f"{folder}: the model does not load: {_first_line(error)}") from error
+    finally:
+        logging.set_verbosity(level)
+    model, info = loaded
+    check_loaded(info, folder)
     model.eval()
     return model

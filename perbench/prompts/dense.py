@@ -11,6 +11,7 @@ from perbench.contrast import batches
 from perbench.device import device
 from perbench.errors import PerbenchError
 from perbench.keep import Keep
+from perbench.model_files import check_loaded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ REQUESTS = 256
 """Requests whose vectors are held at once."""
 VERSION = 1
 """Raised by hand when vectors change."""
+KEYS = ("missing_keys", "unexpected_keys")
 
 
 class Encoder:
@@ -80,13 +82,29 @@ class Encoder:
             folder = self._folder()
             try:
                 tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-                model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
-            except (OSError, ValueError) as error:
+                model, info = AutoModel.from_pretrained(
+                    folder,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,
+                )
+            except Exception as error:  # of damaged files: whatever the parser at that place raises
                 raise PerbenchError(f"{folder}: the encoder does not load: {error}") from error
+            # Checkpoints come with heads that an encoder lacks, and without the pooler that is not used.
+            parts = {name for name, _ in model.named_children()} - {"pooler"}
+            own = {name: {key for key in info[name] if _part(key, model) in parts} for name in KEYS}
+            check_loaded({**info, **own}, folder)
+            model.eval()
             room = getattr(model.config, "max_position_embeddings", None)
             longest = min(length for length in (tokenizer.model_max_length, room) if length is not None)
             self._loaded = model.to(device()), tokenizer, int(longest)
         return self._loaded
+
+
+def _part(key: str, model: Any) -> str:
+    """The part of the model that a tensor belongs to: "bert.encoder.layer.0..." -> "encoder"."""
+    return key.removeprefix(f"{model.base_model_prefix}.").partition(".")[0]
 
 
 def similarities(
