@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from difflib import get_close_matches
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from perbench.errors import PerbenchError, suggest
@@ -40,6 +41,32 @@ class Hyperparameters:
             **fields,
         )
         return model
+
+    @classmethod
+    def unannotated(cls) -> dict[str, str]:
+        """Values in the class that look like hyperparameters and are none, by name, with what to do: nothing
+        sets, checks or records them."""
+        bases = [base for base in cls.__mro__ if issubclass(base, Hyperparameters)]
+        known = {name for base in bases for name in inspect.get_annotations(base)}
+        found = {}
+        for base in bases:
+            for name, value in vars(base).items():
+                if (
+                    name.startswith("_")
+                    or name in known
+                    or callable(value)
+                    or inspect.isdatadescriptor(value)
+                ):
+                    continue
+                if isinstance(value, classmethod | staticmethod) or inspect.ismethoddescriptor(value):
+                    continue
+                close = get_close_matches(name, known, 1, cutoff=0.75)
+                hint = f"did you mean {close[0]!r}? Else " if close else ""
+                found[name] = (
+                    f"{name} = {value!r} has no annotation, so it is no hyperparameter: {hint}write "
+                    f"`{name}: {type(value).__name__} = …`, or `_{name}` for a constant"
+                )
+        return found
 
     @classmethod
     def validate(cls, params: dict[str, Any]) -> dict[str, Any]:

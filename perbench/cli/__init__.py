@@ -110,7 +110,7 @@ def _run(argv: Sequence[str]) -> int:
         words = [word.partition("=")[0] for word in unknown]
         options = [word for word in words if word.startswith("-")]
         tail = suggest(options[0], command._option_string_actions) if options else ""
-        command.error(f"unrecognized arguments: {' '.join(unknown)}.{tail}")
+        argparse.ArgumentParser.error(command, f"unrecognized arguments: {' '.join(unknown)}.{tail}")
     folders = [
         folder for name in sorted(vars(args)) if name.startswith("include") for folder in getattr(args, name)
     ]
@@ -159,7 +159,10 @@ def _add_include(parser: argparse.ArgumentParser, dest: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Adds "Did you mean" to argparse's list of choices."""
+    """Adds "Did you mean" to argparse's lists of choices and to its complaints about options."""
+
+    words: Sequence[str] = ()
+    """What it is given to parse."""
 
     def error(self, message: str) -> NoReturn:
         match = re.search(r"invalid choice: '(?P<given>.*?)' \(choose from (?P<known>.*)\)", message)
@@ -168,7 +171,14 @@ class _Parser(argparse.ArgumentParser):
             message = (
                 message[: match.start()] + f"unknown {match['given']!r}.{suggest(match['given'], known)}"
             )
+        # argparse tells of what is missing before it tells of a flag that is misspelt.
+        elif strange := [word for word in self.words if self._strange(word)]:
+            flag = strange[0].partition("=")[0]
+            message = f"unknown option {flag}.{suggest(flag, self._option_string_actions)}"
         super().error(message)
+
+    def _strange(self, word: str) -> bool:
+        return bool(re.match(r"--[a-z]", word)) and word.partition("=")[0] not in self._option_string_actions
 
 
 class _Command(_Parser):
@@ -182,6 +192,7 @@ class _Command(_Parser):
         if "--include" not in self._option_string_actions:
             # One name per level: a subparser's defaults replace what was given above it.
             _add_include(self, f"include_{self.prog.count(' ')}")
+        self.words = [] if args is None else list(args)
         return super().parse_known_args(args, namespace)
 
 

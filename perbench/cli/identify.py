@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,20 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
     from perbench.errors import PerbenchError
     from perbench.specs.load import matrix_of
-    from perbench.specs.yaml import COMMAND_LINE, Document
+    from perbench.specs.yaml import COMMAND_LINE, Document, flag
 
     names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
-    params = _params(args.param, names)
+    places = {
+        (): COMMAND_LINE,
+        ("models",): flag("model", args.model),
+        ("targets",): flag("task", args.task),
+        ("tasks",): flag("task", args.task),
+        **{("identifiers", i): flag("identifier", name) for i, name in enumerate(names) if args.identifier},
+    }
+    params: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for name, key, value, text in _params(args.param, names):
+        params[name][key] = value
+        places["identifiers", names.index(name), "params", key] = flag("param", text)
     bare = Path(args.task).suffix.lower() in (".jsonl", ".json")
     if not bare and Path(args.task).is_file() and Path(args.task).suffix not in (".yaml", ".yml"):
         raise PerbenchError(f"--task {args.task}: neither a task's YAML file nor rows: name it FILE.jsonl")
@@ -111,24 +121,23 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     }
     if bare:
         values["tasks"] = {BUILT_IN: {**ROW, "data.files": str(Path(args.task).resolve())}}
-    return matrix_of("identify", None, Document(values, {(): COMMAND_LINE}), args.set)
+    return matrix_of("identify", None, Document(values, places), args.set)
 
 
-def _params(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _params(texts: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, Any, str]]:
+    """Each hyperparameter's identifier, name, value and the text that gives it."""
     from perbench.errors import PerbenchError, suggest
     from perbench.specs.yaml import parse_value
 
-    params: dict[str, dict[str, Any]] = {name: {} for name in names}
     for text in texts:
         key, equals, value = text.partition("=")
         identifier, dot, name = key.rpartition(".")
         if not equals or not name:
             raise PerbenchError(f"--param {text}: expected NAME=VALUE or IDENTIFIER.NAME=VALUE")
-        if dot and identifier not in params:
-            raise PerbenchError(f"--param {text}: {identifier!r} is not run.{suggest(identifier, params)}")
+        if dot and identifier not in names:
+            raise PerbenchError(f"--param {text}: {identifier!r} is not run.{suggest(identifier, names)}")
         for chosen in [identifier] if dot else names:
-            params[chosen][name] = parse_value(value, f"--param {text}")
-    return params
+            yield chosen, name, parse_value(value, f"--param {text}"), text
 
 
 def _show(

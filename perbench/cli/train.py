@@ -21,5 +21,5 @@ def run(args: argparse.Namespace) -> int:
     from perbench.matrix import options
     from perbench.matrix.session import carry_out
 
-    matrix = options.one_cell(args, target=args.source)
+    matrix = options.one_cell(args)
     return carry_out(matrix, options.read(args, args.out, dry_run=args.dry_run, train_only=True))

@@ -26,7 +26,11 @@ def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
         raise PerbenchError(
             f"{', '.join(endpoints)}: an endpoint cannot be trained, its weights are not on this machine; "
             "it has base rows only. "
-            + ("Set base_rows: true, or remove it" if trainable else "Leave out trainers and sources")
+            + (
+                "Set base_rows: true, or remove it"
+                if trainable
+                else "Leave out trainers and sources, or --trainer and --source"
+            )
         )
     return trainable
 

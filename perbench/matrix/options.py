@@ -117,43 +117,56 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
     )
 
 
-def one_cell(args: argparse.Namespace, *, target: str, identifier: str | None = None) -> Named[MatrixSpec]:
-    """The matrix that a short form stands for.
+def one_cell(
+    args: argparse.Namespace, *, target: str | None = None, identifier: str | None = None
+) -> Named[MatrixSpec]:
+    """The matrix that a short form stands for; without a target the source stands in, and is not evaluated.
 
     Raises:
         PerbenchError: --trainer without --source or the reverse, a --param without its method.
     """
     from perbench.specs.load import matrix_of
     from perbench.specs.rows import plain_name
-    from perbench.specs.yaml import COMMAND_LINE, Document, parse_value
+    from perbench.specs.yaml import COMMAND_LINE, Document, flag, parse_value
 
     if (args.trainer is None) != (args.source is None):
         raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
     if identifier is not None and args.trainer is not None:
         raise PerbenchError("--identifier runs on the base model; leave out --trainer and --source")
+    method, axis = args.trainer or identifier, "trainers" if args.trainer else "identifiers"
+    goal = target if target is not None else args.source
+    places = {
+        (): COMMAND_LINE,
+        ("models",): flag("model", args.model),
+        ("trainers",): flag("trainer", args.trainer),
+        ("identifiers",): flag("identifier", identifier),
+        ("sources",): flag("source", args.source),
+        ("targets",): flag("target" if target is not None else "source", goal),
+        ("seeds",): flag("seed", args.seed),
+    }
     params: dict[str, Any] = {}
     for text in args.param:
         name, equals, value = text.partition("=")
         if not equals:
             raise PerbenchError(f"--param {text}: expected NAME=VALUE")
         params[name] = parse_value(value, f"--param {text}")
-    method = args.trainer or identifier
+        places[axis, 0, "params", name] = flag("param", text)
     if params and method is None:
         raise PerbenchError("--param sets a hyperparameter of --trainer or --identifier; name one")
     row = {"name": method, "params": params}
-    words = [args.model, method or "base", args.source, target if target != args.source else None]
+    words = [args.model, method or "base", args.source, goal if goal != args.source else None]
     name = " ".join(plain_name(word) for word in words if word)
     values = {
         "summary": name,
         "models": [args.model],
         "trainers": [row] if args.trainer else [],
         "sources": [args.source] if args.source else [],
-        "targets": [target],
+        "targets": [goal],
         "identifiers": [row] if identifier else [],
         "seeds": [args.seed],
         "base_rows": args.trainer is None and identifier is None,
     }
-    return matrix_of(name, None, Document(values, {(): COMMAND_LINE}), args.set)
+    return matrix_of(name, None, Document(values, places), args.set)
 
 
 def positive(text: str) -> int:

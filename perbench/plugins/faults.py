@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,16 @@ class PluginFault:
 
     def told(self, file: Path | str) -> str:
         return f"{file}:{self.line}: {self.plugin.kind} {self.plugin.name!r} raised {self.raised}"
+
+
+def place_of(plugin: object, method: str) -> str:
+    """Where a plugin's method is written: "trainers/my_loss.py:17"."""
+    cls = type(plugin)
+    for base in cls.__mro__:  # a method may be inherited
+        if method in vars(base):
+            code = inspect.unwrap(getattr(base, method)).__code__
+            return f"{Path(code.co_filename).parent.name}/{Path(code.co_filename).name}:{code.co_firstlineno}"
+    return cls.__name__
 
 
 def fault_of(error: BaseException) -> PluginFault | None:

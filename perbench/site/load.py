@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, suggest
 from perbench.store import CellRecord, RunDir, Scores, read_records
 from perbench.store.cell import read_scores
 
@@ -139,8 +139,7 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
     if asked is not None:
         if asked not in trainers:
             raise PerbenchError(
-                f"--baseline {asked}: no record was trained by it. "
-                f"Trainers in these runs: {', '.join(sorted(trainers)) or 'none'}."
+                f"--baseline {asked}: no record of these runs was trained by it.{suggest(asked, trainers)}"
             )
         return asked
     named = sorted({spec["baseline"] for spec in specs if spec.get("baseline")})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from perbench import plugins
 from perbench.api import Trainer
-from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.specs import yaml
 from perbench.specs.faults import check, path_fault
 from perbench.specs.grid import grid, leaves, nest
@@ -16,7 +16,7 @@ from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.readers import idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
 from perbench.specs.task import TaskSpec
-from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place
+from perbench.specs.yaml import Document, KeyPath, Place
 
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
@@ -189,7 +189,8 @@ def _tasks(document: Document) -> list[Problem]:
     named = set(_task_names(document))
     for name in overrides:
         if name not in named:
-            said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets"
+            said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets."
+            said += suggest(name, named)
             problems.append(document.place(("tasks", name)).problem(said))
     benchmarks, complete = [], True
     own_adapters = _own_adapters(document)
@@ -217,14 +218,22 @@ def _tasks(document: Document) -> list[Problem]:
         said = "is of protocol identification: name {} to evaluate on it"
         problems += [
             place.problem(
-                f"target {name!r} "
-                + said.format("--identifier NAME" if place == COMMAND_LINE else "`identifiers:`")
+                f"target {name!r} " + said.format("--identifier NAME" if place.option else "`identifiers:`")
             )
             for name, place in benchmarks
+            if place.option != "--source"  # `perbench train` has no other target, and it was told above
         ]
     if identifiers and complete and not benchmarks:
-        said = "identifiers: no target is of protocol identification; add one or remove the key"
-        problems.append(document.place(("identifiers",)).problem(said))
+        target, given = document.place(("targets", 0)), document.place(("identifiers",))
+        said = "no target is of protocol identification; add one or remove the key"
+        if target.option:
+            named = f"; or leave out {given.option}" if given.option == "--identifier" else ""
+            said = (
+                "is not of protocol identification, so no identifier can be scored on it; name a task that is"
+            )
+            problems.append(target.problem(said + named))
+        else:
+            problems.append(given.problem(f"identifiers: {said}"))
     return problems
 
 

@@ -49,12 +49,23 @@ class Place:
     source: Path | str
     line: int | None = None
 
+    @property
+    def option(self) -> str | None:
+        """The option that gave it, "--model"; None where a file did."""
+        text = str(self.source)
+        return text.partition(" ")[0] if text.startswith("--") else None
+
     def problem(self, message: str) -> Problem:
         return Problem(self.source, self.line, message)
 
 
 COMMAND_LINE = Place("command line")
-"""Of what a short form's options say (`perbench eval`)."""
+"""Of what a short form (`perbench eval`) gives without an option of its own."""
+
+
+def flag(name: str, value: object) -> Place:
+    """The place of what an option gives, as it was typed: "--model smollm2-135n"."""
+    return Place(f"--{name} {value}")
 
 
 @dataclass

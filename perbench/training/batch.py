@@ -18,6 +18,7 @@ from perbench.api import ReferenceLogp, Trainer, View
 from perbench.contrast import Contrast, batches, packs, response_hidden
 from perbench.errors import PerbenchError
 from perbench.head import body_and_head
+from perbench.plugins.faults import place_of
 from perbench.prompts.pair import PromptPair
 from perbench.training.watch import RESERVED, Watched
 
@@ -102,6 +103,17 @@ class Batch:
             self.factual.hidden, free, self.targets, detach_other=detach_counterfactual
         )
 
+    @torch.no_grad()
+    def odd(self, *returned: Tensor) -> Tensor:
+        """How many values are NaN or infinite, [len(returned) + 1]: of each tensor, then of the log-probs
+        that the loss has read."""
+        held = self.__dict__
+        read = [held[name].logp for name in ("factual", "counterfactual") if name in held]
+        if "reference" in held:
+            read += [self.reference.factual, self.reference.counterfactual]
+        given = torch.cat(read) if read else self.targets
+        return torch.stack([(~torch.isfinite(values)).sum() for values in (*returned, given)]).float()
+
     def _free(self, *, detached: bool = False) -> Tensor:
         if self._trainer.counterfactual == "none":
             raise PerbenchError(
@@ -157,6 +169,9 @@ class TokenLoss(nn.Module):
         self.model, self.trainer, self.autocast = model, trainer, autocast
         self.watched: dict[str, Watched] = {}
         """What the loss watched in the latest forward."""
+        self.odd = torch.zeros(3)
+        """How many values of the latest forward are NaN or infinite: numerators, denominators, and log-probs
+        that the model gave the loss."""
 
     def forward(
         self,
@@ -174,34 +189,48 @@ class TokenLoss(nn.Module):
             only_free: return that part instead, log-probs [N] and states [N, D] without the persona.
 
         Raises:
-            PerbenchError: the loss returned another shape, or a numerator without gradient.
+            PerbenchError: the loss returned another shape, a numerator without gradient or a denominator with
+                one; the message names the trainer's file and line.
         """
         batch = Batch(self.model, self.trainer, pairs, reference, self.autocast, progress, free)
         if only_free:
             return batch.counterfactual.logp, batch.counterfactual.hidden
         returned: object = self.trainer.loss(batch)
         self.watched = batch.watched
-        expected = tuple(batch.targets.shape)
-        if not (
-            isinstance(returned, tuple)
-            and len(returned) == 2
-            and all(isinstance(part, torch.Tensor) for part in returned)
-        ):
-            raise PerbenchError(
-                f"{_name(self.trainer)}.loss returned {_kinds(returned)}; it must return two tensors, "
-                f"numerator and denominator, of shape [{expected[0]}]"
-            )
-        numerator, denominator = returned
-        if tuple(numerator.shape) != expected or tuple(denominator.shape) != expected:
-            raise PerbenchError(
-                f"{_name(self.trainer)}.loss returned shapes {tuple(numerator.shape)} and "
-                f"{tuple(denominator.shape)}; it must return two of shape [{expected[0]}]"
-            )
-        if not numerator.requires_grad:
-            raise PerbenchError(
-                f"{_name(self.trainer)}.loss returned a numerator without gradient; was it detached?"
-            )
-        return numerator.sum(), denominator.detach().float().sum()
+        numerator, denominator = checked(self.trainer, returned, len(batch.targets))
+        self.odd = batch.odd(numerator, denominator)
+        return numerator.sum(), denominator.float().sum()
+
+
+def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Tensor]:
+    """What a loss returned, if it keeps the contract but for its values.
+
+    Raises:
+        PerbenchError: it does not; the message names the trainer's file and line.
+    """
+    at = f"{place_of(trainer, 'loss')}: {_name(trainer)}.loss returned"
+    if not (
+        isinstance(returned, tuple)
+        and len(returned) == 2
+        and all(isinstance(part, torch.Tensor) for part in returned)
+    ):
+        raise PerbenchError(
+            f"{at} {_kinds(returned)}; it must return two tensors, numerator and denominator, of shape "
+            f"[{tokens}]"
+        )
+    numerator, denominator = returned
+    if tuple(numerator.shape) != (tokens,) or tuple(denominator.shape) != (tokens,):
+        raise PerbenchError(
+            f"{at} shapes {list(numerator.shape)} and {list(denominator.shape)}; it must return two of shape "
+            f"[{tokens}], a value for each response token"
+        )
+    if not numerator.requires_grad:
+        raise PerbenchError(f"{at} a numerator without gradient; was it detached?")
+    if denominator.requires_grad:
+        raise PerbenchError(
+            f"{at} a denominator with gradient, which an update cannot follow; detach() what it is made of"
+        )
+    return numerator, denominator
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from perbench.device import free
 from perbench.engines.base import Tick
 from perbench.errors import CellError
 from perbench.memory import keep_freed, peak_mb
+from perbench.plugins.faults import place_of
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.store.manifest import seal_of
@@ -190,12 +191,14 @@ class _Run:
         # Sharded passes communicate, so the others cannot be told of a failure inside one.
         with nullcontext() if self._sharded else group.agreed():
             sums, tally = self._sweeper.accumulate(step, hands, scale)
-        numerators, denominators, budgets = zip(*group.gather((*sums, self._sweeper.budget)), strict=True)
-        numerator, denominator = sum(numerators), sum(denominators)
+        *gathered, budgets = zip(*group.gather((*sums, self._sweeper.budget)), strict=True)
+        numerator, denominator, *odd = map(sum, gathered)
         self._sweeper.budget = budget = min(budgets)
         granted = self._checkpoints.budget(spec.micro_batch_tokens)
         if budget != granted and group.main:
             self._checkpoints.lower(spec.micro_batch_tokens, budget, lowered(step, granted, budget))
+        if what := self._odd(odd, tokens):
+            raise self._fault(step, members, what, "Mend the loss: `perbench check trainer` tries it")
         if not denominator > 0:
             raise self._fault(
                 step, members, f"the loss's denominators sum to {denominator}, so no token has weight"
@@ -217,11 +220,32 @@ class _Run:
         self._optimizer.zero_grad()
         return loss, norm, sum(lengths), tally.spreads()
 
-    def _fault(self, step: int, members: Sequence[int], what: str) -> CellError:
+    def _odd(self, odd: Sequence[float], tokens: int) -> str | None:
+        """What is wrong with the values that the loss returned, where the model's own are right."""
+        parts = [
+            f"{number:.0f} of {tokens} {name}"
+            for number, name in zip(odd, ("numerators", "denominators"), strict=False)
+            if number
+        ]
+        if not parts or odd[2]:
+            return None
+        trainer = self._sweeper.trainer
+        return (
+            f"{place_of(trainer, 'loss')}: {type(trainer).__name__}.loss returned {' and '.join(parts)} that "
+            "are NaN or infinite, at finite log-probs"
+        )
+
+    def _fault(
+        self,
+        step: int,
+        members: Sequence[int],
+        what: str,
+        out: str = "Look at these examples, or lower learning_rate",
+    ) -> CellError:
         names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
         return self._group.failure(
             f"step {step + 1} of {self._plan.steps}: {what}. Examples of this update: {names}. "
-            f"{self._checkpoints.kept()} Look at these examples, or lower learning_rate"
+            f"{self._checkpoints.kept()} {out}"
         )
 
     def _resume(self) -> int:

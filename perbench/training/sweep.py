@@ -20,8 +20,9 @@ from perbench.training.watch import Tally
 if TYPE_CHECKING:
     import torch
 
-Sums = tuple[tuple[float, float], Tally]
-"""Of the loss's numerators and denominators, and what it watched."""
+Sums = tuple[tuple[float, ...], Tally]
+"""Of the loss's numerators, its denominators, and how many values are NaN or infinite (`TokenLoss.odd`,
+three); and what it watched."""
 
 
 class Sweeper:
@@ -41,7 +42,7 @@ class Sweeper:
         budget: int,
         sharded: bool,
     ) -> None:
-        self._loss, self._optimizer, self._trainer = loss, optimizer, trainer
+        self._loss, self._optimizer, self.trainer = loss, optimizer, trainer
         self._pairs, self._reference, self._plan = pairs, reference, plan
         self._checkpoints, self._sharded, self._group = checkpoints, sharded, processes.group()
         self.budget = budget
@@ -94,7 +95,7 @@ class Sweeper:
         if self._sharded:  # every process takes part in every pass, with or without an example of its own
             idle = max(map(len, split)) - len(mine)
             shortest = min((i for hand in hands for i in hand), key=self.length)
-        sums, tally, progress = torch.zeros(2, device=group.device), Tally(), self._plan.progress(step)
+        sums, tally, progress = torch.zeros(5, device=group.device), Tally(), self._plan.progress(step)
         rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
         with rng:
             if spec.lora.dropout:
@@ -102,18 +103,17 @@ class Sweeper:
             views = None
             if not self._sharded:  # its number of passes depends on the examples
                 pairs = [self._pairs[i] for indices in mine for i in indices]
-                views = persona_free(self._loss, self._trainer, pairs, self.budget)
+                views = persona_free(self._loss, self.trainer, pairs, self.budget)
             parts = iter(views or ())
             for indices in mine:
                 chosen = views and [next(parts) for _ in indices]
                 numerator, denominator = self._pass(indices, progress, chosen)
                 (numerator * scale).backward()
                 tally.add(self._loss.watched)
-                sums += torch.stack([numerator.detach(), denominator])
+                sums += torch.cat([torch.stack([numerator.detach(), denominator]), self._loss.odd])
             for _ in range(idle):
                 (self._pass([shortest], progress)[0] * 0).backward()
-        numerator_sum, denominator_sum = sums.tolist()
-        return (numerator_sum, denominator_sum), tally
+        return tuple(sums.tolist()), tally
 
     def _pass(self, indices: Sequence[int], progress: float, free: list[View] | None = None) -> Any:
         reference = self._reference and [self._reference[i] for i in indices]
@@ -123,7 +123,7 @@ class Sweeper:
         """Tokens that the passes over an example hold."""
         from perbench.training.batch import held_tokens
 
-        return held_tokens(self._trainer, self._pairs[index])
+        return held_tokens(self.trainer, self._pairs[index])
 
 
 def lowered(step: int, before: int, after: int) -> str:

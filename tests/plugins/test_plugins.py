@@ -201,3 +201,39 @@ def test_a_folder_that_is_no_root_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path / "gone"))
     with pytest.raises(PerbenchError, match=r"PERBENCH_INCLUDE: .*gone is no folder"):
         plugins.discover()
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "said"),
+    [
+        ("trainers", "weight = 2.0", "write `weight: float = …`"),
+        ("trainers", "counterfactuel = 'grad'", "did you mean 'counterfactual'?"),
+        ("trainers", "WORDS = ('a', 'b')", "or `_WORDS` for a constant"),
+        ("trainers", "scal = 2.0", "did you mean 'scale'?"),
+        ("identifiers", "seed = 3", "write `seed: int = …`"),
+        ("identifiers", "needs_modl = False", "did you mean 'needs_model'?"),
+    ],
+)
+def test_a_field_without_annotation_is_an_error_at_its_line(root, kind, line, said):
+    """Nothing would set, check or record it."""
+    name, _, _ = line.partition(" ")
+    base, method = {"trainers": ("Trainer", "loss"), "identifiers": ("Identifier", "score")}[kind]
+    text = f"from perbench.api import {base}\n\n\nclass Odd({base}):\n    scale: float = 1.0\n    {line}\n"
+    path = write(root, f"{kind}/odd.py", f"{text}\n    def {method}(self, *given):\n        return given\n")
+    with pytest.raises(PerbenchError) as caught:
+        plugins.get(kind[:-1], "odd").load_class()
+    assert str(caught.value).startswith(f"{path}:6: {name} = ")
+    assert said in str(caught.value)
+
+
+def test_what_is_no_field_needs_no_annotation(root):
+    text = (
+        "from functools import cached_property\nfrom typing import ClassVar\n"
+        "from perbench.api import Trainer\n\n\n"
+        "class Odd(Trainer):\n    counterfactual = 'grad'\n    _table = {}\n    scale: float = 1.0\n"
+        "    WORDS: ClassVar = ('a',)\n\n    @property\n    def two(self):\n        return 2\n\n"
+        "    @cached_property\n    def three(self):\n        return 3\n\n    @staticmethod\n    def four():\n"
+        "        return 4\n\n    def loss(self, batch):\n        return batch.targets, batch.targets\n"
+    )
+    write(root, "trainers/odd.py", text)
+    assert plugins.get("trainer", "odd").load_class().validate({}) == {"scale": 1.0}

@@ -136,6 +136,11 @@ def test_reference_may_be_another_model(train: Train, tiny_model_dir: Path) -> N
     assert weights(named.checkpoint) == weights(own.checkpoint)
 
 
+def line_of(function: Any) -> int:
+    line: int = function.__code__.co_firstlineno
+    return line
+
+
 class Spoiled(Trainer):
     """CE until an update meets example 7 (its only response of this length); then what `kind` says."""
 
@@ -148,6 +153,8 @@ class Spoiled(Trainer):
         spoiled = bool((batch.targets == 7).any())
         if spoiled and self.kind == "nan":
             numerator = numerator * float("nan")
+        if spoiled and self.kind == "infinite weight":
+            denominator = denominator / 0
         if spoiled and self.kind == "gradient":
             numerator = numerator + (logp - logp).sqrt()
         if spoiled and self.kind == "weightless":
@@ -160,6 +167,8 @@ class Spoiled(Trainer):
             return numerator, 1
         if self.kind == "detached":
             return numerator.detach(), denominator
+        if self.kind == "weight with gradient":
+            return numerator, denominator * logp.exp()
         if self.kind == "watch":
             batch.watch("weight", logp[1:])
         if self.kind == "free":
@@ -172,7 +181,8 @@ class Spoiled(Trainer):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("nan", "loss nan"),
+        ("nan", "numerators that are NaN"),
+        ("infinite weight", "denominators that are NaN"),
         ("gradient", "gradient norm nan"),
         ("weightless", "denominators sum to 0.0"),
     ],
@@ -192,6 +202,9 @@ def test_a_loss_that_is_not_finite_stops_the_cell(
     message = str(caught.value)
     kept = tmp_path / "run" / "step-000002"
     assert message.startswith("step 3 of 5")
+    assert (f"test_fit.py:{line_of(Spoiled.loss)}: Spoiled.loss" in message) == (
+        kind in ("nan", "infinite weight")
+    )
     assert said in message
     assert f"example-{bad}" in message
     assert str(kept) in message
@@ -205,14 +218,17 @@ def test_a_loss_that_is_not_finite_stops_the_cell(
         ("one", "returned a Tensor; it must return two tensors"),
         ("number", r"returned \(Tensor, int\); it must return two tensors"),
         ("detached", "numerator without gradient"),
+        ("weight with gradient", "denominator with gradient"),
         ("free", 'declare counterfactual = "no_grad" or "grad"'),
         ("watch", "watches 'weight' of shape .* one value per token"),
         ("reference", "let its reference\\(\\) name a model"),
     ],
 )
 def test_a_loss_outside_the_contract_is_named(train: Train, kind: str, said: str) -> None:
-    with pytest.raises(PerbenchError, match=f"Spoiled.loss .*{said}"):
+    with pytest.raises(PerbenchError, match=f"Spoiled.loss .*{said}") as caught:
         train(Spoiled(kind=kind))
+    if "returned" in str(caught.value):
+        assert str(caught.value).startswith(f"training/test_fit.py:{line_of(Spoiled.loss)}: ")
 
 
 class Alone(Trainer):

@@ -1,0 +1,92 @@
+"""Messages name the options that were typed, and every misspelt option or value has a suggestion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perbench import cli
+
+EVAL = ["eval", "--model", "smollm2-135m", "--target", "embedded/sotu_writing"]
+TRAIN = ["train", "--model", "smollm2-135m", "--trainer", "perce", "--source", "embedded/sotu_writing"]
+SPANS = "identification/persona_qa"
+IDENTIFY = ["identify", "--task", SPANS, "--identifier", "random"]
+
+
+def changed(words: list[str], option: str, value: str) -> list[str]:
+    place = words.index(option) + 1
+    return [*words[:place], value, *words[place + 1 :]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "meant"),
+    [
+        (changed(EVAL, "--model", "smollm2-135n"), "--model smollm2-135n: ", "'smollm2-135m'"),
+        (changed(EVAL, "--target", "embedded/dialoge"), "--target embedded/dialoge: ", "'embedded/dialogue'"),
+        (changed(TRAIN, "--trainer", "perse"), "--trainer perse: ", "'perce'"),
+        (changed(TRAIN, "--source", "longlamp/pug"), "--source longlamp/pug: ", "'longlamp/pag'"),
+        ([*TRAIN, "--param", "clip_mx=3"], "--param clip_mx=3: ", "'clip_max'"),
+        ([*TRAIN, "--param", "clip_max=high"], "--param clip_max=high: ", "clip_max='high'"),
+        ([*TRAIN, "--set", "training.method=lorra"], "--set training.method=lorra: ", "'lora'"),
+        ([*TRAIN, "--set", "tasks.longlamp/pag.k=1"], "--set tasks.longlamp/pag.k=1: ", "sotu_writing"),
+        (changed(TRAIN, "--source", "embedded/dialogue"), "--source embedded/dialogue: ", "only generation"),
+        (changed(IDENTIFY, "--task", "longlamp/pag"), "--task longlamp/pag: ", "protocol identification"),
+        (changed(IDENTIFY, "--task", "longlamp/prww"), "--task longlamp/prww: ", "'longlamp/prw'"),
+        (changed(IDENTIFY, "--identifier", "randon"), "--identifier randon: ", "'random'"),
+        ([*IDENTIFY, "--param", "sed=1"], "--param sed=1: ", "'seed'"),
+        ([*IDENTIFY, "--param", "randon.seed=1"], "--param randon.seed=1: ", "'random'"),
+        ([*EVAL, "--identifier", "random"], "--target embedded/sotu_writing: ", "leave out --identifier"),
+        (changed(EVAL, "--target", SPANS), f"--target {SPANS}: ", "--identifier NAME"),
+        ([*EVAL, "--data", "embeded=."], "--data embeded=", "'embedded'"),
+    ],
+)  # fmt: skip
+def test_the_option_that_was_typed_is_named(
+    words: list[str], said: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words, "--dry-run"]) == 2
+    err = capsys.readouterr().err
+    (line,) = [line for line in err.splitlines() if said in line]
+    assert meant in line
+    for key in () if "--set" in words else ("targets", "identifiers:", "command line", "`"):
+        assert key not in line.partition(said)[2].partition(" There are:")[0]
+
+
+def commands() -> list[str]:
+    return [name for name, _ in cli._commands()]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_misspelt_option_of_every_command_has_a_suggestion(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where something that is needed is missing, which argparse would tell instead."""
+    assert cli.main([command, "--help"]) == 0
+    words = (
+        capsys.readouterr()
+        .out.replace("[", " ")
+        .replace("]", " ")
+        .replace(",", " ")
+        .replace(":", " ")
+        .split()
+    )
+    options = {word for word in words if word.startswith("--") and len(word) > 4} - {"--help"}
+    assert "--include" in options
+    for option in options:
+        assert cli.main([command, option[:-2] + option[-1]]) == 2
+        assert f"Did you mean '{option}'?" in capsys.readouterr().err
+
+
+def test_commands_and_kinds_have_suggestions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for words, meant in (
+        (["evl"], "'eval'"),
+        (["ls", "taks"], "'tasks'"),
+        (["show", "trainr", "ce"], "'trainer'"),
+        (["show", "matrix", "dem"], "'demo'"),
+        (["run", "--matrix", "dmo", "--out", str(tmp_path)], "'demo'"),
+        ([*TRAIN, "--track", "tensorbord"], "'tensorboard'"),
+        (["data", "prepare", "longlam"], "'longlamp'"),
+        (["leaderboard", "bild"], "'build'"),
+    ):
+        assert cli.main(words) == 2
+        assert f"Did you mean {meant}?" in capsys.readouterr().err
