@@ -95,10 +95,10 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
     from perbench.errors import PerbenchError
     from perbench.specs.load import matrix_of
-    from perbench.specs.yaml import COMMAND_LINE, Document, flag
+    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag
 
     names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
-    places = {
+    places: dict[KeyPath, Place] = {
         (): COMMAND_LINE,
         ("models",): flag("model", args.model),
         ("targets",): flag("task", args.task),

@@ -12,7 +12,7 @@ from string import Template
 from perbench import plugins
 from perbench.errors import PerbenchError
 
-SUMMARY = "write the skeleton of an identifier, trainer or task, with its test"
+SUMMARY = "write the skeleton of an identifier, trainer, task or matrix, with its test"
 
 SKELETONS = Path(__file__).parent / "skeletons"
 FILES = {
@@ -27,12 +27,16 @@ FILES = {
         "task_test.txt": "tasks/$name/test.jsonl",
         "task_test_file.txt": "tests/test_${slug}_task.py",
     },
+    "matrix": {
+        "matrix.txt": "leaderboard/matrices/$name.yaml",
+        "matrix_test.txt": "tests/test_${slug}_matrix.py",
+    },
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=FILES, metavar="KIND", help=", ".join(FILES))
-    parser.add_argument("name", metavar="NAME", help="a Python name; for a task also family/name")
+    parser.add_argument("name", metavar="NAME", help="a Python name; for a task or matrix also folder/name")
     parser.add_argument(
         "--dir",
         type=Path,
@@ -68,20 +72,23 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise PerbenchError(f"cannot write {target}: {error.strerror}; choose another --dir") from None
         print(target)
+    first = {
+        "task": f"perbench show task {args.name}",
+        "matrix": f"perbench run --dry-run --matrix {args.name}",
+    }.get(args.kind, f"perbench check {args.kind} {args.name}")
     print(
-        f"next: perbench show {args.kind} {args.name} --include {args.dir}\n"
-        f"      python -m pytest {targets[list(targets)[-1]]}",
+        f"next: {first} --include {args.dir}\n      python -m pytest {targets[list(targets)[-1]]}",
         file=sys.stderr,
     )
     return 0
 
 
 def _check_name(kind: str, name: str) -> None:
-    parts = name.split("/") if kind == "task" else [name]
+    parts = name.split("/") if kind in ("task", "matrix") else [name]
     if not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) and not keyword.iskeyword(part) for part in parts):
         form = (
-            "lower-case words joined by _, with / between family and name"
-            if kind == "task"
+            "lower-case words joined by _, with / between folder and name"
+            if kind in ("task", "matrix")
             else "as word_word"
         )
         raise PerbenchError(f"{name!r} is no name of this kind, {kind}: write it in lower case, {form}")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from perbench import plugins
+from perbench.errors import PerbenchError
 
 SUMMARY = "show a spec with its defaults, or a plugin's hyperparameters and documentation"
 
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         import yaml
 
         print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=100), end="")
+        if "weights" in about:
+            print(f"\nweights: {about['weights'] or about['weights_note']}")
         return 0
     print(about["documentation"])
     if "remotes" in about:
@@ -75,4 +78,23 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
     from perbench.specs import load_matrix, load_model, load_task
 
     load: Any = {"task": load_task, "model": load_model, "matrix": load_matrix}[plugin.kind]
-    return {"spec": load(plugin.name).spec.model_dump(mode="json", by_alias=True), "sha256": plugin.digest()}
+    named = load(plugin.name)
+    about = {"spec": named.spec.model_dump(mode="json", by_alias=True), "sha256": plugin.digest()}
+    return {**about, **_weights(named)} if plugin.kind == "model" else about
+
+
+def _weights(model: Any) -> dict[str, str | None]:
+    """The folder of a model's weights, None where it is not at hand, with the reason."""
+    from perbench.models import at_hand
+
+    if model.spec.endpoint is not None:
+        return {"weights": None, "weights_note": "an endpoint's, not on this machine"}
+    try:
+        folder = at_hand(model)
+    except PerbenchError as error:
+        return {"weights": None, "weights_note": f"not at hand: {error}"}
+    first = "converted" if model.spec.gguf is not None else "downloaded"
+    return {
+        "weights": str(folder) if folder is not None else None,
+        "weights_note": f"not at hand; {first} when a run first needs them",
+    }

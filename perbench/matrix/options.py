@@ -23,14 +23,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="set a key of the matrix, training.learning_rate=1e-4; may be repeated",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="at most N examples of every split")
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        type=_family,
-        metavar="FAMILY=DIR",
-        help="read the tasks of a family from a local folder, longlamp=DIR; may be repeated",
-    )
+    add_data(parser)
     parser.add_argument(
         "--no-cache",
         action="store_true",
@@ -42,6 +35,17 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="refuse, rather than wait, when another process uses the run directory",
     )
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        type=_family,
+        metavar="FAMILY=DIR",
+        help="read the tasks of a family from a local folder, longlamp=DIR; may be repeated",
+    )
 
 
 def add_track(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +131,7 @@ def one_cell(
     """
     from perbench.specs.load import matrix_of
     from perbench.specs.rows import plain_name
-    from perbench.specs.yaml import COMMAND_LINE, Document, flag, parse_value
+    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag, parse_value
 
     if (args.trainer is None) != (args.source is None):
         raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
@@ -135,7 +139,7 @@ def one_cell(
         raise PerbenchError("--identifier runs on the base model; leave out --trainer and --source")
     method, axis = args.trainer or identifier, "trainers" if args.trainer else "identifiers"
     goal = target if target is not None else args.source
-    places = {
+    places: dict[KeyPath, Place] = {
         (): COMMAND_LINE,
         ("models",): flag("model", args.model),
         ("trainers",): flag("trainer", args.trainer),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from perbench import protocols
@@ -38,7 +40,7 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
             continue
         cell = run.cell(old.kind, old.identity)
         try:
-            task = _task(old, matrices)
+            task = task_of(old, matrices)
         except PerbenchError as error:
             if old.identity in planned:
                 raise
@@ -58,7 +60,15 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
         yield old, new
 
 
-def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
+def task_of(
+    record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path] = MappingProxyType({})
+) -> Named[TaskSpec]:
+    """The task whose samples a record is of, as one of its run's matrices has it; `data` as `load_task` takes
+    it.
+
+    Raises:
+        PerbenchError: it is gone, or is not what the samples were made with.
+    """
     name = record.inputs["target"]["name"]
     if record.inputs["version"] != VERSIONS[record.kind]:
         raise PerbenchError(
@@ -67,7 +77,7 @@ def _task(record: CellRecord, matrices: Mapping[str, Any]) -> Named[TaskSpec]:
         )
     changed: list[list[str]] = []
     for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
-        task = load_task(name, overrides=given)
+        task = load_task(name, data=data, overrides=given)
         wanted = target_inputs(name, task.spec, _helpers(task.spec), sampled=record.kind == "eval")
         paths = differing(record.inputs["target"], wanted)
         # Samples are there already: where a judge would be asked today is nothing to them.

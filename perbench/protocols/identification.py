@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.errors import CellError
+from perbench.plugins.faults import place_of
 from perbench.prompts.pair import build_pair, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
@@ -69,7 +70,7 @@ def run_identifier(
             started = perf_counter()
             reader = engine if identifier.needs_tokens else None
             texts = [persona_text(task.spec, example, reader, background[split]) for example in batch]
-            found = _checked(identifier, texts, identifier.score(texts, engine))
+            found = checked(identifier, texts, identifier.score(texts, engine))
             seconds += perf_counter() - started
             store.append(
                 [
@@ -152,16 +153,22 @@ def _sample(
     }
 
 
-def _checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -> list[TokenScores]:
+def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -> list[TokenScores]:
+    """What an identifier returned, if it keeps the contract.
+
+    Raises:
+        CellError: it does not; the message names the identifier's file and line.
+    """
     name = type(identifier).__module__.rpartition(".")[2]
+    at = f"{place_of(identifier, 'score')}: "
     if not isinstance(found, list) or len(found) != len(texts):
         given = f"{len(found)} results" if isinstance(found, list) else repr(found)[:80]
         raise CellError(
-            f"identifier {name}: score() must return a list of {len(texts)} TokenScores for the examples "
+            f"{at}identifier {name}: score() must return a list of {len(texts)} TokenScores for the examples "
             f"{texts[0].id!r} to {texts[-1].id!r}, one each, and returned {given}"
         )
     for text, one in zip(texts, found, strict=True):
-        place = f"identifier {name}, example {text.id!r}"
+        place = f"{at}identifier {name}, example {text.id!r}"
         if not isinstance(one, TokenScores):
             raise CellError(f"{place}: score() must return TokenScores, not {type(one).__name__}")
         if len(one.scores) != len(one.spans):

@@ -227,11 +227,11 @@ def _tasks(document: Document) -> list[Problem]:
         target, given = document.place(("targets", 0)), document.place(("identifiers",))
         said = "no target is of protocol identification; add one or remove the key"
         if target.option:
-            named = f"; or leave out {given.option}" if given.option == "--identifier" else ""
+            out = f"; or leave out {given.option}" if given.option == "--identifier" else ""
             said = (
                 "is not of protocol identification, so no identifier can be scored on it; name a task that is"
             )
-            problems.append(target.problem(said + named))
+            problems.append(target.problem(said + out))
         else:
             problems.append(given.problem(f"identifiers: {said}"))
     return problems

@@ -17,6 +17,8 @@ def root(tmp_path_factory):
         ("identifier", "my_words"),
         ("task", "flat"),
         ("task", "fam/my_task"),
+        ("matrix", "my_matrix"),
+        ("matrix", "deep/er"),
     ]:
         assert cli.main(["new", kind, name, "--dir", str(folder)]) == 0
     return folder
@@ -31,7 +33,7 @@ def test_the_generated_tests_pass(root):
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "8 passed" in done.stdout
 
 
 def test_the_plugins_are_listed_and_valid(root, capsys):
@@ -42,6 +44,8 @@ def test_the_plugins_are_listed_and_valid(root, capsys):
         ("identifier", "my_words"),
         ("task", "flat"),
         ("task", "fam/my_task"),
+        ("matrix", "my_matrix"),
+        ("matrix", "deep/er"),
     ]:
         assert rows[key].startswith(key[1])
     files = [
@@ -49,7 +53,7 @@ def test_the_plugins_are_listed_and_valid(root, capsys):
         for path in root.rglob("*")
         if path.parent.name != "tests" and path.suffix in (".yaml", ".py")
     ]
-    assert len(files) == 4
+    assert len(files) == 6
     assert cli.main(["validate", *files]) == 0
 
 

@@ -1,0 +1,72 @@
+"""perbench check: the contract of a trainer or identifier, before any model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perbench.contract.report import Report
+
+SUMMARY = "try a trainer or identifier on a tiny built-in batch, in seconds and without a model"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=("trainer", "identifier"), metavar="KIND", help="trainer, identifier")
+    parser.add_argument("name", metavar="NAME", help="a name that `perbench ls` lists")
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter to try it with; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object of what was found")
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench import plugins
+    from perbench.errors import PerbenchError
+    from perbench.specs.yaml import parse_value
+
+    params: dict[str, Any] = {}
+    for text in args.param:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise PerbenchError(f"--param {text}: expected NAME=VALUE")
+        params[name] = parse_value(value, f"--param {text}")
+    plugin = plugins.get(args.kind, args.name)
+    report = _check(args.kind, plugin.load_class(), params)
+    if args.json:
+        findings = [vars(finding) for finding in report.findings]
+        print(
+            json.dumps({"kind": args.kind, "name": args.name, "ok": report.ok, "checks": findings}, indent=1)
+        )
+    else:
+        print(f"{args.kind} {args.name}\n{plugin.path}")
+        _print(report)
+    return 0 if report.ok else 2
+
+
+def _check(kind: str, cls: Any, params: dict[str, Any]) -> Report:
+    if kind == "trainer":
+        from perbench.contract.trainer import check_trainer
+
+        return check_trainer(cls, params)
+    from perbench.contract.identifier import check_identifier
+
+    return check_identifier(cls, params)
+
+
+def _print(report: Report) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from perbench.printing import console
+
+    words = {True: Text("ok", "green"), False: Text("FAIL", "bold red"), None: Text("–")}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for finding in report.findings:
+        table.add_row(words[finding.ok], finding.name, Text(finding.said))
+    console().print(table)

@@ -1,0 +1,97 @@
+"""perbench samples: what one cell's model was asked and what it answered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from perbench.matrix.samples import Shown
+
+SUMMARY = "show persona, prompt, answer, reference and scores of a cell's samples"
+
+FEW = 5
+"""Samples shown unless --worst says how many."""
+ITEMS = 12
+"""Items of a persona that are printed."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix import options
+
+    parser.add_argument("cell", type=Path, metavar="CELL", help="a cell's folder, or a run directory")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help="of a run: start of the cell's identity, or words of its description",
+    )
+    parser.add_argument(
+        "--worst",
+        type=options.positive,
+        metavar="N",
+        help=f"the N lowest by the headline (default: the first {FEW} of all)",
+    )
+    options.add_data(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON list of the samples")
+
+
+def run(args: argparse.Namespace) -> int:
+    from perbench.matrix.cells import describe
+    from perbench.matrix.samples import find_cell, shown_samples
+    from perbench.printing import console
+
+    record, folder = find_cell(args.cell, args.words)
+    found, whole = shown_samples(record, folder, worst=args.worst, most=FEW, data=dict(args.data))
+    if args.json:
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
+        return 0
+    out = console()
+    how = f", lowest {record.headline} first" if args.worst else ""
+    out.print(f"{describe(record.kind, record.labels)}\n{folder}\n{len(found)} of {whole} samples{how}")
+    for note in record.notes:
+        out.print(f"note: {note}")
+    for one in found:
+        _print(one, out)
+    return 0
+
+
+def _print(one: Shown, out: Console) -> None:
+    from rich.rule import Rule
+    from rich.table import Table
+    from rich.text import Text
+
+    from perbench.site.format import digits_for, number
+
+    scores = [
+        f"{name} {'no score' if value is None else number(value, digits_for([value]))}"
+        for name, value in one.scores.items()
+    ]
+    out.print(Rule(Text(" · ".join(filter(None, (one.id, one.user and f"user {one.user}")))), align="left"))
+    grid = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    items = one.persona or ()
+    for place, item in enumerate(items[:ITEMS], start=1):
+        grid.add_row("" if place > 1 else "persona", Text(f"{place} {item}"))
+    if len(items) > ITEMS:
+        grid.add_row("", f"… {len(items) - ITEMS} more; --json has them all")
+    if one.persona == ():
+        grid.add_row("persona", "none")
+    for place, (role, text) in enumerate(one.prompt):
+        grid.add_row("" if place else "prompt", Text(f"[{role}] {text}"))
+    if one.missing is not None:
+        grid.add_row("answer", Text(f"missing, {one.missing.replace('_', ' ')}"))
+    if one.answer or one.missing is None:
+        grid.add_row("" if one.missing else "answer", Text(one.answer or "(empty)"))
+    if one.reference is not None:
+        grid.add_row("reference", Text(one.reference))
+    grid.add_row("scores", Text(", ".join(scores) or "none"))
+    for note in one.notes:
+        grid.add_row("note", Text(note))
+    out.print(grid)

@@ -1,0 +1,183 @@
+"""One cell's stored samples for people to read, with what the task's data still tell of them.
+
+Samples hold no prompts and no histories, which may be large and not ours to copy; both come from the task's
+data on this machine, where they are at hand and still the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perbench.api import Example
+from perbench.data import load_examples
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import describe
+from perbench.matrix.rescore import task_of
+from perbench.progress import counted
+from perbench.prompts.pair import turns_with, turns_without
+from perbench.prompts.persona import by_priority, persona_texts
+from perbench.protocols import missing
+from perbench.specs.task import TaskSpec
+from perbench.store import CellRecord, RunDir, read_records
+from perbench.store.cell import read_record, read_scores
+from perbench.store.files import read_journal
+
+HELD = "⟨persona⟩"
+"""Stands in a prompt where the persona was."""
+MOST = 10
+"""Cells that a message lists."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sample; what is not known is None, and `notes` say why. `scores` has every metric of the sample."""
+
+    id: str
+    user: str | None
+    persona: tuple[str, ...] | None
+    prompt: tuple[tuple[str, str], ...]
+    """Role and text of each message, with HELD where the persona was."""
+    answer: str
+    missing: str | None
+    reference: str | None
+    scores: Mapping[str, float | None]
+    notes: tuple[str, ...]
+
+
+def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
+    """A finished evaluation or identification: its folder, or a run directory and the start of its identity
+    or words of its description.
+
+    Raises:
+        PerbenchError: none or several match; the message lists them.
+    """
+    if place.parent.name == "cells":
+        record = read_record(place)
+        if record is None:
+            raise PerbenchError(f"{place} holds no finished cell. Finish it by the command that started it.")
+        return record, place
+    held = [pair for pair in read_records(place) if pair[0].kind != "train"]
+    chosen = [pair for pair in held if _matches(pair[0], words)]
+    if len(chosen) == 1:
+        return chosen[0]
+    listed = chosen or held
+    lines = [f"  {one.identity[:8]}  {describe(one.kind, one.labels)}" for one, _ in listed[:MOST]]
+    more = [f"  and {len(listed) - MOST} more"] if len(listed) > MOST else []
+    asked = f" match {' '.join(words)!r}" if words else ""
+    raise PerbenchError(
+        "\n".join([f"{place}: {counted(len(chosen), 'evaluation')}{asked}; name one:", *lines, *more])
+    )
+
+
+def _matches(record: CellRecord, words: Sequence[str]) -> bool:
+    text = f"{record.kind}-{record.identity}\n{describe(record.kind, record.labels)}"
+    return all(record.identity.startswith(word) or word in text for word in words)
+
+
+def shown_samples(
+    record: CellRecord, folder: Path, *, worst: int | None, most: int, data: Mapping[str, Path]
+) -> tuple[list[Shown], int]:
+    """The chosen samples, and how many there are: the `worst` by the headline, lowest first, else the first
+    `most`.
+
+    Raises:
+        PerbenchError: no sample has a score by the headline.
+    """
+    samples = [s for s in read_journal(folder / "samples.jsonl").rows if s.get("split", "test") == "test"]
+    scores = _scores(folder)
+    chosen = samples[:most]
+    if worst is not None:
+        headline = record.headline or ""
+        scored = [s for s in samples if scores.get(s["id"], {}).get(headline) is not None]
+        if not scored:
+            raise PerbenchError(
+                f"{folder}: no sample has a score of its own by {headline or 'a headline'}; leave out --worst"
+            )
+        chosen = sorted(scored, key=lambda sample: (scores[sample["id"]][headline], sample["id"]))[:worst]
+    try:
+        task: TaskSpec | None = None
+        described = RunDir(folder.parents[1]).description()
+        named = task_of(record, described.get("matrices", {}), data)
+        task, examples = named.spec, {one.id: one for one in load_examples(named, "test").examples}
+        note = None
+    except PerbenchError as error:
+        examples, note = {}, str(error)
+    return [_shown(s, scores.get(s["id"], {}), task, examples, note) for s in chosen], len(samples)
+
+
+def _scores(folder: Path) -> dict[str, dict[str, float | None]]:
+    held = read_scores(folder)
+    if held is None:
+        return {}
+    return {
+        name: {metric: values[place] for metric, values in held.scores.items()}
+        for place, name in enumerate(held.ids)
+    }
+
+
+def _shown(
+    sample: Mapping[str, Any],
+    scores: Mapping[str, float | None],
+    task: TaskSpec | None,
+    examples: Mapping[str, Example],
+    note: str | None,
+) -> Shown:
+    name = sample["id"]
+    example = examples.get(name) or examples.get(name.rpartition("#")[0])  # a dialogue's turns
+    notes = [f"persona and prompt cannot be shown: {note}"] if note else []
+    persona = tuple(sample["persona"]) if "persona" in sample else None
+    asked = sample.get("message", sample.get("question", ""))
+    prompt: tuple[tuple[str, str], ...] = (("user", asked),) if asked else ()
+    if persona is not None:
+        notes = []
+    elif task is not None and example is not None:
+        if sample.get("question", example.question) != example.question:
+            notes.append("the task's data have changed since: the persona may be another")
+        persona, more = _persona(sample, task, example)
+        notes += more
+        if "message" not in sample and task.prompt is not None:
+            prompt = _prompt(sample, task, example)
+    elif task is not None:
+        notes.append("persona and prompt cannot be shown: the task's data have no such example any more")
+    answer = sample.get("response", "")
+    reference = sample.get("reference", example.reference if example is not None else None)
+    gold = ", ".join(answer[start:end] for start, end in sample.get("gold", ()))
+    if gold:
+        reference = f"gold spans: {gold}"
+    return Shown(
+        name,
+        sample.get("user"),
+        persona,
+        prompt,
+        answer,
+        missing.reason(sample),
+        reference or None,
+        scores,
+        tuple(notes),
+    )
+
+
+def _persona(
+    sample: Mapping[str, Any], task: TaskSpec, example: Example
+) -> tuple[tuple[str, ...], list[str]]:
+    """The items that stood in the prompt; the whole history where that was a choice or a summary of it."""
+    form = task.prompts[task.prompt] if task.prompt is not None else None
+    if form is None or task.persona.resolved:
+        items = [
+            " · ".join(str(value) for value in item.values() if value is not None) for item in example.persona
+        ]
+        said = "the prompt held a ranked choice or a summary of this history, which is not kept"
+        return tuple(items), [said] if form is not None else []
+    items = persona_texts(task, form, example.persona)
+    kept = sample.get("persona_kept", len(items))
+    return tuple(items[i] for i in sorted(by_priority(len(items), task.persona)[:kept])), []
+
+
+def _prompt(sample: Mapping[str, Any], task: TaskSpec, example: Example) -> tuple[tuple[str, str], ...]:
+    assert task.prompt is not None
+    form = task.prompts[task.prompt]
+    turns = turns_with(form, example, HELD) if sample.get("persona_kept", 1) else turns_without(form, example)
+    return tuple((role, text) for role, text in zip(("system", "user"), turns, strict=True) if text)
