@@ -61,7 +61,7 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         )
     try:
         choice = value["choices"][0]
-        said = mask(_joined(choice["message"].get("content")))  # again: parts of a key may have met
+        said = mask(_joined(choice["message"].get("content")))  # as joined: see read_json
     except (KeyError, IndexError, TypeError, AttributeError):
         raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
     read, cached, written = _usage(value.get("usage"))
