@@ -180,7 +180,7 @@ def _hint(status: int, words: str, endpoint: Endpoint) -> str:
     sent = [name for name in endpoint.names.values() if re.search(rf"\b{re.escape(name)}\b", words)]
     if status in (400, 422) and sent:
         return (
-            f" (endpoint.send_as in the model's file says under which name {' and '.join(sent)} are sent, "
-            "or null: not at all)"
+            f" (endpoint.send_as in the model's file gives the name that {' and '.join(sent)} is sent under; "
+            "null: it is not sent)"
         )
     return ""

@@ -20,6 +20,7 @@ COUNTS = (
     "cached_input_tokens",
     "output_tokens",
     "thoughts",
+    "replaced",
 )
 
 
@@ -69,6 +70,10 @@ def caveats(uses: Mapping[str, EndpointUse]) -> list[str]:
         if use.thoughts:
             found.append(
                 f"{model}: {counted(use.thoughts, 'answer')} began with a thought, which is left out"
+            )
+        if use.replaced:
+            found.append(
+                f"{model}: {counted(use.replaced, 'answer')} with U+FFFD in place of half a character"
             )
         if use.unsent:
             found.append(f"{model}: {', '.join(use.unsent)} not sent; the server's own setting holds")

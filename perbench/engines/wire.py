@@ -138,8 +138,8 @@ def in_short(text: str) -> str:
 
 
 def read_json(text: str, mask: Mask) -> tuple[Any, Literal["cut", "no JSON", "too deep"] | None]:
-    """The JSON of `text`, as in `Reply`, with every string masked but the `text` of a content's parts: these are
-    joined first, or a key that is split between two would show its halves."""
+    """The JSON of `text`, as in `Reply`, with every string masked but the `text` of a content's parts: they
+    are joined first, or a key that is split between two would show its halves."""
 
     def masked(value: Any) -> Any:
         if isinstance(value, str):

@@ -67,8 +67,7 @@ class Runner:
             PerbenchError: the disk is full. Every finished cell and sample is kept.
         """
         records = []
-        if plan.todo:
-            _quieten()
+        _quieten()
         for step in plan.todo:
             with self.progress.cell(str(step.cell)) as tick:
                 record = self._cell(step.cell, tick)
@@ -81,8 +80,7 @@ class Runner:
 
     def follow(self, cells: Sequence[Cell]) -> None:
         """Take part in the trainings that the main process executes; all else is its own."""
-        if cells:
-            _quieten()
+        _quieten()
         for cell in cells:
             try:
                 self._fit(cell, self.run.cell(cell.kind, cell.identity), lambda *_: None)
@@ -280,10 +278,7 @@ def _trained_how(cell: Cell) -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """Keep transformers' own bars and its notices about peft's calls out of the progress."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    """Keep notices about peft's calls out of the progress."""
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 

@@ -76,6 +76,8 @@ class EndpointUse(Strict):
     output_tokens: int = 0
     thoughts: int = 0
     """Answers, reused ones too, that began with a thought between tags, which is left out."""
+    replaced: int = 0
+    """Answers, reused ones too, that hold U+FFFD, where half a character was sent."""
     served: list[str] = []
     """What answers called their model where it is not the name asked for, sorted: "gpt-4o-2024-08-06"."""
     unsent: list[str] = []

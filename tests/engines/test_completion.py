@@ -1,4 +1,4 @@
-"""Replies as servers really send them: what is an answer, what may pass, what fails at once, with their words."""
+"""Replies as servers really send them: what is an answer, what may pass, what fails at once."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def test_contents_are_read_kept_and_paid_once(server: Server, tmp_path: Path, na
         (found,) = engine(cache=ReplyCache(tmp_path), book=book.append).chat([user("hi")], GREEDY, seed=0)
         assert (found.text, found.missing) == (text, None)
     assert (len(server.requests), book.sum("answers"), book.sum("reused")) == (1, 1, 1)
+    assert book.sum("replaced") == (2 if "surrogate" in name else 0)
     assert book.sum("thoughts") == (2 if "thought" in name and "beside" not in name else 0)
 
 

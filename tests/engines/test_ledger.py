@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perbench.engines.ledger import Ledger, added, cost, priced
+from perbench.engines.ledger import Ledger, added, caveats, cost, priced
 from perbench.specs.model import Prices
 from perbench.store import EndpointUse
 
@@ -56,3 +56,12 @@ def test_in_memory() -> None:
 def test_sums_hold_no_cost_of_their_own() -> None:
     one = EndpointUse(answers=2, cost=3.0, currency="EUR")
     assert added([one, one]) == EndpointUse(answers=4)
+
+
+def test_what_readers_have_to_know_is_added_up_and_said() -> None:
+    one = EndpointUse(answers=1, thoughts=1, replaced=1, unsent=["seed"], served=["m-1"])
+    other = EndpointUse(reused=1, thoughts=1, unsent=["seed", "temperature"])
+    lines = caveats({"judge": added([one, other]), "quiet": EndpointUse(answers=1)})
+    assert [line.partition(": ")[0] for line in lines] == ["judge"] * 4
+    for line, words in zip(lines, ("m-1", "2 answers", "1 answer", "seed, temperature"), strict=True):
+        assert words in line
