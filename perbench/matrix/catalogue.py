@@ -16,7 +16,7 @@ from perbench.data.examples import needed_fields
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
-from perbench.matrix.identity import Inputs
+from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.model import ModelSpec
@@ -31,8 +31,10 @@ UNRESOLVED = "unresolved"
 
 
 def model_inputs(model: Named[ModelSpec]) -> Inputs:
-    """What identifies a model: its weights by content, and the dtype they are loaded in."""
-    return {**models.identify(model), "dtype": model.spec.dtype}
+    """What identifies a model: its weights by content, the dtype they are loaded in, and how its prompts are
+    made; an endpoint makes its own."""
+    prompts = {"prompts": PROMPTS} if model.spec.endpoint is None else {}
+    return {**models.identify(model), "dtype": model.spec.dtype, **prompts}
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._pool = EnginePool(self.catalogue, cached=self.cached, say=self.progress.say)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
+        self._told: dict[str, list[str]] = {}
         self._built: dict[tuple[str, str], tuple[Dataset, dict[str, int]]] = {}
 
     def execute(self, plan: Plan) -> list[CellRecord]:
@@ -240,6 +241,17 @@ class Runner:
         counts = {**scored.counts, **built}
         return {"metrics": scored.metrics, "counts": counts, "notes": scored.notes, "tokens": tokens}
 
+    def _chat_notes(self, cell: Cell) -> list[str]:
+        """What the chat template of the cell's model makes worth knowing."""
+        from perbench.prompts.chat import template_notes
+
+        if not _renders(cell):
+            return []
+        if cell.model.name not in self._told:
+            folder = models.resolve(cell.model).folder
+            self._told[cell.model.name] = template_notes(models.load_tokenizer(folder))
+        return self._told[cell.model.name]
+
     def _record(self, cell: Cell, folder: CellDir, started: str, found: dict[str, Any]) -> CellRecord:
         data = self.catalogue.dataset(cell.task, cell.split)
         counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
@@ -248,6 +260,8 @@ class Runner:
         assert self._pool.ledger is not None, "_cell opens it before anything else"
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
         notes = [*found.pop("notes", []), *caveats(endpoints)]
+        if found["status"] == "done":
+            notes += self._chat_notes(cell)
         return CellRecord(
             endpoints=endpoints,
             notes=notes,
@@ -266,6 +280,13 @@ class Runner:
             trained_by=cell.needs.identity if cell.needs is not None else None,
             **found,
         )
+
+
+def _renders(cell: Cell) -> bool:
+    """Whether prompts of the cell's model are rendered in this process."""
+    if cell.model.spec.endpoint is not None or (cell.identifier and not cell.identifier.needs_model):
+        return False
+    return cell.task.spec.protocol != "lm_eval" or cell.task.spec.lm_eval.chat_template
 
 
 def _trained_how(cell: Cell) -> dict[str, Any]:

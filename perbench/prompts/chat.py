@@ -8,13 +8,13 @@ are the same after every prompt.
 
 from __future__ import annotations
 
-import os
 import re
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from perbench.errors import PerbenchError
+from perbench.prefix import common_length
 from perbench.prompts.following import Pieces, following, pieces
 from perbench.prompts.template import attempt, closes, is_thought, reads_clock, render, template_of
 from perbench.words import Span
@@ -183,14 +183,17 @@ def _probe(tokenizer: Any) -> _Facts:
     prompt = render(tokenizer, None, [_USER], ask=True)
     before, answer, after = render(tokenizer, None, [_USER, _ANSWER], ask=False).rpartition(_ANSWER)
     if not answer:
-        raise PerbenchError("the model's chat template leaves the answer out of a dialogue: use another model")
+        raise PerbenchError(
+            "the model's chat template leaves the answer out of a dialogue: use another model"
+        )
     added, lead = _between(prompt, before)
     closing = closes(prompt + added)
     if closing:
         lead = ""
     added += closing
     system_role, others = _other_prompts(tokenizer)
-    anchor = _common_end([prompt, *others]) + added
+    shared = min(common_length(prompt[::-1], other[::-1]) for other in (prompt, *others))
+    anchor = prompt[len(prompt) - shared :] + added
     base = pieces(tokenizer, anchor)
     special = re.search("|".join(map(re.escape, _specials(tokenizer))) or "(?!)", after)
     end_text = after[: special.end()] if special else ""
@@ -220,7 +223,7 @@ def _between(prompt: str, before: str) -> tuple[str, str]:
     Raises:
         PerbenchError: the prompt is no beginning of the dialogue, and no thought makes the difference.
     """
-    same = len(os.path.commonprefix([prompt, before]))
+    same = common_length(prompt, before)
     asked, told = prompt[same:], before[same:]
     if not asked:
         added = told.rstrip(" ") if told.strip() else ""
@@ -229,8 +232,8 @@ def _between(prompt: str, before: str) -> tuple[str, str]:
         return "", ""
     raise PerbenchError(
         f"the model's chat template asks for an answer with {asked!r} where its dialogues have {told!r}: an "
-        "answer in a dialogue is not what follows a prompt; mend chat_template.jinja in a copy of the model's "
-        "folder"
+        "answer in a dialogue is not what follows a prompt; mend chat_template.jinja in a copy of the "
+        "model's folder"
     )
 
 
@@ -246,10 +249,6 @@ def _other_prompts(tokenizer: Any) -> tuple[bool, list[str]]:
             found.append("")
     # Some templates refuse a system turn, others leave it out without a word.
     return _SYSTEM in found[0], [prompt for prompt in found if prompt]
-
-
-def _common_end(texts: Sequence[str]) -> str:
-    return os.path.commonprefix([text[::-1] for text in texts])[::-1]
 
 
 def _specials(tokenizer: Any) -> list[str]:

@@ -68,7 +68,7 @@ def following(
 def _divided(
     tokenizer: Any, kept: Sequence[int], whole: Sequence[int], start: int
 ) -> tuple[list[int], int] | None:
-    """(the tokens of what the tokens over the boundary hold beyond `kept`, where the tokens after them begin);
+    """(the tokens of what those over the boundary hold beyond `kept`, where the tokens after them begin);
     None where the two ways to tokenise do not meet again."""
     if not getattr(tokenizer, "is_fast", False):
         return None

@@ -1,8 +1,8 @@
-"""Dialogues rendered by a model's chat template, always alike: what it can read besides the messages is fixed.
+"""Dialogues rendered by a model's chat template, always alike: what it can read but the messages is fixed.
 
-A template is a program. transformers lends it the clock (`strftime_now`), Jinja a random choice (`random`) and
-random text (`lipsum`): prompts of another day, or of another draw, under one identity. The clock stands still
-here; a template that draws is refused.
+A template is a program. transformers lends it the clock (`strftime_now`), Jinja a random choice (`random`)
+and random text (`lipsum`): prompts of another day, or of another draw, under one identity. The clock stands
+still here; a template that draws is refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def pin(tokenizer: Any) -> None:
     if template is None:
         return
     # transformers keeps each compiled template; its environment is that template's own.
-    environment = chat_template_utils._compile_jinja_template(template).environment  # type: ignore[attr-defined]
+    environment = chat_template_utils._compile_jinja_template(template).environment
     environment.globals["strftime_now"] = CLOCK.strftime
     environment.globals["lipsum"] = _refuse
     environment.filters["random"] = _refuse
@@ -75,8 +75,8 @@ def template_of(tokenizer: Any) -> str | None:
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     raise PerbenchError(
-        "the model's chat template draws at random (Jinja's random or lipsum), so no prompt could be rendered "
-        "twice; take that out of chat_template.jinja in a copy of the model's folder"
+        "the model's chat template draws at random (Jinja's random or lipsum), so no prompt could be "
+        "rendered twice; take that out of chat_template.jinja in a copy of the model's folder"
     )
 
 

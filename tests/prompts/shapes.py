@@ -7,12 +7,26 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import CORPUS
 
-TEXTS = [*CORPUS, "- one\n- two\n\nAnd:\n\n\n  a list. \n - It ends  here.\n", "0 1 2 3 4 5 6 7 8 9 Yes No"] * 4
+TEXTS = [
+    *CORPUS,
+    "- one\n- two\n\nAnd:\n\n\n  a list. \n - It ends  here.\n",
+    "0 1 2 3 4 5 6 7 8 9 Yes No",
+] * 4
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -20,7 +34,8 @@ CHATML = (
 )
 CHATML_THINK = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
 LLAMA2 = (
-    "{% if messages[0].role == 'system' %}{% set s = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}"
+    "{% if messages[0].role == 'system' %}"
+    "{% set s = '<<SYS>>\\n' + messages[0].content + '\\n<</SYS>>\\n\\n' %}"
     "{% set ms = messages[1:] %}{% else %}{% set s = '' %}{% set ms = messages %}{% endif %}"
     "{% for m in ms %}{% if m.role == 'user' %}"
     "{{ bos_token + '[INST] ' + (s if loop.first else '') + (m.content | trim) + ' [/INST]' }}"
@@ -59,14 +74,16 @@ QWEN3 = (
     "{{ content.lstrip('\n') }}<|im_end|>\n"
     "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}"
 )
 QWEN3_ALWAYS = QWEN3.replace(
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}",
     "<think>\n",
 )
 R1 = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{% elif m.role == 'user' %}"
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m.role == 'system' %}{{ m.content }}{% elif m.role == 'user' %}"
     "{{ '<|User|>' + m.content }}{% else %}{% set content = m.content %}{% if '</think>' in content %}"
     "{% set content = content.split('</think>')[-1] %}{% endif %}"
     "{{ '<|Assistant|>' + content + '<|stop|>' }}{% endif %}{% endfor %}"
@@ -80,9 +97,16 @@ HARMONY = (
 )
 
 
-def byte_level(special: Iterable[str]) -> Tokenizer:
+WORDS = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"""
+"""The beginning of Qwen's and Llama 3's expression."""
+
+
+def byte_level(special: Iterable[str], *, lines: bool) -> Tokenizer:
+    """`lines`: line breaks are words of their own, as in newer models; else GPT-2 cuts white space."""
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not lines)
+    split = pre_tokenizers.Split(Regex(WORDS + r"|\s*[\r\n]+|\s+(?!\S)|\s+"), "isolated")
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_]) if lines else bytes_
     backend.decoder = decoders.ByteLevel()
     backend.train_from_iterator(
         TEXTS,
@@ -112,9 +136,7 @@ def sentence_piece(scheme: str, special: Iterable[str] = ()) -> Tokenizer:
     backend = Tokenizer.from_str(json.dumps(parts))
     if scheme == "legacy":
         backend.pre_tokenizer = None
-        backend.normalizer = normalizers.Sequence(
-            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
-        )
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     else:
         backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
     backend.decoder = decoders.Sequence(
@@ -155,23 +177,27 @@ def _phi(scheme: str, *, strips: bool) -> Any:
 
 
 def _bytes(template: str, *special: str) -> Any:
-    backend = byte_level(["<|begin|>", "<|stop|>", *special])
+    backend = byte_level(["<|begin|>", "<|stop|>", *special], lines=True)
     return _tokenizer(backend, template, "<|begin|>", "<|stop|>")
 
 
-def _chatml(template: str) -> Any:
-    return _tokenizer(byte_level(["<|im_start|>", "<|im_end|>"]), template, "<|im_start|>", "<|im_end|>")
+def _chatml(template: str, *, lines: bool = True) -> Any:
+    backend = byte_level(["<|im_start|>", "<|im_end|>"], lines=lines)
+    return _tokenizer(backend, template, "<|im_start|>", "<|im_end|>")
 
 
 def _tokenizer(backend: Tokenizer, template: str, bos: str, eos: str) -> Any:
-    made = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos)
+    unknown = "<unk>" if backend.token_to_id("<unk>") is not None else None
+    made = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=bos, eos_token=eos, unk_token=unknown)
     made.chat_template = template
     return made
 
 
 SHAPES: dict[str, Callable[[], Any]] = {
     "chatml": lambda: _chatml(CHATML),
+    "chatml_gpt2": lambda: _chatml(CHATML, lines=False),
     "chatml_think": lambda: _chatml(CHATML_THINK),
+    "chatml_think_gpt2": lambda: _chatml(CHATML_THINK, lines=False),
     "gemma": lambda: _chatml(GEMMA),
     "qwen3": lambda: _chatml(QWEN3),
     "qwen3_always_thinks": lambda: _chatml(QWEN3_ALWAYS),
