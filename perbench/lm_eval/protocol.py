@@ -19,7 +19,7 @@ from perbench.errors import PerbenchError
 from perbench.lm_eval.catalogue import lm_eval_version, manager, metric_name
 from perbench.lm_eval.warned import listening, warning_notes
 from perbench.metrics import mean_metric
-from perbench.prompts.chat import folded, has_system_role
+from perbench.prompts.chat import folded, has_system_role, opening
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -99,7 +99,7 @@ def _model(engine: Engine) -> Any:
                 turn, *others = chat_history[1:] or [{"role": "user", "content": ""}]
                 chat_history = [{**turn, "content": folded(first["content"], turn["content"])}, *others]
             text: str = super().apply_chat_template(chat_history, add_generation_prompt)
-            return text
+            return text + opening(self.tokenizer) if add_generation_prompt else text
 
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)
@@ -110,6 +110,7 @@ def _model(engine: Engine) -> Any:
         tokenizer=tokenizer,
         batch_size=BATCH,
         softmax_dtype=torch.float32,
+        enable_thinking=False,
     )
 
 

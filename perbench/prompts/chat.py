@@ -91,6 +91,11 @@ def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
     return _facts(tokenizer).end
 
 
+def opening(tokenizer: Any) -> str:
+    """What prompts get beyond what the template renders; see `chat_text`."""
+    return _facts(tokenizer).added
+
+
 def has_system_role(tokenizer: Any) -> bool:
     """Whether the template shows a system turn; some refuse it, others leave it out without a word."""
     return _facts(tokenizer).system_role
