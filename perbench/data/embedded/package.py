@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from perbench.cache import cache_dir, canonical_digest, file_sha256, read_sha256
 from perbench.errors import PerbenchError
-from perbench.store.files import write_text
+from perbench.store.manifest import read_sealed, write_sealed
 
 T = TypeVar("T")
 
@@ -48,7 +47,8 @@ Rows = Callable[[str], Iterable[dict[str, Any]]]
 def remembered(module: str) -> Callable[[Rows], Rows]:
     """Keep a function's rows in the user cache: every plan reads them, and making them takes seconds.
 
-    They are made anew when a file of the package `module` changes (by size or time) or the code here does.
+    They are made anew when a file of the package `module` changes (by size or time), when the code here does,
+    and where what is kept is damaged.
     """
 
     def decorate(function: Rows) -> Rows:
@@ -61,11 +61,15 @@ def remembered(module: str) -> Callable[[Rows], Rows]:
             files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
             key = canonical_digest([function.__module__, split, str(folder), files, code])
             kept = cache_dir() / "rows" / f"{key}.json"
-            if not kept.is_file():
-                made = list(function(split))
+            try:
+                value = read_sealed(kept)
+            except (OSError, ValueError):  # absent or damaged: made again
+                value = {}
+            if value.get("key") != key:
+                value = {"key": key, "rows": list(function(split))}
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                write_text(kept, json.dumps(made))
-            found: list[dict[str, Any]] = json.loads(kept.read_bytes())
+                write_sealed(kept, value)
+            found: list[dict[str, Any]] = value["rows"]
             return found
 
         return rows
