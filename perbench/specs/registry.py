@@ -83,9 +83,7 @@ PROTOCOLS = {
         "perbench.protocols.dialogue",
         frozenset((*_EXAMPLES, "max_length", "sampling", "max_missing", "dialogue")),
     ),
-    "identification": Protocol(
-        "perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS, "max_missing"))
-    ),
+    "identification": Protocol("perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS))),
     "preference": Protocol(
         "perbench.protocols.preference", frozenset((*_EXAMPLES, "sampling", "max_missing", "preference"))
     ),
