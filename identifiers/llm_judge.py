@@ -28,7 +28,8 @@ class LlmJudge(Identifier):
     """Score 1 for the words of every listed keyword that stands in the answer, else 0; greedy decoding.
 
     A reply in which no list is found names nothing and counts as `unparsable`; listed keywords that do not
-    stand in the answer count as `absent_keywords`.
+    stand in the answer count as `absent_keywords`; replies cut at max_new_tokens count as `truncated`. Where
+    there is no reply (refused, filtered, null) the example has no scores: it is missing.
     """
 
     needs_tokens = False
@@ -49,11 +50,18 @@ class LlmJudge(Identifier):
         replies = engine.chat(conversations, sampling, seed=0)
         found = []
         for example, reply in zip(examples, replies, strict=True):
+            if reply.missing is not None:
+                found.append(TokenScores((), (), missing=reply.missing))
+                continue
             keywords = parse_keywords(reply.text)
             places = [occurrences(example.response, word) for word in keywords or []]
             named = [span for spans in places for span in spans]
             words = word_spans(example.response)
             scores = [float(any(s <= start and end <= e for s, e in named)) for start, end in words]
-            counts = {"unparsable": int(keywords is None), "absent_keywords": places.count([])}
+            counts = {
+                "unparsable": int(keywords is None),
+                "absent_keywords": places.count([]),
+                "truncated": int(reply.finish_reason == "length"),
+            }
             found.append(TokenScores(tuple(words), tuple(scores), counts))
         return found

@@ -182,6 +182,9 @@ class TokenScores:
     sources: tuple[int | None, ...] = ()
     """Index of the persona sentence that each token comes from, None where none does; empty when the method
     does not say."""
+    missing: str | None = None
+    """Why there are no spans and no scores, `Generation.missing` of a model that gave no answer: the example
+    is counted and left out of every metric."""
 
 
 class Identifier(Hyperparameters, ABC):

@@ -17,6 +17,8 @@ SHORTEST = 8
 one is as likely a word of the message ("m", "none") and is masked as a credential only ("Bearer m")."""
 PIECES = 12
 """Letters and digits of a part that is masked even where other characters are between them."""
+LONG = 20
+"""Letters in a row, of one case and without a digit, that are no word."""
 ENCODED = 16
 """Characters of a part of a secret's base64 or hexadecimal form that is masked."""
 OPENAI = "api.openai.com"
@@ -118,7 +120,7 @@ class _Parts:
         for a, b in self._grams.spans(text):
             at = self._low.find(text[a:b])
             part = self._key[at : at + b - a] if at >= 0 else self._key
-            if 2 * (b - a) >= len(self._key) or _mixed(part):
+            if b - a >= min(LONG, 0.75 * len(self._key)) or _mixed(part):
                 yield a, b
 
 
@@ -159,7 +161,7 @@ def _distinct(key: str) -> bool:
 def _random(key: str) -> bool:
     """Whether a key looks drawn by chance, so that parts of it are nobody's words."""
     return len(key) >= 2 * SHORTEST and (
-        any(char.isdigit() for char in key) or len(max(re.split(r"\W|_", key), key=len)) >= 20
+        any(char.isdigit() for char in key) or len(max(re.split(r"\W|_", key), key=len)) >= LONG
     )
 
 

@@ -196,12 +196,14 @@ def native_dtype() -> torch.dtype:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer.
+    """The folder's fast tokenizer, its chat template's clock pinned (`perbench.prompts.template`).
 
     Raises:
         PerbenchError: it has no chat template: every prompt is a chat.
     """
     from transformers import AutoTokenizer
+
+    from perbench.prompts.template import pin
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -212,6 +214,7 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder}: the tokenizer has no chat template. Use the model's instruction-tuned version, "
             f"or save a chat_template.jinja beside it"
         )
+    pin(tokenizer)
     return tokenizer
 
 

@@ -25,8 +25,8 @@ MOST = 64
 """Prompts that share one prefix; bounds the search for the best partition."""
 
 
-def common_length(one: TokenIds, other: TokenIds) -> int:
-    """Tokens that both begin with."""
+def common_length(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many elements (tokens, characters) both begin with."""
     for place, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return place

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from perbench import keep as keep_module
 from perbench.errors import PerbenchError
 from perbench.keep import AT_ONCE, Keep
+from tests.damage import DAMAGES
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +99,41 @@ def test_a_full_disk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
             keep.put({str(number): bytes(4000) for number in range(9)})
     assert told.value.errno == errno.ENOSPC
     assert keep.get(["a", "0"]) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_damage_gives_no_other_values(seed: int) -> None:
+    keep, chance = Keep("things"), random.Random(seed)
+    values = {f"{number:064d}": chance.randbytes(chance.randrange(200)) for number in range(60)}
+    keep.put(values)
+    DAMAGES[chance.choice(list(DAMAGES))](keep.path, chance)
+    try:
+        found = keep.get(list(values))
+        assert found.items() <= values.items()
+        keep.put(values)
+        assert keep.get(list(values)).items() <= values.items()
+    except PerbenchError as error:
+        assert "things.sqlite" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("value", [b"", b"other", bytes(40), "text", None, 5])
+def test_a_damaged_value_is_dropped_and_made_again(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    keep = Keep("things")
+    keep.put({"a": b"1", "b": b"2"})
+    with closing(sqlite3.connect(keep.path)) as table, table:
+        table.execute("UPDATE sealed SET value = ? WHERE key = 'a'", [value])
+    assert keep.get(["a", "b"]) == {"b": b"2"}
+    assert "things.sqlite" in capsys.readouterr().err
+    keep.put({"a": b"1"})
+    assert keep.get(["a"]) == {"a": b"1"}
+
+
+def test_a_value_under_another_key_is_damaged() -> None:
+    keep = Keep("things")
+    keep.put({"a": b"1", "b": b"2"})
+    with closing(sqlite3.connect(keep.path)) as table, table:
+        table.execute("UPDATE sealed SET value = (SELECT value FROM sealed WHERE key = 'b')")
+    assert keep.get(["a", "b"]) == {"b": b"2"}
 
 
 @pytest.mark.parametrize("start", [0, 8192])

@@ -61,7 +61,7 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         )
     try:
         choice = value["choices"][0]
-        said = mask(_joined(choice["message"].get("content")))  # again: parts of a key may have met
+        said = mask(_joined(choice["message"].get("content")))  # as joined: see read_json
     except (KeyError, IndexError, TypeError, AttributeError):
         raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
     read, cached, written = _usage(value.get("usage"))
@@ -180,7 +180,7 @@ def _hint(status: int, words: str, endpoint: Endpoint) -> str:
     sent = [name for name in endpoint.names.values() if re.search(rf"\b{re.escape(name)}\b", words)]
     if status in (400, 422) and sent:
         return (
-            f" (endpoint.send_as in the model's file says under which name {' and '.join(sent)} are sent, "
-            "or null: not at all)"
+            f" (endpoint.send_as in the model's file gives the name that {' and '.join(sent)} is sent under; "
+            "null: it is not sent)"
         )
     return ""

@@ -184,7 +184,8 @@ class OpenAIEngine:
 
     def _use(self, use: EndpointUse, reply: Generation, found: Generation) -> EndpointUse:
         """With what the notes beside the numbers say of the answer."""
-        return use.model_copy(update={"thoughts": int(found != reply), "unsent": self._endpoint.unsent})
+        counts = {"thoughts": int(found != reply), "replaced": int("\ufffd" in found.text)}
+        return use.model_copy(update={**counts, "unsent": self._endpoint.unsent})
 
     async def _attempt(self, request: Mapping[str, Any]) -> tuple[Generation, EndpointUse]:
         self._book(EndpointUse(requests=1))

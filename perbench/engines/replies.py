@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from perbench.cache import cache_dir, canonical_digest
 from perbench.engines.base import Generation
-from perbench.errors import PerbenchError
-from perbench.store.files import write_json
+from perbench.progress import Progress
+from perbench.store.manifest import Unsealed, read_sealed, write_sealed
 
 FIELDS = ("text", "finish_reason", "prompt_tokens", "new_tokens", "missing")
 
@@ -31,23 +30,21 @@ class ReplyCache:
         return self._folder / digest[:2] / f"{digest}.json"
 
     def get(self, file: Path) -> tuple[Generation, list[str]] | None:
-        """The reply kept there and the name that its model gave itself; None where there is none.
-
-        Raises:
-            PerbenchError: the file is damaged, which no kill explains.
-        """
+        """The reply kept there and the name that its model gave itself; None where there is none, where it is
+        damaged, which is reported, and where it has no seal, as earlier versions wrote it."""
         try:
-            value = json.loads(file.read_bytes())
-            if "missing" not in value and not value["text"].strip():
-                return None  # kept before replies said whether an answer was missing: this one may have been
-            value.setdefault("missing", None)
-            return Generation(**{name: value[name] for name in FIELDS}), list(value.get("served", []))
-        except FileNotFoundError:
+            value = read_sealed(file)
+            if value["request"] != file.stem:
+                raise ValueError("damaged (the reply to another request)")
+            return Generation(**{name: value[name] for name in FIELDS}), list(value["served"])
+        except (FileNotFoundError, Unsealed):
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise PerbenchError(f"{file} is damaged; delete it, and the request is made again") from None
+        except (ValueError, KeyError) as error:
+            Progress(0).say(f"{file}: {error}; the request is made again")
+            return None
 
     def put(self, file: Path, reply: Generation, served: list[str]) -> None:
         """Keep a reply, durably."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {**{name: getattr(reply, name) for name in FIELDS}, "served": served})
+        kept = {name: getattr(reply, name) for name in FIELDS}
+        write_sealed(file, {"request": file.stem, **kept, "served": served})

@@ -115,7 +115,7 @@ class Retry:
         self._open_at = max(self._open_at, self._clock() + seconds)
 
     def _wait(self, failure: Passing, attempt: int) -> float:
-        bound = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 1))
+        bound = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(attempt - 1, 99))
         return max(self._draw() * bound, failure.wait or 0.0)
 
     async def _until_open(self, halt: asyncio.Event) -> None:

@@ -138,7 +138,8 @@ def in_short(text: str) -> str:
 
 
 def read_json(text: str, mask: Mask) -> tuple[Any, Literal["cut", "no JSON", "too deep"] | None]:
-    """The JSON of `text` with every string masked, as in `Reply`."""
+    """The JSON of `text`, as in `Reply`, with every string masked but the `text` of a content's parts: they
+    are joined first, or a key that is split between two would show its halves."""
 
     def masked(value: Any) -> Any:
         if isinstance(value, str):
@@ -146,7 +147,7 @@ def read_json(text: str, mask: Mask) -> tuple[Any, Literal["cut", "no JSON", "to
         return [masked(one) for one in value] if isinstance(value, list) else value
 
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # objects inside are masked already
-        return {mask(name): masked(value) for name, value in pairs}
+        return {mask(name): value if name == "text" else masked(value) for name, value in pairs}
 
     try:
         return masked(json.loads(text, object_pairs_hook=made, parse_int=_integer)), None

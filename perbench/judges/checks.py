@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from perbench.judges.rating import unjudged
-from perbench.prompts.chat import chat_text, encode
+from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.specs.preference import CHECK_TOKENS
 from perbench.specs.sampling import SamplingSpec
 
@@ -41,7 +41,7 @@ def check_likeliest(engine: Engine, instructions: Sequence[str]) -> list[Check]:
     the two natural-log probabilities."""
     tokenizer = engine.tokenizer
     prompts = [encode(tokenizer, chat_text(tokenizer, None, [text])) for text in instructions]
-    words = [tokenizer.encode(word, add_special_tokens=False) for word in WORDS]
+    words = [encode_response(tokenizer, word) for word in WORDS]
     scores = engine.score([prompt for prompt in prompts for _ in words], words * len(prompts))
     logp = [float(score.sum()) for score in scores]
     return [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perbench.prompts.chat import encode_response
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Rating:
 def rate_likeliest(engine: Engine, prompts: Sequence[TokenIds]) -> list[Rating]:
     """One rating per prompt: the digit 1-5 of highest probability as the answer's beginning, the lower one of
     equals. Never missing; `raw` holds the five natural-log probabilities."""
-    digits = [engine.tokenizer.encode(str(digit), add_special_tokens=False) for digit in range(1, 6)]
+    digits = [encode_response(engine.tokenizer, str(digit)) for digit in range(1, 6)]
     scores = engine.score([prompt for prompt in prompts for _ in digits], digits * len(prompts))
     ratings = []
     for index, prompt in enumerate(prompts):

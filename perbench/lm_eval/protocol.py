@@ -19,7 +19,7 @@ from perbench.errors import PerbenchError
 from perbench.lm_eval.catalogue import lm_eval_version, manager, metric_name
 from perbench.lm_eval.warned import listening, warning_notes
 from perbench.metrics import mean_metric
-from perbench.prompts.chat import folded, has_system_role
+from perbench.prompts.chat import folded, has_system_role, opening
 from perbench.protocols.base import Engines, SampleStore, Scored, chunks
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -34,15 +34,6 @@ CHUNK = 128
 """Documents evaluated together; what a killed run may have to redo. Each draws its own few-shot examples."""
 BATCH = 8
 """Sequences in one forward pass of lm-eval."""
-_loaded: dict[str, tuple[dict[str, Any], list[str]]] = {}
-"""What `sample_ids` loaded for the next `run`: loading the documents of a group takes minutes."""
-
-
-def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
-    """The ids of a finished cell's samples, once each; loads the documents, for the `run` that follows."""
-    name, limit = dataset.source["lm_eval"], dataset.source["limit"]
-    found, _ = _loaded[name] = _load_heard(name)
-    return [f"{leaf}/{number}" for leaf in found for number in range(len(found[leaf].eval_docs))[:limit]]
 
 
 def run(
@@ -60,9 +51,10 @@ def run(
     """
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
     wanted = task.spec.lm_eval
-    found, heard = _loaded.pop(name) if name in _loaded else _load_heard(name)
+    heard: list[str] = []
     with listening(heard):
         model = _model(engines.subject)
+        found = _load(name)
     plan = [
         (leaf, ids)
         for leaf in sorted(found)
@@ -107,7 +99,7 @@ def _model(engine: Engine) -> Any:
                 turn, *others = chat_history[1:] or [{"role": "user", "content": ""}]
                 chat_history = [{**turn, "content": folded(first["content"], turn["content"])}, *others]
             text: str = super().apply_chat_template(chat_history, add_generation_prompt)
-            return text
+            return text + opening(self.tokenizer) if add_generation_prompt else text
 
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)
@@ -118,14 +110,8 @@ def _model(engine: Engine) -> Any:
         tokenizer=tokenizer,
         batch_size=BATCH,
         softmax_dtype=torch.float32,
+        enable_thinking=False,
     )
-
-
-def _load_heard(name: str) -> tuple[dict[str, Any], list[str]]:
-    """The tasks of a name, and what lm-eval said when it loaded them."""
-    heard: list[str] = []
-    with listening(heard):
-        return _load(name), heard
 
 
 def _load(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from perbench import data as data_sources
-from perbench import models, protocols
+from perbench import models
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import Dataset
@@ -16,7 +16,7 @@ from perbench.data.examples import needed_fields
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
-from perbench.matrix.identity import Inputs
+from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.model import ModelSpec
@@ -31,8 +31,10 @@ UNRESOLVED = "unresolved"
 
 
 def model_inputs(model: Named[ModelSpec]) -> Inputs:
-    """What identifies a model: its weights by content, and the dtype they are loaded in."""
-    return {**models.identify(model), "dtype": model.spec.dtype}
+    """What identifies a model: its weights by content, the dtype they are loaded in, and how its prompts are
+    made; an endpoint makes its own."""
+    prompts = {"prompts": PROMPTS} if model.spec.endpoint is None else {}
+    return {**models.identify(model), "dtype": model.spec.dtype, **prompts}
 
 
 @dataclass(frozen=True)
@@ -110,17 +112,6 @@ class Catalogue:
             *(dev.examples if dev is not None else ()),
             *self.dataset(cell.task, cell.split).examples,
         ]
-
-    def sample_ids(self, cell: Cell) -> list[str] | None:
-        """The ids that a cell's samples shall have; None for a task of lm-eval, whose documents are loaded
-        only when it runs."""
-        if cell.task.spec.protocol == "lm_eval":
-            return None
-        dev = self.dev(cell.task) if cell.kind == "identify" else None
-        ids: list[str] = protocols.get(cell.task.spec.protocol).sample_ids(
-            cell.task, self.dataset(cell.task, cell.split), dev
-        )
-        return ids
 
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]

@@ -12,6 +12,7 @@ from typing import Any
 
 from perbench.cache import canonical_digest
 from perbench.prompts.summary import WORDING
+from perbench.prompts.template import CLOCK
 from perbench.specs.grid import leaves
 from perbench.specs.matrix import TrainingSpec
 from perbench.specs.persona import PersonaSpec
@@ -24,6 +25,9 @@ weights' dtype."""
 IDENTIFY_VERSION = 3
 SWAP_VERSION = 2
 """Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""
+PROMPTS = {"version": 2, "day": CLOCK.date().isoformat()}
+"""Of how dialogues become tokens, for models in this process; the chat template itself is among the files of
+a model. 1 tokenised responses as the start of a text, let templates read the clock and left thoughts open."""
 
 Inputs = dict[str, Any]
 

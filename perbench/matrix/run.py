@@ -22,9 +22,8 @@ from perbench.matrix.weights import USERS, serving_weights
 from perbench.memory import peak_mb, reset_peak
 from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
-from perbench.store import CellDir, CellRecord, Failure, LostLock, RunDir
-from perbench.store.cell import CLOCK_LOST, CLOCK_SECONDS
-from perbench.store.check import check_ids
+from perbench.store import CellDir, CellRecord, Failure, RunDir
+from perbench.store.cell import CLOCK_SECONDS
 from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
@@ -57,27 +56,22 @@ class Runner:
     """Whether endpoints answer from the cache what they were asked before."""
 
     def __post_init__(self) -> None:
-        self.unrecorded = 0
-        """Cells whose folder could not be written to."""
         self._pool = EnginePool(self.catalogue, cached=self.cached, say=self.progress.say)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
+        self._told: dict[str, list[str]] = {}
         self._built: dict[tuple[str, str], tuple[Dataset, dict[str, int]]] = {}
 
     def execute(self, plan: Plan) -> list[CellRecord]:
         """Run every cell that is to do, in the plan's order. A failure is recorded and stops nothing else.
 
         Raises:
-            PerbenchError: the disk is full, or the run directory's lock is lost. Every finished cell and
-                sample is kept.
+            PerbenchError: the disk is full. Every finished cell and sample is kept.
         """
         records = []
-        if plan.todo:
-            _quieten()
+        _quieten()
         for step in plan.todo:
             with self.progress.cell(str(step.cell)) as tick:
                 record = self._cell(step.cell, tick)
-            if record is None:
-                continue
             if record.error is not None:
                 file = self.run.cell(record.kind, record.identity).path / "cell.json"
                 self.progress.say(f"FAILED {step.cell}: {record.error.message}\n  traceback: {file}")
@@ -87,16 +81,14 @@ class Runner:
 
     def follow(self, cells: Sequence[Cell]) -> None:
         """Take part in the trainings that the main process executes; all else is its own."""
-        if cells:
-            _quieten()
+        _quieten()
         for cell in cells:
             try:
                 self._fit(cell, self.run.cell(cell.kind, cell.identity), lambda *_: None)
             except processes.SharedFailure:
                 free()
 
-    def _cell(self, cell: Cell, tick: Tick) -> CellRecord | None:
-        """The cell's record, None where it cannot be written."""
+    def _cell(self, cell: Cell, tick: Tick) -> CellRecord:
         folder = self.run.cell(cell.kind, cell.identity)
         started = now()
 
@@ -110,8 +102,6 @@ class Runner:
             reset_peak()
             try:
                 found = self._work(cell, folder, timed)
-            except LostLock:
-                raise
             except Exception as error:
                 _stop_on_full_disk(error)
                 record = self._record(cell, folder, started, {"status": "failed", "error": _failure(error)})
@@ -123,19 +113,8 @@ class Runner:
             folder.finish(record)
         except OSError as error:
             _stop_on_full_disk(error)
-            if error.filename is None:
-                raise
-            self._not_recorded(cell, folder, f"{error.filename}: {error.strerror}")
-            return None
-        finally:
-            for remark in folder.remarks:
-                self.progress.say(remark)
+            raise
         return record
-
-    def _not_recorded(self, cell: Cell, folder: CellDir, fault: str) -> None:
-        way_out = f"Delete the folder {folder.path}, and run the same command again"
-        self.progress.say(f"NOT RECORDED {cell}: {fault}. {way_out}")
-        self.unrecorded += 1
 
     def _work(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         if cell.kind == "train":
@@ -248,36 +227,41 @@ class Runner:
             checkpoint, users = found.checkpoint, found.users
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
-        dev = self.catalogue.dev(cell.task) if cell.identifier is not None else None
-        ids = protocol.sample_ids(cell.task, data, dev)
-        folder.mend(ids)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
+            dev = self.catalogue.dev(cell.task)
             tokens = protocol.run_identifier(
                 cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
             )
         else:
             self._pool.serve(cell.model, checkpoint, users)
             tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
-        samples = folder.samples()
-        check_ids(ids, [sample["id"] for sample in samples], folder.path)
-        scored = protocol.score(cell.task, samples)
+        scored = protocol.score(cell.task, folder.samples())
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
         return {"metrics": scored.metrics, "counts": counts, "notes": scored.notes, "tokens": tokens}
+
+    def _chat_notes(self, cell: Cell) -> list[str]:
+        """What the chat template of the cell's model makes worth knowing."""
+        from perbench.prompts.chat import template_notes
+
+        if not _renders(cell):
+            return []
+        if cell.model.name not in self._told:
+            folder = models.resolve(cell.model).folder
+            self._told[cell.model.name] = template_notes(models.load_tokenizer(folder))
+        return self._told[cell.model.name]
 
     def _record(self, cell: Cell, folder: CellDir, started: str, found: dict[str, Any]) -> CellRecord:
         data = self.catalogue.dataset(cell.task, cell.split)
         counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
         if folder.torn:
             counts["torn_lines_cut"] = folder.torn
-        if folder.dropped:
-            counts["damaged_samples_dropped"] = folder.dropped
         assert self._pool.ledger is not None, "_cell opens it before anything else"
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
-        notes = [*found.pop("notes", []), *caveats(endpoints), *self._pool.ledger.notes()]
-        if folder.clock_lost:
-            notes.append(CLOCK_LOST)
+        notes = [*found.pop("notes", []), *caveats(endpoints)]
+        if found["status"] == "done":
+            notes += self._chat_notes(cell)
         return CellRecord(
             endpoints=endpoints,
             notes=notes,
@@ -298,6 +282,13 @@ class Runner:
         )
 
 
+def _renders(cell: Cell) -> bool:
+    """Whether prompts of the cell's model are rendered in this process."""
+    if cell.model.spec.endpoint is not None or (cell.identifier and not cell.identifier.needs_model):
+        return False
+    return cell.task.spec.protocol != "lm_eval" or cell.task.spec.lm_eval.chat_template
+
+
 def _trained_how(cell: Cell) -> dict[str, Any]:
     """What a training's settings leave to the machine."""
     if cell.training is None:
@@ -308,10 +299,7 @@ def _trained_how(cell: Cell) -> dict[str, Any]:
 
 
 def _quieten() -> None:
-    """Keep transformers' own bars and its notices about peft's calls out of the progress."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    """Keep notices about peft's calls out of the progress."""
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 

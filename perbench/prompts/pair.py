@@ -8,7 +8,7 @@ from typing import Any
 
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.prompts.chat import chat_text, encode, encode_response, end_of_turn
+from perbench.prompts.chat import chat_text, encode, encode_answer
 from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.specs.task import PromptSpec, TaskSpec
 from perbench.specs.templates import placeholders
@@ -40,7 +40,7 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
     form = task.prompts[task.prompt]
     response: tuple[int, ...] = ()
     if with_response:
-        response = (*encode_response(tokenizer, example.reference), *end_of_turn(tokenizer))
+        response = tuple(encode_answer(tokenizer, example.reference))
     room = task.max_length - (len(response) if with_response else task.sampling.max_new_tokens)
 
     counterfactual = encode(tokenizer, _without(form, example, tokenizer))
@@ -73,7 +73,7 @@ def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequ
     counterfactual prompt."""
     assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
     form = task.prompts[task.prompt]
-    response = len(encode_response(tokenizer, example.reference)) + len(end_of_turn(tokenizer))
+    response = len(encode_answer(tokenizer, example.reference))
     items = list(persona) or [""]
     order = by_priority(len(items), task.persona)
     room = task.max_length - response

@@ -1,17 +1,18 @@
-"""Which characters of a text its tokens show."""
+"""Which characters of a response its tokens show."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from perbench.errors import PerbenchError
+from perbench.prompts import chat
 from perbench.words import Span, visible
 
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
-    """Token ids of `text`, as `prompts.chat.encode_response` gives them, and the [start, end) characters that
-    each shows, without white space at the edges (start == end where a token is nothing else). Tokens that
-    hold parts of one character's bytes all span that character.
+    """Token ids of a response, those that `prompts.chat.encode_answer` has before the end of turn, and the
+    [start, end) characters of `text` that each shows, without white space at the edges (start == end where a
+    token is nothing else). Tokens that hold parts of one character's bytes all span that character.
 
     Raises:
         PerbenchError: the tokenizer cannot tell.
@@ -21,7 +22,5 @@ def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]
             f"{type(tokenizer).__name__} gives no character offsets; identifying tokens needs a model with a "
             "tokenizer.json"
         )
-    encoded = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )
-    return encoded["input_ids"], [visible(text, start, end) for start, end in encoded["offset_mapping"]]
+    ids, spans = chat.encode_with_spans(tokenizer, text)
+    return ids, [visible(text, start, end) for start, end in spans]

@@ -18,6 +18,7 @@ from perbench.plugins.faults import place_of
 from perbench.prompts.pair import build_pair, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
+from perbench.protocols import missing
 from perbench.protocols.base import SampleStore, Scored, chunks
 from perbench.protocols.gold import Gold, distractor_spans, gold_spans
 from perbench.protocols.identification_score import score_samples
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Examples per call of an identifier and per write. Fixed, so that a resumed run sees the same batches."""
-
-
-def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
-    """The ids of a finished cell's samples, once each."""
-    return [example.id for split in (dev, dataset) if split is not None for example in split.examples]
 
 
 def run_identifier(
@@ -57,11 +53,15 @@ def run_identifier(
 
     Raises:
         PerbenchError: an example too long for the model.
-        CellError: the identifier's answer does not fit what it was given.
+        CellError: the identifier's answer does not fit what it was given; more examples than the task allows
+            are without one.
     """
     splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}
     gold = {example.id: gold_spans(example) for examples in splits.values() for example in examples}
-    done = {sample["id"] for sample in store.samples()}
+    finished = store.samples()
+    done = {sample["id"] for sample in finished}
+    planned = sum(map(len, splits.values()))
+    missing.check(finished, planned, task.spec.max_missing)
     background = {split: personas(task.spec, examples) for split, examples in splits.items()}
     scored, tokens, seconds, passed = 0, 0, 0.0, 0
     batches = [
@@ -70,25 +70,26 @@ def run_identifier(
         for batch in chunks(sorted(examples, key=lambda example: example.user), BATCH)
     ]
     for split, batch in batches:
-        missing = {example.id for example in batch} - done
-        if missing:
+        due = {example.id for example in batch} - done
+        if due:
             started = perf_counter()
             reader = engine if identifier.needs_tokens else None
             texts = [persona_text(task.spec, example, reader, background[split]) for example in batch]
             found = checked(identifier, texts, identifier.score(texts, engine))
             seconds += perf_counter() - started
-            store.append(
-                [
-                    _sample(split, example, text, gold[example.id], scores, identifier.threshold)
-                    for example, text, scores in zip(batch, texts, found, strict=True)
-                    if example.id in missing
-                ]
-            )
+            new = [
+                _sample(split, example, text, gold[example.id], scores, identifier.threshold)
+                for example, text, scores in zip(batch, texts, found, strict=True)
+                if example.id in due
+            ]
+            store.append(new)
+            finished += new
+            missing.check(finished, planned, task.spec.max_missing)
             scored += len(batch)
             tokens += sum(len(scores.spans) for scores in found)
         figures = {"ex/s": scored / seconds, "tok/s": tokens / seconds} if seconds else {}
         passed += len(batch)
-        tick(passed, sum(map(len, splits.values())), figures)
+        tick(passed, planned, figures)
     return {
         "response": sum(len(sample["spans"]) for sample in store.samples()),
         "timed_examples": scored,
@@ -155,6 +156,7 @@ def _sample(
         "threshold": threshold,
         "counts": dict(found.counts),
         **({"sources": list(found.sources)} if found.sources else {}),
+        **({missing.MISSING: found.missing} if found.missing is not None else {}),
     }
 
 

@@ -6,12 +6,14 @@ largest token F1 on the dev samples; intervals take it as given.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perbench.protocols import missing
 from perbench.protocols.base import Scored
 from perbench.protocols.marks import Share, read
 from perbench.protocols.ranking import Ranking
@@ -78,9 +80,16 @@ class Samples:
 
 
 def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
-    """Metrics, per-sample scores and counts of the samples of one cell."""
-    test = [sample for sample in samples if sample["split"] == "test"]
-    dev = [sample for sample in samples if sample["split"] == "dev"]
+    """Metrics, per-sample scores and counts of the samples of one cell; an example without an answer of the
+    identifier's model counts in no metric, and for no threshold."""
+    tested = [sample for sample in samples if sample["split"] == "test"]
+    test = missing.answered(tested)
+    dev = missing.answered([sample for sample in samples if sample["split"] == "dev"])
+    absent = Counter(why for why in missing.reasons(tested) if why is not None)
+    if not test:
+        whole = Metric(value=None, n=0, missing=len(tested), why=dict(absent), signature=f"f1|{VERSION}")
+        counts = {"samples": len(tested), **missing.counts(tested)}
+        return Scored(Scores(ids=[], clusters=[], scores={}), {"f1": whole}, counts)
     found = Samples(test)
     cuts = [Cut("", tuple(sample["threshold"] for sample in test))]
     notes = _notes(test)
@@ -114,12 +123,23 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
     sources = [marks.right_sources() for marks in found.marks]
     if any(sample.get("sources") for sample in test) and any(share.whole for share in sources):
         metrics["source_accuracy"] = found.metric(sources, _ratio, f"tokens in gold spans|{VERSION}")
+    if absent:
+        shared = {"missing": absent.total(), "why": dict(sorted(absent.items()))}
+        metrics = {
+            name: one if name.startswith("threshold") else one.model_copy(update=shared)
+            for name, one in metrics.items()
+        }
     return Scored(
         scores=Scores(
             ids=[sample["id"] for sample in test], clusters=[sample["user"] for sample in test], scores=scores
         ),
         metrics=metrics,
-        counts={"samples": len(test), **({"dev_samples": len(dev)} if dev else {}), **_problems(test)},
+        counts={
+            "samples": len(tested),
+            **({"dev_samples": len(dev)} if dev else {}),
+            **_problems(test),
+            **missing.counts(tested),
+        },
         notes=notes,
     )
 

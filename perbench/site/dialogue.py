@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from perbench.site.flags import flags
 from perbench.site.format import digits_for
 from perbench.site.rows import Row
 from perbench.site.transfer import Cell, Estimate, Matrix
@@ -99,6 +100,7 @@ def _mean(cell: Cell, name: str) -> Estimate | None:
         n=sum(metric.n for metric in metrics),
         missing=sum(metric.missing for metric in metrics),
         seeds=len(metrics),
+        flags=flags(_done(cell, name), name),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from perbench.site.apart import Variant, tell_apart
 from perbench.site.columns import ASKED, Place, columns_of, told_apart
+from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural, variation
 from perbench.site.load import Entry
 from perbench.store import CellRecord, Metric
@@ -40,13 +41,14 @@ WHERE = {
 class Line:
     """`variation` holds the identifier's hyperparameters and what else tells it from others of its name;
     `cut` names the threshold, empty where the record tells none; `rate` is examples per second of scoring
-    alone, loading not included; None where it was not timed."""
+    alone, loading not included; None where it was not timed. `flags` holds for all its numbers."""
 
     record: CellRecord
     variation: str
     cut: str
     metrics: tuple[Metric | None, ...]
     rate: float | None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _line(record: CellRecord, variation: str, suffix: str, columns: Mapping[str,
         cut=cut + " from dev" * bool(suffix),
         metrics=tuple(metrics.get(name + suffix, metrics.get(name)) for name in columns),
         rate=_rate(record),
+        flags=flags([record], record.headline or "f1"),
     )
 
 

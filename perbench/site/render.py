@@ -7,6 +7,7 @@ from typing import Any
 
 from perbench.errors import PerbenchError
 from perbench.progress import duration
+from perbench.protocols.missing import told
 from perbench.site import format as text
 from perbench.site.templates import MARK, render_page
 from perbench.site.transfer import Cell, Column
@@ -37,6 +38,7 @@ def render(view: View) -> str:
         digests=digests,
         shade=shade,
         whisker=whisker,
+        told=told,
     )
 
 

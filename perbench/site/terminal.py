@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.printing import console
-from perbench.progress import counted, duration
+from perbench.progress import duration
 from perbench.site import identification
 from perbench.site.format import interval, number
 from perbench.site.load import load
 from perbench.site.rows import Row
 from perbench.site.transfer import Cell, Column, Matrix
-from perbench.site.view import UNSEEN, View, build_view
+from perbench.site.view import View, build_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def _cell(cell: Cell, column: Column) -> Text:
 
     estimate, gain = cell.estimate, cell.gain
     if estimate is None or estimate.value is None:
-        return Text(cell.status_text)
+        return Text("\n".join((cell.status_text, *(estimate.flags if estimate else ()))))
     lines = [number(estimate.value, column.digits)]
     if estimate.ci:
         lines[0] += f" {interval(estimate.ci, column.digits)}"
@@ -100,7 +100,7 @@ def _cell(cell: Cell, column: Column) -> Text:
         lines.append(line + (" *" if gain.excludes_zero else ""))
     elif cell.versus == "baseline":
         lines.append("baseline")
-    return Text("\n".join(lines))
+    return Text("\n".join((*lines, *estimate.flags)))
 
 
 def _identification_table(title: str, found: identification.Table) -> Table:
@@ -124,7 +124,8 @@ def _identification_table(title: str, found: identification.Table) -> Table:
             shown.append(number(line.rate, 1) if line.rate is not None else "")
             shown.append(duration(line.record.seconds))
         where = ", ".join(filter(None, (labels.model, line.cut)))
-        table.add_row(Text(f"{name}\n  {where}"), *map(Text, shown))
+        said = "".join(f"\n  {flag}" for flag in line.flags)
+        table.add_row(Text(f"{name}\n  {where}{said}"), *map(Text, shown))
     return table
 
 
@@ -132,12 +133,6 @@ def _remarks(view: View) -> list[str]:
     matrix, lines = view.matrix, []
     for column in matrix.columns:
         lines += [f"{column.title}: {note}" for note in column.notes]
-    for at, column in enumerate(matrix.columns):
-        found = [cells[at].estimate for _, cells in matrix.rows]
-        missing = sum(one.missing for one in found if one)
-        if missing:
-            whole = missing + sum(one.n for one in found if one)
-            lines.append(f"{column.title}: {missing} of {whole} samples have no {column.headline}")
     if matrix.gains:
         lines.append(
             f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
@@ -146,9 +141,4 @@ def _remarks(view: View) -> list[str]:
     lines += [f"{section.title}: {note}" for section in view.identification for note in section.notes]
     for hidden in view.superseded:
         lines.append(f"not shown, since its run's latest plan has another in its place: {hidden}")
-    if view.unverifiable:
-        lines.append(
-            f"{counted(view.unverifiable, 'record')} of an older perbench, without digests: {UNSEEN}"
-        )
-    lines += [f"damaged, not shown: {what}" for what in view.damaged]
     return lines

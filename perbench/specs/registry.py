@@ -83,7 +83,9 @@ PROTOCOLS = {
         "perbench.protocols.dialogue",
         frozenset((*_EXAMPLES, "max_length", "sampling", "max_missing", "dialogue")),
     ),
-    "identification": Protocol("perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS))),
+    "identification": Protocol(
+        "perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS, "max_missing"))
+    ),
     "preference": Protocol(
         "perbench.protocols.preference", frozenset((*_EXAMPLES, "sampling", "max_missing", "preference"))
     ),

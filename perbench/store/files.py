@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
@@ -36,12 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        try:
-            os.replace(temporary, path)
-        except IsADirectoryError:
-            raise IsADirectoryError(
-                errno.EISDIR, "a folder stands where this file belongs; delete it", str(path)
-            ) from None
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

@@ -31,6 +31,10 @@ class Damaged(PerbenchError):
         super().__init__(f"{'; '.join(faults)}. {way_out}")
 
 
+class Unsealed(ValueError):
+    """A JSON object without a seal: written by an earlier version, or not by perbench."""
+
+
 # ---------------------------------------------------------------- one JSON file
 
 
@@ -52,6 +56,7 @@ def read_sealed(path: Path, *, seal: str | None = None) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: its content is not what was written; the message says how, without the path.
+        Unsealed: a ValueError, where it never had a seal.
     """
     value, found = _opened(path)
     if seal is not None and found != seal:
@@ -62,9 +67,13 @@ def read_sealed(path: Path, *, seal: str | None = None) -> dict[str, Any]:
 def _opened(path: Path) -> tuple[dict[str, Any], str]:
     try:
         value = json.loads(path.read_bytes())
+        if isinstance(value, dict) and SEAL not in value:
+            raise Unsealed("damaged (without a seal)")
         found = value.pop(SEAL) if isinstance(value, dict) else None
         expected = canonical_digest(value)
-    except (ValueError, KeyError, RecursionError):
+    except Unsealed:
+        raise
+    except (ValueError, RecursionError):
         raise ValueError("damaged (not a sealed JSON object)") from None
     if found != expected:
         raise ValueError("damaged (its content does not have the sha256 it names)")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perbench import processes
 from perbench.cache import cache_dir, canonical_digest
 from perbench.contrast import Contrast
 from perbench.prompts.pair import PromptPair
 from perbench.store.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAMES = ("factual", "counterfactual")
 
@@ -23,8 +28,8 @@ def cached(
     """The contrast of every pair, in order, float32 on the CPU.
 
     What was computed for the same weights (`digest`), pairs (in the same order) and `dtype` is
-    read from the user cache, if it is whole. Else each process computes its share, and the first one stores
-    all.
+    read from the user cache, if it has the sha256 of what was written. Else each process computes its share,
+    and the first one stores all.
 
     Raises:
         OSError: the cache cannot be written.
@@ -53,20 +58,38 @@ def effects_path(digest: str, dtype: str, pairs: Sequence[PromptPair]) -> Path:
 
 def _read(path: Path, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         return None
     sizes = [len(pair.response) for pair in pairs]
     try:
-        stored = load_file(path)
-    except SafetensorError:  # torn: computed again, and replaced
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            seal = (file.metadata() or {}).get("sha256")
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+    ):  # damaged: computed again, and replaced
         return None
     if {name: part.shape for name, part in stored.items()} != dict.fromkeys(NAMES, (sum(sizes),)):
         return None
+    if seal != _seal(path, stored):
+        return None
     halves = [torch.split(stored[name], sizes) for name in NAMES]
     return [Contrast(*both) for both in zip(*halves, strict=True)]
+
+
+def _seal(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over the file's name, which says what was computed, and the tensors."""
+    digest = hashlib.sha256(path.name.encode())
+    for name in NAMES:
+        digest.update(f"{name} {tensors[name].dtype}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _write(path: Path, found: Sequence[Contrast]) -> None:
@@ -74,11 +97,9 @@ def _write(path: Path, found: Sequence[Contrast]) -> None:
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "factual": torch.cat([part.factual for part in found]),
+        "counterfactual": torch.cat([part.counterfactual for part in found]),
+    }
     with replacing(path) as temporary:
-        save_file(
-            {
-                "factual": torch.cat([part.factual for part in found]),
-                "counterfactual": torch.cat([part.counterfactual for part in found]),
-            },
-            temporary,
-        )
+        save_file(tensors, temporary, metadata={"sha256": _seal(path, tensors)})

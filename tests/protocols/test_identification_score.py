@@ -223,3 +223,27 @@ def test_average_precision_sees_only_the_order_of_scores(scores: list[float]) ->
         return values([sample("x", "u", of[:4], gold), sample("y", "v", of[4:], gold)])["average_precision"]
 
     assert found(scores) == found([rank[value] for value in scores])
+
+
+def test_an_example_without_an_answer_counts_in_no_metric_and_for_no_threshold() -> None:
+    def samples(split: str) -> list[dict[str, Any]]:
+        return [
+            sample(f"{split}1", "u1", [2.0, 0.0, 2.0, 0.0], [([0, 1], "a")], split=split),
+            sample(f"{split}2", "u2", [0.0, 2.0, 0.0, 0.0], [([2, 4], "a")], split=split),
+        ]
+
+    there = [*samples("dev"), *samples("test")]
+    silent = {"spans": [], "missing": "refused"}
+    absent = [
+        sample(f"{split}3", "u3", [], [([0, 1], "a")], split=split, **silent) for split in ("dev", "test")
+    ]
+    alone, with_absent = score_samples(there), score_samples([*there, *absent])
+    assert alone.metrics.keys() == with_absent.metrics.keys()
+    for name, metric in with_absent.metrics.items():
+        known = alone.metrics[name]
+        assert (metric.value, metric.ci, metric.n) == (known.value, known.ci, known.n)
+        if not name.startswith("threshold"):
+            assert (metric.missing, metric.why) == (1, {"refused": 1})
+    assert with_absent.counts == {**alone.counts, "samples": 3, "missing_refused": 1}
+    nothing = score_samples(absent).metrics["f1"]
+    assert (nothing.value, nothing.n, nothing.missing, nothing.why) == (None, 0, 1, {"refused": 1})

@@ -42,7 +42,7 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "4.50",
         "judge_kappa",
         "0.38",
-        "fam/talk: 2 of 4 samples have no rating",
+        "2 of 4 without a score",
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
         "1 of 1 gains over ce have an interval that excludes 0",

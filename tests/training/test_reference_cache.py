@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,7 @@ from perbench.specs.matrix import TrainingSpec
 from perbench.training import FitResult
 from perbench.training import network as made_ready
 from perbench.training.reference import cached, effects_path
+from tests.damage import DAMAGES
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_model_whose_effects_are_known_stays_on_the_host(
     assert {parameter.device.type for parameter in base.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize("damage", ["empty", "torn", "short", "other"])
+@pytest.mark.parametrize("damage", ["empty", "torn", "short", "other", "values", *DAMAGES])
 def test_a_damaged_file_is_computed_again(
     model: ResolvedModel, pairs: list[PromptPair], cache: Path, damage: str
 ) -> None:
@@ -85,7 +87,11 @@ def test_a_damaged_file_is_computed_again(
     expected = cached("a", "float32", pairs, lambda share: contrast(weights, share))
     path = effects_path("a", "float32", pairs)
     whole = path.read_bytes()
-    if damage in ("empty", "torn"):
+    if damage in DAMAGES:
+        DAMAGES[damage](path, random.Random(damage))
+    elif damage == "values":
+        save_file({name: values + 1 for name, values in load_file(path).items()}, path)
+    elif damage in ("empty", "torn"):
         path.write_bytes(whole[: 0 if damage == "empty" else len(whole) - 8])
     else:
         stored = load_file(path)
@@ -95,6 +101,19 @@ def test_a_damaged_file_is_computed_again(
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours.factual, theirs.factual)
     assert path.read_bytes() == whole
+
+
+def test_the_file_of_other_weights_is_not_these(
+    model: ResolvedModel, pairs: list[PromptPair], cache: Path
+) -> None:
+    weights = load_causal_lm(model.folder, "float32")
+    expected = cached("a", "float32", pairs, lambda share: contrast(weights, share))
+    path = effects_path("a", "float32", pairs)
+    other = effects_path("b", "float32", pairs)
+    cached("b", "float32", pairs, lambda share: [Contrast(c.factual + 1, c.counterfactual) for c in expected])
+    other.replace(path)
+    found = cached("a", "float32", pairs, lambda share: contrast(weights, share))
+    assert torch.equal(found[0].factual, expected[0].factual)
 
 
 def test_a_reference_that_does_not_fit_is_computed_in_smaller_batches(

@@ -47,7 +47,8 @@ Rows = Callable[[str], Iterable[dict[str, Any]]]
 def remembered(module: str) -> Callable[[Rows], Rows]:
     """Keep a function's rows in the user cache: every plan reads them, and making them takes seconds.
 
-    They are made anew when a file of the package `module` changes (by size or time) or the code here does.
+    They are made anew when a file of the package `module` changes (by size or time), when the code here does,
+    and where what is kept is damaged.
     """
 
     def decorate(function: Rows) -> Rows:
@@ -61,11 +62,14 @@ def remembered(module: str) -> Callable[[Rows], Rows]:
             key = canonical_digest([function.__module__, split, str(folder), files, code])
             kept = cache_dir() / "rows" / f"{key}.json"
             try:
-                found: list[dict[str, Any]] = read_sealed(kept)["rows"]
-            except (FileNotFoundError, ValueError):  # none yet, or damaged
-                found = list(function(split))
+                value = read_sealed(kept)
+            except (OSError, ValueError):  # absent or damaged: made again
+                value = {}
+            if value.get("key") != key:
+                value = {"key": key, "rows": list(function(split))}
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                write_sealed(kept, {"rows": found})
+                write_sealed(kept, value)
+            found: list[dict[str, Any]] = value["rows"]
             return found
 
         return rows

@@ -1,0 +1,79 @@
+"""What page and terminal say right at a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perbench.site.flags import flags
+from perbench.site.terminal import print_results
+from perbench.store import Metric
+from tests.site.test_page import page
+
+if TYPE_CHECKING:
+    from tests.site.conftest import Bench
+
+
+def metric(n: int, why: dict[str, int], missing: int | None = None) -> Metric:
+    absent = sum(why.values()) if missing is None else missing
+    return Metric(value=0.5 if n else None, n=n, missing=absent, why=why, signature="rougeL|x")
+
+
+@pytest.mark.parametrize(
+    ("why", "counts", "said"),
+    [
+        ({}, {"samples": 20, "truncated": 2}, ()),
+        ({}, {"samples": 20, "truncated": 3}, ("15% of answers cut at the limit",)),
+        # Of 20 samples 10 have an answer; 2 of those were cut.
+        (
+            {"filtered": 7, "refused": 3},
+            {"samples": 20, "truncated": 2, "missing_filtered": 7, "missing_refused": 3, "missing_scores": 4},
+            ("10 of 20 without a score: 7 filtered, 3 refused", "20% of answers cut at the limit"),
+        ),
+        ({}, {"samples": 20, "summaries_missing": 2}, ("2 personas without their whole summary",)),
+        ({}, {}, ()),
+    ],
+)
+def test_what_is_said_at_a_number(
+    bench: Bench, why: dict[str, int], counts: dict[str, int], said: tuple[str, ...]
+) -> None:
+    record = bench.evaluate([0.5], metrics={"rougeL": metric(20 - sum(why.values()), why)}, counts=counts)
+    assert flags([record], "rougeL") == said
+
+
+def test_seeds_are_added_up_and_a_share_of_cut_answers_is_no_flag_at_itself(bench: Bench) -> None:
+    counts = {"samples": 10, "truncated": 9}
+    records = [
+        bench.evaluate(
+            [0.5], seed=seed, counts=counts, metrics={"truncated": metric(9, {}), "x": metric(9, {}, 1)}
+        )
+        for seed in (0, 1)
+    ]
+    assert flags(records, "truncated") == ()
+    assert flags(records, "x") == ("2 of 20 without a score", "90% of answers cut at the limit")
+
+
+def test_page_and_terminal_say_it_at_the_number(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    why = {"reference in letters beyond a-z": 3}
+    shared: dict[str, Any] = {"counts": {"samples": 3, "truncated": 3}}
+    bench.evaluate([None] * 3, metrics={"rougeL": metric(0, why)}, **shared)
+    absent = {"samples": 50, "missing_refused": 4}
+    found = {"f1": Metric(value=0.5, n=46, missing=4, why={"refused": 4}, signature="f1|x")}
+    bench.identify("llm_judge", 0.5, metrics=found, counts=absent)
+    first, second, *_ = page(bench, out=tmp_path / "site").all("table")
+    cell = first.all("tbody")[0].all("td")[0].text
+    assert cell.startswith(
+        "no score 3 of 3 without a score: 3 reference in letters beyond a-z 100% of answers"
+    )
+    assert "4 of 50 without a score: 4 refused" in second.all("tbody")[0].all("th")[0].text
+    print_results(bench.path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "base model no score" in out
+    assert "3 of 3 without a score: 3 reference in letters beyond a-z" in out
+    assert "100% of answers cut at the limit" in out
+    assert "4 of 50 without a score: 4 refused" in out
