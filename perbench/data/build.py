@@ -108,6 +108,8 @@ def _keep(
 
 
 def _row(reply: Generation, persona: Persona, answers: Iterable[str | None]) -> dict[str, Any]:
+    if reply.missing is not None:
+        raise Unusable(f"no answer: {reply.missing.replace('_', ' ')}")
     if reply.finish_reason == "length":
         raise Unusable(CUT)
     found = parse_reply(reply.text)

@@ -34,7 +34,8 @@ class Models(Protocol):
 @dataclass(frozen=True)
 class Built:
     """`examples` with the items that prompts are made of, in the order they stand in; `counts` go into the
-    record: {"summaries", "summaries_truncated", "persona_items_cut"} of a summarised history."""
+    record: {"summaries", "summaries_truncated", "persona_items_cut"} of a summarised history, and
+    "summaries_missing" where the model left a block of a history without a summary."""
 
     examples: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
@@ -76,6 +77,7 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
             "summaries": sum(bool(one.text) for one in found),
             "summaries_truncated": sum(one.truncated for one in found),
             "persona_items_cut": sum(one.cut for one in found),
+            **({"summaries_missing": lost} if (lost := sum(bool(one.missing) for one in found)) else {}),
         },
     )
 

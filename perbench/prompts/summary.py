@@ -37,11 +37,13 @@ AT_ONCE = 32
 @dataclass(frozen=True)
 class Summary:
     """`text` is empty where there was nothing to summarise. `cut` counts items that were read in part,
-    `truncated` the requests whose answer was cut at max_new_tokens."""
+    `truncated` the requests whose answer was cut at max_new_tokens, `missing` those that got none (refused,
+    filtered...): the summary so far stood in for it, and says nothing of that block's items."""
 
     text: str
     cut: int
     truncated: int
+    missing: int = 0
 
 
 def summarise(
@@ -60,16 +62,19 @@ def summarise(
     ask = _Asker(spec, digest, engine)
     blocks = [_blocks(history, spec) for history in histories]
     texts = [""] * len(histories)
-    truncated = [0] * len(histories)
+    truncated, missing = [0] * len(histories), [0] * len(histories)
     for turn in range(max(map(len, blocks), default=0)):
         due = [i for i, own in enumerate(blocks) if turn < len(own)]
         requests = [_request(texts[i], blocks[i][turn]) for i in due]
-        for i, (text, reason) in zip(due, ask(requests), strict=True):
-            texts[i] = text.strip()
-            truncated[i] += reason == "length"
+        for i, answer in zip(due, ask(requests), strict=True):
+            if answer["missing"] is not None:
+                missing[i] += 1
+                continue
+            texts[i] = answer["text"].strip()
+            truncated[i] += answer["finish_reason"] == "length"
     return [
-        Summary(text, sum(len(item.split()) > spec.item_words for item in history), times)
-        for history, text, times in zip(histories, texts, truncated, strict=True)
+        Summary(text, sum(len(item.split()) > spec.item_words for item in history), *counts)
+        for history, text, *counts in zip(histories, texts, truncated, missing, strict=True)
     ]
 
 
@@ -97,12 +102,18 @@ class _Asker:
         self._engine = engine
         self._keep = Keep("summaries")
 
-    def __call__(self, requests: Sequence[str]) -> list[tuple[str, str]]:
-        """(text, finish reason) of each."""
+    def __call__(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
+        """{"text", "finish_reason", "missing"} of each, as `perbench.engines.base.Generation` has them."""
         longest = self._spec.max_new_tokens
         keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))
-        found = {key: json.loads(value) for key, value in self._keep.get(list(text_of)).items()}
+        known = {key: json.loads(value) for key, value in self._keep.get(list(text_of)).items()}
+        # Kept before answers said whether they are missing, an empty one may have been.
+        found: dict[str, Mapping[str, Any]] = {
+            key: {"missing": None, **value}
+            for key, value in known.items()
+            if "missing" in value or value["text"].strip()
+        }
         # Neighbours of similar length waste little padding.
         missing = sorted(set(text_of) - set(found), key=lambda key: (-len(text_of[key]), key))
         for start in range(0, len(missing), AT_ONCE):
@@ -110,7 +121,7 @@ class _Asker:
             made = dict(zip(part, self._generate([text_of[key] for key in part]), strict=True))
             self._keep.put({key: json.dumps(value).encode() for key, value in made.items()})
             found.update(made)
-        return [(found[key]["text"], found[key]["finish_reason"]) for key in keys]
+        return [found[key] for key in keys]
 
     def _generate(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
         sampling = SamplingSpec(max_new_tokens=self._spec.max_new_tokens, temperature=0.0)
@@ -123,4 +134,7 @@ class _Asker:
                 f"persona.summary, model {self._spec.model}: {error}. Where a request is too long for it, "
                 "lower persona.summary.block or item_words"
             ) from error
-        return [{"text": answer.text, "finish_reason": answer.finish_reason} for answer in answers]
+        return [
+            {"text": answer.text, "finish_reason": answer.finish_reason, "missing": answer.missing}
+            for answer in answers
+        ]

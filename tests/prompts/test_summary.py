@@ -32,6 +32,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.absent: dict[int, Generation] = {}
         self.opened = 0
 
     def open(self) -> Any:
@@ -43,7 +44,8 @@ class Counting:
         answers = []
         for (message,) in conversations:
             self.asked.append(message["content"])
-            answers.append(Generation(f" summary {len(self.asked)}\n", "stop", 1, 1))
+            text = f" summary {len(self.asked)}\n"
+            answers.append(self.absent.get(len(self.asked), Generation(text, "stop", 1, 1)))
         return answers
 
     def encoder(self, name: str) -> Any:
@@ -54,6 +56,19 @@ class Counting:
 
 
 SPEC = SummarySpec(model="m", block=2)
+
+
+def test_a_block_without_an_answer_leaves_the_summary_so_far_and_is_counted_and_not_asked_again() -> None:
+    engine = Counting()
+    engine.absent = {2: Generation("", "content_filter", 1, 0, "filtered")}
+    for _ in range(2):
+        (found,) = summarise([["a", "b", "c", "d", "e"]], SPEC, "digest", engine.open)
+        assert engine.asked == [
+            FIRST.format(items="a\n\nb"),
+            NEXT.format(summary="summary 1", items="c\n\nd"),
+            NEXT.format(summary="summary 1", items="e"),
+        ]
+        assert (found.text, found.truncated, found.missing) == ("summary 3", 0, 1)
 
 
 def test_each_block_renews_the_summary_of_those_before() -> None:
