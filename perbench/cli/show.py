@@ -6,6 +6,7 @@ import argparse
 import inspect
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from perbench import plugins
@@ -30,13 +31,14 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         return 0
-    print(f"{plugin.kind} {plugin.name}\n{plugin.path}\nsha256 {plugin.digest()}\n")
+    print(f"{plugin.kind} {plugin.name}\n{plugin.path}\nsha256 {plugin.digest()}")
+    if "weights" in about:
+        print(f"weights {about['weights'] or about['weights_note']}")
+    print()
     if "spec" in about:
         import yaml
 
         print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=100), end="")
-        if "weights" in about:
-            print(f"\nweights: {about['weights'] or about['weights_note']}")
         return 0
     print(about["documentation"])
     if "remotes" in about:
@@ -84,17 +86,24 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
 
 
 def _weights(model: Any) -> dict[str, str | None]:
-    """The folder of a model's weights, None where it is not at hand, with the reason."""
+    """The folder of a model's weights, None where it is not at hand, with the reason; asks no network."""
     from perbench.models import at_hand
 
-    if model.spec.endpoint is not None:
+    spec = model.spec
+    if spec.endpoint is not None:
         return {"weights": None, "weights_note": "an endpoint's, not on this machine"}
     try:
-        folder = at_hand(model)
+        folder = _in_hub_cache(spec) if spec.hub is not None else at_hand(model)
     except PerbenchError as error:
         return {"weights": None, "weights_note": f"not at hand: {error}"}
-    first = "converted" if model.spec.gguf is not None else "downloaded"
-    return {
-        "weights": str(folder) if folder is not None else None,
-        "weights_note": f"not at hand; {first} when a run first needs them",
-    }
+    if folder is not None:
+        return {"weights": str(folder), "weights_note": None}
+    first = "converted" if spec.gguf is not None else "downloaded"
+    return {"weights": None, "weights_note": f"not at hand; {first} when a run first needs them"}
+
+
+def _in_hub_cache(spec: Any) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(spec.hub, "config.json", revision=spec.revision)
+    return Path(found).parent if isinstance(found, str) else None

@@ -95,3 +95,24 @@ def test_show_a_spec_with_its_defaults(capsys):
 def test_show_suggests(words, said, capsys):
     assert cli.main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_show_a_model_says_where_its_weights_are(capsys, tmp_path, tiny_model_dir, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = tmp_path / "leaderboard" / "models"
+    folder.mkdir(parents=True)
+    for name, place in {
+        "near": f"path: {tiny_model_dir}",
+        "gone": "path: nowhere",
+        "far": "hub: someone/something",
+        "asked": "endpoint: {model: m}",
+    }.items():
+        (folder / f"{name}.yaml").write_text(f"summary: a model\n{place}\n", encoding="utf-8")
+    weights = {}
+    for name in ("near", "gone", "far", "asked"):
+        words = ("show", "model", name, "--include", str(tmp_path))
+        found = json.loads(run(capsys, *words, "--json"))
+        weights[name] = found["weights"]
+        shown = found["weights"] or found["weights_note"]
+        assert f"weights {shown}" in run(capsys, *words)
+    assert weights == {"near": str(tiny_model_dir), "gone": None, "far": None, "asked": None}
