@@ -60,10 +60,11 @@ def _load_spec(kind: str, name: str) -> None:
 
         for line in absent_for(spec.spec):
             print(f"matrix {spec.name}, before it runs: {line}", file=sys.stderr)
-    if kind == "task" and spec.spec.protocol == "identification" and spec.spec.data.files is not None:
-        from perbench.data import spans
+    if kind == "task" and spec.spec.data.files is not None:
+        from perbench.data.check import check_rows
 
-        spans.check(spec)
+        for line in check_rows(spec):
+            print(f"task {spec.name}: {line}", file=sys.stderr)
 
 
 def _check_file(path: Path) -> None:

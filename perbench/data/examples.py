@@ -29,19 +29,27 @@ DRAW = 0
 @dataclass(frozen=True)
 class Dataset:
     """`digest`: sha256 over canonical JSON of `examples`, what all share (`data.shared`) once; `skipped`:
-    reason -> rows left out; `source`: where the rows come from, without a machine's paths."""
+    reason -> rows left out; `source`: where the rows come from, without a machine's paths; `places`: of every
+    example's id, where its row is."""
 
     examples: list[Example]
     digest: str
     skipped: dict[str, int] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
 
 def load_examples(
-    task: Named[TaskSpec], split: Literal["train", "test"], limit: int | None = None
+    task: Named[TaskSpec],
+    split: Literal["train", "test"],
+    limit: int | None = None,
+    *,
+    every_field: bool = False,
 ) -> Dataset:
     """The examples of a split, in an order drawn once and for all: `examples.<split>` of the spec keeps the
     first of that order, `limit` the first of those. So a smaller set is always part of a larger one.
+
+    `every_field`: look for the fields of history items, too, that only `training.per_user` reads.
 
     A task of lm-evaluation-harness reads its own documents: it has no examples here.
 
@@ -59,11 +67,18 @@ def load_examples(
         return Dataset([], digest, source=described)
     name = spec.data.train_split if split == "train" else spec.data.test_split
     beside = task.path.parent if task.path is not None else None
-    source = sources.read(spec.data, name, beside)
+    source = sources.read(spec.data, name, beside, spec.fields)
     reader = _Reader(spec, name)
-    examples = [
-        example for index, row in enumerate(source.rows) if (example := reader.read(index, row)) is not None
-    ]
+    if every_field and (form := spec.fields.item_example) is not None:
+        asked = placeholders(form.question) | placeholders(form.reference) | set(spec.fields.extra)
+        for field_name in sorted(asked):
+            reader.needed.setdefault(field_name, ", which fields.item_example reads")
+    places: dict[str, str] = {}
+    examples = []
+    for index, row in enumerate(source.rows):
+        if (example := reader.read(index, row)) is not None:
+            examples.append(example)
+            places[example.id] = f"{row.place}:{row.line}"
     if reader.faults:
         raise SpecError(reader.problems())
     if not examples:
@@ -81,7 +96,9 @@ def load_examples(
         )
     except (TypeError, ValueError) as error:
         raise PerbenchError(f"task {task.name}: a row holds what JSON has no form for: {error}") from None
-    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described)
+    if spec.data.split is not None:
+        digest = canonical_digest({"split": spec.data.split.model_dump(mode="json"), "examples": digest})
+    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places)
 
 
 def needed_fields(spec: TaskSpec) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.cache import canonical_digest
+from perbench.data.overlap import holds, same_text
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
@@ -56,20 +57,28 @@ def own_data(
     held_out = 0
     for user, asked in by_user.items():
         own: dict[tuple[str, str], Example] = {}
-        secret = {example.reference.strip() for example in asked}
+        secret = {same_text(example.reference) for example in asked}
         items = [_items(example, form, task.spec) for example in asked] if form is not None else []
         mine = [example for example in train if example.user == user]
         for example in [
             *(item for group in items for item in group if kind != "examples"),
             *(example for example in mine if kind != "history"),
         ]:
-            if example.reference.strip() in secret:
+            texts = {"question": example.question, "reference": example.reference}
+            if same_text(example.reference) in secret or holds([texts], secret):
                 held_out += 1
             elif example.reference.strip():
-                own.setdefault((example.question, example.reference), example)
+                persona = tuple(item for item in example.persona if not _asked_for(item, secret))
+                own.setdefault((example.question, example.reference), replace(example, persona=persona))
         if own:
             found[user] = list(own.values())
     return OwnData(dict(sorted(found.items())), len(by_user), held_out)
+
+
+def _asked_for(item: Mapping[str, Any], secret: Collection[str]) -> bool:
+    """Whether a history item gives away what a test example asks for."""
+    texts = [value for value in item.values() if isinstance(value, str)]
+    return any(same_text(text) in secret for text in texts) or holds([item], secret)
 
 
 def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Example]:

@@ -13,9 +13,10 @@ from typing import Any
 from perbench.data.jsonl import MOST_PROBLEMS, Row, read_jsonl
 from perbench.data.lines import packed
 from perbench.data.prepared import origin, prepared_folder
+from perbench.data.split import cut
 from perbench.data.values import value_faults
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
-from perbench.specs.task import DataSpec
+from perbench.specs.task import DataSpec, FieldSpec
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Source:
     shared: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(data: DataSpec, split: str, beside: Path | None) -> Source:
+def read(data: DataSpec, split: str, beside: Path | None, fields: FieldSpec | None = None) -> Source:
     """All rows of `split`. Relative paths are taken from the folder `beside` (the spec's), else from here.
+    `fields` names what `data.split` goes by.
 
     Raises:
         PerbenchError: the source is not there, with the way out.
@@ -45,9 +47,17 @@ def read(data: DataSpec, split: str, beside: Path | None) -> Source:
     if data.files is not None:
         path = base / Path(data.files).expanduser()
         if path.is_dir():
+            if data.split is not None:
+                raise PerbenchError(
+                    f"{path}: data.split cuts one file, and this is a folder; name a file in it"
+                )
             file = _split_file(path, split)
             return Source(read_jsonl(file), {"files": f"{path.name}/{file.name}"}, file)
-        return Source(read_jsonl(path), {"files": path.name}, path)
+        rows = read_jsonl(path)
+        if data.split is None:
+            return Source(rows, {"files": path.name}, path)
+        part = cut(path, rows, fields or FieldSpec(), data.split)[split]
+        return Source(part, {"files": path.name, "split": split, **data.split.model_dump()}, path)
     if data.hub is not None:
         return _from_hub(data, split)
     return _from_python(data, split)
@@ -79,8 +89,10 @@ def _with_shared(data: DataSpec, config: str, split: str, beside: Path | None) -
 
 
 def has_train_split(data: DataSpec, beside: Path | None) -> bool:
-    """Whether there is a split to train or tune on, apart from the test split: a single file holds none, nor
-    does a folder without its file; of a function or a hub, the two names tell."""
+    """Whether there is a split to train or tune on, apart from the test split: a single file holds none
+    unless `split` cuts it, nor does a folder without its file; of a function or a hub, the two names tell."""
+    if data.split is not None:
+        return True
     if data.train_split == data.test_split:
         return False
     base = beside or Path()

@@ -61,7 +61,7 @@ def read_splits(task: Named[TaskSpec]) -> dict[str, list[Row]]:
     problems: list[Problem] = []
     for split in [*splits, data.test_split]:
         try:
-            rows[split] = sources.read(data, split, beside).rows
+            rows[split] = sources.read(data, split, beside, task.spec.fields).rows
         except SpecError as error:
             problems += error.problems
     if problems:

@@ -13,6 +13,7 @@ from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import Dataset
 from perbench.data.examples import needed_fields
+from perbench.data.overlap import Overlap, Seen
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, SpecError
@@ -60,6 +61,8 @@ class Catalogue:
         self._data = data
         self._limit = limit
         self._datasets: dict[str, Dataset] = {}
+        self._seen: dict[str, Seen] = {}
+        self._overlaps: dict[tuple[str, str], Overlap] = {}
         self._own: dict[tuple[str, str, str, str, str], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
@@ -104,6 +107,21 @@ class Catalogue:
         """The split that an identification task's thresholds are chosen on, None where it has none."""
         beside = task.path.parent if task.path is not None else None
         return self.dataset(task, "train") if has_train_split(task.spec.data, beside) else None
+
+    def overlap(self, cell: Cell) -> Overlap | None:
+        """What a cell's training, or the split that its thresholds are chosen on, has of its test examples;
+        None of a training."""
+        if cell.kind == "train":
+            return None
+        source = cell.needs.task if cell.needs is not None else None
+        learnt = self.dev(cell.task) if cell.kind == "identify" else None
+        learnt = self.dataset(source, "train") if source is not None else learnt or Dataset([], "nothing")
+        tested = self.dataset(cell.task, "test")
+        key = learnt.digest, tested.digest
+        if key not in self._overlaps:
+            seen = self._seen.setdefault(learnt.digest, Seen(learnt.examples))
+            self._overlaps[key] = seen.overlap(tested.examples)
+        return self._overlaps[key]
 
     def examples(self, cell: Cell) -> list[Example]:
         """All that a cell reads, the examples that thresholds are chosen on among them."""

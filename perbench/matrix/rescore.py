@@ -14,6 +14,7 @@ from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
+from perbench.matrix.overlaps import overlap_notes
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.specs.task import TaskSpec
@@ -52,7 +53,11 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
                 "headline": task.spec.headline,
                 "metrics": scored.metrics,
                 "counts": {**old.counts, **scored.counts},
-                "notes": [*scored.notes, *caveats(old.endpoints)],
+                "notes": [
+                    *scored.notes,
+                    *overlap_notes(old.labels, {**old.counts, **scored.counts}),
+                    *caveats(old.endpoints),
+                ],
             }
         )
         cell.write_scores(scored.scores)

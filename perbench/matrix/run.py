@@ -13,6 +13,7 @@ from perbench import models, processes, protocols
 from perbench.device import free
 from perbench.engines.ledger import Ledger, caveats
 from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
+from perbench.matrix import overlaps
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
@@ -259,7 +260,9 @@ class Runner:
             counts["torn_lines_cut"] = folder.torn
         assert self._pool.ledger is not None, "_cell opens it before anything else"
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
-        notes = [*found.pop("notes", []), *caveats(endpoints)]
+        counts |= overlaps.counts(cell, self.catalogue)
+        seen = overlaps.overlap_notes(cell.labels, counts) if cell.kind != "train" else []
+        notes = [*found.pop("notes", []), *seen, *caveats(endpoints)]
         if found["status"] == "done":
             notes += self._chat_notes(cell)
         return CellRecord(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.errors import PerbenchError, suggest
+from perbench.matrix import overlaps
 from perbench.matrix.absent import absent
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.cells import Cell, expand
@@ -57,7 +58,8 @@ def carry_out(
     """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, given
     the matrix's name too: the headlines' tables (or JSON) by default.
 
-    Returns: the exit code, 0 when every cell is done, 1 when some failed.
+    Returns: the exit code, 0 when every cell is done, 1 when some failed; of a dry run, 2 when a run would
+        refuse to begin.
 
     Raises:
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
@@ -73,14 +75,22 @@ def carry_out(
         cells = [cell for cell in cells if cell.kind == "train"]
     run = RunDir(options.out)
     group = processes.group()
+    seen = overlaps.refused(cells, catalogue)
+    if group.main:
+        for line in overlaps.accepted(cells, catalogue):
+            _say(line)
     if options.dry_run:
+        blocked = dict.fromkeys(seen)
         if group.main:
             plan = make_plan(cells, run)
-            for line in dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue)]):
+            blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
+            for line in blocked:
                 _say(f"before it runs: {line}")
             show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
         processes.close()
-        return 0
+        return 2 if blocked else 0
+    if seen:
+        raise PerbenchError("\n".join(seen))
     if not group.main:
         return _follow(cells, catalogue, run)
     with run.lock(wait=options.wait, notify=_say):
@@ -96,7 +106,7 @@ def carry_out(
             f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
-        _relabel(plan, run)
+        _relabel(plan, run, catalogue)
         group.first([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
         progress = Progress(len(plan.todo))
         with progress.shown():
@@ -157,13 +167,21 @@ def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> 
             )
 
 
-def _relabel(plan: Plan, run: RunDir) -> None:
-    """What is reused goes by the names that today's matrix gives it: names are no part of an identity."""
+def _relabel(plan: Plan, run: RunDir, catalogue: Catalogue) -> None:
+    """What is reused goes by the names that today's matrix gives it: names are no part of an identity. It
+    gets the counts of overlaps that an older perbench did not take."""
     for step in plan.steps:
         folder = run.cell(step.cell.kind, step.cell.identity)
         record = folder.record() if step.action == "reuse" else None
-        if record is not None and record.labels != step.cell.labels:
-            folder.finish(record.model_copy(update={"labels": step.cell.labels}))
+        if record is None:
+            continue
+        labels = step.cell.labels
+        counts = {**record.counts, **overlaps.counts(step.cell, catalogue)}
+        if record.labels != labels or record.counts != counts:
+            before = overlaps.overlap_notes(record.labels, record.counts)
+            notes = [note for note in record.notes if note not in before]
+            notes += overlaps.overlap_notes(labels, counts)
+            folder.finish(record.model_copy(update={"labels": labels, "counts": counts, "notes": notes}))
 
 
 def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:

@@ -23,7 +23,7 @@ NOTES = ("summary", "license", "notes")
 """Keys of a task that are for its readers."""
 TRAINED_ON = ("data.train_split", "examples.train", "fields.item_example")
 EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")
-OF_ANSWERS = ("sampling", "max_missing", "decoding", "metrics", "headline", "persona_swap")
+OF_ANSWERS = ("sampling", "max_missing", "decoding", "metrics", "headline", "persona_swap", "data.overlap")
 """Keys of a generation task that say how its answers are made and scored."""
 
 

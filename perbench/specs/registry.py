@@ -24,10 +24,10 @@ METRICS = {
 """Metric name -> module whose `measure(name, texts)` computes it."""
 
 SOURCES = {
-    "python": ("requires", "train_split", "test_split"),
-    "hub": ("config", "shared", "revision", "data_dir", "train_split", "test_split"),
-    "files": ("train_split", "test_split"),
-    "prepared": ("config", "shared", "data_dir", "train_split", "test_split"),
+    "python": ("requires", "train_split", "test_split", "overlap"),
+    "hub": ("config", "shared", "revision", "data_dir", "train_split", "test_split", "overlap"),
+    "files": ("train_split", "test_split", "split", "overlap"),
+    "prepared": ("config", "shared", "data_dir", "train_split", "test_split", "overlap"),
     "lm_eval": (),
 }
 """Key of `data` that names where rows come from -> the other keys of `data` that are read with it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,16 @@ from perbench.specs.sampling import DecodingSpec, SamplingSpec
 from perbench.specs.templates import Count, placeholders, refuse, template_faults
 
 
+class SplitSpec(Strict):
+    """How one file of rows becomes a part to train on and a part to test on (perbench.data.split)."""
+
+    by: Literal["user", "row"]
+    """Whether all rows of a user stay together, so that the tested users are new ones."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """The share of the users, or rows, that are tested."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class DataSpec(Strict):
     """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`, `lm_eval`.
 
@@ -28,6 +38,7 @@ class DataSpec(Strict):
     prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
     lm_eval: a task of lm-evaluation-harness, which reads its own documents.
     `shared`: a folder beside `config` whose one row's fields are every row's, so that they are stored once.
+    `split` cuts a single file in two; without it, such a file serves a matrix as a source or as a target.
     `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
     sets it.
     """
@@ -45,6 +56,9 @@ class DataSpec(Strict):
     data_dir: str | None = None
     train_split: str = "train"
     test_split: str = "test"
+    split: SplitSpec | None = None
+    overlap: Literal["accepted"] | None = None
+    """Of a target: evaluate it even after a training that saw some of its answers (perbench.data.overlap)."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSpec:
@@ -60,6 +74,8 @@ class DataSpec(Strict):
             raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
         if self.shared is not None and (self.config is None or (self.hub or self.prepared) is None):
             raise ValueError("shared is a folder of a hub dataset or prepared family, beside config")
+        if self.split is not None and {"train_split", "test_split"} & self.model_fields_set:
+            raise ValueError("split names no files: remove train_split and test_split")
         (source,) = given
         unknown = unread(self, {source, *SOURCES[source]})
         refuse([f"{key}: has no reader beside data.{source}; remove it" for key in unknown])
@@ -232,8 +248,14 @@ class TaskSpec(Strict):
                 faults.append(f"fields.{name} is needed by protocol {protocol}")
         if protocol in ("dialogue", "preference") and getattr(self, protocol) is None:
             faults.append(f"protocol {protocol} needs a `{protocol}:` section")
-        if protocol == "identification" and "gold" not in self.fields.extra:
-            faults.append("fields.extra: protocol identification needs the field gold: [gold]")
+        reads = {
+            "identification": ["gold"],
+            "dialogue": ["profile", "personality"],
+            "preference": ["preference"],
+        }
+        if absent := [name for name in reads.get(protocol, ()) if name not in self.fields.extra]:
+            told = ", ".join(absent)
+            faults.append(f"fields.extra: protocol {protocol} reads these fields of a row, too: [{told}]")
         if prompted:
             if self.prompt not in self.prompts:
                 faults.append(
@@ -254,6 +276,12 @@ class TaskSpec(Strict):
         if self.protocol == "dialogue":
             return ["rating", "pmi"] if self.dialogue is None or self.dialogue.judge.pmi else ["rating"]
         return PREFERENCE_METRICS if self.protocol == "preference" else IDENTIFICATION_METRICS
+
+    @property
+    def single_file(self) -> bool:
+        """Whether the rows are those of one file, uncut: the same for training and for testing."""
+        files = self.data.files
+        return files is not None and files.endswith((".jsonl", ".json")) and self.data.split is None
 
     @property
     def swap_metrics(self) -> tuple[str, ...]:

@@ -55,13 +55,16 @@ class Own(Trainer):
     def loss(self, batch):
         return batch.targets, batch.targets
 '''
+ROW = '{"u": "%s", "q": "where?", "r": "here", "p": ["I hunt."]}\n'
 FILES = {
     "tasks/mine/notes.yaml": TASK,
     "leaderboard/models/own.yaml": MODEL,
     "leaderboard/matrices/own.yaml": MATRIX,
     "trainers/own.py": TRAINER,
+    "tasks/mine/rows/train.jsonl": ROW % "ann",
+    "tasks/mine/rows/test.jsonl": ROW % "bob",
 }
-T, M, X, P = FILES
+T, M, X, P, *DATA = FILES
 
 CASES = [
     # file, what is replaced, by what, line of the fault, what the message says
@@ -116,13 +119,13 @@ CASES = [
 @pytest.fixture
 def root(tmp_path):
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
     return tmp_path
 
 
 def test_the_files_are_good_as_they_stand(root, capsys):
-    assert cli.main(["validate", *(str(root / name) for name in FILES), "--include", str(root)]) == 0
+    assert cli.main(["validate", *(str(root / name) for name in (T, M, X, P)), "--include", str(root)]) == 0
     assert "4 files checked, 0 faults" in capsys.readouterr().err
 
 

@@ -66,7 +66,7 @@ def test_items_become_examples_of_their_user() -> None:
         "ann",
         "Review sec.",
         "second",
-        (item("first"), item("asked two")),  # the other items, as the history of a request
+        (item("first"),),  # the other items, as the history of a request, less what is asked for
         {"stars": 6},
     )
     assert (own.users, own.held_out) == (3, 1)  # "asked two" is asked for in another example of ann's

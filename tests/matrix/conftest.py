@@ -18,6 +18,7 @@ from tests.matrix.runs import Runs, results
 WORDS = [
     *("hunt", "deer", "woods", "dog", "autumn", "paint", "red", "houses"),
     *("violin", "night", "bake", "bread", "long", "novels", "green"),
+    *("river", "stone", "lamp", "cold"),
 ]
 
 

@@ -33,7 +33,7 @@ def test_a_missing_key_is_told_before_anything_runs(
     monkeypatch.delenv("TEST_KEY")
     told = "set the environment variable TEST_KEY to the key"
     words = ["run", "--matrix", "small", "--out", str(tmp_path / "out")]
-    assert main([*words, "--dry-run"]) == 0
+    assert main([*words, "--dry-run"]) == 2
     assert told in capsys.readouterr().err
     assert main(["validate", str(talk.path / "leaderboard/matrices/small.yaml")]) == 0
     assert told in capsys.readouterr().err
@@ -60,8 +60,8 @@ def test_a_missing_package_is_told_before_anything_runs(
     monkeypatch.setitem(sys.modules, "rank_bm25", None)
     command = "pip install 'perbench[bm25]'"
     words = ["run", "--matrix", "small", "--out", str(tmp_path / "out")]
-    for checked in ([*words, "--dry-run"], ["validate", str(matrix)]):
-        assert main(checked) == 0
+    for checked, code in (([*words, "--dry-run"], 2), (["validate", str(matrix)], 0)):
+        assert main(checked) == code
         told = capsys.readouterr().err
         assert told.count(command) == 1
         assert told.count("before it runs: ") == 1
@@ -114,13 +114,13 @@ def test_what_cannot_be_counted_is_in_no_sum(
         targets=["tiny/talk", "longlamp/pag"], models=["far"], trainers=[], sources=[], identifiers=[]
     )
     words = ["run", "--matrix", "small", "--out", str(tmp_path / "out"), "--dry-run"]
-    assert main([*words, "--set", "baseline=null", "--set", "training={}", "--json"]) == 0
+    assert main([*words, "--set", "baseline=null", "--set", "training={}", "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
     counts = {cell["labels"]["target"]: cell["tokens"] for cell in found["cells"]}
     assert counts == {"tiny/talk": found["total"]["tokens"], "longlamp/pag": None}
     assert found["total"]["uncounted"] == 1
     assert found["total"]["endpoints"]["far"]["requests"] == 60
-    assert main([*words, "--set", "baseline=null", "--set", "training={}"]) == 0
+    assert main([*words, "--set", "baseline=null", "--set", "training={}"]) == 2
     told = capsys.readouterr()
     assert "unknown" in next(line for line in told.out.splitlines() if "longlamp/pag" in line)
     assert "not in these sums: 1 cell whose data are not at hand" in told.out

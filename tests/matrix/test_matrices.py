@@ -32,8 +32,9 @@ PAPERS = {
 
 
 def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
-    assert cli.main(["run", *words, "--dry-run", "--json"]) == 0
+    code = cli.main(["run", *words, "--dry-run", "--json"])
     captured = capsys.readouterr()
+    assert code == (2 if "before it runs: " in captured.err else 0), "as a run would be refused, or not"
     return json.loads(captured.out)["total"], captured.err
 
 

@@ -1,0 +1,57 @@
+"""One file of rows, cut into a part to train on and a part to test on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench.data.overlap import LONG, same_text
+from perbench.errors import PerbenchError
+
+if TYPE_CHECKING:
+    from perbench.data.jsonl import Row
+    from perbench.specs.task import FieldSpec, SplitSpec
+
+
+def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) -> dict[str, list[Row]]:
+    """Every row in either "train" or "test". `split.test` is the share of the users, or of the rows, that are
+    tested, chosen by a hash of each and `split.seed`. Rows of the same text are never parted.
+
+    Raises:
+        PerbenchError: there are not two users, or two different rows, to part.
+    """
+    keys = [_key(row, fields, split) for row in rows]
+    order = sorted(set(keys), key=lambda key: hashlib.sha256(f"{split.seed}/{key}".encode()).digest())
+    if len(order) < 2:
+        way_out = "; add users, or split by row" if split.by == "user" else "; add rows"
+        raise PerbenchError(
+            f"{path}: data.split by {split.by} needs two {split.by}s, and found {len(order)}{way_out}"
+        )
+    tested = set(order[: min(max(round(len(order) * split.test), 1), len(order) - 1)])
+    parts: dict[str, list[Row]] = {"train": [], "test": []}
+    for row, key in zip(rows, keys, strict=True):
+        parts["test" if key in tested else "train"].append(row)
+    return parts
+
+
+def _key(row: Row, fields: FieldSpec, split: SplitSpec) -> str:
+    """What is never parted: a user's rows; of single rows, those that an overlap would count as the same."""
+    user, question, reference, persona = (
+        row.fields.get(name) if name is not None else None
+        for name in (fields.user, fields.question, fields.reference, fields.persona)
+    )
+    if split.by == "user":
+        return _text(persona if fields.user is None else user)
+    reference = same_text(_text(reference))
+    return (
+        reference
+        if len(reference) >= LONG
+        else "\n".join([_text(user), same_text(_text(question)), reference])
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

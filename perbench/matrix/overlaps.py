@@ -1,0 +1,86 @@
+"""What of a matrix's tests its trainings see: refused before anything runs, or counted at the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from perbench.data.overlap import notes
+from perbench.store import Labels
+
+if TYPE_CHECKING:
+    from perbench.data.overlap import Overlap
+    from perbench.matrix.catalogue import Catalogue
+    from perbench.matrix.cells import Cell
+    from perbench.specs.load import Named
+    from perbench.specs.task import TaskSpec
+
+SHOWN = 3
+"""Places that a message names."""
+
+
+def refused(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
+    """Why the cells may not run, once per pair of tasks: the target's answers were seen in training, and its
+    task does not say that this is accepted."""
+    return [
+        _refusal(cell, overlap, catalogue)
+        for cell, overlap in _pairs(cells, catalogue)
+        if (overlap.seen or _one_file(cell)) and cell.task.spec.data.overlap is None
+    ]
+
+
+def accepted(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
+    """What is seen all the same, once per pair of tasks, and answers that stand in their own history."""
+    return [
+        f"target {cell.labels.target}: {note}"
+        for cell, overlap in _pairs(cells, catalogue)
+        for note in overlap_notes(cell.labels, {**overlap.counts, "samples": overlap.tested})
+    ]
+
+
+def counts(cell: Cell, catalogue: Catalogue) -> dict[str, int]:
+    """What a cell's record counts of its overlap."""
+    overlap = catalogue.overlap(cell)
+    return overlap.counts if overlap is not None else {}
+
+
+def overlap_notes(labels: Labels, counts: dict[str, int]) -> list[str]:
+    """The caveats of a record with these counts."""
+    return notes(counts, counts.get("samples", 0), labels.source)
+
+
+def _pairs(cells: Iterable[Cell], catalogue: Catalogue) -> Iterator[tuple[Cell, Overlap]]:
+    seen = set()
+    for cell in cells:
+        overlap = catalogue.overlap(cell)
+        key = (cell.labels.source, cell.labels.target)
+        if overlap is not None and key not in seen:
+            seen.add(key)
+            yield cell, overlap
+
+
+def _refusal(cell: Cell, overlap: Overlap, catalogue: Catalogue) -> str:
+    way_out = f"or set data.overlap: accepted in {cell.task.path or cell.task.name}"
+    if _one_file(cell):
+        return (
+            f"target {cell.labels.target}: source {cell.labels.source} trains on the same file, and a single "
+            f"file serves one of the two: cut it with data.split: {{by: user}}, {way_out}"
+        )
+    places = catalogue.dataset(cell.task, "test").places
+    (said, *_) = notes(overlap.counts, overlap.tested, cell.labels.source)
+    first = ", ".join(places.get(one, one) for one in overlap.seen[:SHOWN])
+    return f"target {cell.labels.target}: {said} (first: {first}); take them out of one of the two, {way_out}"
+
+
+def _one_file(cell: Cell) -> bool:
+    """Whether a cell is evaluated on the very file that its training reads, uncut on both sides."""
+    if cell.needs is None:
+        return False
+    sides = [cell.needs.task, cell.task]
+    return all(side.spec.single_file for side in sides) and _file(sides[0]) == _file(sides[1])
+
+
+def _file(task: Named[TaskSpec]) -> str:
+    folder = task.path.parent if task.path is not None else None
+    assert task.spec.data.files is not None, "a single file is one of data.files"
+    return str((folder / task.spec.data.files).resolve() if folder is not None else task.spec.data.files)
