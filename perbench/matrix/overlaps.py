@@ -22,11 +22,8 @@ SHOWN = 3
 def refused(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
     """Why the cells may not run, once per pair of tasks: the target's answers were seen in training, and its
     task does not say that this is accepted."""
-    return [
-        _refusal(cell, overlap, catalogue)
-        for cell, overlap in _pairs(cells, catalogue)
-        if (overlap.seen or _one_file(cell)) and cell.task.spec.data.overlap is None
-    ]
+    pairs = _pairs(cells, catalogue)
+    return [_refusal(cell, overlap, catalogue) for cell, overlap in pairs if _is_refused(cell, overlap)]
 
 
 def accepted(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
@@ -34,6 +31,7 @@ def accepted(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
     return [
         f"target {cell.labels.target}: {note}"
         for cell, overlap in _pairs(cells, catalogue)
+        if not _is_refused(cell, overlap)
         for note in overlap_notes(cell.labels, {**overlap.counts, "samples": overlap.tested})
     ]
 
@@ -47,6 +45,10 @@ def counts(cell: Cell, catalogue: Catalogue) -> dict[str, int]:
 def overlap_notes(labels: Labels, counts: dict[str, int]) -> list[str]:
     """The caveats of a record with these counts."""
     return notes(counts, counts.get("samples", 0), labels.source)
+
+
+def _is_refused(cell: Cell, overlap: Overlap) -> bool:
+    return bool(overlap.seen or _one_file(cell)) and cell.task.spec.data.overlap is None
 
 
 def _pairs(cells: Iterable[Cell], catalogue: Catalogue) -> Iterator[tuple[Cell, Overlap]]:
