@@ -41,9 +41,10 @@ class Mask:
     A key of words is masked only where all of it is: a part of it may be anybody's words.
     """
 
-    def __init__(self, key: str, url: str) -> None:
+    def __init__(self, key: str, url: str, *more: str) -> None:
+        """`more` are further secrets that are sent, such as the name of an account."""
         parts = urlsplit(url)
-        keys = [one for one in (key, *_hidden_in(url)) if one]
+        keys = [one for one in (key, *_hidden_in(url), *more) if one]
         host = (parts.hostname or "").lower()
         names = [] if host == OPENAI else [url.rstrip("/"), parts.netloc.rpartition("@")[2]]
         names += [host] if host not in PUBLIC and re.search(r"[.:]|.{4}\d", host) else []

@@ -19,12 +19,16 @@ from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
 from perbench.masking import Mask, remember
 from perbench.progress import counted
-from perbench.specs.model import Endpoint, is_address
+from perbench.specs.model import OPENAI_URL, Endpoint, is_address
 from perbench.specs.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""Headers that only OpenAI itself is sent, as its own client does, and the variables that hold them."""
 
 
 class OpenAIEngine:
@@ -57,11 +61,16 @@ class OpenAIEngine:
         self._retry = retry if retry is not None else Retry()
         key = os.environ[endpoint.api_key_env]
         self._url = endpoint.url
-        self._mask = Mask(key, self._url)
+        account = {
+            header: value
+            for header, variable in ACCOUNT.items()
+            if self._url == OPENAI_URL and (value := os.environ.get(variable))
+        }
+        self._mask = Mask(key, self._url, *account.values())
         remember(self._mask)
         self._wire = Wire(
             self._url,
-            key,
+            {"Authorization": f"Bearer {key}", **account},
             timeout=endpoint.timeout,
             connections=endpoint.concurrency,
             mask=self._mask,

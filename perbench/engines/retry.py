@@ -102,7 +102,7 @@ class Retry:
                     ) from None
                 if failure.limited:
                     self.hold(wait)
-                    wait = self._open_at - self._clock()
+                    wait = max(0.0, self._open_at - self._clock())
                 say(f"{failure}; attempt {attempt + 1} in {wait:.1f} s")
                 if not failure.limited:
                     await self._pause(halt, wait)

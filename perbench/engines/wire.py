@@ -41,13 +41,21 @@ class Reply:
 
 
 class Wire:
-    """Sends bodies to `<url>/chat/completions`, inside `async with`. `place` is what sets the address."""
+    """Sends bodies to `<url>/chat/completions`, inside `async with`. `headers` hold the key, `place` sets the
+    address."""
 
     def __init__(
-        self, url: str, key: str, *, timeout: float, connections: int, mask: Mask, place: str
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: float,
+        connections: int,
+        mask: Mask,
+        place: str,
     ) -> None:
         self._url = f"{url}/chat/completions"
-        self._key = key
+        self._headers = headers
         self._timeout = timeout
         self._mask = mask
         self._place = place
@@ -61,7 +69,7 @@ class Wire:
         self._client = httpx2.AsyncClient(
             verify=_certificates() if encrypted else False,
             headers={
-                "Authorization": f"Bearer {self._key}",
+                **self._headers,
                 "Content-Type": "application/json",
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip, deflate",  # what `_unpacked` stops in time

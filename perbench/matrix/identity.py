@@ -20,8 +20,8 @@ from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 2
 EVAL_VERSION = 3
-"""2 took refused, filtered and null replies of endpoints for empty answers, and lm-eval's softmax had the
-weights' dtype."""
+"""2 took refused, filtered and null replies of endpoints for empty answers, a thought between tags for a part
+of the answer, and lm-eval's softmax had the weights' dtype."""
 IDENTIFY_VERSION = 3
 SWAP_VERSION = 2
 """Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""

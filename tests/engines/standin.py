@@ -47,6 +47,8 @@ class Server:
 
     def __init__(self, answer: Callable[[dict[str, Any]], Reply] = yes) -> None:
         self.requests: list[tuple[str, str | None, dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
+        """Of each request, names in lower case."""
         self.answer = answer
         self.hold = threading.Event()
         self.hold.set()
@@ -84,6 +86,7 @@ class Server:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.enter((self.path, self.headers["Authorization"], body))
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
                 server.hold.wait(10)
                 reply = server.answer(body)
                 self.send_response(reply.status)

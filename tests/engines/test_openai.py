@@ -254,6 +254,18 @@ def test_an_impossible_address_or_key_is_told_beforehand(
         OpenAIEngine(ENDPOINT)
 
 
+def test_the_account_is_for_openai_alone_and_no_more_shown_than_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-7f3a9c1e5b2d8f60")
+    monkeypatch.delenv("OPENAI_PROJECT_ID", raising=False)
+    server.answer = lambda body: fault(400, "no more for organization org-7f3a9c1e5b2d8f60")
+    failure()
+    monkeypatch.setattr("perbench.engines.openai.OPENAI_URL", server.address)
+    assert "organization [key]" in failure()
+    assert [asked.get("openai-organization") for asked in server.headers] == [None, "org-7f3a9c1e5b2d8f60"]
+
+
 # ---------------------------------------------------------------- what it is not
 
 
