@@ -25,7 +25,7 @@ def refuse(name: str, status: int, value: Any = None) -> Any:
 
 
 class Case(NamedTuple):
-    """`text` is the answer recorded, None where the cell fails; `said` is on stderr; `keys` are its file's."""
+    """`text` is the answer recorded, None where the cell fails; `said` is on stderr; `keys` its file's."""
 
     answer: Any
     text: str | None
