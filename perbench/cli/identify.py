@@ -153,12 +153,12 @@ def _show(
     from perbench.site.spans_terminal import print_worst
     from perbench.site.terminal import print_results
     from perbench.store import RunDir
-    from perbench.store.files import read_journal
+    from perbench.store.check import read_samples
 
     if html is not None or worst is not None:
         run = RunDir(options.out)
         cells = [
-            (record, read_journal(run.cell(record.kind, record.identity).path / "samples.jsonl").rows)
+            (record, read_samples(run.cell(record.kind, record.identity).path, record.identity))
             for record in records
         ]
     for line in dict.fromkeys(line for record in records for line in _left_out(record)):

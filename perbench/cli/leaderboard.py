@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 SUMMARY = "build the leaderboard page from run directories"
@@ -21,8 +22,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.progress import counted
     from perbench.site import build
 
-    page = build(args.runs, args.out, baseline=args.baseline)
-    print(json.dumps({"page": str(page)}) if args.json else page)
-    return 0
+    damaged: list[str] = []
+    page = build(
+        args.runs, args.out, baseline=args.baseline, damaged=lambda damage: damaged.append(str(damage))
+    )
+    print(json.dumps({"page": str(page), **({"damaged": damaged} if damaged else {})}) if args.json else page)
+    for damage in damaged:
+        print(f"damaged, not shown: {damage}", file=sys.stderr)
+    if damaged:
+        print(f"the page lacks {counted(len(damaged), 'damaged record')}", file=sys.stderr)
+    return 2 if damaged else 0

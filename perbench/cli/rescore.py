@@ -21,14 +21,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from perbench.matrix.cells import describe
     from perbench.matrix.rescore import rescore
-    from perbench.store import RunDir, read_records
+    from perbench.store import DamagedRecord, RunDir, read_records
 
     found = []
+    damaged: list[DamagedRecord] = []
     for path in args.runs:
-        read_records(path)  # says so when it is no run directory, before a lock makes one of it
+        read_records(path, [])  # says so when it is no run directory, before a lock makes one of it
         directory = RunDir(path)
         with directory.lock(wait=not args.no_wait, notify=_say):
-            for old, new in rescore(directory, _say):
+            for old, new in rescore(directory, _say, damaged):
                 changed = sorted(
                     name
                     for name in old.metrics.keys() | new.metrics.keys()
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
                     print(f"{describe(new.kind, new.labels)}: {', '.join(changed) or 'nothing'} changed")
     if args.json:
         print(json.dumps(found))
-    return 0
+    return 2 if damaged else 0
 
 
 def _say(message: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from perbench.progress import counted
 from perbench.specs.model import Prices
-from perbench.store.files import append_journal, cut_torn
 from perbench.store.record import EndpointUse
+from perbench.store.sealed import SealedJournal
 
 COUNTS = (
     "requests",
@@ -23,24 +22,49 @@ COUNTS = (
     "replaced",
 )
 
+LOST = "lost"
+"""Key of a line that says how many damaged entries were dropped."""
+ENTRIES_LOST = "more was asked of endpoints than is counted; damaged entries of endpoints.jsonl were lost"
+
 
 class Ledger:
     """Entries of every thread, appended to a file (none: kept in memory) as they arise: a request before it
-    is sent, its answer once it is there. What earlier starts wrote counts on."""
+    is sent, its answer once it is there. What earlier starts wrote counts on; entries that are not what was
+    written are left out, and `lost` counts them."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self, journal: SealedJournal | None = None) -> None:
+        self._journal = journal
         self._lock = threading.Lock()
         self._totals: dict[str, EndpointUse] = {}
-        for row in cut_torn(path).rows if path is not None and path.exists() else ():
-            self._count(row.pop("model"), EndpointUse(**row))
+        self.lost = 0
+        if journal is None:
+            return
+        found = journal.read()
+        kept = []
+        for row in [*found.rows, *found.later]:
+            try:
+                self.lost += row.pop(LOST, 0)
+                if row:
+                    self._count(row["model"], EndpointUse(**{k: v for k, v in row.items() if k != "model"}))
+                    kept.append(row)
+            except (KeyError, TypeError, ValueError):  # of an older perbench, whose lines have no seals
+                self.lost += 1
+        self.lost += found.lost - len(found.later)
+        if len(kept) < len(found.rows) or found.lost:
+            journal.rewrite([*([{LOST: self.lost}] if self.lost else []), *kept])
+        elif found.torn:
+            journal.cut(found)
 
     def add(self, model: str, use: EndpointUse) -> None:
         """Note an entry, durably."""
         with self._lock:
             self._count(model, use)
-            if self._path is not None:
-                append_journal(self._path, [{"model": model, **use.model_dump(exclude_defaults=True)}])
+            if self._journal is not None:
+                self._journal.append([{"model": model, **use.model_dump(exclude_defaults=True)}])
+
+    def notes(self) -> list[str]:
+        """A caveat where entries were lost."""
+        return [f"{ENTRIES_LOST}: {self.lost}"] if self.lost else []
 
     def totals(self, prices: Callable[[str], Prices | None]) -> dict[str, EndpointUse]:
         """All entries by model, with their cost under `prices(model)`."""

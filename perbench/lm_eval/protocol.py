@@ -34,6 +34,15 @@ CHUNK = 128
 """Documents evaluated together; what a killed run may have to redo. Each draws its own few-shot examples."""
 BATCH = 8
 """Sequences in one forward pass of lm-eval."""
+_loaded: dict[str, tuple[dict[str, Any], list[str]]] = {}
+"""What `sample_ids` loaded for the next `run`: loading the documents of a group takes minutes."""
+
+
+def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
+    """The ids of a finished cell's samples, once each; loads the documents, for the `run` that follows."""
+    name, limit = dataset.source["lm_eval"], dataset.source["limit"]
+    found, _ = _loaded[name] = _load_heard(name)
+    return [f"{leaf}/{number}" for leaf in found for number in range(len(found[leaf].eval_docs))[:limit]]
 
 
 def run(
@@ -51,10 +60,9 @@ def run(
     """
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
     wanted = task.spec.lm_eval
-    heard: list[str] = []
+    found, heard = _loaded.pop(name) if name in _loaded else _load_heard(name)
     with listening(heard):
         model = _model(engines.subject)
-        found = _load(name)
     plan = [
         (leaf, ids)
         for leaf in sorted(found)
@@ -112,6 +120,13 @@ def _model(engine: Engine) -> Any:
         softmax_dtype=torch.float32,
         enable_thinking=False,
     )
+
+
+def _load_heard(name: str) -> tuple[dict[str, Any], list[str]]:
+    """The tasks of a name, and what lm-eval said when it loaded them."""
+    heard: list[str] = []
+    with listening(heard):
+        return _load(name), heard
 
 
 def _load(name: str) -> dict[str, Any]:

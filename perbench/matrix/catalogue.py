@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from perbench import data as data_sources
-from perbench import models
+from perbench import models, protocols
 from perbench.api import Example
 from perbench.cache import canonical_digest
 from perbench.data import Dataset
@@ -130,6 +130,17 @@ class Catalogue:
             *(dev.examples if dev is not None else ()),
             *self.dataset(cell.task, cell.split).examples,
         ]
+
+    def sample_ids(self, cell: Cell) -> list[str] | None:
+        """The ids that a cell's samples shall have; None for a task of lm-eval, whose documents are loaded
+        only when it runs."""
+        if cell.task.spec.protocol == "lm_eval":
+            return None
+        dev = self.dev(cell.task) if cell.kind == "identify" else None
+        ids: list[str] = protocols.get(cell.task.spec.protocol).sample_ids(
+            cell.task, self.dataset(cell.task, cell.split), dev
+        )
+        return ids
 
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]

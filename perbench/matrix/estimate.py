@@ -10,7 +10,6 @@ from typing import Any
 
 from perbench import models
 from perbench.api import Example
-from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
@@ -29,7 +28,7 @@ from perbench.prompts.persona import SUMMARY
 from perbench.prompts.retrieve import absent
 from perbench.specs.persona import PersonaSpec
 from perbench.specs.task import TaskSpec
-from perbench.store import CellRecord, Labels, read_records
+from perbench.store import CellRecord, DamagedRecord, Labels, read_records
 
 
 @dataclass(frozen=True)
@@ -194,8 +193,6 @@ def _past(out: Path) -> Sequence[CellRecord]:
     beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
     for run in {out, *beside}:
         if (run / "cells").is_dir():
-            try:
-                found += [record for record, _ in read_records(run)]
-            except PerbenchError:
-                continue  # another run's damage is no concern of a guess about this one
+            damaged: list[DamagedRecord] = []  # no concern of a guess
+            found += [record for record, _ in read_records(run, damaged)]
     return found

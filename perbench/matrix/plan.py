@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from perbench.cache import file_sha256
+from perbench.errors import PerbenchError
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import differing
 from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
-from perbench.store import CellRecord, Labels, RunDir, read_records
+from perbench.store import CellRecord, DamagedRecord, Labels, RunDir, read_records
+from perbench.store.check import check_ids, read_ids
 
 Action = Literal["reuse", "resume", "run"]
 SHOWN = 4
@@ -30,7 +32,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
+    """`damaged`: what is wrong with records of the run directory, those of other cells among them."""
+
     steps: tuple[Step, ...]
+    damaged: tuple[DamagedRecord, ...] = ()
 
     @property
     def todo(self) -> tuple[Step, ...]:
@@ -44,20 +49,31 @@ class Plan:
         return counts
 
 
-def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
+Ids = Callable[[Cell], list[str] | None]
+"""The ids that a cell's samples shall have, None where they cannot be had without a model."""
+
+
+def make_plan(cells: Sequence[Cell], run: RunDir, ids: Ids = lambda cell: None) -> Plan:
     """Compare the cells with the run directory's records. Changes nothing.
 
     Raises:
-        PerbenchError: a record is damaged; the message names it and the way out.
+        PerbenchError: records of these cells were written by another perbench; all are named.
     """
-    records = [record for record, _ in read_records(run.path)] if (run.path / "cells").is_dir() else []
+    damaged: list[DamagedRecord] = []
+    found = read_records(run.path, damaged) if (run.path / "cells").is_dir() else []
+    folders = {run.cell(cell.kind, cell.identity).path for cell in cells}
+    if foreign := [damage for damage in damaged if not damage.redo and damage.folder in folders]:
+        raise PerbenchError("\n".join(map(str, foreign)))
+    records = {folder.name: record for record, folder in found}
     current = {cell.identity for cell in cells}
-    others = [record for record in records if record.identity not in current]
-    steps = [_step(cell, run, others) for cell in cells]
+    others = [record for record in records.values() if record.identity not in current]
+    steps = [_step(cell, run, records, damaged, others, ids) for cell in cells]
     wanted = {
         step.cell.needs.identity for step in steps if step.action != "reuse" and step.cell.needs is not None
     }
-    return Plan(tuple(_retrain(step, run) if step.cell.identity in wanted else step for step in steps))
+    return Plan(
+        tuple(_retrain(step, run) if step.cell.identity in wanted else step for step in steps), tuple(damaged)
+    )
 
 
 def _retrain(step: Step, run: RunDir) -> Step:
@@ -70,9 +86,24 @@ def _retrain(step: Step, run: RunDir) -> Step:
     return Step(step.cell, "run", f"its weights: {faults[0]}{more}") if faults else step
 
 
-def _step(cell: Cell, run: RunDir, others: Sequence[CellRecord]) -> Step:
+def _step(
+    cell: Cell,
+    run: RunDir,
+    records: Mapping[str, CellRecord],
+    damaged: list[DamagedRecord],
+    others: Sequence[CellRecord],
+    ids: Ids,
+) -> Step:
     folder = run.cell(cell.kind, cell.identity)
-    record = folder.record()
+    record = records.get(folder.path.name)
+    if record is not None and record.status == "done" and not record.verifiable and cell.kind != "train":
+        try:
+            check_ids(ids(cell), read_ids(folder.path, cell.identity), folder.path)
+        except DamagedRecord as damage:
+            damaged.append(damage)
+    here = [damage for damage in damaged if damage.folder == folder.path]
+    if here:
+        return Step(cell, "run", f"damaged: {here[0].what}")
     if record is not None and record.status == "done":
         absent = (
             [name for name in cell.task.spec.metrics if name not in record.metrics]

@@ -9,22 +9,27 @@ from types import MappingProxyType
 from typing import Any
 
 from perbench import protocols
-from perbench.engines.ledger import caveats
+from perbench.engines.ledger import ENTRIES_LOST, caveats
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.matrix.overlaps import overlap_notes
+from perbench.protocols.base import Scored
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.specs.task import TaskSpec
-from perbench.store import CellRecord, RunDir, read_records
+from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
+from perbench.store.cell import CLOCK_LOST
 
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
-def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRecord, CellRecord]]:
-    """Yield (old, new) records of every finished evaluation. The caller holds the lock.
+def rescore(
+    run: RunDir, notify: Callable[[str], None], damaged: list[DamagedRecord]
+) -> Iterator[tuple[CellRecord, CellRecord]]:
+    """Yield (old, new) records of every finished evaluation. The caller holds the lock. What is damaged is
+    put into `damaged` and left as it is.
 
     Metrics, headline and reported turns are the task's of today, as the run's matrices override it;
     everything that made the samples must be as it was. Stale records of earlier plans are left as they are;
@@ -33,36 +38,45 @@ def rescore(run: RunDir, notify: Callable[[str], None]) -> Iterator[tuple[CellRe
     Raises:
         PerbenchError: a task of the latest plans is gone, or its samples would be other ones today.
     """
-    described = run.description()
-    matrices = described.get("matrices", {})
+    before = len(damaged)
+    try:
+        described = run.description()
+    except DamagedRecord as damage:
+        damaged.append(damage)
+        notify(str(damage))
+        return
+    records = [record for record, _ in read_records(run.path, damaged)]
+    for found in damaged[before:]:
+        notify(f"damaged, left as it is: {found}")
     planned = set(chain.from_iterable(described.get("plans", {}).values()))
-    for old, _ in read_records(run.path):
+    for old in records:
         if old.kind == "train" or old.status != "done":
             continue
         cell = run.cell(old.kind, old.identity)
         try:
-            task = task_of(old, matrices)
+            task = task_of(old, described.get("matrices", {}))
         except PerbenchError as error:
             if old.identity in planned:
                 raise
             notify(f"left as it is, of an earlier plan: {error}")
             continue
         scored = protocols.get(task.spec.protocol).score(task, cell.samples())
-        new = old.model_copy(
-            update={
-                "headline": task.spec.headline,
-                "metrics": scored.metrics,
-                "counts": {**old.counts, **scored.counts},
-                "notes": [
-                    *scored.notes,
-                    *overlap_notes(old.labels, {**old.counts, **scored.counts}),
-                    *caveats(old.endpoints),
-                ],
-            }
-        )
+        new = old.model_copy(update=rescored(old, task, scored))
         cell.write_scores(scored.scores)
         cell.finish(new)
         yield old, new
+
+
+def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str, Any]:
+    """What of a record comes from its samples."""
+    kept = [note for note in old.notes if note.startswith((CLOCK_LOST, ENTRIES_LOST))]
+    counts = {**old.counts, **scored.counts}
+    return {
+        "headline": task.spec.headline,
+        "metrics": scored.metrics,
+        "counts": counts,
+        "notes": [*scored.notes, *overlap_notes(old.labels, counts), *caveats(old.endpoints), *kept],
+    }
 
 
 def task_of(

@@ -23,8 +23,9 @@ from perbench.matrix.weights import USERS, serving_weights
 from perbench.memory import peak_mb, reset_peak
 from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
-from perbench.store import CellDir, CellRecord, Failure, RunDir
-from perbench.store.cell import CLOCK_SECONDS
+from perbench.store import CellDir, CellRecord, Failure, LostLock, RunDir
+from perbench.store.cell import CLOCK_LOST, CLOCK_SECONDS
+from perbench.store.check import check_ids
 from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Runner:
     """Whether endpoints answer from the cache what they were asked before."""
 
     def __post_init__(self) -> None:
+        self.unrecorded = 0
+        """Cells whose folder could not be written to."""
         self._pool = EnginePool(self.catalogue, cached=self.cached, say=self.progress.say)
         self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
         self._told: dict[str, list[str]] = {}
@@ -66,13 +69,16 @@ class Runner:
         """Run every cell that is to do, in the plan's order. A failure is recorded and stops nothing else.
 
         Raises:
-            PerbenchError: the disk is full. Every finished cell and sample is kept.
+            PerbenchError: the disk is full, or the run directory's lock is lost. Every finished cell and
+                sample is kept.
         """
         records = []
         _quieten()
         for step in plan.todo:
             with self.progress.cell(str(step.cell)) as tick:
                 record = self._cell(step.cell, tick)
+            if record is None:
+                continue
             if record.error is not None:
                 file = self.run.cell(record.kind, record.identity).path / "cell.json"
                 self.progress.say(f"FAILED {step.cell}: {record.error.message}\n  traceback: {file}")
@@ -89,7 +95,8 @@ class Runner:
             except processes.SharedFailure:
                 free()
 
-    def _cell(self, cell: Cell, tick: Tick) -> CellRecord:
+    def _cell(self, cell: Cell, tick: Tick) -> CellRecord | None:
+        """The cell's record, None where it cannot be written."""
         folder = self.run.cell(cell.kind, cell.identity)
         started = now()
 
@@ -103,6 +110,8 @@ class Runner:
             reset_peak()
             try:
                 found = self._work(cell, folder, timed)
+            except LostLock:
+                raise
             except Exception as error:
                 _stop_on_full_disk(error)
                 record = self._record(cell, folder, started, {"status": "failed", "error": _failure(error)})
@@ -114,8 +123,19 @@ class Runner:
             folder.finish(record)
         except OSError as error:
             _stop_on_full_disk(error)
-            raise
+            if error.filename is None:
+                raise
+            self._not_recorded(cell, folder, f"{error.filename}: {error.strerror}")
+            return None
+        finally:
+            for remark in folder.remarks:
+                self.progress.say(remark)
         return record
+
+    def _not_recorded(self, cell: Cell, folder: CellDir, fault: str) -> None:
+        way_out = f"Delete the folder {folder.path}, and run the same command again"
+        self.progress.say(f"NOT RECORDED {cell}: {fault}. {way_out}")
+        self.unrecorded += 1
 
     def _work(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         if cell.kind == "train":
@@ -228,16 +248,20 @@ class Runner:
             checkpoint, users = found.checkpoint, found.users
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
+        dev = self.catalogue.dev(cell.task) if cell.identifier is not None else None
+        ids = protocol.sample_ids(cell.task, data, dev)
+        folder.mend(ids)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
-            dev = self.catalogue.dev(cell.task)
             tokens = protocol.run_identifier(
                 cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
             )
         else:
             self._pool.serve(cell.model, checkpoint, users)
             tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
-        scored = protocol.score(cell.task, folder.samples())
+        samples = folder.samples()
+        check_ids(ids, [sample["id"] for sample in samples], folder.path)
+        scored = protocol.score(cell.task, samples)
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
         return {"metrics": scored.metrics, "counts": counts, "notes": scored.notes, "tokens": tokens}
@@ -258,13 +282,17 @@ class Runner:
         counts = {**found.pop("counts", {}), **{f"rows_skipped_{why}": n for why, n in data.skipped.items()}}
         if folder.torn:
             counts["torn_lines_cut"] = folder.torn
+        if folder.dropped:
+            counts["damaged_samples_dropped"] = folder.dropped
         assert self._pool.ledger is not None, "_cell opens it before anything else"
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
         counts |= overlaps.counts(cell, self.catalogue)
         seen = overlaps.overlap_notes(cell.labels, counts) if cell.kind != "train" else []
-        notes = [*found.pop("notes", []), *seen, *caveats(endpoints)]
+        notes = [*found.pop("notes", []), *seen, *caveats(endpoints), *self._pool.ledger.notes()]
         if found["status"] == "done":
             notes += self._chat_notes(cell)
+        if folder.clock_lost:
+            notes.append(CLOCK_LOST)
         return CellRecord(
             endpoints=endpoints,
             notes=notes,

@@ -21,9 +21,8 @@ from perbench.prompts.pair import turns_with, turns_without
 from perbench.prompts.persona import by_priority, persona_texts
 from perbench.protocols import missing
 from perbench.specs.task import TaskSpec
-from perbench.store import CellRecord, RunDir, read_records
-from perbench.store.cell import read_record, read_scores
-from perbench.store.files import read_journal
+from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
+from perbench.store.check import read_record, read_samples, read_scores
 
 HELD = "⟨persona⟩"
 """Stands in a prompt where the persona was."""
@@ -59,13 +58,15 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
         if record is None:
             raise PerbenchError(f"{place} holds no finished cell. Finish it by the command that started it.")
         return record, place
-    held = [pair for pair in read_records(place) if pair[0].kind != "train"]
+    damaged: list[DamagedRecord] = []
+    held = [pair for pair in read_records(place, damaged) if pair[0].kind != "train"]
     chosen = [pair for pair in held if _matches(pair[0], words)]
     if len(chosen) == 1:
         return chosen[0]
     listed = chosen or held
     lines = [f"  {one.identity[:8]}  {describe(one.kind, one.labels)}" for one, _ in listed[:MOST]]
     more = [f"  and {len(listed) - MOST} more"] if len(listed) > MOST else []
+    more += map(str, damaged)
     asked = f" match {' '.join(words)!r}" if words else ""
     raise PerbenchError(
         "\n".join([f"{place}: {counted(len(chosen), 'evaluation')}{asked}; name one:", *lines, *more])
@@ -86,7 +87,7 @@ def shown_samples(
     Raises:
         PerbenchError: no sample has a score by the headline.
     """
-    samples = [s for s in read_journal(folder / "samples.jsonl").rows if s.get("split", "test") == "test"]
+    samples = [s for s in read_samples(folder, record.identity) if s.get("split", "test") == "test"]
     scores = _scores(folder)
     chosen = samples[:most]
     if worst is not None:

@@ -25,7 +25,7 @@ from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
-from perbench.store import CellRecord, RunDir
+from perbench.store import CellRecord, DamagedRecord, RunDir
 from perbench.store.environment import shorten
 from perbench.training.watch import check_tracker
 
@@ -82,7 +82,8 @@ def carry_out(
     if options.dry_run:
         blocked = dict.fromkeys(seen)
         if group.main:
-            plan = make_plan(cells, run)
+            plan = make_plan(cells, run, catalogue.sample_ids)
+            _say_damaged(plan)
             blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
             for line in blocked:
                 _say(f"before it runs: {line}")
@@ -94,13 +95,16 @@ def carry_out(
     if not group.main:
         return _follow(cells, catalogue, run)
     with run.lock(wait=options.wait, notify=_say):
-        plan = make_plan(cells, run)
+        plan = make_plan(cells, run, catalogue.sample_ids)
+        _say_damaged(plan)
         if missing := _absent(plan, catalogue):
             raise PerbenchError("\n".join(missing))
         command = _command()
         spec = matrix.spec.model_dump(mode="json", by_alias=True)
         planned = {cell.identity: cell.labels for cell in cells}
-        run.describe(matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned)
+        run.describe(
+            matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned, notify=_say
+        )
         counts = plan.counts()
         _say(
             f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
@@ -110,12 +114,13 @@ def carry_out(
         group.first([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
         progress = Progress(len(plan.todo))
         with progress.shown():
-            executed = Runner(catalogue, run, command, progress, options.track, options.cached).execute(plan)
+            runner = Runner(catalogue, run, command, progress, options.track, options.cached)
+            executed = runner.execute(plan)
         for line in spent(executed):
             _say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options, matrix.name)
-    code = group.first(_tell_failures(records))
+    code = group.first(max(_tell_failures(records), 2 if runner.unrecorded else 0))
     processes.close()
     return code
 
@@ -181,12 +186,27 @@ def _relabel(plan: Plan, run: RunDir, catalogue: Catalogue) -> None:
             before = overlaps.overlap_notes(record.labels, record.counts)
             notes = [note for note in record.notes if note not in before]
             notes += overlaps.overlap_notes(labels, counts)
-            folder.finish(record.model_copy(update={"labels": labels, "counts": counts, "notes": notes}))
+            folder.relabel(record.model_copy(update={"labels": labels, "counts": counts, "notes": notes}))
 
 
 def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
-    found = [run.cell(cell.kind, cell.identity).record() for cell in cells]
+    found = []
+    for cell in cells:
+        try:
+            found.append(run.cell(cell.kind, cell.identity).record())
+        except DamagedRecord:
+            continue  # it could not be written, which was said
     return [record for record in found if record is not None]
+
+
+def _say_damaged(plan: Plan) -> None:
+    """Name every damaged record, and what happens to it."""
+    redone = {step.reason for step in plan.todo}
+    for damage in plan.damaged:
+        again = f"damaged: {damage.what}" in redone
+        _say(
+            f"damaged: {damage.what}; " + ("its cell runs again" if again else "left alone: not of this plan")
+        )
 
 
 def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:

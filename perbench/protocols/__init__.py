@@ -10,7 +10,8 @@ from perbench.specs.registry import PROTOCOLS
 
 
 def get(name: str) -> ModuleType:
-    """The module of a protocol, imported on first use. Each has `score(task, samples) -> Scored`, pure, and
+    """The module of a protocol, imported on first use. Each has `score(task, samples) -> Scored`, pure,
+    `sample_ids(task, dataset, dev=None)`, the ids that a finished cell's samples have, and
 
         run(task, dataset, engines, store, *, seed, tick) -> token counts
 

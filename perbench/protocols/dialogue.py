@@ -35,6 +35,12 @@ def _spec(task: Named[TaskSpec]) -> DialogueSpec:
     return task.spec.dialogue
 
 
+def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
+    """The ids of a finished cell's samples, once each."""
+    turns = range(1, _spec(task).turns + 1)
+    return [f"{example.id}#{turn}" for turn in turns for example in dataset.examples]
+
+
 def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:

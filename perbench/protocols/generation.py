@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from perbench.specs.task import TaskSpec
 
 
+def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
+    """The ids of a finished cell's samples, once each."""
+    return [example.id for example in dataset.examples]
+
+
 def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:

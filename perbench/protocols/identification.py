@@ -34,6 +34,11 @@ BATCH = 16
 """Examples per call of an identifier and per write. Fixed, so that a resumed run sees the same batches."""
 
 
+def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
+    """The ids of a finished cell's samples, once each."""
+    return [example.id for split in (dev, dataset) if split is not None for example in split.examples]
+
+
 def run_identifier(
     task: Named[TaskSpec],
     dataset: Dataset,

@@ -43,6 +43,11 @@ def _spec(task: Named[TaskSpec]) -> PreferenceSpec:
     return task.spec.preference
 
 
+def sample_ids(task: Named[TaskSpec], dataset: Dataset, dev: Dataset | None = None) -> list[str]:
+    """The ids of a finished cell's samples, once each."""
+    return [example.id for example in dataset.examples]
+
+
 def run(
     task: Named[TaskSpec], dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
 ) -> dict[str, int]:

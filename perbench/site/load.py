@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from perbench.errors import PerbenchError, suggest
-from perbench.store import CellRecord, RunDir, Scores, read_records
-from perbench.store.cell import read_scores
+from perbench.store import CellRecord, DamagedRecord, RunDir, Scores, read_records
+from perbench.store.check import read_scores
 
 DEFAULT_BASELINE = "ce"
 
@@ -42,7 +42,8 @@ class Loaded:
     """`superseded` are pairs of a record that is left out and the one that took its place in its run's latest
     plan; `trainings` the inputs of all train cells, by identity; `baseline` is the trainer that gains are
     measured over, None where no row could be one; `matrices` are the runs' resolved specs, `names` what takes
-    part in their latest plans, as `Labels.names` has it."""
+    part in their latest plans, as `Labels.names` has it; `damaged` says what is left out because it is not as
+    perbench left it."""
 
     entries: tuple[Entry, ...]
     superseded: tuple[tuple[Entry, Entry], ...]
@@ -50,6 +51,11 @@ class Loaded:
     baseline: str | None
     matrices: tuple[Mapping[str, Any], ...]
     names: tuple[str, ...]
+    damaged: tuple[DamagedRecord, ...] = ()
+
+    @property
+    def unverifiable(self) -> int:
+        return sum(not entry.record.verifiable for entry in self.entries)
 
 
 def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
@@ -60,8 +66,10 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
         matrix: leaves out all but the cells of this matrix's latest plan.
 
     Raises:
-        PerbenchError: a run is absent, empty or damaged, or the runs disagree about the baseline.
+        PerbenchError: a run is absent or empty, or holds nothing but damage; or the runs disagree about the
+            baseline.
     """
+    damaged: list[DamagedRecord] = []
     entries: list[Entry] = []
     specs: list[Mapping[str, Any]] = []
     names: list[str] = []
@@ -69,22 +77,29 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     replaced: dict[str, Entry] = {}
     shown: set[str] = set()
     for run in runs:
-        found = read_records(run)
+        before = len(damaged)
+        found = read_records(run, damaged)
         if not found:
+            if damaged[before:]:
+                raise PerbenchError("\n".join(map(str, damaged[before:])))
             raise PerbenchError(
                 f"{run} has no finished cells yet. Start or finish it with `perbench run … --out {run}`."
             )
-        described = RunDir(run).description()
+        described = _description(run, damaged)
         plans, matrices, taking_part = (
             {name: value for name, value in described.get(key, {}).items() if matrix in (None, name)}
             for key in ("plans", "matrices", "names")
         )
         planned = set(chain.from_iterable(plans.values()))
-        of_run = [
-            Entry(record, read_scores(folder), run.resolve().name, record.identity in planned)
-            for record, folder in found
-            if matrix is None or record.identity in planned
-        ]
+        of_run = []
+        for record, folder in found:
+            if matrix is None or record.identity in planned:
+                try:
+                    scores = read_scores(folder)
+                except DamagedRecord as damage:
+                    damaged.append(damage)
+                    continue
+                of_run.append(Entry(record, scores, run.resolve().name, record.identity in planned))
         gone = _replaced(of_run)
         replaced |= gone
         shown |= {entry.record.identity for entry in of_run} - gone.keys()
@@ -92,6 +107,8 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
         trainings |= {record.identity: record.inputs for record, _ in found if record.kind == "train"}
         specs += [matrices[name] for name in sorted(matrices)]
         names += chain.from_iterable(found for _, found in sorted(taking_part.items()))
+    if not entries and damaged:
+        raise PerbenchError("\n".join(map(str, damaged)))
     unique = sorted(_once(entries), key=lambda entry: entry.record.identity)
     kept = tuple(entry for entry in unique if entry.record.identity in shown)
     superseded = tuple(
@@ -99,7 +116,16 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     )
     trainers = {entry.record.labels.trainer for entry in kept} - {None}
     over = _baseline(baseline, specs, trainers)
-    return Loaded(kept, superseded, trainings, over, tuple(specs), tuple(dict.fromkeys(names)))
+    taking_part_once = tuple(dict.fromkeys(names))
+    return Loaded(kept, superseded, trainings, over, tuple(specs), taking_part_once, tuple(damaged))
+
+
+def _description(run: Path, damaged: list[DamagedRecord]) -> dict[str, Any]:
+    try:
+        return RunDir(run).description()
+    except DamagedRecord as damage:
+        damaged.append(damage)
+        return {}
 
 
 def _once(entries: Sequence[Entry]) -> list[Entry]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.printing import console
-from perbench.progress import duration
+from perbench.progress import counted, duration
 from perbench.site import identification
 from perbench.site.format import interval, number
 from perbench.site.load import load
 from perbench.site.rows import Row
 from perbench.site.transfer import Cell, Column, Matrix
-from perbench.site.view import View, build_view
+from perbench.site.view import UNSEEN, View, build_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,4 +141,9 @@ def _remarks(view: View) -> list[str]:
     lines += [f"{section.title}: {note}" for section in view.identification for note in section.notes]
     for hidden in view.superseded:
         lines.append(f"not shown, since its run's latest plan has another in its place: {hidden}")
+    if view.unverifiable:
+        lines.append(
+            f"{counted(view.unverifiable, 'record')} of an older perbench, without digests: {UNSEEN}"
+        )
+    lines += [f"damaged, not shown: {what}" for what in view.damaged]
     return lines

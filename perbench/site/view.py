@@ -11,6 +11,8 @@ from perbench.site.load import Entry, Loaded
 from perbench.site.transfer import Matrix, transfer
 from perbench.store import CellRecord
 
+UNSEEN = "whether anything was changed cannot be seen"
+
 
 @dataclass(frozen=True)
 class View:
@@ -26,6 +28,10 @@ class View:
     summaries: tuple[str, ...]
     superseded: tuple[str, ...]
     newest: str
+    damaged: tuple[str, ...] = ()
+    """What is left out because it is not as perbench left it."""
+    unverifiable: int = 0
+    """Records without digests."""
 
     @property
     def failed(self) -> int:
@@ -54,6 +60,8 @@ def build_view(loaded: Loaded) -> View:
         summaries=tuple(sorted({spec["summary"] for spec in loaded.matrices if spec.get("summary")})),
         superseded=tuple(_hidden(old, new) for old, new in loaded.superseded),
         newest=max(record.finished for record in records),
+        damaged=tuple(sorted({damage.here for damage in loaded.damaged})),
+        unverifiable=loaded.unverifiable,
     )
 
 

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import ValidationError
-
-from perbench.errors import PerbenchError
-from perbench.store.files import append_journal, cut_torn, read_journal, write_json, write_text
+from perbench.digests import read_sha256
+from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
+from perbench.store.files import write_json, write_text
 from perbench.store.record import SCHEMA, CellRecord, Scores
+from perbench.store.sealed import Lines, SealedJournal, seal, seal_holds
 
 Kind = Literal["train", "eval", "identify"]
 CLOCK_SECONDS = 5.0
 """How often the time spent so far is saved: a kill loses at most this much of `CellRecord.seconds`."""
+CLOCK = "attempts.json"
+LEDGER = "endpoints.jsonl"
+CLOCK_LOST = "the time of earlier starts is not in the cell's seconds: attempts.json was damaged"
 
 
 class CellDir:
     """Folder `<kind>-<identity[:16]>`: samples.jsonl, scores.json, cell.json (written last), attempts.json,
     endpoints.jsonl where endpoints were asked, and checkpoint/ of a train cell. Only the holder of the run
-    directory's lock may write."""
+    directory's lock may write: `guard` is called before every write and raises where the lock is lost."""
 
-    def __init__(self, path: Path, kind: Kind, identity: str) -> None:
+    def __init__(
+        self, path: Path, kind: Kind, identity: str, guard: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
         self.kind = kind
         self.identity = identity
         self.torn = 0
         """Torn last lines cut off since this object was made."""
+        self.dropped = 0
+        """Samples that were not what was written, dropped since this object was made."""
+        self.remarks: list[str] = []
+        """What was found damaged and mended since this object was made, for people."""
+        self.clock_lost = False
+        self._guard = guard
+        self._samples = SealedJournal(path / SAMPLES, identity, guard)
         self._before = 0.0
         self._starts = 0
         self._started: float | None = None
@@ -40,48 +52,100 @@ class CellDir:
         return self.path / "checkpoint"
 
     @property
-    def ledger(self) -> Path:
-        """Journal of what endpoints were asked for the cell."""
-        return self.path / "endpoints.jsonl"
+    def ledger(self) -> SealedJournal:
+        """What endpoints were asked for the cell."""
+        return SealedJournal(self.path / LEDGER, self.identity, self._guard)
 
     # ------------------------------------------------------------ reading
 
     def record(self) -> CellRecord | None:
-        """The finished record, done or failed; None before.
-
-        Raises:
-            PerbenchError: cell.json is damaged, of another version, or of another cell.
-        """
-        record = read_record(self.path)
-        if record is not None and record.identity != self.identity:
-            raise PerbenchError(
-                f"{self.path / 'cell.json'} is the record of another cell (identity {record.identity}). "
-                f"Delete the folder {self.path} to run the cell again."
-            )
-        return record
+        """The finished record, done or failed; None before. Raises DamagedRecord as `read_record`."""
+        return read_record(self.path)
 
     def stored(self) -> int:
-        """How many whole samples there are; changes nothing, so that a plan can ask."""
-        return len(read_journal(self.path / "samples.jsonl").rows)
+        """How many samples can be used; changes nothing, so that a plan can ask."""
+        try:
+            return len(self._samples.read().rows)
+        except OSError:
+            return 0  # said when the cell runs
 
     def samples(self) -> list[dict[str, Any]]:
-        """All whole samples, in the order of their appending; a torn last line is cut off the file."""
-        journal = cut_torn(self.path / "samples.jsonl")
-        self.torn += bool(journal.torn)
-        return journal.rows
+        """All samples, in the order of their appending. A torn last line, and a damaged one with all that
+        follow, are cut off the file."""
+        found = self._samples.read()
+        self.torn += bool(found.torn)
+        if found.torn or found.fault:
+            self._cut(found, len(found.rows), found.fault)
+        return found.rows
+
+    def mend(self, ids: Collection[str]) -> None:
+        """Cut the samples off from the first one on that the plan, whose samples have these ids, does not
+        hold, or holds once already."""
+        self.samples()
+        found = self._samples.read()
+        wanted, seen = set(ids), set()
+        for place, row in enumerate(found.rows):
+            name = row.get("id")
+            if name in seen or name not in wanted:
+                what = (
+                    f"the sample {name!r} once more" if name in seen else f"{name!r}, no sample of the plan"
+                )
+                self._cut(found, place, (place + 1, what))
+                return
+            seen.add(name)
+
+    def _cut(self, found: Lines, count: int, fault: tuple[int, str] | None) -> None:
+        self._samples.cut(found, count)
+        if fault is not None:
+            lost = len(found.rows) - count + found.lost
+            self.dropped += lost
+            place = f"{self.path / SAMPLES}:{fault[0]}"
+            self.remarks.append(f"{place}: {fault[1]}; it and what follows ({lost} in all) are made again")
 
     # ------------------------------------------------------------ writing
 
     def begin(self) -> None:
-        """Start an attempt: make the folder and the clock go on from the attempts before."""
+        """Start an attempt: make the folder, drop a record that holds no longer, and make the clock go on
+        from the attempts before.
+
+        Raises:
+            OSError: what the file system said.
+            PerbenchError: the run directory's lock is lost.
+        """
+        self._guard()
         self.path.mkdir(parents=True, exist_ok=True)
-        file = self.path / "attempts.json"
-        past: dict[str, Any] = (
-            json.loads(file.read_text()) if file.exists() else {"seconds": 0.0, "starts": 0}
-        )
-        self._before, self._starts = past["seconds"], past["starts"] + 1
+        try:
+            record = self.record()
+        except DamagedRecord as damage:
+            if not damage.redo:
+                raise
+            self.remarks.append(damage.what)
+            (self.path / RECORD).unlink(missing_ok=True)
+            if damage.file.name == LOG:  # of which nothing can be made again
+                damage.file.unlink(missing_ok=True)
+        else:
+            if record is not None and record.status == "done":
+                (self.path / RECORD).unlink()
+        self._before, self._starts = self._past()
+        self._starts += 1
         self._started = time.monotonic()
         self.save_clock()
+
+    def _past(self) -> tuple[float, int]:
+        """Seconds and starts of the attempts before."""
+        file = self.path / CLOCK
+        try:
+            found = json.loads(file.read_bytes())
+            old = found.keys() == {"seconds", "starts"}  # of an older perbench, without a seal
+            if not old and not seal_holds(found, self.identity):
+                raise ValueError("not what was written there")
+            return float(found["seconds"]), int(found["starts"])
+        except FileNotFoundError:
+            return 0.0, 0
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            self.clock_lost = True
+            self.remarks.append(f"{file}: damaged: {error}; the time of earlier starts is lost")
+            return 0.0, 0
 
     def seconds(self) -> float:
         """Seconds spent on the cell, over all its starts."""
@@ -92,79 +156,46 @@ class CellDir:
         now = time.monotonic()
         if every and now - self._saved < every:
             return
+        self._guard()
         self._saved = now
-        write_json(self.path / "attempts.json", {"seconds": round(self.seconds(), 3), "starts": self._starts})
+        clock = {"seconds": round(self.seconds(), 3), "starts": self._starts}
+        write_json(self.path / CLOCK, seal(clock, self.identity))
 
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Append finished samples as whole lines, durable on return."""
-        append_journal(self.path / "samples.jsonl", samples)
+        self._samples.append(samples)
         if self._started is not None:
             self.save_clock(every=CLOCK_SECONDS)
 
     def write_scores(self, scores: Scores) -> None:
-        self._write("scores.json", scores)
+        self._guard()
+        write_text(self.path / SCORES, scores.model_dump_json(indent=1) + "\n")
 
     def finish(self, record: CellRecord) -> None:
         """Write the record: from here on the cell is done. Samples and scores must stand already."""
         if record.status != "done":
             raise ValueError("finish() takes a done record; fail() the others")
-        self._write("cell.json", record)
+        names = (SAMPLES, SCORES, LOG, LEDGER)
+        files = {name: read_sha256(self.path / name) for name in names if (self.path / name).exists()}
+        self._write(record.model_copy(update={"schema_version": SCHEMA, "files": files}))
 
     def fail(self, record: CellRecord) -> None:
         """Write the record of a failure; samples and checkpoints stay for the next attempt."""
         if record.status != "failed":
             raise ValueError("fail() takes a failed record; finish() the others")
+        self._guard()
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write("cell.json", record)
+        self._write(record.model_copy(update={"schema_version": SCHEMA, "files": {}}))
 
-    def _write(self, name: str, value: CellRecord | Scores) -> None:
-        write_text(self.path / name, value.model_dump_json(indent=1) + "\n")
+    def relabel(self, record: CellRecord) -> None:
+        """Replace a finished record by itself with other names, counts or notes: what lies beside it is as it
+        was. One of an older perbench gets no digests by it."""
+        self._write(record)
 
-
-def read_record(folder: Path) -> CellRecord | None:
-    """The record in a cell's folder, None while it is unfinished.
-
-    Raises:
-        PerbenchError: cell.json does not parse or has an unknown schema_version.
-    """
-    file = folder / "cell.json"
-    if not file.exists():
-        return None
-    remedy = f"Delete the folder {folder} to run the cell again."
-    try:
-        value = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise PerbenchError(f"{file} is damaged: {error}. {remedy}") from None
-    version = value.get("schema_version") if isinstance(value, dict) else None
-    if version != SCHEMA:
-        raise PerbenchError(
-            f"{file} has schema_version {version!r}; this perbench reads {SCHEMA}. "
-            f"Use the perbench that wrote it. {remedy}"
-        )
-    try:
-        return CellRecord.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise PerbenchError(f"{file} is damaged: {place}: {fault['msg']}. {remedy}") from None
-
-
-def read_scores(folder: Path) -> Scores | None:
-    """The per-sample scores in a cell's folder, None where there are none.
-
-    Raises:
-        PerbenchError: scores.json is damaged.
-    """
-    file = folder / "scores.json"
-    if not file.exists():
-        return None
-    try:
-        return Scores.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise PerbenchError(
-            f"{file} is damaged: {error.errors()[0]['msg']}. "
-            f"`perbench rescore {folder.parents[1]}` writes it anew."
-        ) from None
+    def _write(self, record: CellRecord) -> None:
+        self._guard()
+        value = json.loads(record.model_dump_json(exclude={"sha256"}))
+        write_json(self.path / RECORD, seal(value) if record.verifiable else value)
 
 
 def cell_folder(root: Path, kind: Kind, identity: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -35,7 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except IsADirectoryError:
+            raise IsADirectoryError(
+                errno.EISDIR, "a folder stands where this file belongs; delete it", str(path)
+            ) from None
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

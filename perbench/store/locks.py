@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,21 @@ def locked(path: Path, busy: Callable[[IO[str]], None] = lambda file: None) -> I
     Raises:
         OSError: the file cannot be made or opened for writing, or the file system has no locks.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            busy(file)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file
+    while True:
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy(file)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if same_file(path, file):  # else it was removed meanwhile: this lock keeps nobody out
+                yield file
+                return
+
+
+def same_file(path: Path, file: IO[str]) -> bool:
+    """Whether `path` is still the file that is open as `file`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False

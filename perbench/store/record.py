@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from perbench.specs.base import Strict
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
+"""1 held no digests: what is changed in such a record, or in its samples, cannot be seen."""
 
 
 class TurnValue(Strict):
@@ -91,7 +94,7 @@ class CellRecord(Strict):
     """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on
     an identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1, 2] = SCHEMA
     kind: Literal["train", "eval", "identify"]
     identity: str
     inputs: dict[str, Any]
@@ -122,6 +125,15 @@ class CellRecord(Strict):
     training_log: list[dict[str, float]] = []
     """Thinned {step, loss, lr, grad_norm, tokens_per_second} of a train cell."""
     error: Failure | None = None
+    files: dict[str, str] = {}
+    """sha256 of the finished cell's other files, by name."""
+    sha256: str | None = None
+    """Seal of all the above (`perbench.store.sealed`)."""
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether the record holds digests; those that an older perbench wrote do not."""
+        return self.schema_version > 1
 
 
 class Scores(Strict):
@@ -134,3 +146,13 @@ class Scores(Strict):
     ids: list[str]
     clusters: list[str]
     scores: dict[str, list[float | None]]
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Scores:
+        if len(set(self.ids)) < len(self.ids):
+            raise ValueError("a sample has scores twice")
+        if len(self.clusters) != len(self.ids) or any(
+            len(column) != len(self.ids) for column in self.scores.values()
+        ):
+            raise ValueError("not one entry per sample")
+        return self

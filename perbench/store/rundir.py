@@ -6,19 +6,28 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from perbench.errors import PerbenchError
-from perbench.store.cell import CellDir, Kind, cell_folder, read_record
+from perbench.errors import NO_ROOM, PerbenchError
+from perbench.store.cell import CellDir, Kind, cell_folder
+from perbench.store.check import DamagedRecord, read_record
 from perbench.store.files import write_json
-from perbench.store.locks import locked
+from perbench.store.leftovers import sweep
+from perbench.store.locks import locked, same_file
 from perbench.store.record import CellRecord, Labels
+from perbench.store.sealed import SEAL, seal, seal_holds
 
 RUN_SCHEMA = 1
+RUN = "run.json"
+LOCK = ".lock"
+
+
+class LostLock(PerbenchError):
+    """The run directory's lock is no longer held: another process may write there."""
 
 
 class RunDir:
@@ -26,9 +35,23 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: IO[str] | None = None
 
     def cell(self, kind: Kind, identity: str) -> CellDir:
-        return CellDir(cell_folder(self.path, kind, identity), kind, identity)
+        return CellDir(cell_folder(self.path, kind, identity), kind, identity, self.guard)
+
+    def guard(self) -> None:
+        """Call before each write.
+
+        Raises:
+            LostLock: the lock was taken here, and its file is no longer the one that is locked.
+        """
+        if self._held is not None and not same_file(self.path / LOCK, self._held):
+            raise LostLock(
+                f"{self.path / LOCK} was removed or replaced while this run held it, so that another may "
+                f"write to {self.path}; nothing more is written. End the other run and run the same command "
+                "again"
+            )
 
     @contextmanager
     def lock(self, *, wait: bool = True, notify: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -38,11 +61,16 @@ class RunDir:
             PerbenchError: a file stands in its place, or another process holds it and `wait` is false. With
                 `wait`, `notify` gets one message that names the holder, and the call returns when the holder
                 is done.
+            LostLock: see `guard`.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, FileNotFoundError, NotADirectoryError):
-            raise PerbenchError(f"{self.path} cannot be made a folder; name another: --out DIR") from None
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            raise PerbenchError(
+                f"{self.path} cannot be made a folder ({error.strerror}); name another: --out DIR"
+            ) from None
 
         def busy(file: IO[str]) -> None:
             file.seek(0)
@@ -54,11 +82,25 @@ class RunDir:
             if notify is not None:
                 notify(f"{self.path} is in use by {holder}; waiting for it to finish")
 
-        with locked(self.path / ".lock", busy) as file:
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(locked(self.path / LOCK, busy))
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+                raise PerbenchError(
+                    f"{self.path / LOCK} cannot be locked ({error.strerror}); delete it, or name another "
+                    "folder: --out DIR"
+                ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
-            yield
+            self._held = file
+            try:
+                sweep([self.path, *self.path.glob("cells/*/")])
+                yield
+            finally:
+                self._held = None
             file.truncate(0)
 
     def describe(
@@ -69,14 +111,20 @@ class RunDir:
         command: str,
         started: str,
         cells: Mapping[str, Labels] = MappingProxyType({}),
+        notify: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Note in run.json what runs on this directory: the resolved matrix, its cells by identity, and one
         more command.
 
         `matrices` maps a matrix's name to its latest resolved spec, `plans` to the identities of its latest
         cells: among records with the same labels, those are the ones to show. `names` are all that take part
-        in these cells, as `Labels.names` has them. A command that repeats only counts."""
-        known = self.description()
+        in these cells, as `Labels.names` has them. A command that repeats only counts. A damaged run.json is
+        written anew, without what it held; `notify` is called with what was wrong."""
+        try:
+            known = self.description()
+        except DamagedRecord as damage:
+            notify(f"{damage.what}; it is written anew, with this matrix alone")
+            known = {}
         matrices = {**known.get("matrices", {}), matrix: spec}
         plans = {**known.get("plans", {}), matrix: list(cells)}
         taking_part = dict.fromkeys(chain.from_iterable(labels.names for labels in cells.values()))
@@ -89,43 +137,76 @@ class RunDir:
             commands.append(
                 {"command": command, "matrix": matrix, "first": started, "last": started, "runs": 1}
             )
+        self.guard()
         described = {"matrices": matrices, "plans": plans, "names": names, "commands": commands}
-        write_json(self.path / "run.json", {"schema_version": RUN_SCHEMA, **described})
+        write_json(self.path / RUN, seal({"schema_version": RUN_SCHEMA, **described}, RUN))
 
     def description(self) -> dict[str, Any]:
-        """run.json, or {} when there is none."""
-        file = self.path / "run.json"
-        if not file.exists():
-            return {}
+        """run.json, or {} when there is none.
+
+        Raises:
+            DamagedRecord: it is not what was written, or of another version.
+        """
+        file = self.path / RUN
+        way_out = "Delete it: the next `perbench run` writes it anew"
         try:
             value = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise PerbenchError(
-                f"{file} is damaged: {error}. Delete it; the next run writes it anew."
-            ) from None
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise DamagedRecord(file, error.strerror or str(error), way_out) from None
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(file, f"damaged: {error}", way_out) from None
         if not isinstance(value, dict) or value.get("schema_version") != RUN_SCHEMA:
-            raise PerbenchError(
-                f"{file} was written by another version. Delete it; the next run writes it anew."
-            )
-        return value
+            raise DamagedRecord(file, "written by another version", way_out)
+        if not (seal_holds(value, RUN) if SEAL in value else _shaped(value)):
+            raise DamagedRecord(file, "edited or damaged: its content is not what was written", way_out)
+        return {key: part for key, part in value.items() if key != SEAL}
 
 
-def read_records(path: Path) -> list[tuple[CellRecord, Path]]:
+SHAPES = {"matrices": dict, "plans": list, "names": list}
+
+
+def _shaped(value: Mapping[str, Any]) -> bool:
+    """Whether a run.json of an older perbench, which has no seal, can be read."""
+    parts = (value.get(key, {}) for key in SHAPES)
+    shaped = all(
+        isinstance(part, dict) and all(isinstance(one, shape) for one in part.values())
+        for part, shape in zip(parts, SHAPES.values(), strict=True)
+    )
+    commands = value.get("commands", [])
+    return (
+        shaped
+        and value.keys() <= {*SHAPES, "schema_version", "commands"}
+        and isinstance(commands, list)
+        and all(isinstance(entry, dict) and {"command", "runs"} <= entry.keys() for entry in commands)
+    )
+
+
+def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list[tuple[CellRecord, Path]]:
     """Every finished cell (done or failed) of a run directory with its folder, sorted by folder name.
 
-    Unfinished cells are left out.
+    Unfinished cells are left out, and so are damaged ones where a list `damaged` takes what is wrong.
 
     Raises:
-        PerbenchError: `path` is no run directory, or a record is damaged.
+        PerbenchError: `path` is no run directory. Without `damaged`: cells are damaged; all are named.
     """
     cells = path / "cells"
     if not cells.is_dir():
         raise PerbenchError(
             f"{path} is no run directory: it has no cells/. `perbench run --out {path}` makes one."
         )
-    found = []
+    found, faults = [], []
     for folder in sorted(cells.iterdir()):
-        record = read_record(folder) if folder.is_dir() else None
+        try:
+            record = read_record(folder) if folder.is_dir() else None
+        except DamagedRecord as damage:
+            faults.append(damage)
+            continue
         if record is not None:
             found.append((record, folder))
+    if damaged is not None:
+        damaged += faults
+    elif faults:
+        raise PerbenchError("\n".join(map(str, faults)))
     return found

@@ -133,7 +133,7 @@ class Recorder:
         self._file = None
         if log is not None:
             journal = read_journal(log)
-            kept = [row for row in journal.rows if row["step"] <= first]
+            kept = [row for row in journal.rows if isinstance(row.get("step"), int) and row["step"] <= first]
             if journal.torn or len(kept) < len(journal.rows):
                 write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
             self._file = log.open("a", encoding="utf-8")

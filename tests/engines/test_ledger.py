@@ -11,6 +11,7 @@ import pytest
 from perbench.engines.ledger import Ledger, added, caveats, cost, priced
 from perbench.specs.model import Prices
 from perbench.store import EndpointUse
+from perbench.store.sealed import SealedJournal
 
 PRICES = Prices(input=2.0, cached_input=0.5, output=10.0, currency="EUR")
 
@@ -32,19 +33,20 @@ def test_without_prices_or_counts_there_is_no_money() -> None:
 
 def test_entries_of_all_threads_and_starts_add_up(tmp_path: Path) -> None:
     file = tmp_path / "endpoints.jsonl"
-    ledger = Ledger(file)
+    ledger = Ledger(SealedJournal(file, "cell"))
     with ThreadPoolExecutor(8) as pool:
         for _ in range(40):
             pool.submit(ledger.add, "judge", EndpointUse(requests=1))
             pool.submit(ledger.add, "judge", EndpointUse(answers=1, input_tokens=5, output_tokens=2))
     with file.open("ab") as lines:
         lines.write(b'{"model": "judge", "requ')  # torn by a kill
-    again = Ledger(file)
+    again = Ledger(SealedJournal(file, "cell"))
     again.add("other", EndpointUse(reused=1))
     expected = EndpointUse(requests=40, answers=40, input_tokens=200, output_tokens=80)
     assert again.totals(lambda name: None) == {"judge": expected, "other": EndpointUse(reused=1)}
-    assert Ledger(file).totals(lambda name: None) == again.totals(lambda name: None)
-    assert json.loads(file.read_text().splitlines()[-1]) == {"model": "other", "reused": 1}
+    assert Ledger(SealedJournal(file, "cell")).totals(lambda name: None) == again.totals(lambda name: None)
+    last = json.loads(file.read_text().splitlines()[-1])
+    assert {key: last[key] for key in last if key != "sha256"} == {"model": "other", "reused": 1}
 
 
 def test_in_memory() -> None:

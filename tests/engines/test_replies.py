@@ -20,6 +20,7 @@ from perbench.errors import PerbenchError
 from perbench.specs.load import load_model
 from perbench.specs.model import OPENAI_URL
 from perbench.store import EndpointUse
+from perbench.store.sealed import SealedJournal
 from tests.damage import DAMAGES
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes
@@ -113,11 +114,12 @@ from pathlib import Path
 from perbench.engines.ledger import Ledger
 from perbench.engines.openai import OpenAIEngine
 from perbench.engines.replies import ReplyCache
+from perbench.store.sealed import SealedJournal
 from tests.engines.endpoint import ENDPOINT, GREEDY, user
 
 ReplyCache.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 folder = Path(sys.argv[1])
-ledger = Ledger(folder / "endpoints.jsonl")
+ledger = Ledger(SealedJournal(folder / "endpoints.jsonl", "cell"))
 engine = OpenAIEngine(ENDPOINT, cache=ReplyCache(folder), book=lambda use: ledger.add("m", use))
 engine.chat([user("hi")], GREEDY, seed=0)
 """
@@ -128,7 +130,7 @@ def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
 ) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
-    ledger = Ledger(tmp_path / "endpoints.jsonl")
+    ledger = Ledger(SealedJournal(tmp_path / "endpoints.jsonl", "cell"))
     again = engine(cache=ReplyCache(tmp_path), book=lambda use: ledger.add("m", use))
     for _ in range(2):
         again.chat([user("hi")], GREEDY, seed=0)

@@ -235,9 +235,7 @@ def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) ->
     [step] = make_plan([cell], run).steps
     assert step.action == "reuse"
     assert "without rouge1, length, which `perbench rescore" in step.reason
-    (run.cell("eval", cell.identity).path / "cell.json").write_text(
-        record(cell, metrics={}, notes=["rouge1 absent: x", "length absent: y"]).model_dump_json()
-    )
+    finish(run, cell, metrics={}, notes=["rouge1 absent: x", "length absent: y"])
     assert "rescore" not in make_plan([cell], run).steps[0].reason
 
 

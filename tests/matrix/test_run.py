@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import IDENTIFY_VERSION
 from perbench.site.load import load
@@ -207,8 +208,13 @@ def test_rescore_refuses_samples_of_another_version_of_the_protocol(
     words = ("--model", "tiny", "--task", "tiny/qa", "--identifier", "word_matching", "--out", str(out))
     assert runs(root.path, "identify", *words)[0] == 0
     [(record, folder)] = read_records(out)
-    older = record.model_copy(update={"inputs": {**record.inputs, "version": 1}})
-    (folder / "cell.json").write_text(older.model_dump_json())
+    inputs = {**record.inputs, "version": 1}
+    older = RunDir(out).cell("identify", canonical_digest(inputs))
+    folder.rename(older.path)
+    older.finish(record.model_copy(update={"inputs": inputs, "identity": older.identity}))
+    [(name, spec)] = RunDir(out).description()["matrices"].items()
+    planned = {older.identity: record.labels}
+    RunDir(out).describe(matrix=name, spec=spec, command="c", started="1", cells=planned)
     code, _, errors = runs(root.path, "rescore", str(out))
     assert code == 2
     told = f"protocol version 1; this perbench reads {IDENTIFY_VERSION}. Run the matrix again."

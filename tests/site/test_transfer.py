@@ -274,8 +274,28 @@ def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
         load([tmp_path / "empty"])
 
 
-def test_damaged_scores_name_the_file_and_the_way_out(bench: Bench) -> None:
-    record = bench.evaluate(CE)
-    bench.run.cell("eval", record.identity).path.joinpath("scores.json").write_text('{"ids": 3}')
-    with pytest.raises(PerbenchError, match=r"scores.json is damaged.*perbench rescore"):
+def test_damaged_cells_are_left_out_and_named_all_at_once(bench: Bench) -> None:
+    cells = [bench.evaluate(CE, seed=seed) for seed in range(3)]
+    folders = [bench.run.cell("eval", cell.identity).path for cell in cells]
+    (folders[0] / "scores.json").write_text('{"ids": 3}')
+    (folders[1] / "cell.json").write_text("{")
+    found = load([bench.path])
+    assert [entry.record.identity for entry in found.entries] == [cells[2].identity]
+    named = {damage.here.partition(": ")[0] for damage in found.damaged}
+    assert named == {f"cells/{folders[0].name}/scores.json", f"cells/{folders[1].name}/cell.json"}
+    (folders[2] / "cell.json").write_text("{")
+    with pytest.raises(PerbenchError, match="(?s)" + ".*".join(sorted(folder.name for folder in folders))):
         load([bench.path])
+
+
+def test_damaged_scores_of_an_older_perbench_name_the_way_out(bench: Bench) -> None:
+    record = bench.evaluate(CE)
+    bench.evaluate(PERCE, seed=1)
+    folder = bench.run.cell("eval", record.identity).path
+    older = record.model_copy(update={"schema_version": 1}).model_dump_json()
+    (folder / "cell.json").write_text(older)
+    assert load([bench.path]).unverifiable == 1
+    (folder / "scores.json").write_text('{"ids": 3}')
+    (damage,) = load([bench.path]).damaged
+    assert "scores.json: damaged" in str(damage)
+    assert "perbench rescore" in str(damage)

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
-from perbench.store import CellDir, CellRecord, Failure, Labels, Metric, RunDir, Scores, read_records
-from perbench.store.cell import read_scores
+from perbench.store import (
+    CellDir,
+    CellRecord,
+    DamagedRecord,
+    Failure,
+    Labels,
+    LostLock,
+    Metric,
+    RunDir,
+    Scores,
+    read_records,
+)
+from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
+from perbench.store.files import append_journal, write_json
+from perbench.store.locks import locked, same_file
+from perbench.store.sealed import seal
 
-IDENTITY = "0123456789abcdef" * 4
+INPUTS = {"seed": 0}
+IDENTITY = canonical_digest(INPUTS)
 LABELS = Labels(model="m", target="t", seed=0)
 
 
@@ -26,7 +45,7 @@ def record(**changes: Any) -> CellRecord:
     values: dict[str, Any] = {
         "kind": "eval",
         "identity": IDENTITY,
-        "inputs": {"seed": 0},
+        "inputs": INPUTS,
         "status": "done",
         "labels": LABELS,
         "headline": "rouge1",
@@ -49,7 +68,7 @@ def cell(tmp_path: Path) -> CellDir:
 
 
 def test_the_life_of_a_cell(cell: CellDir, tmp_path: Path) -> None:
-    assert cell.path == tmp_path / "cells" / "eval-0123456789abcdef"
+    assert cell.path == tmp_path / "cells" / f"eval-{IDENTITY[:16]}"
     assert (cell.record(), read_scores(cell.path), cell.samples()) == (None, None, [])
     cell.begin()
     cell.append([{"id": "a"}, {"id": "b"}])
@@ -58,8 +77,12 @@ def test_the_life_of_a_cell(cell: CellDir, tmp_path: Path) -> None:
     cell.write_scores(scores)
     assert cell.record() is None  # the record is what finishes a cell
     cell.finish(record())
-    assert (cell.record(), read_scores(cell.path)) == (record(), scores)
-    assert read_records(tmp_path) == [(record(), cell.path)]
+    found = cell.record()
+    assert found is not None
+    assert found.model_copy(update={"files": {}, "sha256": None}) == record()
+    assert sorted(found.files) == ["samples.jsonl", "scores.json"]
+    assert read_scores(cell.path) == scores
+    assert read_records(tmp_path) == [(found, cell.path)]
 
 
 def test_planning_reads_a_torn_file_without_touching_it(cell: CellDir) -> None:
@@ -98,24 +121,207 @@ def test_seconds_add_up_over_starts(tmp_path: Path) -> None:
     assert json.loads((cell.path / "attempts.json").read_text())["starts"] == 2
 
 
+def sealed(**changes: Any) -> dict[str, Any]:
+    value = json.loads(record(**changes).model_dump_json(exclude={"sha256"}))
+    return seal(value) if value["schema_version"] > 1 else value
+
+
+UNLIKE = {"inputs": {"seed": 1}, "identity": canonical_digest({"seed": 1})}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ('{"schema_version": 1, "kind"', "damaged: Expecting"),
         ("[]", "schema_version None"),
-        ('{"schema_version": 2}', "schema_version 2; this perbench reads 1. Use the perbench that wrote it"),
-        (record().model_dump_json().replace('"done"', '"fine"'), "damaged: status"),
-        (record(identity="f" * 64).model_dump_json(), "record of another cell"),
+        ("[" * 10**5, "damaged: "),
+        ('{"schema_version": true}', "schema_version True"),
+        (
+            '{"schema_version": 3}',
+            "schema_version 3; this perbench reads 1 and 2. Use the perbench that wrote",
+        ),
+        (json.dumps(sealed()).replace('"done"', '"fine"'), "edited or damaged"),
+        (json.dumps(seal({**sealed(), "status": "fine"})), "damaged: status"),
+        (json.dumps({**sealed(), "seconds": 0.5}), "edited or damaged"),
+        (json.dumps({key: part for key, part in sealed().items() if key != "sha256"}), "edited or damaged"),
+        (
+            json.dumps(sealed(schema_version=1, seconds=float("1e300"))).replace("1e+300", "1e999"),
+            "damaged: ",
+        ),
+        (json.dumps(sealed(**UNLIKE)), "the record of another cell"),
+        (json.dumps(sealed(schema_version=1, **UNLIKE)), "the record of another cell"),
+        (json.dumps(sealed(inputs={"seed": 1})), "not those of its identity"),
+        (json.dumps(sealed(schema_version=1, inputs={"seed": 1})), "not those of its identity"),
     ],
 )
 def test_a_damaged_record_is_an_error_with_the_way_out(cell: CellDir, content: str, message: str) -> None:
     cell.begin()
     (cell.path / "cell.json").write_text(content)
-    with pytest.raises(
-        PerbenchError, match=r"Delete the folder .*eval-0123456789abcdef to run the cell again"
-    ) as e:
+    with pytest.raises(DamagedRecord, match=rf"{cell.path.name}/cell.json: .*delete the folder") as e:
         cell.record()
     assert message in str(e.value)
+
+
+def test_all_damaged_cells_are_named_at_once_and_hide_no_other(cell: CellDir, tmp_path: Path) -> None:
+    cell.begin()
+    cell.finish(record())
+    shutil.copytree(cell.path, cell.path.with_name("eval-copied"))
+    (tmp_path / "cells" / "train-folder" / "cell.json").mkdir(parents=True)
+    damaged: list[DamagedRecord] = []
+    [(found, _)] = read_records(tmp_path, damaged)
+    assert found.identity == IDENTITY
+    assert [damage.here.partition(": ")[0] for damage in damaged] == [
+        "cells/eval-copied/cell.json",
+        "cells/train-folder/cell.json",
+    ]
+    with pytest.raises(PerbenchError, match=r"(?s)eval-copied.*train-folder"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "scores.json", "training.jsonl", "endpoints.jsonl"])
+def test_a_finished_cell_needs_its_files_as_they_were(cell: CellDir, name: str) -> None:
+    cell.begin()
+    cell.append([{"id": "a"}])
+    for other in ("training.jsonl", "endpoints.jsonl", "scores.json"):
+        (cell.path / other).write_text("{}\n")
+    cell.finish(record())
+    assert cell.record() is not None
+    file = cell.path / name
+    content = file.read_bytes()
+    for change in (content + b" ", content[:-1], None):
+        if change is None:
+            file.unlink()
+        else:
+            file.write_bytes(change)
+        with pytest.raises(DamagedRecord, match=rf"{name}: "):
+            cell.record()
+
+
+def test_a_record_of_an_older_perbench_is_read_and_gets_no_digests_by_a_new_name(cell: CellDir) -> None:
+    cell.begin()
+    append_journal(cell.path / "samples.jsonl", [{"id": "a"}, {"id": "b"}])
+    write_json(cell.path / "cell.json", sealed(schema_version=1))
+    found = cell.record()
+    assert found is not None
+    assert not found.verifiable
+    assert [row["id"] for row in cell.samples()] == ["a", "b"]
+    labels = LABELS.model_copy(update={"model": "other"})
+    cell.relabel(found.model_copy(update={"labels": labels}))
+    again = cell.record()
+    assert again is not None
+    assert (again.labels.model, again.verifiable) == ("other", False)
+    append_journal(cell.path / "samples.jsonl", [{"id": "b"}])
+    with pytest.raises(DamagedRecord, match=r"samples.jsonl: .* 1 more than once \(b\)"):
+        cell.record()
+
+
+def test_samples_that_were_changed_swapped_or_copied_are_cut_with_what_follows(tmp_path: Path) -> None:
+    def stored(*rows: dict[str, Any], owner: str = IDENTITY) -> list[bytes]:
+        cell = RunDir(tmp_path / owner[:8]).cell("eval", owner)
+        cell.begin()
+        cell.append(rows)
+        return (cell.path / "samples.jsonl").read_bytes().splitlines(keepends=True)
+
+    rows = [{"id": name, "response": f"answer {name}"} for name in "abcd"]
+    lines, foreign = stored(*rows), stored(*rows, owner="f" * 64)
+    cell = RunDir(tmp_path / IDENTITY[:8]).cell("eval", IDENTITY)
+    damages = {
+        "changed": ([lines[0], lines[1].replace(b"answer b", b"answer B"), *lines[2:]], 1),
+        "half a seal": ([lines[0], lines[1].replace(b'"sha256"', b'"sha257"'), *lines[2:]], 1),
+        "swapped": ([lines[0], lines[2], lines[1], lines[3]], 1),
+        "copied": ([*lines[:3], lines[0], lines[3]], 3),
+        "removed": ([lines[0], *lines[2:]], 1),
+        "of another cell": ([*lines[:2], *foreign[2:]], 2),
+        "no JSON": ([*lines[:2], b"{]\n", lines[3]], 2),
+        "cut at a line's end": (lines[:2], 2),
+    }
+    for name, (content, kept) in damages.items():
+        (cell.path / "samples.jsonl").write_bytes(b"".join(content))
+        again = RunDir(tmp_path / IDENTITY[:8]).cell("eval", IDENTITY)
+        assert again.stored() == kept, name
+        assert again.samples() == rows[:kept], name
+        assert again.dropped == len(content) - kept, name
+        assert [f"samples.jsonl:{kept + 1}: " in remark for remark in again.remarks] == [True][
+            : again.dropped
+        ]
+        again.append(rows[kept:])
+        assert (cell.path / "samples.jsonl").read_bytes() == b"".join(lines), name
+
+
+def test_samples_that_are_not_the_plans_or_stand_twice_are_cut(cell: CellDir) -> None:
+    cell.begin()
+    append_journal(cell.path / "samples.jsonl", [{"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "c"}])
+    cell.mend(["a", "b", "c"])
+    assert [row["id"] for row in cell.samples()] == ["a", "b"]
+    assert cell.dropped == 2
+    cell.mend(["a", "c"])
+    assert [row["id"] for row in cell.samples()] == ["a"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"seconds": "x", "starts": 1}', "{}", None])
+def test_a_damaged_clock_begins_anew_and_is_said(cell: CellDir, content: str | None) -> None:
+    cell.begin()
+    file = cell.path / "attempts.json"
+    file.write_text(file.read_text().replace("0.0", "9.0") if content is None else content)
+    again = CellDir(cell.path, "eval", IDENTITY)
+    again.begin()
+    assert again.seconds() < 5
+    assert again.clock_lost
+    assert "attempts.json" in again.remarks[0]
+
+
+def test_nothing_is_written_once_the_lock_is_another_file(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    with run.lock():
+        cell = run.cell("eval", IDENTITY)
+        cell.begin()
+        cell.append([{"id": "a"}])
+        (tmp_path / ".lock").unlink()
+        with RunDir(tmp_path).lock(wait=False):  # another run, which finds no lock
+            writes: list[Callable[[], Any]] = [
+                cell.begin,
+                cell.save_clock,
+                lambda: cell.append([{"id": "b"}]),
+                lambda: cell.write_scores(Scores(ids=[], clusters=[], scores={})),
+                lambda: cell.finish(record()),
+                lambda: cell.fail(record(**FAILED)),
+                lambda: cell.relabel(record()),
+                lambda: run.describe(matrix="m", spec={}, command="c", started="1"),
+            ]
+            before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+            for write in writes:
+                with pytest.raises(LostLock, match=r"\.lock was removed or replaced"):
+                    write()
+            assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+        shutil.rmtree(tmp_path)
+        with pytest.raises(LostLock):
+            cell.append([{"id": "b"}])
+        assert not tmp_path.exists()
+
+
+def test_a_lock_that_was_removed_while_one_waited_for_it_is_taken_anew(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with ExitStack() as first:
+        first.enter_context(locked(path))
+
+        def removed(file: Any) -> None:
+            path.unlink()
+            first.close()
+
+        with locked(path, removed) as held:
+            assert same_file(path, held)
+
+
+def test_what_killed_writes_left_is_removed_and_nothing_else(cell: CellDir, tmp_path: Path) -> None:
+    cell.begin()
+    left = [tmp_path / ".run.json.0123abcd.tmp", cell.path / ".cell.json.0123abcd.tmp"]
+    left.append(cell.path / ".samples.jsonl.89abcdef.tmp")
+    kept = [cell.path / ".notes.txt.0123abcd.tmp", cell.path / ".cell.json.tmp", tmp_path / "run.json.tmp"]
+    for file in (*left, *kept):
+        file.write_text("half")
+    with RunDir(tmp_path).lock():
+        assert [file.exists() for file in left] == [False] * 3
+    assert all(file.exists() for file in kept)
 
 
 def test_only_finished_cells_are_read(tmp_path: Path, cell: CellDir) -> None:

@@ -1,0 +1,270 @@
+"""Whether a run directory is as perbench left it, and its numbers are those of its samples.
+
+Nothing is generated or trained. What a forger sealed anew with care is found only where it can be computed:
+metrics and scores from the samples, samples against the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perbench import protocols
+from perbench.data import Dataset, load_examples
+from perbench.data.sources import has_train_split
+from perbench.errors import PerbenchError
+from perbench.matrix.cells import describe
+from perbench.matrix.rescore import rescored, task_of
+from perbench.matrix.weights import USERS
+from perbench.protocols.base import Scored
+from perbench.specs.load import Named
+from perbench.specs.task import TaskSpec
+from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
+from perbench.store.check import SAMPLES, check_ids, read_record, read_samples, read_scores
+from perbench.store.sealed import SealedJournal
+from perbench.training.checkpoint import checkpoint_faults
+from perbench.training.per_user import user_adapters
+
+CLOSE = 1e-9
+"""Relative difference of numbers that other machines and versions may compute."""
+GIVEN = ("user", "question", "reference")
+"""What a sample holds of its example, where it holds it."""
+
+
+@dataclass
+class Checked:
+    """One cell, or run.json. `faults`: what is not as it was written; `unchecked`: what could not be looked
+    at, and why; `metrics`: how many were computed anew and are equal."""
+
+    name: str
+    faults: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    metrics: int = 0
+
+
+def verify(run: RunDir) -> Iterator[Checked]:
+    """Check run.json and every cell of a run directory, finished or not; changes nothing.
+
+    Raises:
+        PerbenchError: it is no run directory.
+    """
+    cells = run.path / "cells"
+    if not cells.is_dir():
+        raise PerbenchError(f"{run.path} is no run directory: it has no cells/")
+    whole = Checked("run.json")
+    described: dict[str, Any] = {}
+    try:
+        described = run.description()
+    except DamagedRecord as damage:
+        whole.faults.append(damage.what)
+    if not described and not whole.faults:
+        whole.unchecked.append("there is none, so no task is known as its matrix had it")
+    yield whole
+    planned = {name for plan in described.get("plans", {}).values() for name in plan}
+    records: dict[str, CellRecord] = {}
+    for folder in sorted(cells.iterdir()):
+        if not folder.is_dir():
+            yield Checked(f"cells/{folder.name}", [f"{folder}: no folder of a cell"])
+            continue
+        try:
+            record = read_record(folder)
+        except DamagedRecord as damage:
+            yield Checked(f"cells/{folder.name}", [damage.what])
+            continue
+        if record is None:
+            yield _unfinished(folder, planned)
+        else:
+            records[record.identity] = record
+    for record in records.values():
+        yield _finished(record, run, described.get("matrices", {}), records)
+
+
+def _unfinished(folder: Path, planned: set[str]) -> Checked:
+    found = Checked(f"cells/{folder.name} (unfinished)")
+    kind, _, start = folder.name.partition("-")
+    owner = next((name for name in planned if name.startswith(start) and start), None)
+    if owner is None:
+        found.unchecked.append("no cell of a plan in run.json")
+    elif kind == "train":
+        for step in sorted((folder / "checkpoint").glob("[!.]*/")):
+            found.faults += checkpoint_faults(step) if step.name != USERS else []
+    else:
+        try:
+            lines = SealedJournal(folder / SAMPLES, owner).read()
+        except OSError as error:
+            found.faults.append(f"{folder / SAMPLES}: {error.strerror}")
+        else:
+            if lines.fault is not None:
+                found.faults.append(f"{folder / SAMPLES}:{lines.fault[0]}: {lines.fault[1]}")
+            if lines.unsealed:
+                found.unchecked.append(f"{lines.unsealed} samples of an older perbench, without seals")
+    return found
+
+
+def _finished(
+    record: CellRecord, run: RunDir, matrices: Mapping[str, Any], records: Mapping[str, CellRecord]
+) -> Checked:
+    found = Checked(describe(record.kind, record.labels))
+    folder = run.cell(record.kind, record.identity).path
+    if not record.verifiable:
+        found.unchecked.append("a record of an older perbench: whether it was changed cannot be seen")
+    found.faults += _labels(record, records)
+    if record.kind == "train":
+        for name, seal in record.weights.items():
+            place = folder / "checkpoint" / name
+            if not place.exists():
+                found.unchecked.append(f"the weights {name} were deleted")
+            elif name == USERS:
+                found.faults += user_adapters(place, seal=seal)[1]
+            else:
+                found.faults += checkpoint_faults(place, seal=seal)
+        if record.status == "done":
+            found.unchecked.append("what was trained is not trained again")
+        return found
+    if record.status != "done":
+        return found
+    try:
+        samples = read_samples(folder, record.identity)
+        check_ids(None, [str(sample.get("id")) for sample in samples], folder)
+        stored = read_scores(folder)
+    except DamagedRecord as damage:
+        found.faults.append(damage.what)
+        return found
+    try:
+        task = task_of(record, matrices)
+        scored = protocols.get(task.spec.protocol).score(task, samples)
+    except PerbenchError as error:
+        found.unchecked.append(f"metrics were not computed anew: {error}")
+        return found
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        found.faults.append(f"{folder / SAMPLES}: cannot be scored: {type(error).__name__}: {error}")
+        return found
+    _compare(found, record, rescored(record, task, scored))
+    _compare_scores(found, stored, scored, record)
+    _compare_data(found, record, task, samples, folder)
+    return found
+
+
+def _labels(record: CellRecord, records: Mapping[str, CellRecord]) -> list[str]:
+    """Names that are not those of what the cell is made of."""
+    labels, inputs = record.labels, record.inputs
+    faults = []
+    if "seed" in inputs and inputs["seed"] != labels.seed:
+        faults.append(f"labels.seed {labels.seed} is not its inputs' {inputs['seed']}")
+    for part in ("trainer", "identifier"):
+        if part in inputs and inputs[part].get("name") != getattr(labels, part):
+            faults.append(
+                f"labels.{part} {getattr(labels, part)!r} is not its inputs' {inputs[part]['name']!r}"
+            )
+    if record.kind == "eval" and record.trained_by != inputs.get("train"):
+        faults.append("trained_by is not the training that its inputs name")
+    trained = records.get(record.trained_by or "")
+    own = {"target": labels.target, "model_label": labels.model_label}
+    if trained is not None and trained.labels.model_copy(update=own) != labels:
+        faults.append("its labels are not those of the training that made its model")
+    return faults
+
+
+def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None:
+    """The record beside what its samples give."""
+    for name, old in record.metrics.items():
+        metric = new["metrics"].get(name)
+        if metric is None:
+            found.unchecked.append(f"metric {name}: not computed here, or not asked for by the task of today")
+        elif metric.signature != old.signature:
+            found.unchecked.append(f"metric {name}: computed in another way today ({metric.signature})")
+        elif not _same(metric, old):
+            found.faults.append(f"metric {name}: {old.value} in the record, {metric.value} from its samples")
+        else:
+            found.metrics += 1
+    for name, count in new["counts"].items():
+        if name in record.counts and record.counts[name] != count:
+            found.faults.append(f"counts.{name}: {record.counts[name]} in the record, {count} of its samples")
+
+
+def _same(one: Metric, other: Metric) -> bool:
+    return _close(one.model_dump(mode="json"), other.model_dump(mode="json"))
+
+
+def _close(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return bool(one == other)
+
+
+def _compare_scores(found: Checked, stored: Scores | None, scored: Scored, record: CellRecord) -> None:
+    if stored is None:
+        found.faults.append("scores.json is gone")
+        return
+    new = scored.scores
+    if (stored.ids, stored.clusters) != (new.ids, new.clusters):
+        found.faults.append("scores.json: not of these samples and users")
+        return
+    for name, column in stored.scores.items():
+        same = name in scored.metrics and name in record.metrics
+        if same and scored.metrics[name].signature != record.metrics[name].signature:
+            continue
+        if name in new.scores and not _close(new.scores[name], column):
+            pairs = zip(new.scores[name], column, strict=True)  # `Scores` has one entry per sample
+            place = next(i for i, pair in enumerate(pairs) if not _close(*pair))
+            found.faults.append(f"scores.json: {name} of {new.ids[place]!r} is not that of its sample")
+
+
+def _compare_data(
+    found: Checked, record: CellRecord, task: Named[TaskSpec], samples: Sequence[dict[str, Any]], folder: Path
+) -> None:
+    """The samples beside the examples they were made of, where these are here."""
+    if task.spec.protocol == "lm_eval":
+        found.unchecked.append(
+            "lm-eval's documents, and the scores that it gave them, are not looked at again"
+        )
+        return
+    if task.spec.dialogue is not None or task.spec.preference is not None:
+        found.unchecked.append("the judges' verdicts are taken as they are stored")
+    try:
+        dataset, dev = _data(record, task, samples)
+    except PerbenchError as error:
+        found.unchecked.append(f"samples were not compared with their data: {error}")
+        return
+    ids = protocols.get(task.spec.protocol).sample_ids(task, dataset, dev)
+    try:
+        check_ids(ids, [sample["id"] for sample in samples], folder)
+    except DamagedRecord as damage:
+        found.faults.append(damage.what)
+        return
+    examples = {example.id: example for split in (dataset, dev) if split for example in split.examples}
+    for sample in samples:
+        example = examples[sample["id"].rpartition("#")[0] if "turn" in sample else sample["id"]]
+        told = dict(zip(GIVEN, (example.user, example.question, example.reference), strict=True))
+        if record.kind == "identify":
+            told["response"] = told.pop("reference")
+        wrong = [key for key, value in told.items() if key in sample and sample[key] != value]
+        found.faults += [f"sample {sample['id']!r}: its {key} is not that of the data" for key in wrong]
+
+
+def _data(
+    record: CellRecord, task: Named[TaskSpec], samples: Sequence[dict[str, Any]]
+) -> tuple[Dataset, Dataset | None]:
+    """The examples that the samples were made of; those that thresholds were chosen on.
+
+    Raises:
+        PerbenchError: they are not here, or others are.
+    """
+    beside = task.path.parent if task.path is not None else None
+    with_dev = record.kind == "identify" and has_train_split(task.spec.data, beside)
+    # `--limit` is no part of a record.
+    count = len({s["id"].rpartition("#")[0] for s in samples if "turn" in s}) or sum(
+        sample.get("split", "test") == "test" for sample in samples
+    )
+    for limit in (None, count):
+        test = load_examples(task, "test", limit)
+        if test.digest == record.inputs["data"]:
+            return test, load_examples(task, "train", limit) if with_dev else None
+    raise PerbenchError("those that are here are others")

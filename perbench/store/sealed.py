@@ -1,0 +1,147 @@
+"""Seals: what perbench wrote is known again by a sha256 beside it, over the content, its owner and its place.
+
+A seal shows damage and mix-ups (a flipped bit, a line cut out, copied or swapped, a file of another cell). It
+is no signature: whoever forges a file can seal it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perbench.digests import canonical_digest
+from perbench.store.files import append_journal, write_text
+
+SEAL = "sha256"
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def seal(value: Mapping[str, Any], *place: Any) -> dict[str, Any]:
+    """`value` with its seal as the last key. `place` says whose it is and where it is: it enters the seal.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+    """
+    plain = json.loads(json.dumps({key: value[key] for key in value if key != SEAL}, allow_nan=False))
+    return {**plain, SEAL: canonical_digest([*place, plain])}
+
+
+def seal_holds(value: Mapping[str, Any], *place: Any) -> bool:
+    """Whether a sealed value is what was sealed, at this place."""
+    plain = {key: value[key] for key in value if key != SEAL}
+    try:
+        return value.get(SEAL) == canonical_digest([*place, plain])
+    except ValueError:  # NaN, which nothing of ours holds
+        return False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a sealed journal holds. `rows`: the whole and right lines up to the first damaged one, without
+    seals; `ends`: where each ends, in bytes; `torn`: bytes of a last line that a kill cut; `fault`: the
+    number of the first damaged line, from 1, and what is wrong there; `lost`: the lines from there on;
+    `later`: rows among those that are right themselves; `unsealed`: how many of `rows` an older perbench
+    wrote."""
+
+    rows: list[dict[str, Any]]
+    ends: list[int]
+    torn: int = 0
+    fault: tuple[int, str] | None = None
+    lost: int = 0
+    later: tuple[dict[str, Any], ...] = ()
+    unsealed: int = 0
+
+
+class SealedJournal:
+    """A JSONL file whose lines are sealed by `owner` and their number. Lines of an older perbench, without
+    seals, are read where they come first. `guard` is called before every write."""
+
+    def __init__(self, path: Path, owner: str, guard: Callable[[], None] = lambda: None) -> None:
+        self.path = path
+        self._owner = owner
+        self._guard = guard
+        self._count: int | None = None
+
+    def read(self) -> Lines:
+        """
+        Raises:
+            OSError: the file cannot be read, a folder for example. An absent file is empty.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return Lines([], [])
+        lines = content.split(b"\n")
+        torn = len(lines.pop())
+        rows: list[dict[str, Any]] = []
+        later: list[dict[str, Any]] = []
+        ends: list[int] = []
+        fault: tuple[int, str] | None = None
+        end, unsealed, sealed = 0, 0, False
+        for place, line in enumerate(lines):
+            end += len(line) + 1
+            row = _parsed(line)
+            if row is not None and SEAL in row:
+                sealed, right = True, seal_holds(row, self._owner, place)
+            else:
+                right = row is not None and not sealed and not _had_seal(row)
+                unsealed += right and fault is None
+            if not right or row is None:
+                if row is None and fault is None and place == len(lines) - 1 and not torn:
+                    torn = len(line) + 1  # written in part, and a newline by the page's other half
+                    break
+                wrong = "no JSON object" if row is None else "not what was written there"
+                fault = fault or (place + 1, wrong)
+                continue
+            row.pop(SEAL, None)
+            if fault is None:
+                rows.append(row)
+                ends.append(end)
+            else:
+                later.append(row)
+        self._count = len(rows)
+        return Lines(rows, ends, torn, fault, len(lines) - len(rows) if fault else 0, tuple(later), unsealed)
+
+    def cut(self, found: Lines, count: int | None = None) -> None:
+        """Leave the first `count` of the rows found (all that are right) in the file, and nothing else."""
+        self._guard()
+        count = len(found.rows) if count is None else count
+        with self.path.open("r+b") as file:
+            file.truncate(found.ends[count - 1] if count else 0)
+            os.fsync(file.fileno())
+        self._count = count
+
+    def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put these rows, sealed anew, in the place of all that the file holds."""
+        self._guard()
+        sealed = [seal(row, self._owner, place) for place, row in enumerate(rows)]
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in sealed))
+        self._count = len(rows)
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append sealed lines, durable on return. Raises OSError as `append_journal`."""
+        self._guard()
+        if self._count is None and ((found := self.read()).torn or found.fault):
+            self.cut(found)
+        first = self._count or 0
+        append_journal(self.path, [seal(row, self._owner, first + i) for i, row in enumerate(rows)])
+        self._count = first + len(rows)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _had_seal(row: dict[str, Any]) -> bool:
+    """Whether the last value looks like a seal, under a name that is damaged."""
+    last = row[next(reversed(row))] if row else None
+    return isinstance(last, str) and DIGEST.fullmatch(last) is not None
