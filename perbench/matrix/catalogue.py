@@ -38,6 +38,11 @@ def model_inputs(model: Named[ModelSpec]) -> Inputs:
     return {**models.identify(model), "dtype": model.spec.dtype, **prompts}
 
 
+def _weights_digest(inputs: Inputs) -> str:
+    """`perbench.models.ResolvedModel.digest` of a model with these `model_inputs`."""
+    return canonical_digest({key: inputs[key] for key in inputs.keys() - {"dtype", "prompts"}})
+
+
 @dataclass(frozen=True)
 class LabelledTask:
     """A task as a matrix has it, and its name in tables."""
@@ -152,6 +157,21 @@ class Catalogue:
 
     def model_inputs(self, name: str) -> Inputs:
         return self._model(name)[1]
+
+    def resolve(self, model: Named[ModelSpec]) -> models.ResolvedModel:
+        """`perbench.models.resolve` of a model of this catalogue.
+
+        Raises:
+            PerbenchError: also where its weights are no longer those that the identities of cells name.
+        """
+        found = models.resolve(model)
+        planned = [inputs for named, inputs in self._models.values() if named == model]
+        if planned and _weights_digest(planned[0]) != found.digest:
+            raise PerbenchError(
+                f"model {model.name}: its files, or the commit that its revision stands for, changed after "
+                "the run was planned. Run the same command again"
+            )
+        return found
 
     def _model(self, name: str) -> tuple[Named[ModelSpec], Inputs]:
         if name not in self._models:

@@ -104,7 +104,9 @@ class EnginePool:
             if self.ledger is not None:
                 self.ledger.add(model.name, use)
 
-        return open_model(model, cached=self._cached, book=book, say=self._say)
+        return open_model(
+            model, cached=self._cached, book=book, say=self._say, resolve=self._catalogue.resolve
+        )
 
     def release_subject(self) -> None:
         """Give back the subject's memory, and that of its untrained copy."""
@@ -123,7 +125,9 @@ class PersonaModels:
     def encoder(self, name: str) -> Encoder:
         from perbench.prompts.dense import Encoder
 
-        return Encoder(lambda: models.resolve(self._catalogue.model(name)).folder, self._digest(name))
+        return Encoder(
+            lambda: self._catalogue.resolve(self._catalogue.model(name)).folder, self._digest(name)
+        )
 
     def summariser(self, name: str) -> tuple[str, Callable[[], Engine]]:
         def engine() -> Engine:
@@ -143,8 +147,10 @@ def open_model(
     cached: bool = True,
     book: Callable[[EndpointUse], None] = lambda use: None,
     say: Callable[[str], None] = lambda line: None,
+    resolve: Callable[[Named[ModelSpec]], models.ResolvedModel] = models.resolve,
 ) -> Engine:
-    """The engine of a model, wherever it runs; the options are for endpoints, as in `OpenAIEngine`."""
+    """The engine of a model, wherever it runs. `cached`, `book` and `say` are for endpoints, as in
+    `OpenAIEngine`; `resolve` makes the weights of another model available."""
     if model.spec.endpoint is not None:
         from perbench.engines.openai import OpenAIEngine
         from perbench.engines.replies import ReplyCache
@@ -152,4 +158,4 @@ def open_model(
         return OpenAIEngine(model.spec.endpoint, cache=ReplyCache() if cached else None, book=book, say=say)
     from perbench.engines import open_engine
 
-    return open_engine(models.resolve(model), dtype=model.spec.dtype)
+    return open_engine(resolve(model), dtype=model.spec.dtype)

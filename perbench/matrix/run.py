@@ -164,7 +164,7 @@ class Runner:
             made = self._inputs(cell) if group.main else None
         pairs, ids, counts = group.first(made) or ([], [], {})
         with group.agreed():
-            model = models.resolve(cell.model)
+            model = self.catalogue.resolve(cell.model)
         own = self.catalogue.own_data(cell.task, cell.training)
         later = steps_of(own.examples, cell.training.user_stage) if own is not None else 0
         result = fit(
@@ -182,7 +182,13 @@ class Runner:
         weights = {"final": result.seal}
         if own is not None:
             result, more, weights[USERS] = train_users(
-                cell, own, lambda examples: self._build(cell, examples).examples, result, folder, tick
+                cell,
+                model,
+                own,
+                lambda examples: self._build(cell, examples).examples,
+                result,
+                folder,
+                tick,
             )
             counts = {**counts, **more}
         return result, counts, weights
@@ -190,7 +196,7 @@ class Runner:
     def _inputs(self, cell: Cell) -> tuple[list[PromptPair], list[str], dict[str, int]]:
         """What a cell trains on: prompt pairs, the ids of their examples, and what the record counts."""
         data, built = self._personas(cell)
-        pairs = self._training_pairs(cell, models.resolve(cell.model))
+        pairs = self._training_pairs(cell, self.catalogue.resolve(cell.model))
         kept = {
             "persona_items_kept": sum(pair.kept for pair in pairs),
             "persona_items_trimmed": sum(pair.trimmed for pair in pairs),
@@ -273,7 +279,7 @@ class Runner:
         if not _renders(cell):
             return []
         if cell.model.name not in self._told:
-            folder = models.resolve(cell.model).folder
+            folder = self.catalogue.resolve(cell.model).folder
             self._told[cell.model.name] = template_notes(models.load_tokenizer(folder))
         return self._told[cell.model.name]
 

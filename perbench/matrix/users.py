@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 def train_users(
     cell: Cell,
+    model: models.ResolvedModel,
     own: OwnData,
     build: Callable[[Sequence[Example]], list[Example]],
     task: FitResult,
@@ -40,7 +41,6 @@ def train_users(
     assert cell.training is not None
     group = processes.group()
     with group.agreed():
-        model = models.resolve(cell.model)
         made = _pairs(cell, own, build, model) if group.main else {}
     users = fit_users(
         model,

@@ -102,7 +102,7 @@ def test_a_reply_that_cannot_be_kept_ends_the_call(
     def full(file: Path, value: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("perbench.engines.replies.write_json", full)
+    monkeypatch.setattr("perbench.engines.replies.write_sealed", full)
     with pytest.raises(OSError, match="No space left"):
         engine(cache=ReplyCache(tmp_path)).chat([user(f"{i}") for i in range(200)], GREEDY, seed=0)
     assert len(server.requests) < 100
@@ -295,7 +295,7 @@ def test_its_identity_is_its_name_alone() -> None:
 
 
 def test_a_run_opens_it(server: Server) -> None:
-    pool = EnginePool(SimpleNamespace(model=lambda name: named()))  # type: ignore[arg-type]
+    pool = EnginePool(SimpleNamespace(model=lambda name: named(), resolve=None))  # type: ignore[arg-type]
     assert isinstance(pool.serve(named(), None), OpenAIEngine)
     assert isinstance(pool.named("judge"), OpenAIEngine)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,17 @@ def test_the_scorer_is_the_untrained_model_unless_another_is_named(
     np.testing.assert_array_equal(pool.scorer(None).score([[5, 6]], [[7, 8]])[0], before)
     assert pool.scorer(None) is pool.scorer(None) is not pool.subject
     assert pool.scorer("tiny") is pool.named("tiny")
+
+
+def test_a_model_that_changed_since_the_plan_serves_no_cell(
+    root: Root, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    root.write("leaderboard/models/tiny", {"summary": "tiny", "path": str(folder)})
+    catalogue = Catalogue(load_matrix(root.matrix()).spec, {}, None)
+    model = catalogue.model("tiny")
+    EnginePool(catalogue).serve(model, None)
+    other_weights(tiny_model_dir, folder)
+    with pytest.raises(PerbenchError, match=r"model tiny: its files.*changed after the run was planned"):
+        EnginePool(catalogue).serve(model, None)

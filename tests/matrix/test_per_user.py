@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ from perbench.matrix.cells import expand
 from perbench.matrix.plan import make_plan
 from perbench.specs.load import load_matrix
 from perbench.store import CellRecord, RunDir, read_records
+from tests.damage import flip
 from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
 from tests.matrix.runs import Runs, results
 
@@ -58,9 +60,11 @@ def test_records_count_users_and_answers_by_each_adapter(root: Root, runs: Runs,
     # Names of users mean something within their task only.
     assert (other.counts["own_adapter"], other.counts["task_adapter"]) == (0, 5)
 
-    # Users' adapters that are gone are trained again, once they are needed.
+    # Users' adapters that are gone or damaged are trained again, once they are needed.
     folders = {record.labels.target: folder for record, folder in read_records(out)}
-    shutil.rmtree(folders[None] / "checkpoint" / "users")
+    gone, damaged, *_ = sorted((folders[None] / "checkpoint" / "users").glob("*/final"))
+    shutil.rmtree(gone.parent)
+    flip(damaged / "adapter_model.safetensors", random.Random(0))
     spec = load_matrix("small").spec
     plan = make_plan(expand(spec, Catalogue(spec, {}, None)), RunDir(out))
     assert plan.todo == ()
