@@ -119,9 +119,13 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         metrics |= improvement(rated, at, people, f"rating|1-5|{_signature(judge)}")
     if spec.second_judge is not None:
         second = [sample["rating_second"] for sample in samples]
-        metrics |= judge_agreement(
-            rated, second, people, f"rating|{'|'.join(map(_signature, spec.judges()))}"
-        )
+        agreed = judge_agreement(rated, second, people, f"rating|{'|'.join(map(_signature, spec.judges()))}")
+        metrics |= agreed
+        if agreed["judge_kappa"].value is None and agreed["judge_kappa"].n:
+            notes.append(
+                "judge_kappa has no value: both judges gave one rating throughout, so that chance alone would "
+                "agree in full"
+            )
     if not judge.calibrated:
         notes.append(
             f"rating: the judge {judge.model} is uncalibrated; its ratings are no measure of quality"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from perbench.metrics.scripts import UNSPACED_ANSWER, unspaced
 from perbench.protocols import missing
 from perbench.protocols.base import Scored
 from perbench.protocols.marks import Share, read
@@ -41,18 +42,38 @@ class Samples:
 
     def __init__(self, samples: Sequence[dict[str, Any]]) -> None:
         self.marks = [read(sample) for sample in samples]
+        self.spaced = [not unspaced(sample["response"]) for sample in samples]
+        """Whether the response's script parts words: else it has none, and no score of words and spans."""
         self.cluster, self._names = cluster_numbers([sample["user"] for sample in samples])
 
-    def metric(self, rows: Sequence[Sequence[int]], statistic: Statistic, signature: str) -> Metric:
-        """`statistic` of the sums of `rows`, a row of counts for each sample."""
-        sums = self._sums(np.array(rows, dtype=np.float64))
+    def metric(
+        self, rows: Sequence[Sequence[int]], statistic: Statistic, signature: str, *, words: bool = False
+    ) -> Metric:
+        """`statistic` of the sums of `rows`, a row of counts for each sample; where they are of `words`, of
+        those whose response has words."""
+        kept = [spaced or not words for spaced in self.spaced]
+        sums = self._sums(np.array(rows, dtype=np.float64) * np.array(kept)[:, None])
         value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
         return Metric(
             value=None if np.isnan(value) else value,
             ci=bootstrap_interval(lambda times: statistic(times @ sums), len(self._names)),
-            n=len(self.marks),
             signature=signature,
+            **self._counted(kept),
         )
+
+    def average_precision(self, level: str) -> Metric:
+        """Of all tokens or words under the rule contained."""
+        ranked = self.ranking(level)
+        return Metric(
+            value=ranked.average_precision(),
+            ci=ranked.interval(),
+            signature=f"average precision|{level}|contained|{VERSION}",
+            **self._counted([spaced or level == "token" for spaced in self.spaced]),
+        )
+
+    def _counted(self, kept: Sequence[bool]) -> dict[str, Any]:
+        absent = len(kept) - sum(kept)
+        return {"n": sum(kept), "missing": absent, "why": {UNSPACED_ANSWER: absent} if absent else {}}
 
     def ranking(self, level: str) -> Ranking:
         """Of all tokens or words under the rule contained."""
@@ -60,8 +81,10 @@ class Samples:
         correct: list[bool] = []
         cluster: list[int] = []
         gold = []
-        for number, marks in zip(self.cluster, self.marks, strict=True):
-            if level == "token":
+        for number, marks, spaced in zip(self.cluster, self.marks, self.spaced, strict=True):
+            if level == "word" and not spaced:
+                units = []
+            elif level == "token":
                 units = [(token.score, token.inside, bool(token.touched)) for token in marks.tokens]
             else:
                 pairs = zip(marks.word_scores, marks.word_gold, strict=True)
@@ -109,13 +132,7 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
         signature = f"largest token F1 on dev|{VERSION}"
         metrics["threshold" + TUNED] = Metric(value=tuned, n=len(dev), signature=signature)
     for level in ("token", "word"):
-        ranked = found.ranking(level)
-        metrics[metric_name("average_precision", level)] = Metric(
-            value=ranked.average_precision(),
-            ci=ranked.interval(),
-            n=len(test),
-            signature=f"average precision|{level}|contained|{VERSION}",
-        )
+        metrics[metric_name("average_precision", level)] = found.average_precision(level)
     scores: dict[str, list[float | None]] = {}
     for cut in cuts:
         metrics |= _levels(found, cut) | _breakdowns(found, cut)
@@ -123,10 +140,12 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
     sources = [marks.right_sources() for marks in found.marks]
     if any(sample.get("sources") for sample in test) and any(share.whole for share in sources):
         metrics["source_accuracy"] = found.metric(sources, _ratio, f"tokens in gold spans|{VERSION}")
+    for cut in cuts:
+        if metrics[f"precision{cut.suffix}"].value is None:
+            notes.append(f"precision{cut.suffix} has no value: no token was predicted")
     if absent:
-        shared = {"missing": absent.total(), "why": dict(sorted(absent.items()))}
         metrics = {
-            name: one if name.startswith("threshold") else one.model_copy(update=shared)
+            name: one if name.startswith("threshold") else _with_absent(one, absent)
             for name, one in metrics.items()
         }
     return Scored(
@@ -144,6 +163,11 @@ def score_samples(samples: Sequence[dict[str, Any]]) -> Scored:
     )
 
 
+def _with_absent(metric: Metric, absent: Counter[str]) -> Metric:
+    why = dict(sorted((Counter(metric.why) + absent).items()))
+    return metric.model_copy(update={"missing": metric.missing + absent.total(), "why": why})
+
+
 def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
     tallies = [marks.tallies(value) for marks, value in zip(found.marks, cut.thresholds, strict=True)]
     statistics = {"precision": _ratio, "recall": _recall, "f1": _f1}
@@ -154,7 +178,7 @@ def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
             for name, statistic in statistics.items():
                 signature = f"{name}|{level}|{rule}|{cut.signature}"
                 metrics[metric_name(name, level, rule) + cut.suffix] = found.metric(
-                    rows, statistic, signature
+                    rows, statistic, signature, words=level != "token"
                 )
     return metrics
 
@@ -169,7 +193,9 @@ def _breakdowns(found: Samples, cut: Cut) -> dict[str, Metric]:
     shares["false_distractor"] = [marks.false_distractors(value) for marks, value in pairs]
     shares["false_none"] = [marks.false_in_none(value) for marks, value in pairs]
     return {
-        name + cut.suffix: found.metric(rows, _ratio, f"{name}|{cut.signature}")
+        name + cut.suffix: found.metric(
+            rows, _ratio, f"{name}|{cut.signature}", words=name.startswith("false_")
+        )
         for name, rows in shares.items()
         if any(share.whole for share in rows)
     }

@@ -56,6 +56,7 @@ def test_metrics_by_hand() -> None:
     assert (outputs.metric.n, outputs.metric.missing) == (3, 1)
     # Two users with scores, u (5/8 on the mean) and w (0): a draw holds one twice, or both.
     assert outputs.metric.ci == pytest.approx((0.0, 0.625))
+    assert outputs.metric.why == {"text without tokens": 1}
     assert references.per_sample == [0.5, 1.0, 0.0, 0.5]
     assert references.metric.value == 0.5
     assert outputs.metric.signature == "persona_swap|ties:1/2|unfit:left-out|others:2|scorer:base|tokens:64"
@@ -81,3 +82,11 @@ def test_comparisons_left_out_are_told_and_make_no_score() -> None:
         "persona_swap: 3 comparisons left out, as no item of one persona fits into the prompt; answers "
         "with none left: 1"
     ]
+
+
+def test_one_user_alone_has_no_score_and_says_why() -> None:
+    alone = {"user": "u", "persona_swap": {"others": [], "left_out": 0, "response": [], "reference": []}}
+    refused = {"user": "u", "missing": "refused"}
+    for found in measure(PersonaSwapSpec(others=2), [alone, refused], 64).values():
+        assert (found.metric.value, found.metric.missing) == (None, 2)
+        assert found.metric.why == {"no other user's persona to try": 1, "refused": 1}

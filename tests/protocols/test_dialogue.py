@@ -18,7 +18,7 @@ from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.base import BATCH
 from perbench.protocols.dialogue import run, score
 from perbench.protocols.turns import PMI_SYSTEM, fit, strip_actions
-from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SimulatorSpec
+from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SecondJudgeSpec, SimulatorSpec
 from perbench.specs.load import Named
 from perbench.specs.sampling import SamplingSpec
 from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
@@ -404,3 +404,27 @@ def test_too_many_missing_replies_fail_the_dialogues(stores: Any, engine: Transf
     cast = Cast(silent, simulator=Scripted(tokenizer, lambda call, i: "hi"), judge=silent)
     with pytest.raises(CellError, match=r"1 of 2 answers are missing \(1 filtered\).*max_missing 0.1"):
         run(task(), Dataset([persona(0)], "d"), cast, store, seed=0, tick=quiet)
+
+
+def test_judges_of_one_rating_have_no_kappa_and_a_note_says_why() -> None:
+    second = SecondJudgeSpec(model="second")
+    spec = task(turns=1).spec
+    assert spec.dialogue is not None
+    dialogue = spec.dialogue.model_copy(update={"second_judge": second})
+    chosen = replace(task(), spec=spec.model_copy(update={"dialogue": dialogue}))
+    common = {
+        "turn": 1,
+        "response": "a",
+        "message": "b",
+        "finish_reason": "stop",
+        "turns_dropped": 0,
+        "pmi": 0.0,
+    }
+    samples = [
+        {"id": f"p{i}#1", "user": f"u{i}", **common, "rating": 4, "rating_raw": ["4"], "rating_second": 4}
+        for i in range(3)
+    ]
+    found = score(chosen, samples)
+    assert found.metrics["judge_kappa"].value is None
+    (note,) = [note for note in found.notes if note.startswith("judge_kappa")]
+    assert "one rating" in note

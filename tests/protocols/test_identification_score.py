@@ -247,3 +247,28 @@ def test_an_example_without_an_answer_counts_in_no_metric_and_for_no_threshold()
     assert with_absent.counts == {**alone.counts, "samples": 3, "missing_refused": 1}
     nothing = score_samples(absent).metrics["f1"]
     assert (nothing.value, nothing.n, nothing.missing, nothing.why) == (None, 0, 1, {"refused": 1})
+
+
+def test_words_and_spans_have_no_score_where_the_script_parts_no_words() -> None:
+    plain = [sample("a", "u1", [2.0, 0.0, 2.0, 0.0], [([0, 1], "a")]), sample("b", "u2", [0.0] * 4, [])]
+    text = "我喜欢豆子"
+    foreign = {
+        **sample("c", "u3", [2.0, 0.0, 2.0, 0.0, 0.0], [([0, 1], "a")]),
+        "response": text,
+        "spans": [[place, place + 1] for place in range(len(text))],
+    }
+    alone, mixed = score_samples(plain), score_samples([*plain, foreign])
+    for name, metric in mixed.metrics.items():
+        of_words = name.startswith(("word_", "span_", "false_"))
+        assert metric.why == ({"answer in a script without spaces": 1} if of_words else {})
+        if of_words:
+            known = alone.metrics[name]
+            assert (metric.value, metric.n, metric.missing) == (known.value, known.n, 1)
+    assert mixed.metrics["recall"].n == 3
+    assert score_samples([foreign]).metrics["word_f1"].value is None
+
+
+def test_precision_without_a_prediction_has_no_value_and_says_so() -> None:
+    found = score_samples([sample("a", "u1", [0.0] * 4, [([0, 1], "a")])])
+    assert (found.metrics["precision"].value, found.metrics["recall"].value) == (None, 0.0)
+    assert "precision has no value: no token was predicted" in found.notes
