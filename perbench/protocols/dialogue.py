@@ -123,8 +123,8 @@ def score(task: Named[TaskSpec], samples: Sequence[dict[str, Any]]) -> Scored:
         metrics |= agreed
         if agreed["judge_kappa"].value is None and agreed["judge_kappa"].n:
             notes.append(
-                "judge_kappa has no value: both judges gave one rating throughout, so that chance alone would "
-                "agree in full"
+                "judge_kappa has no value: both judges gave one rating throughout, so that chance alone "
+                "would agree in full"
             )
     if not judge.calibrated:
         notes.append(
