@@ -43,6 +43,7 @@ class Mask:
 
     def __init__(self, key: str, url: str, *more: str) -> None:
         """`more` are further secrets that are sent, such as the name of an account."""
+        self.secrets = (key, url, *more)
         parts = urlsplit(url)
         keys = [one for one in (key, *_hidden_in(url), *more) if one]
         host = (parts.hostname or "").lower()
@@ -125,17 +126,17 @@ class _Parts:
                 yield a, b
 
 
-_masks: list[Mask] = []
+_masks: dict[tuple[str, ...], Mask] = {}
 
 
 def remember(mask: Mask) -> None:
     """Apply `mask` in `masked` too, as long as this process lives."""
-    _masks.append(mask)
+    _masks[mask.secrets] = mask
 
 
 def masked(text: str) -> str:
     """`text` without the key and address of any endpoint that this process has used."""
-    for mask in _masks:
+    for mask in _masks.values():
         text = mask(text)
     return text
 

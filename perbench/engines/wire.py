@@ -66,18 +66,24 @@ class Wire:
         import httpx2
 
         encrypted = self._url.startswith("https:") or getproxies()  # a proxy may be; see _certificates
-        self._client = httpx2.AsyncClient(
-            verify=_certificates() if encrypted else False,
-            headers={
-                **self._headers,
-                "Content-Type": "application/json",
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",  # what `_unpacked` stops in time
-            },
-            follow_redirects=False,  # the request holds a persona: it goes where the user sent it
-            timeout=None,  # httpx would bound each read, and a byte a second never exceeds that
-            limits=httpx2.Limits(max_connections=self._connections),
-        )
+        try:
+            self._client = httpx2.AsyncClient(
+                verify=_certificates() if encrypted else False,
+                headers={
+                    **self._headers,
+                    "Content-Type": "application/json",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "gzip, deflate",  # what `_unpacked` stops in time
+                },
+                follow_redirects=False,  # the request holds a persona: it goes where the user sent it
+                timeout=None,  # httpx would bound each read, and a byte a second never exceeds that
+                limits=httpx2.Limits(max_connections=self._connections),
+            )
+        except (ValueError, ImportError, httpx2.InvalidURL):  # its words may hold the proxy's password
+            raise PerbenchError(
+                "the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): give "
+                "one of http or https, or leave it out for this server: NO_PROXY"
+            ) from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,7 +95,8 @@ class Wire:
 
         Raises:
             Passing: no connection, a broken one, or no whole reply within the timeout.
-            PerbenchError: a redirect; a reply that is too large or packed as nobody asked.
+            PerbenchError: a redirect; an address that is none; a reply that is too large or packed as nobody
+                asked.
         """
         import httpx2
 
@@ -104,6 +111,8 @@ class Wire:
                     data += part
                     if len(data) > MOST_BYTES:
                         raise _too_large()
+        except (httpx2.InvalidURL, UnicodeError):
+            raise PerbenchError(f"the address in {self._place} is none that a server can have") from None
         except TimeoutError:
             raise Passing(
                 f"no whole answer within {self._timeout:g} s from the address in {self._place}"

@@ -17,6 +17,7 @@ import pytest
 
 from perbench.engines import wire
 from perbench.engines.retry import STRANGERS
+from perbench.errors import PerbenchError
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, completion
 from tests.processes import ROOT
@@ -194,6 +195,25 @@ def test_a_way_of_packing_that_nobody_asked_for(server: Server) -> None:
 
 
 # ---------------------------------------------------------------- the one server
+
+
+@pytest.mark.parametrize(
+    "address", ["http://exa mple/v1", "http://a..b/v1", "http://xn--/v1", "http://[::1/v1"]
+)
+def test_an_address_that_no_server_has(server: Server, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("TEST_ADDRESS", address)
+    with pytest.raises(PerbenchError, match="TEST_ADDRESS") as caught:
+        engine().chat([user("hi")], GREEDY, seed=0)
+    assert address not in str(caught.value)
+
+
+def test_a_proxy_that_cannot_be_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "gopher://user:secret-word@proxy.example:70")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("no_proxy", raising=False)
+    told = failure()
+    assert "HTTP_PROXY" in told
+    assert "secret-word" not in told
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
