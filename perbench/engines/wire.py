@@ -81,7 +81,7 @@ class Wire:
             )
         except (ValueError, ImportError, httpx2.InvalidURL):  # its words may hold the proxy's password
             raise PerbenchError(
-                "the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): give "
+                "the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): set "
                 "one of http or https, or leave it out for this server: NO_PROXY"
             ) from None
         return self
