@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from perbench.cache import cache_dir
+from perbench.cache import cache_dir, content_sha256
 from perbench.errors import PerbenchError
 from perbench.metrics.base import MetricAbsent
 from perbench.progress import Progress
@@ -33,6 +33,8 @@ FILES = (
     *(f"{part}.exc" for part in PARTS),
 )
 """What NLTK's reader opens, besides lexnames."""
+SEAL = "sha256"
+"""The file that holds the sha256 over all others."""
 
 NOUN_TOPICS = (
     "Tops act animal artifact attribute body cognition communication event feeling food group location "
@@ -71,10 +73,11 @@ def load() -> WordNet:
     """The prepared WordNet.
 
     Raises:
-        MetricAbsent: it was not prepared.
+        MetricAbsent: it was not prepared, or a file of it is damaged.
     """
     if _digest(folder()) is None:
-        raise MetricAbsent(f"WordNet is not prepared; run `{COMMAND}`")
+        state = f"in {folder()} is damaged" if folder().is_dir() else "is not prepared"
+        raise MetricAbsent(f"WordNet {state}; run `{COMMAND}`")
     return _load(folder())
 
 
@@ -140,16 +143,23 @@ def _build(origin: Path, built: Path) -> None:
         raise PerbenchError(f"{origin} is no complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
     if not (built / "lexnames").is_file():
         (built / "lexnames").write_text(lexnames(), encoding="ascii")
-    digest = hashlib.sha256()
-    for path in sorted(built.iterdir()):
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    (built / "sha256").write_text(digest.hexdigest() + "\n", encoding="ascii")
+    (built / SEAL).write_text(_content(built) + "\n", encoding="ascii")
 
 
 def _digest(root: Path) -> str | None:
-    """What `_build` wrote of the files in `root`; None before."""
-    file = root / "sha256"
-    return file.read_text(encoding="ascii").strip() if file.is_file() else None
+    """The sha256 over all files in `root`; None where it is not the one that `_build` wrote."""
+    if not (root / SEAL).is_file():
+        return None
+    found = _content(root)
+    return found if (root / SEAL).read_bytes() == f"{found}\n".encode() else None
+
+
+def _content(root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(root.iterdir()):
+        if path.name != SEAL and path.is_file() and not path.name.startswith("."):
+            digest.update(path.name.encode() + b"\0" + bytes.fromhex(content_sha256(path)))
+    return digest.hexdigest()
 
 
 def _find(draft: Path) -> Path:

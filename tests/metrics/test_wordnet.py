@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import select
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from perbench.errors import PerbenchError
 from perbench.metrics import wordnet
 from perbench.metrics.base import MetricAbsent
+from tests.damage import DAMAGES
 
 
 def test_a_folder_and_a_zip_of_it_give_the_same_wordnet(tiny_wordnet: Path, tmp_path: Path) -> None:
@@ -55,6 +57,19 @@ def test_preparing_again_replaces_what_was_there(tiny_wordnet: Path) -> None:
     assert wordnet.prepare(tiny_wordnet) == folder
     assert wordnet.load().digest != before
     assert sorted(path.name for path in folder.parent.iterdir()) == [".wordnet.lock", "wordnet"]
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_damaged_wordnet_gives_no_scores_and_is_prepared_again(tiny_wordnet: Path, damage: str) -> None:
+    folder = wordnet.prepare(tiny_wordnet)
+    before = wordnet.load().digest
+    chance = random.Random(damage)
+    names = sorted(path for path in folder.iterdir() if path.stat().st_size)
+    assert DAMAGES[damage](chance.choice(names), chance)
+    with pytest.raises(MetricAbsent, match=r"perbench data prepare wordnet"):
+        wordnet.load()
+    wordnet.prepare(tiny_wordnet)
+    assert wordnet.load().digest == before
 
 
 BESIDE = """
