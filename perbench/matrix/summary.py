@@ -11,7 +11,8 @@ from perbench.store import CellRecord, EndpointUse
 
 
 def as_json(records: Sequence[CellRecord], out: str) -> dict[str, Any]:
-    """{"out", "done", "failed", "cells"}; a cell says what it is, its headline's value, or its error."""
+    """{"out", "done", "failed", "cells"}; a cell says what it is, its headline's value, how many samples have
+    no score and why, or its error."""
     failed = sum(record.status == "failed" for record in records)
     cells = [_cell(record) for record in records]
     return {"out": out, "done": len(records) - failed, "failed": failed, "cells": cells}
@@ -60,6 +61,8 @@ def _cell(record: CellRecord) -> dict[str, Any]:
         "value": metric.value if metric else None,
         "ci": metric.ci if metric else None,
         "n": metric.n if metric else 0,
+        "missing": metric.missing if metric else 0,
+        "why": metric.why if metric else {},
         "seconds": record.seconds,
         "endpoints": {name: use.model_dump(mode="json") for name, use in record.endpoints.items()},
         "error": record.error.message if record.error else None,

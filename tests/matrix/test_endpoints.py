@@ -130,6 +130,39 @@ def test_a_refusal_fails_the_cell_and_keeps_what_was_paid(talk: Root, chat: Chat
     assert the_record(tmp_path / "out").endpoints["far"].answers == chat.good == 3 * TURNS * PEOPLE
 
 
+def test_replies_without_an_answer_are_missing_and_never_asked_for_again(
+    talk: Root,
+    chat: Chat,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Five questions: one refused, one filtered under an error status. At first too many for the task."""
+    monkeypatch.setenv("OPENAI_BASE_URL", chat.address)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    chat.faults = {
+        2: lambda: Reply(200, completion(None, "content_filter")),
+        4: lambda: fault(400, "no", "content_filter"),
+    }
+    out = tmp_path / "out"
+    words = ["eval", "--model", "openai/gpt-4o", "--target", "tiny/writing", "--out", str(out), "--json"]
+    for _ in range(2):
+        assert main(words) == 1
+        (cell,) = json.loads(capsys.readouterr().out)["cells"]
+        assert "2 of 5 answers are missing (2 filtered)" in cell["error"]
+        assert len(chat.requests) == 5
+    assert main([*words, "--set", "tasks.tiny/writing.max_missing=0.4"]) == 0
+    (scored,) = json.loads(capsys.readouterr().out)["cells"]
+    assert (scored["identity"], scored["error"]) == (cell["identity"], None)
+    assert (scored["n"], scored["missing"], scored["why"]) == (3, 2, {"filtered": 2})
+    assert len(chat.requests) == 5
+    record = the_record(out)
+    assert record.counts["missing_filtered"] == 2
+    assert record.endpoints["openai/gpt-4o"].answers == 4  # the error was not paid
+    samples = RunDir(out).cell("eval", record.identity).samples()
+    assert sum(sample["finish_reason"] == "content_filter" for sample in samples) == 2
+
+
 # ---------------------------------------------------------------- openai/<model> rows, two judges
 
 

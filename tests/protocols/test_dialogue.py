@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ from perbench.api import Example
 from perbench.data import Dataset
 from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.transformers import TransformersEngine
-from perbench.errors import CellError, PerbenchError
+from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.base import BATCH
 from perbench.protocols.dialogue import run, score
 from perbench.protocols.turns import PMI_SYSTEM, fit, strip_actions
-from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SecondJudgeSpec, SimulatorSpec
+from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.specs.load import Named
 from perbench.specs.sampling import SamplingSpec
 from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
@@ -354,77 +353,3 @@ def test_the_headline_is_over_the_reported_turns() -> None:
 def test_report_turns_beyond_the_dialogue_are_refused() -> None:
     with pytest.raises(ValueError, match=r"report_turns \[6\] go beyond"):
         task(turns=5, report=[6])
-
-
-# ---------------------------------------------------------------- what is missing
-
-ABSENT = Generation("", "content_filter", 5, 0, "filtered")
-
-
-def test_a_dialogue_ends_where_a_reply_is_missing_and_the_others_go_on(
-    stores: Any, engine: TransformersEngine
-) -> None:
-    tokenizer = engine.tokenizer
-    # First turn: p01's simulator and p02's model say nothing. Only p00 has a second turn.
-    simulator = Scripted(tokenizer, lambda call, i: ABSENT if (call, i) == (0, 1) else f"hello {call}")
-    subject = Scripted(tokenizer, lambda call, i: ABSENT if (call, i) == (0, 1) else f"reply {call}")
-    judge = Scripted(
-        tokenizer, lambda call, i: "4" if call == 0 else ABSENT, lambda prompt, ids: np.zeros(len(ids))
-    )
-    spec, store = task().spec.model_copy(update={"max_missing": 0.8}), stores()
-    chosen, cast = replace(task(), spec=spec), Cast(subject, simulator=simulator, judge=judge)
-    run(chosen, Dataset([persona(0), persona(1), persona(2)], "d"), cast, store, seed=0, tick=quiet)
-    assert {sample["id"]: sample.get("missing") for sample in store.rows} == {
-        "p00#1": None,
-        "p01#1": "simulator_filtered",
-        "p02#1": "filtered",
-        "p00#2": None,
-        "p01#2": "dialogue_ended",
-        "p02#2": "dialogue_ended",
-    }
-    assert [len(prompts) for prompts in simulator.prompts] == [3, 1]
-    assert [len(prompts) for prompts in subject.prompts] == [2, 1]
-    assert len(judge.prompts[0]) == 1
-    found = score(chosen, store.rows)
-    ended = {"dialogue_ended": 2, "filtered": 1, "simulator_filtered": 1}
-    assert {f"missing_{why}": number for why, number in ended.items()}.items() <= found.counts.items()
-    assert found.counts["missing_scores"] == 1
-    for name, why in (("rating", ended | {"judge_filtered": 1}), ("pmi", ended), ("length", ended)):
-        metric = found.metrics[name]
-        assert metric.why == why
-        assert metric.n == 6 - sum(why.values())
-    again = Cast(Scripted(tokenizer, None))  # would fail if asked
-    run(chosen, Dataset([persona(0), persona(1), persona(2)], "d"), again, store, seed=0, tick=quiet)
-    assert len(store.rows) == 6
-
-
-def test_too_many_missing_replies_fail_the_dialogues(stores: Any, engine: TransformersEngine) -> None:
-    tokenizer, store = engine.tokenizer, stores()
-    silent = Scripted(tokenizer, lambda call, i: ABSENT)
-    cast = Cast(silent, simulator=Scripted(tokenizer, lambda call, i: "hi"), judge=silent)
-    with pytest.raises(CellError, match=r"1 of 2 answers are missing \(1 filtered\).*max_missing 0.1"):
-        run(task(), Dataset([persona(0)], "d"), cast, store, seed=0, tick=quiet)
-
-
-def test_judges_of_one_rating_have_no_kappa_and_a_note_says_why() -> None:
-    second = SecondJudgeSpec(model="second")
-    spec = task(turns=1).spec
-    assert spec.dialogue is not None
-    dialogue = spec.dialogue.model_copy(update={"second_judge": second})
-    chosen = replace(task(), spec=spec.model_copy(update={"dialogue": dialogue}))
-    common = {
-        "turn": 1,
-        "response": "a",
-        "message": "b",
-        "finish_reason": "stop",
-        "turns_dropped": 0,
-        "pmi": 0.0,
-    }
-    samples = [
-        {"id": f"p{i}#1", "user": f"u{i}", **common, "rating": 4, "rating_raw": ["4"], "rating_second": 4}
-        for i in range(3)
-    ]
-    found = score(chosen, samples)
-    assert found.metrics["judge_kappa"].value is None
-    (note,) = [note for note in found.notes if note.startswith("judge_kappa")]
-    assert "one rating" in note
