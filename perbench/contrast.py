@@ -132,12 +132,16 @@ def response_logp(
     and so is a long beginning that prompts share (`perbench.prefix`).
 
     Raises:
-        PerbenchError: an empty prompt, or a model whose head cannot be applied apart.
+        PerbenchError: an empty prompt, a sequence beyond the model's context, or a model whose head cannot be
+            applied apart.
     """
     import torch
 
+    from perbench.context import check_context, context_of
     from perbench.errors import PerbenchError
     from perbench.head import body_and_head, evaluating
+
+    room = context_of(model.config)
 
     unique: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     places = []
@@ -146,6 +150,7 @@ def response_logp(
             raise PerbenchError(
                 f"prompt {index} is empty: nothing predicts the first response token; use a chat template"
             )
+        check_context(room, len(prompt), len(response), what=f"sequence {index}")
         places.append(unique.setdefault((tuple(prompt), tuple(response)), len(unique)))
     pairs = list(unique)
     results: list[Tensor] = [torch.zeros(0)] * len(pairs)

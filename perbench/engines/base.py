@@ -20,9 +20,10 @@ Tick = Callable[[int, int, dict[str, float]], None]
 """Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
 
 
-Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text"]
+Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
-wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null."""
+wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:
+never asked (`on_too_long: skip`)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Engine(Protocol):
 
     chat_only: bool
     """Whether `chat` is all it offers: an endpoint shows neither tokens nor log-probs."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads at once; None where that is unknown: an endpoint's is its server's."""
 
     @property
     def tokenizer(self) -> Any:

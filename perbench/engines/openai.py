@@ -39,6 +39,7 @@ class OpenAIEngine:
     """
 
     chat_only = True
+    context = None
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.adapters import adapted, is_adapter
+from perbench.context import context_of
 from perbench.contrast import batches, response_logp
 from perbench.device import device
 from perbench.engines.base import Conversation, Generation, TokenIds
@@ -88,6 +89,11 @@ class TransformersEngine:
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
 
+    @property
+    def context(self) -> int | None:
+        """See `perbench.engines.base.Engine.context`."""
+        return context_of(self.model.config)
+
     # ------------------------------------------------------------ the protocol
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
@@ -156,8 +162,7 @@ class TransformersEngine:
     ) -> list[Generation]:
         import torch
 
-        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(lengths, default=0)
+        room, longest = self.context, max(lengths, default=0)
         if room is not None and longest + sampling.max_new_tokens > room:
             raise PerbenchError(
                 f"a prompt of {longest} tokens and max_new_tokens "
@@ -177,8 +182,7 @@ class TransformersEngine:
         from transformers import GenerationConfig
 
         stop = sorted(self.stop_tokens)
-        pad = self.tokenizer.pad_token_id
-        pad = stop[0] if pad is None else pad
+        pad = 0  # masked, so any will do that the model has; the tokenizer's may lie outside the embedding
         width = max(map(len, prompts))
         # Padded on the left, so that every answer continues right where its prompt ends.
         ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])

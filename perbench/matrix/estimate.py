@@ -131,9 +131,11 @@ def _stood_in(persona: PersonaSpec) -> bool:
 
 
 def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:
-    from perbench.prompts.pair import build_pair
+    from perbench.prompts.pair import build_pairs
 
-    pair = build_pair(spec, example, tokenizer, with_response=cell.kind != "eval")
+    (pair,) = build_pairs(spec, [example], tokenizer, with_response=cell.kind != "eval", context=None)
+    if pair is None:
+        return 0
     if cell.kind == "eval":
         swapped = 2 * spec.persona_swap.others + 2 if spec.persona_swap is not None else 0
         steered = spec.decoding.method == "context_steering"

@@ -151,7 +151,8 @@ def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     persona = _persona(task.persona, helpers)
     if task.ranked_text is not None:
         persona["item_text"] = task.ranked_text
-    return {"prompt": form, "persona": persona, "max_length": task.max_length}
+    skips = {"on_too_long": task.on_too_long} if task.on_too_long != "fail" else {}
+    return {"prompt": form, "persona": persona, "max_length": task.max_length, **skips}
 
 
 def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perbench import models, processes, protocols
+from perbench.context import context_in
 from perbench.device import free
 from perbench.engines.ledger import Ledger, caveats
 from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
@@ -61,7 +62,7 @@ class Runner:
         self.unrecorded = 0
         """Cells whose folder could not be written to."""
         self._pool = EnginePool(self.catalogue, cached=self.cached, say=self.progress.say)
-        self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair]] | None = None
+        self._pairs: tuple[tuple[str, Named[TaskSpec]], list[PromptPair | None]] | None = None
         self._told: dict[str, list[str]] = {}
         self._built: dict[tuple[str, str], tuple[Dataset, dict[str, int]]] = {}
 
@@ -197,24 +198,26 @@ class Runner:
         """What a cell trains on: prompt pairs, the ids of their examples, and what the record counts."""
         data, built = self._personas(cell)
         pairs = self._training_pairs(cell, self.catalogue.resolve(cell.model))
+        named = [(pair, one.id) for pair, one in zip(pairs, data.examples, strict=True) if pair is not None]
+        made = [pair for pair, _ in named]
         kept = {
-            "persona_items_kept": sum(pair.kept for pair in pairs),
-            "persona_items_trimmed": sum(pair.trimmed for pair in pairs),
+            "persona_items_kept": sum(pair.kept for pair in made),
+            "persona_items_trimmed": sum(pair.trimmed for pair in made),
         }
-        ids = [example.id for example in data.examples]
-        return pairs, ids, {"examples": len(pairs), **kept, **built}
+        if skipped := len(pairs) - len(made):
+            kept["examples_skipped_too_long"] = skipped
+        return made, [name for _, name in named], {"examples": len(made), **kept, **built}
 
-    def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair]:
+    def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair | None]:
         # Neighbouring cells differ in the trainer only; one entry is all that is ever used again.
-        from perbench.prompts.pair import build_pair
+        from perbench.prompts.pair import build_pairs
 
         key = (cell.model.name, cell.task)
         if self._pairs is None or self._pairs[0] != key:
             tokenizer = models.load_tokenizer(model.folder)
             examples = self._personas(cell)[0].examples
-            pairs = [
-                build_pair(cell.task.spec, example, tokenizer, with_response=True) for example in examples
-            ]
+            context = context_in(model.folder)
+            pairs = build_pairs(cell.task.spec, examples, tokenizer, with_response=True, context=context)
             self._pairs = key, pairs
         return self._pairs[1]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perbench import models, processes
 from perbench.api import Example
+from perbench.context import context_in
 from perbench.data.own import OwnData
 from perbench.matrix.cells import Cell
 from perbench.matrix.weights import USERS
@@ -69,10 +70,14 @@ def _pairs(
     build: Callable[[Sequence[Example]], list[Example]],
     model: models.ResolvedModel,
 ) -> dict[str, dict[str, PromptPair]]:
-    from perbench.prompts.pair import build_pair
+    from perbench.prompts.pair import build_pairs
 
     tokenizer = models.load_tokenizer(model.folder)
     found: dict[str, dict[str, PromptPair]] = {user: {} for user in own.examples}
-    for example in build([example for examples in own.examples.values() for example in examples]):
-        found[example.user][example.id] = build_pair(cell.task.spec, example, tokenizer, with_response=True)
-    return found
+    built = build([example for examples in own.examples.values() for example in examples])
+    context = context_in(model.folder)
+    pairs = build_pairs(cell.task.spec, built, tokenizer, with_response=True, context=context)
+    for example, pair in zip(built, pairs, strict=True):
+        if pair is not None:
+            found[example.user][example.id] = pair
+    return {user: own_pairs for user, own_pairs in found.items() if own_pairs}

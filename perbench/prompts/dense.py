@@ -66,10 +66,13 @@ class Encoder:
         rows: dict[int, Any] = {}
         with torch.inference_mode():
             for group in batches([len(row) for row in ids], TOKEN_BUDGET):
-                padded = tokenizer.pad({"input_ids": [ids[i] for i in group]}, return_tensors="pt")
-                padded = {name: values.to(model.device) for name, values in padded.items()}
-                states = model(**padded).last_hidden_state.float()
-                mask = padded["attention_mask"].unsqueeze(-1).float()
+                width = max(1, *(len(ids[i]) for i in group))
+                # By hand: a tokenizer may have no pad token, or one that lies outside the embedding.
+                padded = torch.tensor([[*ids[i], *[0] * (width - len(ids[i]))] for i in group])
+                kept = torch.tensor([[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in group])
+                padded, kept = padded.to(model.device), kept.to(model.device)
+                states = model(input_ids=padded, attention_mask=kept).last_hidden_state.float()
+                mask = kept.unsqueeze(-1).float()
                 means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
                 rows.update(zip(group, means.cpu().numpy().astype("<f4"), strict=True))
         return np.stack([rows[i] for i in range(len(texts))])

@@ -26,7 +26,33 @@ class PromptPair:
     trimmed: int
 
 
-def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_response: bool) -> PromptPair:
+class TooLong(PerbenchError):
+    """A request that with its answer is too long, whatever of the history is left out."""
+
+
+def build_pairs(
+    task: TaskSpec, examples: Sequence[Example], tokenizer: Any, *, with_response: bool, context: int | None
+) -> list[PromptPair | None]:
+    """The pair of each example, as `build_pair` makes it; None for one that is too long where the task says
+    `on_too_long: skip`.
+
+    Raises:
+        PerbenchError: as `build_pair`.
+    """
+    found: list[PromptPair | None] = []
+    for example in examples:
+        try:
+            found.append(build_pair(task, example, tokenizer, with_response=with_response, context=context))
+        except TooLong:
+            if task.on_too_long == "fail":
+                raise
+            found.append(None)
+    return found
+
+
+def build_pair(
+    task: TaskSpec, example: Example, tokenizer: Any, *, with_response: bool, context: int | None = None
+) -> PromptPair:
     """The example's prompts under the task's prompt form and the model's chat template.
 
     Prompt and response together (or prompt and `sampling.max_new_tokens`, when the answer is to be generated)
@@ -34,7 +60,8 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
     left, the factual prompt is the counterfactual one.
 
     Raises:
-        PerbenchError: naming the example, when the request and the response alone are longer than that.
+        TooLong: naming the example, when the request and the response alone are longer than that, or than
+            `context`, the tokens that the model reads at once.
     """
     assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
     form = task.prompts[task.prompt]
@@ -44,13 +71,16 @@ def build_pair(task: TaskSpec, example: Example, tokenizer: Any, *, with_respons
     room = task.max_length - (len(response) if with_response else task.sampling.max_new_tokens)
 
     counterfactual = encode(tokenizer, _without(form, example, tokenizer))
-    if len(counterfactual) > room:
+    beyond = context is not None and len(counterfactual) + task.max_length - room > context
+    if len(counterfactual) > room or beyond:
         answer = (
             f"response {len(response)}" if with_response else f"max_new_tokens {task.sampling.max_new_tokens}"
         )
-        raise PerbenchError(
+        limit = f"the model's context of {context}" if beyond else f"max_length {task.max_length}"
+        way_out = "say" if beyond else "raise max_length, or say"
+        raise TooLong(
             f"example {example.id}: the request takes {len(counterfactual)} tokens without history, which "
-            f"with {answer} exceeds max_length {task.max_length}; raise max_length"
+            f"with {answer} exceeds {limit}; {way_out} on_too_long: skip"
         )
     try:
         items = persona_texts(task, form, example.persona)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perbench.engines.base import Generation
 from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.messages import Request, build_request
-from perbench.prompts.pair import PromptPair, build_pair
+from perbench.prompts.pair import PromptPair, build_pairs
 from perbench.protocols import missing
 from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
 from perbench.protocols.swap import swap_logp
@@ -19,7 +20,7 @@ from perbench.store.record import Scores
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.data import Dataset
-    from perbench.engines.base import Engine, Generation, Tick
+    from perbench.engines.base import Engine, Tick
     from perbench.specs.load import Named
     from perbench.specs.task import TaskSpec
 
@@ -114,13 +115,21 @@ class _Local:
     batch = BATCH
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
-        self.prompts = [
-            build_pair(task, example, engine.tokenizer, with_response=False) for example in dataset.examples
-        ]
+        pairs = build_pairs(
+            task, dataset.examples, engine.tokenizer, with_response=False, context=engine.context
+        )
+        self._skipped = {i for i, pair in enumerate(pairs) if pair is None}
+        self.prompts = [PromptPair((), (), (), 0, 0) if pair is None else pair for pair in pairs]
         self.lengths = [len(prompt.factual) for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed
 
     def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
+        asked = [i for i in batch if i not in self._skipped]
+        found = dict(zip(asked, self._answers(asked, *place), strict=True)) if asked else {}
+        left_out = Generation("", missing.TOO_LONG, 0, 0, missing=missing.TOO_LONG)
+        return [found.get(i, left_out) for i in batch]
+
+    def _answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         prompts = [self.prompts[i].factual for i in batch]
         seed = derive_seed("generation", self._seed, *place)
         decoding, sampling = self._task.decoding, self._task.sampling

@@ -13,9 +13,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from perbench.api import Identifier, PersonaText, TokenScores
+from perbench.context import check_context
 from perbench.errors import CellError
 from perbench.plugins.faults import place_of
-from perbench.prompts.pair import build_pair, build_prompt
+from perbench.prompts.pair import build_pair, build_pairs, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
 from perbench.protocols import missing
@@ -62,6 +63,8 @@ def run_identifier(
             are without one.
     """
     splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}
+    if engine is not None and identifier.needs_tokens:
+        splits = {name: _fitting(task.spec, name, part, engine, store) for name, part in splits.items()}
     gold = {example.id: gold_spans(example) for examples in splits.values() for example in examples}
     finished = store.samples()
     done = {sample["id"] for sample in finished}
@@ -96,11 +99,36 @@ def run_identifier(
         passed += len(batch)
         tick(passed, planned, figures)
     return {
-        "response": sum(len(sample["spans"]) for sample in store.samples()),
+        "response": sum(len(sample["spans"]) for sample in missing.answered(store.samples())),
         "timed_examples": scored,
         "timed_tokens": tokens,
         "timed_ms": round(1000 * seconds),
     }
+
+
+def _fitting(
+    spec: TaskSpec, split: str, examples: Sequence[Example], engine: Engine, store: SampleStore
+) -> list[Example]:
+    """The examples that the model can read, before any is scored; of those that the task skips, a sample is
+    stored.
+
+    Raises:
+        PerbenchError: one is too long for the model or the task.
+    """
+    context = engine.context
+    pairs = build_pairs(spec, examples, engine.tokenizer, with_response=True, context=context)
+    stored = {sample["id"] for sample in store.samples()}
+    skipped = []
+    for example, pair in zip(examples, pairs, strict=True):
+        if pair is not None:
+            what = f"example {example.id}"
+            check_context(context, len(pair.factual), len(pair.response), what=what)
+        elif example.id not in stored:
+            gone = {"id": example.id, "split": split, "user": example.user}
+            skipped.append({**gone, missing.MISSING: missing.TOO_LONG})
+    if skipped:
+        store.append(skipped)
+    return [example for example, pair in zip(examples, pairs, strict=True) if pair is not None]
 
 
 def personas(spec: TaskSpec, examples: Sequence[Example]) -> tuple[tuple[str, ...], ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from perbench.errors import CellError
 from perbench.progress import counted
@@ -17,7 +17,7 @@ from perbench.progress import counted
 MISSING = "missing"
 """The key of a stored sample, and what its counts in a record begin with."""
 
-TOO_LONG = "too_long"
+TOO_LONG: Final = "too_long"
 """The reason of what a task leaves out of its own will (`on_too_long: skip`); it fails no cell."""
 
 

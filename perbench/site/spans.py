@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from perbench.protocols import missing
 from perbench.protocols.gold import Gold
 from perbench.protocols.marks import Marks, Token, read
 from perbench.site.format import number, variation
@@ -102,7 +103,7 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
     columns, readings = [], []
     examples: dict[str, Mapping[str, Any]] = {}
     for record, samples in cells:
-        test = [sample for sample in samples if sample["split"] == "test"]
+        test = [one for one in samples if one["split"] == "test" and missing.reason(one) is None]
         scores = sorted(score for sample in test for score in sample["scores"])
         full = scores[int(FULL * (len(scores) - 1))] if scores else 0.0
         if full <= 0 and scores:  # an identifier that scores next to nothing above 0

@@ -75,7 +75,15 @@ class Protocol:
 _ALL = ("summary", "protocol", "license", "notes", "headline", "data")
 _ROWS = ("user", "question", "reference", "persona", "item_aliases", "extra")
 _EXAMPLES = (*_ALL, "examples", *(f"fields.{key}" for key in _ROWS))
-_PROMPTS = ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length")
+_PROMPTS = (
+    "prompt",
+    "prompts",
+    "persona.k",
+    "persona.priority",
+    "persona.max_tokens",
+    "max_length",
+    "on_too_long",
+)
 _ANSWERS = ("persona", "fields", "sampling", "max_missing", "decoding", "metrics", "persona_swap")
 PROTOCOLS = {
     "generation": Protocol("perbench.protocols.generation", frozenset((*_EXAMPLES, *_PROMPTS, *_ANSWERS))),

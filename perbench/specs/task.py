@@ -211,6 +211,8 @@ class TaskSpec(Strict):
     examples: ExamplesSpec = ExamplesSpec()
     max_length: Count = 5000
     """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
+    on_too_long: Literal["fail", "skip"] = "fail"
+    """What becomes of an example that exceeds `max_length`, or the model's context, without any history."""
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of answers that may be missing (refused, filtered...); with more the cell fails."""
     sampling: SamplingSpec = SamplingSpec()

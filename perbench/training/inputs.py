@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perbench.api import Trainer
 from perbench.cache import canonical_digest
+from perbench.context import check_context
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -19,8 +20,16 @@ if TYPE_CHECKING:
     from perbench.models import ResolvedModel
 
 
-def check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spec: TrainingSpec) -> None:
-    """Raises:
+def check(
+    trainer: Trainer,
+    pairs: Sequence[PromptPair],
+    ids: Sequence[str],
+    spec: TrainingSpec,
+    context: int | None = None,
+) -> None:
+    """`context`: tokens that the model reads at once.
+
+    Raises:
     PerbenchError: inputs that cannot be trained on.
     """
     if not pairs:
@@ -30,7 +39,18 @@ def check(trainer: Trainer, pairs: Sequence[PromptPair], ids: Sequence[str], spe
             raise PerbenchError(
                 f"example {name} has an empty response: there is nothing to train on; drop it from the data"
             )
+        for prompt in _read(trainer, pair):
+            check_context(context, len(prompt), len(pair.response), what=f"example {name}")
     check_settings(trainer, spec)
+
+
+def _read(trainer: Trainer, pair: PromptPair) -> list[tuple[int, ...]]:
+    """The prompts that updates, or the reference, read."""
+    compares = trainer.counterfactual != "none" or trainer.reference() is not None
+    return [
+        *([pair.factual] if trainer.factual or trainer.reference() is not None else []),
+        *([pair.counterfactual] if compares else []),
+    ]
 
 
 def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench import processes
 from perbench.api import Trainer
+from perbench.context import context_in
 from perbench.device import free
 from perbench.engines.base import Tick
 from perbench.errors import CellError
@@ -83,7 +84,7 @@ def fit(
     """
     group = processes.group()
     with group.agreed():
-        check(trainer, pairs, ids, spec)
+        check(trainer, pairs, ids, spec, context_in(model.folder))
         plan = Plan(len(pairs), spec, seed)
         inputs = fingerprint(model, trainer, pairs, spec, seed, start)
         checkpoints = Checkpoints(folder, inputs, main=group.main)

@@ -1,0 +1,41 @@
+"""How many tokens a model reads at once, and sequences that are longer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from perbench.errors import PerbenchError
+
+
+def context_of(config: Any) -> int | None:
+    """Of a transformers config; None where it sets no bound."""
+    room: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return room
+
+
+def context_in(folder: Path) -> int | None:
+    """Of the model in a folder.
+
+    Raises:
+        PerbenchError: its config does not load.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return context_of(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    except (OSError, ValueError) as error:
+        raise PerbenchError(f"{folder}: the model's config does not load: {error}") from error
+
+
+def check_context(room: int | None, prompt: int, answer: int, *, what: str, of: str = "its response") -> None:
+    """That a prompt and what follows it, both in tokens, fit the model's context of `room`.
+
+    Raises:
+        PerbenchError: they do not; `what` names the prompt, `of` what follows.
+    """
+    if room is not None and prompt + answer > room:
+        raise PerbenchError(
+            f"{what}: a prompt of {prompt} tokens and {of} of {answer} exceed the model's context of {room}; "
+            f"lower the task's max_length to {room}"
+        )
