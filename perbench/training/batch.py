@@ -208,7 +208,7 @@ def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Te
     Raises:
         PerbenchError: it does not; the message names the trainer's file and line.
     """
-    at = f"{place_of(trainer, 'loss')}: {_name(trainer)}.loss returned"
+    at = f"{_name(trainer)}.loss returned"
     if not (
         isinstance(returned, tuple)
         and len(returned) == 2
@@ -266,7 +266,8 @@ def held_tokens(trainer: Trainer, pair: PromptPair) -> int:
 
 
 def _name(trainer: Trainer) -> str:
-    return type(trainer).__name__
+    """With the place of its loss, which is at fault: "trainers/my_loss.py:17: MyLoss"."""
+    return f"{place_of(trainer, 'loss')}: {type(trainer).__name__}"
 
 
 def _kinds(returned: object) -> str:

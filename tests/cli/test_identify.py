@@ -93,7 +93,7 @@ def test_the_table_without_json(
     assert main(["identify", *map(str, words), "--out", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
     assert "word_matching" in out
-    assert "Identification" in out
+    assert "Personal tokens against gold spans" in out
 
 
 HUNT = {"start": 2, "end": 6}
