@@ -116,3 +116,16 @@ def test_a_task_that_does_not_say_how_is_named() -> None:
         PerbenchError, match=r"test/a/0: a history item has no field 'title' .*its fields: text"
     ):
         own_data(TASK, [], odd, "history")
+
+
+def test_what_gives_an_answer_away_is_neither_learnt_nor_shown() -> None:
+    """An item that holds a test answer within a longer text, or writes it otherwise, in any history."""
+    prose = "On Sundays we bake bread and walk along the river to the old mill."
+    asked = example("test/ann/0", "ann", prose, "first", f"Again: {prose.upper()} So it is.")
+    known = example("train/ann/0", "ann", "before", "second", f"<{prose}>")
+    own = own_data(TASK, [known], [asked], "both")
+    assert [one.reference for one in own.examples["ann"]] == ["first", "before"]
+    assert [one.persona for one in own.examples["ann"]] == [(), (item("second"),)]
+    assert own.held_out == 1
+    said = example("train/ann/1", "ann", f"{prose} And more.", "third")
+    assert own_data(TASK, [said], [asked], "examples").held_out == 1

@@ -13,7 +13,7 @@ from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import expand
 from perbench.matrix.overlaps import accepted, refused
 from perbench.specs.load import load_matrix
-from perbench.store import read_records
+from perbench.store import CellDir, read_records
 from tests.matrix.conftest import Root, write_rows, writing_rows
 from tests.matrix.runs import Runs
 
@@ -161,3 +161,20 @@ def test_what_is_accepted_is_counted_at_the_number(root: Root, runs: Runs, tmp_p
     page = tmp_path / "site"
     assert runs(root.path, "leaderboard", "build", str(out), "--out", str(page))[0] == 0
     assert "saw 1 of the 5" in (page / "index.html").read_text()
+
+
+def test_a_record_of_before_gets_its_counts_when_it_is_reused(root: Root, runs: Runs, tmp_path: Path) -> None:
+    write_test(root, "writing", [*writing_rows(7, 4), writing_rows(0, 1)[0]])
+    root.task("writing", data={"files": "../../data/writing", "overlap": "accepted"})
+    root.matrix(**PLAIN, training={"epochs": 1.0, "precision": "fp32"}, baseline=None)
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "out"))
+    assert runs(root.path, *words)[0] == 0
+    ((after, path),) = [found for found in read_records(tmp_path / "out") if found[0].kind == "eval"]
+    counts = {name: count for name, count in after.counts.items() if name != "overlap_rows"}
+    before = after.model_copy(update={"counts": counts, "notes": []})
+    CellDir(path, "eval", after.identity).finish(before)
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert "2 cells reused" in errors
+    (found,) = [record for record, _ in read_records(tmp_path / "out") if record.kind == "eval"]
+    assert (found.counts, found.notes) == (after.counts, after.notes)
