@@ -72,6 +72,18 @@ def logp(model: Any, prompt: Sequence[int], response: Sequence[int]) -> np.ndarr
     return result
 
 
+def test_log_probs_are_normalised_in_float32_whatever_the_weights(
+    tiny_model_dir: Path, prompts: list[list[int]]
+) -> None:
+    """bfloat16 has 8 bits: near -8 its steps are 1/32, and close answers tie."""
+    low = TransformersEngine(tiny_model_dir, dtype="bfloat16")
+    responses = [[5, 9, 300], [7], [12, 4]]
+    for prompt, response, found in zip(prompts, responses, low.score(prompts[:3], responses), strict=False):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, logp(low.model, prompt, response), atol=0.1)
+        assert not np.array_equal(found, torch.from_numpy(found).bfloat16().float().numpy())
+
+
 def test_a_ragged_batch_equals_greedy_decoding_alone(
     engine: TransformersEngine, prompts: list[list[int]]
 ) -> None:
