@@ -7,7 +7,9 @@ Two choke points: `guarded` for what is printed plainly (the command line puts i
 from __future__ import annotations
 
 import os
+import re
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 PIPED_WIDTH = 200
 """Columns where there is neither a terminal to ask nor COLUMNS."""
+NARROW = 80
+"""Columns of a terminal that does not say."""
+INDENT = 4
+COLUMN = re.compile(r" *\S+ {2,}(?=\S)")
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that move a cursor, change colours, reorder text, break lines or are not seen."""
@@ -41,14 +47,38 @@ def _escaped(char: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
+def folded(text: str, width: int) -> str:
+    """Each line of `text` longer than `width` broken between words. What follows is indented, in two-column
+    lines below the second. Words longer than a line stay whole."""
+    return "\n".join(line if len(line) <= width else _fold(line, width) for line in text.split("\n"))
+
+
+def _fold(line: str, width: int) -> str:
+    first = COLUMN.match(line)
+    indent = len(first[0]) if first else len(line) - len(line.lstrip()) + INDENT
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * (indent if indent <= width // 2 else INDENT),
+        expand_tabs=False,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 class Guarded:
-    """A text stream that writes only what is printable. `stream` is the one below; all else is its own."""
+    """A text stream that writes only what is printable. `stream` is the one below; all else is its own.
+
+    On a terminal, long lines are folded between words, unless `fold` is false, as for JSON."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.fold = stream.isatty()
 
     def write(self, text: str) -> int:
-        self.stream.write(printable(text))
+        shown = printable(text)
+        self.stream.write(folded(shown, columns(self.stream)) if self.fold else shown)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -75,6 +105,12 @@ def guarded_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def keep_lines() -> None:
+    """Fold nothing on stdout from now on: JSON is printed there."""
+    if isinstance(sys.stdout, Guarded):
+        sys.stdout.fold = False
+
+
 def console(stream: TextIO | None = None, **options: Any) -> Console:
     """A rich console on `stream` (default: stdout) that draws what is printable, as wide as the terminal or
     COLUMNS says, else PIPED_WIDTH. `NO_COLOR` is honoured. `options` are rich's own."""
@@ -89,13 +125,19 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
     stream = stream if stream is not None else sys.stdout
     # rich writes escapes of its own, so it gets the stream below.
     bare = stream.stream if isinstance(stream, Guarded) else stream
-    given = {"width": _piped_width(bare), "no_color": "NO_COLOR" in os.environ, **options}
+    width = None if bare.isatty() else columns(bare)  # a terminal's may change while it is drawn on
+    given = {"width": width, "no_color": "NO_COLOR" in os.environ, **options}
     return Printable(file=bare, highlight=False, markup=False, emoji=False, **given)
 
 
-def _piped_width(stream: TextIO) -> int | None:
-    """None: rich asks the terminal, or COLUMNS."""
-    if stream.isatty():
-        return None
+def columns(stream: TextIO) -> int:
+    """The width that COLUMNS gives, else the terminal's, else PIPED_WIDTH."""
     given = os.environ.get("COLUMNS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else PIPED_WIDTH
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    if not stream.isatty():
+        return PIPED_WIDTH
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or NARROW
+    except (OSError, ValueError):
+        return NARROW

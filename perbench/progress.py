@@ -7,21 +7,36 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from perbench.printing import console, guarded, guarded_streams
+from perbench.printing import console, folded, guarded, guarded_streams, printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from perbench.engines.base import Tick
 
 LINES = 10
 """Plain lines of one cell, beside the one at its first unit: one for each such part of it that is done."""
 
 
+@dataclass
+class Running:
+    """A cell while it is shown, called with its units. `result`, if set before the cell ends, is shown then;
+    None shows no end at all."""
+
+    tick: Tick
+    result: str | None = ""
+
+    def __call__(self, done: int, total: int, figures: dict[str, float]) -> None:
+        self.tick(done, total, figures)
+
+
 class Progress:
     """Shows the whole run (`cells` in all) and the running cell.
 
-    On a terminal two bars with the time left; elsewhere plain lines. `NO_COLOR` is honoured.
+    On a terminal the cell's name and two bars with the time left; elsewhere plain lines.
     """
 
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
@@ -37,62 +52,108 @@ class Progress:
         if not _is_terminal(self._stream):
             yield self
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-        from rich.progress import Progress as Bars
-
-        self._bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=console(self._stream),
-        )
+        self._bars = _bars(console(self._stream))
         # While bars are shown, rich takes stdout and stderr and would follow the escapes printed there.
         with self._bars, guarded_streams():
-            self._whole = self._bars.add_task("all cells", total=self._cells, figures="")
+            self._whole = self._bars.add_task("all cells", total=self._cells, figures="", name="")
             yield self
         self._bars = None
 
     def say(self, message: str) -> None:
-        """One line, above the bars."""
+        """One line, above the bars; on a terminal folded between words."""
         if self._bars is not None:
-            self._bars.console.print(message)
+            bars = self._bars.console
+            bars.print(folded(printable(message), bars.width), soft_wrap=True)
         else:
             print(message, file=self._stream, flush=True)
 
     @contextmanager
-    def cell(self, name: str) -> Iterator[Tick]:
-        """Show one cell; yields the callback for its units. The cell counts as done when the block ends,
-        in whatever way."""
+    def cell(self, name: str) -> Iterator[Running]:
+        """Show one cell. It counts as done when the block ends or fails, not when it is interrupted."""
         started = time.monotonic()
-        tick: Tick
         number = f"[{self._done + 1}/{self._cells}]"
         if self._bars is not None:
-            task = self._bars.add_task(name, total=None, figures="")
-
-            def tick(done: int, total: int, figures: dict[str, float]) -> None:
-                self._bars.update(task, completed=done, total=total, figures=_figures(figures))
-                self._bars.update(self._whole, completed=self._done + done / max(total, 1))
+            running = Running(self._on_bars(name))
         else:
             self.say(f"{number} {name}")
-            tick = _plain(lambda line: self.say(f"{number} {line}"), started)
+            running = Running(_plain(lambda line: self.say(f"{number} {line}"), started))
         try:
-            yield tick
-        finally:
-            self._done += 1
-            if self._bars is not None:
-                self._bars.remove_task(task)
-                self._bars.update(self._whole, completed=self._done)
-                self.say(f"{number} {name}: {duration(time.monotonic() - started)}")
+            yield running
+        except Exception:
+            self._end()
+            raise
+        self._end()
+        if self._bars is not None and running.result is not None:
+            spent = duration(time.monotonic() - started)
+            result = ", ".join(filter(None, (running.result, spent)))
+            room = self._bars.console.width - len(f"{number} {name}: ")
+            self.say(
+                f"{number} {name}: {result}" if len(result) <= room else f"{number} {name}\n    {result}"
+            )
+        elif running.result:
+            self.say(f"{number}   {running.result}")
+
+    def _on_bars(self, name: str) -> Tick:
+        task = self._bars.add_task("this cell", total=None, figures="", name=name)
+
+        def tick(done: int, total: int, figures: dict[str, float]) -> None:
+            room = self._bars.console.width - BESIDE - 2 * len(f"{total:,}")
+            self._bars.update(task, completed=done, total=total, figures=_fitting(figures, room))
+            self._bars.update(self._whole, completed=self._done + done / max(total, 1))
+
+        return tick
+
+    def _end(self) -> None:
+        self._done += 1
+        if self._bars is not None:
+            self._bars.remove_task(self._bars.task_ids[-1])
+            self._bars.update(self._whole, completed=self._done)
+
+
+BAR = 20
+BESIDE = 9 + BAR + len("/ 0:00:00 left 0:00:00") + 8
+"""Columns of a bar's line without its counts and figures."""
+
+
+def _bars(console: Console) -> Any:
+    """The running cell's name, its bar, and below it the bar of all cells."""
+    from rich import progress as rich
+    from rich.text import Text
+
+    class Named(rich.Progress):
+        def get_renderables(self) -> Iterator[Any]:
+            for task in self.tasks[1:]:
+                yield Text(task.fields["name"], no_wrap=True, overflow="ellipsis")
+            yield self.make_tasks_table([*self.tasks[1:], *self.tasks[:1]])
+
+    class Count(rich.ProgressColumn):
+        def render(self, task: rich.Task) -> Text:
+            return Text("starting" if task.total is None else f"{int(task.completed):,}/{int(task.total):,}")
+
+    class Left(rich.TimeRemainingColumn):
+        def render(self, task: rich.Task) -> Text:
+            known = task.total is not None and task.time_remaining is not None
+            return Text("left ") + super().render(task) if known else Text()
+
+    return Named(
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(BAR),
+        Count(),
+        rich.TimeElapsedColumn(),
+        Left(),
+        rich.TextColumn("{task.fields[figures]}", markup=False),
+        console=console,
+        transient=True,
+        refresh_per_second=4,
+    )
+
+
+def _fitting(figures: Mapping[str, float], room: int) -> str:
+    """As many of the figures, the first ones, as `room` columns hold."""
+    shown = dict(figures)
+    while shown and len(_figures(shown)) > room:
+        shown.popitem()
+    return _figures(shown)
 
 
 def _plain(say: Callable[[str], None], started: float) -> Tick:

@@ -8,10 +8,10 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.printing import console, guarded, guarded_streams, printable
+from perbench.printing import console, folded, guarded, guarded_streams, keep_lines, printable
 from perbench.progress import Progress
 
 NASTY = (
@@ -62,8 +62,9 @@ def test_prints_and_tracebacks_are_guarded(capsys: pytest.CaptureFixture[str]) -
     assert err.count(r"\u202e") == 3
 
 
+@settings(deadline=None)  # the first example imports rich
 @given(HOSTILE)
-def test_tables_are_guarded_and_keep_their_shape(text: str) -> None:
+def test_tables_are_guarded(text: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -98,3 +99,36 @@ def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, colu
     monkeypatch.setenv("COLUMNS", columns)
     assert console(io.StringIO()).width == width
     assert console(guarded(io.StringIO())).width == width
+
+
+def test_a_terminal_gets_lines_folded_between_words_and_json_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    path = "/a/path/without/spaces/that/is/longer/than/a/line.yaml"
+    with guarded_streams():
+        print("error: a sentence that goes on for more than forty columns")
+        print("  name    what it is, in more words than one line holds")
+        print(path)
+        keep_lines()
+        print(json.dumps(["word"] * 20))
+    lines = stream.getvalue().splitlines()
+    assert lines[:4] == [
+        "error: a sentence that goes on for more",
+        "    than forty columns",
+        "  name    what it is, in more words than",
+        "          one line holds",
+    ]
+    assert lines[4] == path
+    assert json.loads(lines[5]) == ["word"] * 20
+    assert len(lines) == 6
+
+
+@given(st.text(st.sampled_from("ab  \n-")), st.integers(10, 60))
+def test_folding_loses_no_word_and_no_line_is_too_long(text: str, width: int) -> None:
+    shown = folded(text, width)
+    assert shown.split() == text.split()
+    longest = max(map(len, text.split()), default=0)
+    assert all(len(line) <= max(width, width // 2 + longest) for line in shown.split("\n") if line.strip())

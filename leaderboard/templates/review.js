@@ -2,6 +2,10 @@
 (() => {
   const main = document.getElementById("review"), by = id => document.getElementById(id);
   const items = JSON.parse(main.dataset.items), kinds = JSON.parse(main.dataset.kinds);
+  // What would not be seen, or reorders what is; one character each is shown in its place, so that offsets hold.
+  const hidden = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, shown = text => text.replace(hidden, "\ufffd");
+  for (const item of items)
+    Object.assign(item, { question: shown(item.question), answer: shown(item.answer), persona: item.persona.map(shown) });
   const answer = by("answer"), unsaved = new Map();
   let at = Math.max(0, items.findIndex(item => item.decision === "open")), current = 0;
   main.hidden = false;
@@ -55,7 +59,7 @@
     const item = items[at], count = name => items.filter(one => one.decision === name).length;
     by("progress").textContent =
       `Answer ${at + 1} of ${items.length}: ${count("accepted")} accepted, ${count("rejected")} rejected, ${count("open")} open.`;
-    by("name").replaceChildren(`${item.id} `, make("span", item.decision, { className: "decision" }));
+    by("name").replaceChildren(`${shown(item.id)} `, make("span", item.decision, { className: "decision" }));
     by("faults").replaceChildren(...(item.faults ?? []).map(fault => make("li", fault)));
   };
   const controls = id => [...by(id).querySelectorAll("button, select")];

@@ -3,7 +3,8 @@
 A command file holds SUMMARY (a string literal), configure(parser) and run(args) -> exit code. Summaries are
 read without importing, and only the chosen command is imported.
 
-Exit codes: 0 done, 1 some cells failed, 2 usage or spec error, 3 internal error, 130 interrupted.
+Exit codes: 0 done, 1 some cells failed, 2 usage or spec error, 3 internal error, 130 interrupted by Ctrl-C,
+143 by SIGTERM, 129 by the end of the terminal.
 Results go to stdout (JSON with --json), everything else to stderr.
 """
 
@@ -24,7 +25,8 @@ from typing import Any, NoReturn
 
 from perbench import __version__
 from perbench.errors import NO_ROOM, PerbenchError, no_room, suggest
-from perbench.printing import guarded_streams
+from perbench.printing import guarded_streams, keep_lines
+from perbench.signals import as_interrupted, ending_interrupts
 
 # Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -39,7 +41,7 @@ ENVIRONMENT_FAULTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. `--include` holds for this call only."""
-    with guarded_streams():
+    with guarded_streams(), ending_interrupts():
         return _main(argv)
 
 
@@ -53,8 +55,9 @@ def _main(argv: Sequence[str] | None) -> int:
         return done.code if isinstance(done.code, int) else 0
     except PerbenchError as error:
         return _say(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
+    except KeyboardInterrupt as error:
+        stopped = as_interrupted(error)
+        return _say(stopped.message, stopped.exit_code)
     except BrokenPipeError:
         # The reader of stdout has seen enough; nothing may be written there at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -120,6 +123,8 @@ def _run(argv: Sequence[str]) -> int:
         from perbench import plugins
 
         plugins.include(*folders)
+    if getattr(args, "json", False):
+        keep_lines()
     code: int = args.run(args)
     return code
 

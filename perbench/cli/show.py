@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from perbench import plugins
 from perbench.errors import PerbenchError
+from perbench.printing import columns
 
 SUMMARY = "show a spec with its defaults, or a plugin's hyperparameters and documentation"
 
@@ -38,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if "spec" in about:
         import yaml
 
-        print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=100), end="")
+        width = min(columns(sys.stdout), 100)
+        print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=width), end="")
         return 0
     print(about["documentation"])
     if "remotes" in about:

@@ -86,8 +86,9 @@ def _params(params: Mapping[str, Any]) -> str:
 def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     """All cells: each trained model once, each evaluated on every target; base rows; identifiers.
 
-    Order: by model; its training, then base rows, identification (no chance in it: the first seed stands for
-    all), and each trained model's evaluations.
+    Order: by model; base rows, identification (no chance in it: the first seed stands for all), then each
+    training with its evaluations. So the first numbers come early, and what is wrong with a target is found
+    before hours of training.
 
     Raises:
         PerbenchError: data that cannot be had, what endpoints cannot do, or two labels for the same work (two
@@ -109,7 +110,6 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
             for training, varied in training_variants(spec, variant)
             for seed in spec.seeds
         ]
-        cells += trained
         if spec.base_rows:
             cells += [
                 _eval_cell(catalogue, model, None, task, seed) for task in targets for seed in spec.seeds
@@ -119,9 +119,8 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
             for task in benchmarks
             for variant in variants(spec.identifiers)
         ]
-        cells += [
-            _eval_cell(catalogue, model, cell, task, cell.labels.seed) for cell in trained for task in targets
-        ]
+        for cell in trained:
+            cells += [cell, *(_eval_cell(catalogue, model, cell, task, cell.labels.seed) for task in targets)]
     _check_distinct(cells)
     return cells
 

@@ -48,6 +48,15 @@ class Plan:
             counts["reuse" if step.action == "reuse" else step.cell.kind] += 1
         return counts
 
+    def kept(self, run: RunDir) -> str:
+        """What an interrupted run leaves to the next start, read anew after the interruption."""
+        done = self.counts()["reuse"]
+        begun = [f"\n  of {step.cell}: {step.reason}" for step in self.steps if step.action == "resume"]
+        return (
+            f"Kept in {run.path}: {done} of {counted(len(self.steps), 'cell')}{''.join(begun)}\n"
+            "Run the same command to go on from there."
+        )
+
 
 Ids = Callable[[Cell], list[str] | None]
 """The ids that a cell's samples shall have, None where they cannot be had without a model."""

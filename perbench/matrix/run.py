@@ -19,6 +19,7 @@ from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
 from perbench.matrix.plan import Plan
+from perbench.matrix.summary import in_short
 from perbench.matrix.users import train_users
 from perbench.matrix.weights import USERS, serving_weights
 from perbench.memory import peak_mb, reset_peak
@@ -76,8 +77,9 @@ class Runner:
         records = []
         _quieten()
         for step in plan.todo:
-            with self.progress.cell(str(step.cell)) as tick:
-                record = self._cell(step.cell, tick)
+            with self.progress.cell(str(step.cell)) as running:
+                record = self._cell(step.cell, running)
+                running.result = in_short(record) if record is not None else None
             if record is None:
                 continue
             if record.error is not None:

@@ -23,6 +23,7 @@ from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
+from perbench.signals import Interrupted, as_interrupted
 from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
@@ -113,13 +114,20 @@ def carry_out(
         _relabel(plan, run, catalogue)
         group.first([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
         progress = Progress(len(plan.todo))
-        with progress.shown():
-            runner = Runner(catalogue, run, command, progress, options.track, options.cached)
-            executed = runner.execute(plan)
+        try:
+            with progress.shown():
+                runner = Runner(catalogue, run, command, progress, options.track, options.cached)
+                executed = runner.execute(plan)
+        except KeyboardInterrupt as error:
+            stopped = as_interrupted(error)
+            kept = make_plan(cells, run, catalogue.sample_ids).kept(run)
+            raise Interrupted(f"{stopped.message}. {kept}", stopped.signum) from None
         for line in spent(executed):
             _say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options, matrix.name)
+    if any(record.kind != "train" for record in records):
+        _say(f"next: {shlex.join(['perbench', 'leaderboard', 'build', str(options.out), '--out', 'site'])}")
     code = group.first(max(_tell_failures(records), 2 if runner.unrecorded else 0))
     processes.close()
     return code

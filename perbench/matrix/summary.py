@@ -50,6 +50,22 @@ def spent(records: Sequence[CellRecord]) -> list[str]:
     ]
 
 
+def in_short(record: CellRecord) -> str | None:
+    """A finished cell in a few words, None for a failed one."""
+    from perbench.site.format import digits_for, interval, number
+
+    if record.error is not None:
+        return None
+    if record.kind == "train":
+        return f"loss {record.training_log[-1]['loss']:.3g}" if record.training_log else ""
+    metric = record.metrics.get(record.headline or "")
+    if metric is None or metric.value is None:
+        return f"{record.headline or 'headline'}: no score"
+    digits = digits_for([metric.value])
+    ci = f" {interval(metric.ci, digits)}" if metric.ci else ""
+    return f"{record.headline} {number(metric.value, digits)}{ci}"
+
+
 def _cell(record: CellRecord) -> dict[str, Any]:
     metric = record.metrics.get(record.headline or "")
     return {

@@ -7,10 +7,13 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
+from unicodedata import bidirectional
 
 import perbench
 from perbench.plugins import builtin_root
+from perbench.printing import printable
 
+RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 MARK = '<meta name="generator" content="perbench'
 
 
@@ -32,6 +35,7 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
+        finalize=_isolated,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -39,6 +43,7 @@ def render_page(
     environment.filters["json"] = lambda value: json.dumps(
         value, indent=1, ensure_ascii=False, sort_keys=True
     )
+    environment.filters["plain"] = Plain
     environment.filters.update(filters)
     page = environment.get_template(template).render(
         css=style,
@@ -49,6 +54,23 @@ def render_page(
         **values,
     )
     return page + "\n"
+
+
+class Plain(str):
+    """Text for places without markup, such as attributes and titles, and pieces that are read as one text."""
+
+
+def _isolated(value: Any) -> Any:
+    """What an expression of a template shows: nothing that is not seen or reorders the page; text that runs
+    from right to left keeps this to itself."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = printable(value)
+    if isinstance(value, Plain) or not any(bidirectional(char) in RIGHT_TO_LEFT for char in text):
+        return text
+    return Markup("<bdi>{}</bdi>").format(text)
 
 
 def _hash(content: str) -> str:

@@ -94,6 +94,7 @@ class Checkpoints:
 
         partial = path.with_name(PARTIAL + path.name)
         try:
+            shutil.rmtree(partial, ignore_errors=True)  # of a save that was interrupted
             partial.mkdir()
             write(partial)
             (partial / STATE).write_text(

@@ -19,6 +19,7 @@ from perbench.errors import CellError
 from perbench.memory import keep_freed, peak_mb
 from perbench.plugins.faults import place_of
 from perbench.prompts.pair import PromptPair
+from perbench.signals import Held, Interrupted, held
 from perbench.specs.matrix import TrainingSpec
 from perbench.store.manifest import seal_of
 from perbench.training import network
@@ -118,6 +119,7 @@ class _Run:
         self._sharded = plan.spec.parallel == "fsdp" and group.world > 1
         budget = group.first(checkpoints.budget(plan.spec.micro_batch_tokens))
         self._log: list[dict[str, float]] = []
+        self._done = self._saved = 0
         region = network.autocast(plan.spec, group.device)
         if group.device.type == "cpu":
             keep_freed()
@@ -154,31 +156,44 @@ class _Run:
         first, main = self._resume(), self._group.main
         with self._group.agreed():
             recorder = Recorder(log if main else None, track if main else None, first)
-        with closing(recorder):
-            self._updates(first, recorder, tick)
+        # Several processes must stop after the same update, whenever each hears of it.
+        hold = held() if self._group.world > 1 else nullcontext(Held())
+        with closing(recorder), hold as signals:
+            try:
+                self._updates(first, recorder, tick, signals)
+            except KeyboardInterrupt:
+                if self._saved < self._done:
+                    recorder.flush()
+                    self._save(self._done)
+                raise
         return self._finish()
 
-    def _updates(self, first: int, recorder: Recorder, tick: Tick) -> None:
+    def _updates(self, first: int, recorder: Recorder, tick: Tick, signals: Held) -> None:
         plan, stride = self._plan, math.ceil(self._plan.steps / (LOG_ENTRIES - 1))
         tick(first, plan.steps, {})
         for step in range(first, plan.steps):
             started, done = time.perf_counter(), step + 1
-            loss, norm, tokens, spreads = self._update(step)
-            speed = tokens / (time.perf_counter() - started)
+            loss, norm, tokens, spreads, stop = self._gradients(step, signals)
             figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
             if self._sweeper.budget != plan.spec.micro_batch_tokens:
                 figures["micro_batch_tokens"] = self._sweeper.budget
-            watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
-            if done % stride == 0 or done == plan.steps:
-                self._log.append({"step": done, **figures, "tokens_per_second": speed, **watched})
+            with held():  # half an optimizer's step, or one without its row, could not be saved
+                self._step(figures["lr"])
+                speed = tokens / (time.perf_counter() - started)
+                watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
+                if done % stride == 0 or done == plan.steps:
+                    self._log.append({"step": done, **figures, "tokens_per_second": speed, **watched})
+                self._done = done
             if done % plan.spec.save_every == 0 and done < plan.steps:
                 recorder.flush()
                 self._save(done)
+            if stop is not None:
+                raise Interrupted(signum=stop)
             tick(done, plan.steps, {**figures, "tok/s": speed, **watched, "MB": peak_mb()})
 
-    def _update(self, step: int) -> tuple[float, float, int, dict[str, Spread]]:
-        """One update of the weights; its loss, gradient norm, processed tokens and what the loss watched,
-        over all processes."""
+    def _gradients(self, step: int, signals: Held) -> tuple[float, float, int, dict[str, Spread], int | None]:
+        """The gradients of one update; its loss, gradient norm, processed tokens, what the loss watched and
+        the signal that shall end the run after it, over all processes."""
         import torch
 
         group, spec = self._group, self._plan.spec
@@ -192,7 +207,8 @@ class _Run:
         # Sharded passes communicate, so the others cannot be told of a failure inside one.
         with nullcontext() if self._sharded else group.agreed():
             sums, tally = self._sweeper.accumulate(step, hands, scale)
-        *gathered, budgets = zip(*group.gather((*sums, self._sweeper.budget)), strict=True)
+        found = group.gather((*sums, self._sweeper.budget, signals.signum))
+        *gathered, budgets, stops = zip(*found, strict=True)
         numerator, denominator, *odd = map(sum, gathered)
         self._sweeper.budget = budget = min(budgets)
         granted = self._checkpoints.budget(spec.micro_batch_tokens)
@@ -215,11 +231,14 @@ class _Run:
         loss = numerator / denominator
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._fault(step, members, f"loss {loss}, gradient norm {norm}")
+        stop = next((signum for signum in stops if signum is not None), None)
+        return loss, norm, sum(lengths), tally.spreads(), stop
+
+    def _step(self, learning_rate: float) -> None:
         for parameters in self._optimizer.param_groups:
-            parameters["lr"] = self._plan.learning_rate(step)
+            parameters["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return loss, norm, sum(lengths), tally.spreads()
 
     def _odd(self, odd: Sequence[float], tokens: int) -> str | None:
         """What is wrong with the values that the loss returned, where the model's own are right."""
@@ -258,13 +277,15 @@ class _Run:
             self._weights.load(path)
             state = self._checkpoints.state(path)
         self._log = state["log"]
-        return int(state["step"])
+        self._done = self._saved = int(state["step"])
+        return self._done
 
     def _save(self, step: int) -> None:
         write = self._weights.saving()
         with self._group.agreed():
             if self._group.main:
                 self._checkpoints.save(step, {"step": step, "log": self._log}, write)
+        self._saved = step
 
     def _finish(self) -> Path:
         from perbench.models import load_tokenizer

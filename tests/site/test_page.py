@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import pytest
 from perbench.errors import PerbenchError
 from perbench.site import build
 from perbench.store import Labels
+from tests.site.isolated import check_isolated
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -237,35 +239,54 @@ def test_nothing_is_requested_and_nothing_runs_but_our_own(full: Bench, tmp_path
         assert f"'sha256-{b64encode(hashlib.sha256(content.encode()).digest()).decode()}'" in policy
 
 
-def test_all_that_records_say_is_escaped(bench: Bench, tmp_path: Path) -> None:
-    bench.describe(Labels(model="tiny", target=EVIL + "planned", seed=0), summary=EVIL)
-    labels = {"model_label": EVIL, "training": {EVIL: EVIL}, "trainer_params": {EVIL: [EVIL]}}
-    for value, trainer in ((0.1, "ce"), (0.2, EVIL)):
+def everywhere(bench: Bench, evil: str) -> None:
+    """A run with the text in every place of its records."""
+    bench.describe(Labels(model="tiny", target=evil + "planned", seed=0), summary=evil)
+    labels = {"model_label": evil, "training": {evil: evil}, "trainer_params": {evil: [evil]}}
+    for value, trainer in ((0.1, "ce"), (0.2, evil)):
         bench.evaluate(
             [value, value],
             trainer=trainer,
-            source=EVIL,
-            target=EVIL,
-            model=EVIL,
+            source=evil,
+            target=evil,
+            model=evil,
             labels=labels,
-            headline=EVIL,
+            headline=evil,
             turns=[0.5],
-            notes=[EVIL],
-            counts={EVIL: 1},
-            tokens={EVIL: 1},
-            environment={EVIL: EVIL},
-            command=EVIL,
-            inputs={"digest" + EVIL: EVIL, "target": EVIL},
+            notes=[evil],
+            counts={evil: 1},
+            tokens={evil: 1},
+            environment={evil: evil},
+            command=evil,
+            inputs={"digest" + evil: evil, "target": evil},
         )
-    error = {"type": EVIL, "message": EVIL, "traceback": EVIL}
-    label = Labels(model=EVIL, trainer="ce", source=EVIL, target="fam/write", seed=0)
-    bench.cell("eval", label, status="failed", error=error, training_log=[{EVIL: 1.0}])
-    bench.identify(EVIL, 0.5, target=EVIL, notes=[EVIL])
+    error = {"type": evil, "message": evil, "traceback": evil}
+    label = Labels(model=evil, trainer="ce", source=evil, target="fam/write", seed=0)
+    bench.cell("eval", label, status="failed", error=error, training_log=[{evil: 1.0}])
+    bench.identify(evil, 0.5, target=evil, notes=[evil])
+
+
+def test_all_that_records_say_is_escaped(bench: Bench, tmp_path: Path) -> None:
+    everywhere(bench, EVIL)
     root = page(bench, out=tmp_path / "site")
     assert len(root.all("script")) == 1
     assert not root.all("img")
     assert root.text.count("alert('x')") > 30
     assert "{{ 7 * 7 }}" in root.text
+
+
+HOSTILE = "\u202e\u2066\u200f\x1b[2J\x9b\u2028\x7f"
+HEBREW = "\u05d0\u05d1"
+
+
+def test_nothing_that_records_say_reorders_the_page(bench: Bench, tmp_path: Path) -> None:
+    everywhere(bench, HOSTILE + HEBREW)
+    source = build([bench.path], tmp_path / "site").read_text(encoding="utf-8")
+    assert unicodedata.bidirectional(HEBREW[0]) == "R"
+    assert not [c for c in source if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c != "\n"]
+    assert source.count(r"\u202e\u2066\u200f\u001b[2J\u009b\u2028\u007f") > 30
+    opened = check_isolated(source, HEBREW)
+    assert opened > 20
 
 
 def test_same_records_same_bytes(full: Bench, new_bench: Callable[[str], Bench], tmp_path: Path) -> None:

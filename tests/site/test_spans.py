@@ -13,6 +13,7 @@ from perbench.printing import console
 from perbench.site.spans import read_answer, spans_view
 from perbench.site.spans_page import render_spans, write_spans
 from perbench.site.spans_terminal import print_worst
+from tests.site.isolated import check_isolated
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -218,3 +219,13 @@ def test_it_reads_without_javascript(browser: Browser, page: Page) -> None:
     assert plain.locator("#tools").is_hidden()
     context.close()
     page.close()
+
+
+def test_answers_keep_their_direction_to_themselves(bench: Bench) -> None:
+    text = "\u05d0\u05d1 \u202e\u2067\x1b[2J\x9b"
+    one = sample(text, user=text, response=text, question=text, persona=[text], gold=[], sources=[], kinds=[])
+    one |= {"sentences": [], "spans": [[0, 2]], "scores": [2.0]}
+    source = render_spans(spans_view([(bench.identify(text, 0.5), [one])]))
+    assert not {"\u202e", "\u2067", "\x1b", "\x9b"} & set(source)
+    assert check_isolated(source, "\u05d0") >= 6
+    assert source.count(r"\u202e\u2067\u001b[2J\u009b") >= 6

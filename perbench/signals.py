@@ -1,0 +1,81 @@
+"""How a run is interrupted: Ctrl-C, and what schedulers and closing terminals send, leave it the same way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Interrupted(KeyboardInterrupt):
+    """As KeyboardInterrupt, with what to say and the exit code: 128 and the signal's number."""
+
+    def __init__(self, message: str = "interrupted", signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.message, self.signum = message, int(signum)
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.signum
+
+
+def as_interrupted(error: KeyboardInterrupt) -> Interrupted:
+    return error if isinstance(error, Interrupted) else Interrupted()
+
+
+@contextmanager
+def ending_interrupts() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Interrupted for the duration of the block, unless they are ignored or handled
+    already, or this is not the main thread."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        free = [one for one in ENDING if signal.getsignal(one) is signal.SIG_DFL]
+        before = {one: signal.signal(one, _interrupt) for one in free}
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted("terminated" if signum == signal.SIGTERM else "the terminal was closed", signum)
+
+
+class Held:
+    """`signum`: the first signal that came while signals were held, None before."""
+
+    signum: int | None = None
+
+
+@contextmanager
+def held() -> Iterator[Held]:
+    """Interrupts wait for the end of the block, and are then raised; a second one is raised at once."""
+    found = Held()
+    before: dict[signal.Signals, Any] = {}
+
+    def hold(signum: int, frame: FrameType | None) -> None:
+        if found.signum is not None:
+            _restore(before)
+            os.kill(os.getpid(), signum)
+        found.signum = signum
+
+    if threading.current_thread() is threading.main_thread():
+        handled = [one for one in (signal.SIGINT, *ENDING) if callable(signal.getsignal(one))]
+        before = {one: signal.signal(one, hold) for one in handled}
+    try:
+        yield found
+    finally:
+        _restore(before)
+        if found.signum is not None:
+            signal.raise_signal(found.signum)
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    for one, handler in handlers.items():
+        signal.signal(one, handler)
