@@ -166,7 +166,8 @@ class TransformersEngine:
         if room is not None and longest + sampling.max_new_tokens > room:
             raise PerbenchError(
                 f"a prompt of {longest} tokens and max_new_tokens "
-                f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's max_length"
+                f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's "
+                "max_length, or under protocol preference its preference.turns"
             )
         answers: dict[int, Generation] = {}
         devices = [self.model.device] if self.model.device.type == "cuda" else []

@@ -111,6 +111,8 @@ def _model(engine: Engine) -> Any:
 
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)
+    if (tokenizer.pad_token_id or 0) >= torch_model.get_input_embeddings().num_embeddings:
+        tokenizer.pad_token_id = 0  # masked, so any will do that the model has
     # Its softmax is in the weights' dtype unless told otherwise; bfloat16's 8 bits tie close choices.
     return Model(
         pretrained=torch_model,

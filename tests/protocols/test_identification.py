@@ -197,7 +197,8 @@ def test_a_plugins_faults_name_it_and_the_example(answer: Any, message: str) -> 
     store = Store()
     with pytest.raises(CellError) as caught:
         run(faulty(answer), [example(0), example(1)], store)
-    assert str(caught.value).startswith("identifier test_identification")
+    assert "test_identification.py:" in str(caught.value)
+    assert "identifier test_identification" in str(caught.value)
     assert message in str(caught.value)
     assert store.kept == []
 
