@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,12 @@ from perbench.site.view import UNSEEN, View, build_view
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+
+WIDEST = 10_000
+"""Columns that hold any table."""
+Line = tuple[str, Sequence[str]]
+"""A row's name and its cells."""
 
 
 def print_results(run: Path, matrix: str | None = None) -> None:
@@ -31,66 +37,82 @@ def print_results(run: Path, matrix: str | None = None) -> None:
 
 def print_view(view: View, console: Console) -> None:
     if view.matrix.rows:
-        console.print(_matrix_table(view.matrix))
+        _print_matrix(view.matrix, console)
     for turns in view.turns:
         notes = f" ({'; '.join(turns.notes)})" if turns.notes else ""
-        table = _table(f"{turns.title}: {turns.metric} per turn{notes}", "trained")
-        for heading in ("mean", *(f"turn {turn}" for turn in turns.turns), *turns.beside):
-            table.add_column(heading)
+        headings = ("mean", *(f"turn {turn}" for turn in turns.turns), *turns.beside)
+        lines: list[Line] = []
         for held in turns.rows:
             digits = [turns.digits] * (1 + len(turns.turns)) + [2] * len(turns.beside)
             shown = [
                 number(e.value, places) if e and e.value is not None else held.cell.status_text
                 for e, places in zip((held.mean, *held.turns, *held.beside), digits, strict=True)
             ]
-            table.add_row(_row_name(held.row), *shown)
-        console.print(table)
+            lines.append((_row_name(held.row), shown))
+        _print_table(console, f"{turns.title}: {turns.metric} per turn{notes}", "trained", headings, lines)
     for section in view.identification:
         for found in section.tables:
-            console.print(_identification_table(section.title, found))
+            _print_identification(section.title, found, console)
     for line in _remarks(view):
         console.print(line)
 
 
-def _table(caption: str, first: str) -> Table:
+def _print_table(
+    console: Console, caption: str, first: str, headings: Sequence[str], lines: Sequence[Line]
+) -> None:
+    """A table whose columns are as wide as they need; those that the console's width does not hold follow in
+    further tables."""
+    shown = 0
+    while not shown or shown < len(headings):
+        count = len(headings) - shown
+        while True:
+            part = slice(shown, shown + count)
+            title = caption if not shown else f"{caption}, continued"
+            table = _table(title, first, headings[part], [(name, cells[part]) for name, cells in lines])
+            wide = console.measure(table, options=console.options.update_width(WIDEST)).maximum
+            if wide <= console.width or count <= 1:
+                break
+            count -= 1
+        console.print(table)
+        shown += max(count, 1)
+
+
+def _table(caption: str, first: str, headings: Sequence[str], lines: Sequence[Line]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(caption), title_justify="left", box=box.SIMPLE_HEAD, show_lines=False)
-    table.add_column(first, no_wrap=True)
+    for heading in (first, *headings):
+        table.add_column(Text(heading), overflow="fold")
+    for name, cells in lines:
+        table.add_row(Text(name), *map(Text, cells))
     return table
 
 
-def _matrix_table(matrix: Matrix) -> Table:
-    from rich.text import Text
-
+def _print_matrix(matrix: Matrix, console: Console) -> None:
     over = f", gain over {matrix.baseline}" if matrix.baseline else ""
-    table = _table(f"Score{over} [95% interval]; * the gain's interval excludes 0", "trained")
-    for column in matrix.columns:
-        table.add_column(
-            Text("\n".join(filter(None, (column.target, column.apart, column.headline or "no headline"))))
-        )
-    for row, cells in matrix.rows:
-        table.add_row(
-            _row_name(row), *(_cell(cell, c) for cell, c in zip(cells, matrix.columns, strict=True))
-        )
-    return table
+    headings = [
+        "\n".join(filter(None, (column.target, column.apart, column.headline or "no headline")))
+        for column in matrix.columns
+    ]
+    lines = [
+        (_row_name(row), [_cell(cell, c) for cell, c in zip(cells, matrix.columns, strict=True)])
+        for row, cells in matrix.rows
+    ]
+    caption = f"Score{over} [95% interval]; * the gain's interval excludes 0"
+    _print_table(console, caption, "trained", headings, lines)
 
 
-def _row_name(row: Row) -> Text:
-    from rich.text import Text
-
+def _row_name(row: Row) -> str:
     name = " ".join(filter(None, (row.trainer or "base model", row.variation)))
-    return Text(f"{name}\n  {row.model}{f' <- {row.source}' if row.source else ''}")
+    return f"{name}\n  {row.model}{f' <- {row.source}' if row.source else ''}"
 
 
-def _cell(cell: Cell, column: Column) -> Text:
-    from rich.text import Text
-
+def _cell(cell: Cell, column: Column) -> str:
     estimate, gain = cell.estimate, cell.gain
     if estimate is None or estimate.value is None:
-        return Text("\n".join((cell.status_text, *(estimate.flags if estimate else ()))))
+        return "\n".join((cell.status_text, *(estimate.flags if estimate else ())))
     lines = [number(estimate.value, column.digits)]
     if estimate.ci:
         lines[0] += f" {interval(estimate.ci, column.digits)}"
@@ -100,15 +122,11 @@ def _cell(cell: Cell, column: Column) -> Text:
         lines.append(line + (" *" if gain.excludes_zero else ""))
     elif cell.versus == "baseline":
         lines.append("baseline")
-    return Text("\n".join((*lines, *estimate.flags)))
+    return "\n".join((*lines, *estimate.flags))
 
 
-def _identification_table(title: str, found: identification.Table) -> Table:
-    from rich.text import Text
-
-    table = _table(f"{title}: {found.caption} [95% interval]", "identifier")
-    for heading in (*found.headings, *(("examples/s", "time") if found.timed else ())):
-        table.add_column(Text(heading))
+def _print_identification(title: str, found: identification.Table, console: Console) -> None:
+    lines: list[Line] = []
     for line in found.lines:
         labels = line.record.labels
         name = " ".join(filter(None, (labels.identifier, line.variation)))
@@ -125,8 +143,9 @@ def _identification_table(title: str, found: identification.Table) -> Table:
             shown.append(duration(line.record.seconds))
         where = ", ".join(filter(None, (labels.model, line.cut)))
         said = "".join(f"\n  {flag}" for flag in line.flags)
-        table.add_row(Text(f"{name}\n  {where}{said}"), *map(Text, shown))
-    return table
+        lines.append((f"{name}\n  {where}{said}", shown))
+    headings = (*found.headings, *(("examples/s", "time") if found.timed else ()))
+    _print_table(console, f"{title}: {found.caption} [95% interval]", "identifier", headings, lines)
 
 
 def _remarks(view: View) -> list[str]:

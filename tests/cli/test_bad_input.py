@@ -204,3 +204,25 @@ def test_validate_tells_a_files_kind_by_its_keys_outside_a_root(tmp_path, capsys
         path.write_text(text, encoding="utf-8")
         assert cli.main(["validate", str(path)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_no_hostile_name_key_or_value_reaches_the_terminal(tmp_path, capsys):
+    """Neither a file's nor a key, a value or a flag, in plain or JSON output: it is printed as escapes."""
+    nasty = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
+    folder = tmp_path / "tasks" / nasty
+    folder.mkdir(parents=True)
+    file = folder / "notes.yaml"
+    file.write_text(f'{TASK}"\\e[31m\\u202ekey": 1\nheadline: "\\e[2J"\n', encoding="utf-8")
+    codes = [
+        cli.main(["validate", str(file)]),
+        cli.main(["show", "task", nasty]),
+        cli.main(["run", "--matrix", nasty]),
+        cli.main(["ls", f"--{nasty}"]),
+        cli.main(["--include", str(tmp_path), "ls"]),
+        cli.main(["--include", str(tmp_path), "ls", "--json"]),
+    ]
+    out, err = capsys.readouterr()
+    assert codes == [2, 2, 2, 2, 0, 0]
+    assert not {"\x1b", "\x07", "\u202e", "\x9b"} & set(out + err)
+    assert err.count(r"\u202e") >= 4
+    assert r"\u001b[2J" in out

@@ -81,3 +81,21 @@ def test_other_formats() -> None:
     assert interval((-0.5, 1), 1, signed=True) == "[−0.5, +1.0]"
     assert [digits_for(v) for v in ([], [0.3, None], [4.5], [-31.0])] == [3, 3, 2, 1]
     assert variation({"b": "x", "a": 1e-05, "c": {"r": 8}}) == 'a=1e-05, b=x, c={"r": 8}'
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_table_wider_than_the_terminal_goes_on_below(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    targets = [f"fam/target_{name}" for name in ("one", "two", "three", "four", "five")]
+    for target in targets:
+        bench.evaluate([0.1, 0.2, 0.3], target=target)
+    print_results(bench.path)
+    out = capsys.readouterr().out
+    tables = [line for line in out.splitlines() if "fam/target" in line or "0.200 [0.100, 0.300]" in line]
+    assert all(len(line) <= width for line in out.splitlines())
+    assert sum(line.count("0.200 [0.100, 0.300]") for line in tables) == 5  # no number is torn
+    assert [word for line in tables for word in line.split() if word.startswith("fam/")].count(
+        targets[0]
+    ) == 1
