@@ -120,7 +120,6 @@ HUNT = {"start": 2, "end": 6}
         ({"gold": [{**HUNT, "sentence": "x"}]}, "sentence 'x' is none of the persona's 2"),
         ({"gold": [{**HUNT, "sentence": [1]}]}, "sentence [1] is none of the persona's 2"),
         ({"gold": [{**HUNT, "sentence": 2}]}, "sentence 2 is none of the persona's 2"),
-        ({"persona": ["I am \ud83d."]}, "field 'persona' holds '\\ud83d', a lone surrogate"),
     ],
 )
 def test_faults_of_gold_are_told_by_line_before_anything_runs(
@@ -140,6 +139,18 @@ def test_faults_of_gold_are_told_by_line_before_anything_runs(
     assert f"{path}:3: " in said
     assert message in said
     assert not list(tmp_path.glob("run/cells/*"))
+
+
+def test_a_row_that_is_no_text_is_refused_as_it_is_read(
+    tmp_path: Path, tiny_model_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    rows = [ROWS[0], {**ROWS[1], "persona": ["I am \ud83d."]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ("--task", path, "--model", tiny_model_dir, "--out", tmp_path / "run")
+    code, found, said = identify(capsys, *words)
+    assert (code, found) == (2, {})
+    assert f"{path}:2: field 'persona' holds '\\ud83d', a lone surrogate" in said
 
 
 def test_answers_left_out_are_counted(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.site.apart import Variant, tell_apart
@@ -100,6 +100,7 @@ INPUTS = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=60)  # a busy machine is no fault
 @given(
     st.lists(
         st.tuples(
