@@ -23,6 +23,7 @@ from perbench.protocols.base import Scored
 from perbench.specs.load import Named
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
+from perbench.store.cell import LEDGER
 from perbench.store.check import SAMPLES, check_ids, read_record, read_samples, read_scores
 from perbench.store.sealed import SealedJournal
 from perbench.training.checkpoint import checkpoint_faults
@@ -88,20 +89,28 @@ def _unfinished(folder: Path, planned: set[str]) -> Checked:
     owner = next((name for name in planned if name.startswith(start) and start), None)
     if owner is None:
         found.unchecked.append("no cell of a plan in run.json")
-    elif kind == "train":
+        return found
+    if kind == "train":
         for step in sorted((folder / "checkpoint").glob("[!.]*/")):
             found.faults += checkpoint_faults(step) if step.name != USERS else []
-    else:
-        try:
-            lines = SealedJournal(folder / SAMPLES, owner).read()
-        except OSError as error:
-            found.faults.append(f"{folder / SAMPLES}: {error.strerror}")
-        else:
-            if lines.fault is not None:
-                found.faults.append(f"{folder / SAMPLES}:{lines.fault[0]}: {lines.fault[1]}")
-            if lines.unsealed:
-                found.unchecked.append(f"{lines.unsealed} samples of an older perbench, without seals")
+    _journals(found, folder, owner)
     return found
+
+
+def _journals(found: Checked, folder: Path, owner: str) -> None:
+    """What is stored of a cell that has not finished."""
+    for file in (folder / SAMPLES, folder / LEDGER):
+        try:
+            lines = SealedJournal(file, owner).read()
+        except OSError as error:
+            found.faults.append(f"{file}: {error.strerror}")
+            continue
+        if lines.fault is not None:
+            found.faults.append(f"{file}:{lines.fault[0]}: {lines.fault[1]}")
+        if lines.unsealed:
+            found.unchecked.append(
+                f"{lines.unsealed} lines of {file.name} are of an older perbench, without seals"
+            )
 
 
 def _finished(
@@ -125,6 +134,7 @@ def _finished(
             found.unchecked.append("what was trained is not trained again")
         return found
     if record.status != "done":
+        _journals(found, folder, record.identity)
         return found
     try:
         samples = read_samples(folder, record.identity)

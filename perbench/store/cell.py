@@ -121,8 +121,10 @@ class CellDir:
                 raise
             self.remarks.append(damage.what)
             (self.path / RECORD).unlink(missing_ok=True)
-            if damage.file.name == LOG:  # of which nothing can be made again
-                damage.file.unlink(missing_ok=True)
+            # Its rows have no seals of their own, and only training makes them again.
+            if damage.file.name in (RECORD, LOG) and (self.path / LOG).is_file():
+                (self.path / LOG).unlink()
+                self.remarks.append(f"{self.path / LOG}: dropped, since nothing vouches for it")
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()
