@@ -114,15 +114,3 @@ def test_a_missing_answer_is_kept_and_not_asked_for_again(server: Server, tmp_pa
         assert [one.missing for one in found] == [None, "filtered", "no_text"]
     assert len(server.requests) == book.sum("requests") == book.sum("reused") == 3
     assert book.sum("answers") == 2  # the error is no answer that was paid
-
-
-def test_an_empty_reply_kept_before_replies_said_what_is_missing_is_asked_for_again(
-    server: Server, tmp_path: Path
-) -> None:
-    engine(cache=ReplyCache(tmp_path)).chat([user("good")], GREEDY, seed=0)
-    (file,) = tmp_path.rglob("*.json")
-    old = '{"text": "%s", "finish_reason": "stop", "prompt_tokens": 1, "new_tokens": 1}'
-    for text, requests in (("", 2), ("yes", 2)):
-        file.write_text(old % text)
-        (found,) = engine(cache=ReplyCache(tmp_path)).chat([user("good")], GREEDY, seed=0)
-        assert (found.text, found.missing, len(server.requests)) == ("yes", None, requests)
