@@ -319,7 +319,8 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "judge": {"model": "a/path", "instruction": "i", "sampling": sampling},
     }
     common = {key: TASK[key] for key in ("summary", "license", "data")}
-    common |= {"protocol": "dialogue", "fields": {"user": "u"}, "headline": "pmi"}
+    fields = {"user": "u", "extra": ["profile", "personality"]}
+    common |= {"protocol": "dialogue", "fields": fields, "headline": "pmi"}
     spec = TaskSpec(**common, dialogue=section)
     one = evaluation(spec, helpers={"a/path": {"weights_sha256": "w"}})
     assert one != evaluation(spec, helpers={"a/path": {"weights_sha256": "v"}})
