@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 PIPED_WIDTH = 200
 """Columns where there is neither a terminal to ask nor COLUMNS."""
@@ -113,11 +114,17 @@ def keep_lines() -> None:
 
 def console(stream: TextIO | None = None, **options: Any) -> Console:
     """A rich console on `stream` (default: stdout) that draws what is printable, as wide as the terminal or
-    COLUMNS says, else PIPED_WIDTH. `NO_COLOR` is honoured. `options` are rich's own."""
+    COLUMNS says, else PIPED_WIDTH. `NO_COLOR` is honoured. `options` are rich's own.
+
+    Give it strings: they are made printable before they are laid out, and are text, never markup. A rich Text
+    is laid out as it is, so that its escapes may make a line too long."""
     from rich.console import Console
     from rich.segment import Segment
 
     class Printable(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text), **options)
+
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
                 yield segment if segment.control else segment._replace(text=printable(segment.text))

@@ -73,7 +73,7 @@ class Progress:
         started = time.monotonic()
         number = f"[{self._done + 1}/{self._cells}]"
         if self._bars is not None:
-            running = Running(self._on_bars(name))
+            running = Running(self._on_bars(printable(name)))
         else:
             self.say(f"{number} {name}")
             running = Running(_plain(lambda line: self.say(f"{number} {line}"), started))
@@ -177,8 +177,11 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _figures(figures: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{name} {value:,.0f}" if value >= 100 else f"{name} {value:.3g}" for name, value in figures.items()
+    return printable(
+        ", ".join(
+            f"{name} {value:,.0f}" if value >= 100 else f"{name} {value:.3g}"
+            for name, value in figures.items()
+        )
     )
 
 

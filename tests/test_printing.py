@@ -65,17 +65,22 @@ def test_prints_and_tracebacks_are_guarded(capsys: pytest.CaptureFixture[str]) -
 @settings(deadline=None)  # the first example imports rich
 @given(HOSTILE)
 def test_tables_are_guarded(text: str) -> None:
+    from rich.cells import cell_len
+    from rich.rule import Rule
     from rich.table import Table
     from rich.text import Text
 
     stream = io.StringIO()
-    table = Table(title=Text(text))
+    table = Table(title=text)
     for heading in (text, "b"):
-        table.add_column(Text(heading))
-    table.add_row(Text(text), "x")
+        table.add_column(heading, overflow="fold")
+    table.add_row(text, "[b]x")
     shown = console(guarded(stream), width=40)
-    shown.print(table)
-    shown.print(text)
+    for one in (table, text, Rule(text)):
+        shown.print(one)
+    assert all(cell_len(line) <= 40 for line in stream.getvalue().split("\n"))
+    assert "[b]x" in stream.getvalue()
+    shown.print(Text(text))
     assert hostile(stream.getvalue()) == []
 
 

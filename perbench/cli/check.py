@@ -68,5 +68,5 @@ def _print(report: Report) -> None:
     words = {True: Text("ok", "green"), False: Text("FAIL", "bold red"), None: Text("–")}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in report.findings:
-        table.add_row(words[finding.ok], finding.name, Text(finding.said))
+        table.add_row(words[finding.ok], finding.name, finding.said)
     console().print(table)

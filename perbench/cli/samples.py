@@ -64,38 +64,33 @@ def run(args: argparse.Namespace) -> int:
 def _print(one: Shown, out: Console) -> None:
     from rich.rule import Rule
     from rich.table import Table
-    from rich.text import Text
 
-    from perbench.printing import printable
     from perbench.site.format import digits_for, number
-
-    def text(value: str) -> Text:
-        return Text(printable(value))  # before it is laid out: escapes are wider than what they stand for
 
     scores = [
         f"{name} {'no score' if value is None else number(value, digits_for([value]))}"
         for name, value in one.scores.items()
     ]
-    out.print(Rule(text(" · ".join(filter(None, (one.id, one.user and f"user {one.user}")))), align="left"))
+    out.print(Rule(" · ".join(filter(None, (one.id, one.user and f"user {one.user}"))), align="left"))
     grid = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     items = one.persona or ()
     for place, item in enumerate(items[:ITEMS], start=1):
-        grid.add_row("" if place > 1 else "persona", text(f"{place} {item}"))
+        grid.add_row("" if place > 1 else "persona", f"{place} {item}")
     if len(items) > ITEMS:
         grid.add_row("", f"… {len(items) - ITEMS} more; --json has them all")
     if one.persona == ():
         grid.add_row("persona", "none")
     for place, (role, content) in enumerate(one.prompt):
-        grid.add_row("" if place else "prompt", text(f"[{role}] {content}"))
+        grid.add_row("" if place else "prompt", f"[{role}] {content}")
     if one.missing is not None:
-        grid.add_row("answer", text(f"missing, {one.missing.replace('_', ' ')}"))
+        grid.add_row("answer", f"missing, {one.missing.replace('_', ' ')}")
     if one.answer or one.missing is None:
-        grid.add_row("" if one.missing else "answer", text(one.answer or "(empty)"))
+        grid.add_row("" if one.missing else "answer", one.answer or "(empty)")
     if one.reference is not None:
-        grid.add_row("reference", text(one.reference))
-    grid.add_row("scores", text(", ".join(scores) or "none"))
+        grid.add_row("reference", one.reference)
+    grid.add_row("scores", ", ".join(scores) or "none")
     for note in one.notes:
-        grid.add_row("note", text(note))
+        grid.add_row("note", note)
     out.print(grid)

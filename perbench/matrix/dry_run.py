@@ -96,7 +96,6 @@ def _plan_json(plan: Plan, estimates: list[Estimate | None]) -> list[dict[str, A
 
 
 def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
@@ -110,5 +109,5 @@ def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
             known = estimate.tokens is not None
             tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}" if known else "unknown"
             seconds = "unknown" if estimate.seconds is None else f"~{duration(estimate.seconds)}"
-        table.add_row(escape(str(step.cell)), step.action, escape(step.reason), tokens, seconds)
+        table.add_row(str(step.cell), step.action, step.reason, tokens, seconds)
     return table

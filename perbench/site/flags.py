@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from perbench.protocols.missing import MISSING, told
 from perbench.store import CellRecord
@@ -12,17 +13,29 @@ MOST_CUT = 0.1
 """The share of answers cut at max_new_tokens beyond which a number is flagged: it is one of half answers."""
 
 
-def flags(records: Sequence[CellRecord], metric: str) -> tuple[str, ...]:
-    """Of a metric's value over these records (seeds), in words."""
+@dataclass(frozen=True)
+class Flag:
+    """`text` for a page; `short` for a cell of a terminal's table, below which `key` explains it, or `text`
+    where there is no `key`."""
+
+    text: str
+    short: str
+    key: str = ""
+
+
+def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
+    """Of a metric's value over these records (seeds)."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
     missing, whole = sum(one.missing for one in found), sum(one.n + one.missing for one in found)
     why = Counter[str]()
     for one in found:
         why.update(one.why)
-    said = []
+    flagged = []
     if missing:
         reasons = f": {told(why)}" if why else ""
-        said.append(f"{missing} of {whole} without a score{reasons}")
+        flagged.append(
+            Flag(f"{missing} of {whole} without a score{reasons}", f"{missing} of {whole} missing")
+        )
     counts = Counter[str]()
     for record in records:
         counts.update(record.counts)
@@ -31,10 +44,12 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[str, ...]:
     )
     answers, cut = counts["samples"] - absent, counts["truncated"]
     if answers and cut > MOST_CUT * answers and metric != "truncated":
-        said.append(f"{100 * cut / answers:.0f}% of answers cut at the limit")
-    if counts["summaries_missing"]:
-        said.append(f"{counts['summaries_missing']} personas without their whole summary")
-    return tuple(said)
+        share = f"{100 * cut / answers:.0f}%"
+        key = "cut: share of answers cut at the limit (max_new_tokens)"
+        flagged.append(Flag(f"{share} of answers cut at the limit", f"{share} cut", key))
+    if lost := counts["summaries_missing"]:
+        flagged.append(Flag(f"{lost} personas without their whole summary", f"{lost} summaries lost"))
+    return tuple(flagged)
 
 
 def _of_answers(name: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from perbench.site.apart import Variant, tell_apart
 from perbench.site.columns import ASKED, Place, columns_of, told_apart
-from perbench.site.flags import flags
+from perbench.site.flags import Flag, flags
 from perbench.site.format import digits_for, natural, variation
 from perbench.site.load import Entry
 from perbench.store import CellRecord, Metric
@@ -48,7 +48,7 @@ class Line:
     cut: str
     metrics: tuple[Metric | None, ...]
     rate: float | None
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)

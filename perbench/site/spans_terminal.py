@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perbench.printing import printable
 from perbench.site.format import number
 from perbench.site.spans import LEVELS, Answer, Piece, Samples, spans_view
 from perbench.store import CellRecord
@@ -20,8 +21,6 @@ SHADES = ("", "on #1b3a55", "on #1c486d", "on #1d5786", "on #1e669f", "on #2073b
 def print_worst(cells: Sequence[tuple[CellRecord, Samples]], count: int, console: Console) -> None:
     """The `count` answers of each identifier with the most errors. Colours where the console has them, else
     marks: [gold], *predicted*."""
-    from rich.text import Text
-
     view = spans_view(cells)
     coloured = console.is_terminal and console.color_system is not None
     key = (
@@ -35,44 +34,42 @@ def print_worst(cells: Sequence[tuple[CellRecord, Samples]], count: int, console
         ]
         answered.sort(key=lambda pair: -pair[1].errors)
         thresholds = "/".join(f"{value:g}" for value in column.thresholds)
-        console.print(Text(f"\n{column.title}, threshold {thresholds or 'none'}: {key}", "bold"))
+        console.print(f"\n{column.title}, threshold {thresholds or 'none'}: {key}", style="bold")
         for example, answer in answered[:count]:
-            console.print(Text(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed"))
+            console.print(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed")
             for line, sentence in enumerate(example.persona, start=1):
-                console.print(Text(f"  {line} {sentence}", "dim"))
-            console.print(Text(f"  Q {example.question}"))
-            console.print(Text("  A ") + (styled(answer) if coloured else marked(answer)))
+                console.print(f"  {line} {sentence}", style="dim")
+            console.print(f"  Q {example.question}")
+            console.print(styled(answer) if coloured else f"  A {marked(answer)}")
             for what, errors in (("wrong", answer.wrong), ("missed", answer.missed)):
                 if errors:
-                    told = ", ".join(f"{text} {number(score, 2)}" for text, score in errors)
-                    console.print(Text(f"    {what}: {told}"))
+                    listed = ", ".join(f"{text} {number(score, 2)}" for text, score in errors)
+                    console.print(f"    {what}: {listed}")
 
 
 def styled(answer: Answer) -> Text:
     from rich.text import Text
 
-    text = Text()
+    text = Text("  A ")
     for piece in answer.pieces:
         style = ["white" if piece.level else "", SHADES[min(piece.level, LEVELS)]]
         style += ["underline"] * piece.gold + ["bold"] * (piece.state in ("hit", "wrong"))
         if piece.state in ("wrong", "missed"):
             style.append("bright_red" if not piece.level else "on #a3200d")
-        text.append(piece.text, " ".join(filter(None, style)) or None)
+        text.append(printable(piece.text), " ".join(filter(None, style)) or None)
         if piece.source is not None:
             text.append(f"({piece.source})", "dim")
     return text
 
 
-def marked(answer: Answer) -> Text:
+def marked(answer: Answer) -> str:
     """The answer with characters for marks, which survive a pipe."""
-    from rich.text import Text
-
     shown, inside = "", False
     for piece in answer.pieces:
         if piece.gold != inside:
             shown, inside = shown + ("[" if piece.gold else "]"), piece.gold
         shown += _starred(piece)
-    return Text(shown + ("]" if inside else ""))
+    return shown + ("]" if inside else "")
 
 
 def _starred(piece: Piece) -> str:

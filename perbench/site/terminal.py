@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,26 +67,26 @@ def _print_table(
         count = len(headings) - shown
         while True:
             part = slice(shown, shown + count)
-            title = caption if not shown else f"{caption}, continued"
-            table = _table(title, first, headings[part], [(name, cells[part]) for name, cells in lines])
+            table = _table(first, headings[part], [(name, cells[part]) for name, cells in lines])
             wide = console.measure(table, options=console.options.update_width(WIDEST)).maximum
             if wide <= console.width or count <= 1:
                 break
             count -= 1
+        console.print(caption if not shown else f"{caption}, continued", style="italic")
         console.print(table)
+        console.print()
         shown += max(count, 1)
 
 
-def _table(caption: str, first: str, headings: Sequence[str], lines: Sequence[Line]) -> Table:
+def _table(first: str, headings: Sequence[str], lines: Sequence[Line]) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(caption), title_justify="left", box=box.SIMPLE_HEAD, show_lines=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in (first, *headings):
-        table.add_column(Text(heading), overflow="fold")
+        table.add_column(heading, overflow="fold")
     for name, cells in lines:
-        table.add_row(Text(name), *map(Text, cells))
+        table.add_row(name, *cells)
     return table
 
 
@@ -106,13 +106,13 @@ def _print_matrix(matrix: Matrix, console: Console) -> None:
 
 def _row_name(row: Row) -> str:
     name = " ".join(filter(None, (row.trainer or "base model", row.variation)))
-    return f"{name}\n  {row.model}{f' <- {row.source}' if row.source else ''}"
+    return "\n  ".join(filter(None, (name, row.model, row.source and f"<- {row.source}")))
 
 
 def _cell(cell: Cell, column: Column) -> str:
     estimate, gain = cell.estimate, cell.gain
     if estimate is None or estimate.value is None:
-        return "\n".join((cell.status_text, *(estimate.flags if estimate else ())))
+        return "\n".join((cell.status_text, *(flag.short for flag in (estimate.flags if estimate else ()))))
     lines = [number(estimate.value, column.digits)]
     if estimate.ci:
         lines[0] += f" {interval(estimate.ci, column.digits)}"
@@ -122,14 +122,13 @@ def _cell(cell: Cell, column: Column) -> str:
         lines.append(line + (" *" if gain.excludes_zero else ""))
     elif cell.versus == "baseline":
         lines.append("baseline")
-    return "\n".join((*lines, *estimate.flags))
+    return "\n".join((*lines, *(flag.short for flag in estimate.flags)))
 
 
 def _print_identification(title: str, found: identification.Table, console: Console) -> None:
     lines: list[Line] = []
     for line in found.lines:
         labels = line.record.labels
-        name = " ".join(filter(None, (labels.identifier, line.variation)))
         shown = []
         for metric, digits in zip(line.metrics, found.digits, strict=True):
             if metric is None or metric.value is None:
@@ -142,14 +141,32 @@ def _print_identification(title: str, found: identification.Table, console: Cons
             shown.append(number(line.rate, 1) if line.rate is not None else "")
             shown.append(duration(line.record.seconds))
         where = ", ".join(filter(None, (labels.model, line.cut)))
-        said = "".join(f"\n  {flag}" for flag in line.flags)
-        lines.append((f"{name}\n  {where}{said}", shown))
+        lines.append(("\n  ".join((_line_name(line), where, *(flag.short for flag in line.flags))), shown))
     headings = (*found.headings, *(("examples/s", "time") if found.timed else ()))
     _print_table(console, f"{title}: {found.caption} [95% interval]", "identifier", headings, lines)
 
 
+def _line_name(line: identification.Line) -> str:
+    return " ".join(filter(None, (line.record.labels.identifier, line.variation)))
+
+
+def _flagged(view: View) -> Iterator[str]:
+    """What the short flags in the tables mean."""
+    for row, cells in view.matrix.rows:
+        name = " ".join(_row_name(row).split())
+        for cell, column in zip(cells, view.matrix.columns, strict=True):
+            for flag in cell.estimate.flags if cell.estimate else ():
+                yield flag.key or f"{name}, {column.title}: {flag.text}"
+    for section in view.identification:
+        for table in section.tables:
+            for line in table.lines:
+                yield from (
+                    flag.key or f"{_line_name(line)}, {section.title}: {flag.text}" for flag in line.flags
+                )
+
+
 def _remarks(view: View) -> list[str]:
-    matrix, lines = view.matrix, []
+    matrix, lines = view.matrix, list(dict.fromkeys(_flagged(view)))
     for column in matrix.columns:
         lines += [f"{column.title}: {note}" for note in column.notes]
     if matrix.gains:

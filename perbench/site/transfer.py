@@ -10,7 +10,7 @@ from typing import Literal
 
 from perbench.errors import PerbenchError
 from perbench.site.columns import Place, columns_of, told_apart
-from perbench.site.flags import flags
+from perbench.site.flags import Flag, flags
 from perbench.site.format import digits_for, natural
 from perbench.site.load import Entry, Loaded
 from perbench.site.rows import Row, baseline_of, order, rows_of
@@ -22,14 +22,14 @@ from perbench.store import CellRecord
 @dataclass(frozen=True)
 class Estimate:
     """A headline value; several seeds are averaged. `n` counts samples, `missing` those without a score;
-    `flags` is what must be said at the number (`perbench.site.flags`)."""
+    `flags` are the caveats of this number (`perbench.site.flags`)."""
 
     value: float | None
     ci: tuple[float, float] | None
     n: int
     missing: int
     seeds: int
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -197,13 +197,13 @@ def _estimate(entries: Sequence[Entry], headline: str) -> Estimate:
     metrics = [e.record.metrics[headline] for e in entries if headline in e.record.metrics]
     values = [metric.value for metric in metrics if metric.value is not None]
     n, missing = sum(m.n for m in metrics), sum(m.missing for m in metrics)
-    said = flags([entry.record for entry in entries], headline)
+    flagged = flags([entry.record for entry in entries], headline)
     if len(entries) == 1 and metrics:
-        return Estimate(metrics[0].value, metrics[0].ci, n, missing, 1, said)
+        return Estimate(metrics[0].value, metrics[0].ci, n, missing, 1, flagged)
     sampled = _sampled(entries, headline)
     averaged = sampled.averaged() if sampled else None
     ci = mean_interval(averaged.values, averaged.clusters) if averaged else None
-    return Estimate(fmean(values) if values else None, ci, n, missing, len(entries), said)
+    return Estimate(fmean(values) if values else None, ci, n, missing, len(entries), flagged)
 
 
 def _gain(

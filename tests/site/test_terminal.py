@@ -42,7 +42,8 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "4.50",
         "judge_kappa",
         "0.38",
-        "2 of 4 without a score",
+        "2 of 4 missing",
+        "base model tiny, fam/talk: 2 of 4 without a score",
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
         "1 of 1 gains over ce have an interval that excludes 0",
@@ -99,3 +100,24 @@ def test_a_table_wider_than_the_terminal_goes_on_below(
     assert [word for line in tables for word in line.split() if word.startswith("fam/")].count(
         targets[0]
     ) == 1
+
+
+def test_two_targets_fit_into_80_columns_whatever_is_flagged(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for target in ("embedded/sotu_writing", "embedded/chitchat_reply"):
+        for trainer, value in (("ce", 0.4), ("nextquill", 0.1)):
+            bench.evaluate(
+                [value, 0.2, None, 0.3 + value],
+                trainer=trainer,
+                source="embedded/sotu_writing",
+                target=target,
+                model="smollm2-135m",
+                counts={"samples": 4, "truncated": 4},
+            )
+    print_results(bench.path)
+    out = capsys.readouterr().out
+    assert "continued" not in out
+    assert any(line.count("100% cut") == 2 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines())
