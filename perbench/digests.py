@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
+
+SETTLED = 2.0
+"""Seconds without a change after which a file's times tell a later change from the last one: many file
+systems count time in steps, and two writes within one step look the same."""
+KNOWN: dict[str, str] = {}
+"""sha256 of the files that this process has read itself, by `file_state`."""
 
 
 def canonical_digest(value: Any) -> str:
@@ -23,3 +30,24 @@ def read_sha256(path: Path) -> str:
     """sha256 of a file's content, read now."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_sha256(path: Path) -> str:
+    """sha256 of a file's content, read by this process, once per state of the file."""
+    state, settled = file_state(path)
+    if state in KNOWN:
+        return KNOWN[state]
+    digest = read_sha256(path)
+    if settled and file_state(path)[0] == state:
+        KNOWN[state] = digest
+    return digest
+
+
+def file_state(path: Path) -> tuple[str, bool]:
+    """The digest of what tells one state of a file from another (path, device, inode, size and the times of
+    the last change of its content, mtime, and of anything, ctime, which no program can set back); and whether
+    a later change would show in it."""
+    stat = path.stat()
+    parts = [str(path.resolve()), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    last = max(stat.st_mtime_ns, stat.st_ctime_ns)
+    return canonical_digest(parts), last + SETTLED * 1e9 < time.time_ns()

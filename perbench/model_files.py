@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from perbench.cache import content_sha256, file_sha256
-from perbench.digests import canonical_digest
+from perbench.cache import file_sha256
+from perbench.digests import canonical_digest, content_sha256
 from perbench.errors import PerbenchError
 from perbench.store.manifest import MANIFEST, verify
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench import gguf_package
-from perbench.cache import content_sha256, forget_sha256
-from perbench.digests import canonical_digest
+from perbench.cache import forget_sha256
+from perbench.digests import canonical_digest, content_sha256
 from perbench.errors import PerbenchError
 from perbench.model_files import (
     FILES,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perbench import cache, gguf_package, models
+from perbench import digests, gguf_package, models
 from perbench.adapters import adapted
 from perbench.cache import read_sha256
 from perbench.errors import PerbenchError
@@ -25,7 +25,8 @@ from perbench.models import identify, load_causal_lm, load_tokenizer, resolve
 from perbench.prompts.dense import Encoder
 from perbench.specs.load import Named
 from perbench.specs.model import GgufPackage, ModelSpec
-from perbench.store.manifest import seal_folder, write_sealed
+from perbench.store.manifest import seal_folder
+from perbench.store.sealed import write_sealed
 from tests.damage import DAMAGES, flip
 
 Tensors = dict[str, torch.Tensor]
@@ -242,17 +243,17 @@ def test_the_digest_covers_what_loading_reads(folder: Path, name: str) -> None:
 def test_a_wrong_remembered_hash_is_found_before_anything_is_loaded(
     folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "SETTLED", -1.0)
-    monkeypatch.setattr(cache, "_READ", {})
+    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(digests, "KNOWN", {})
     right = identify(local(folder))
-    state = cache._state(folder / WEIGHTS)[0]
-    write_sealed(own_cache / "sha256" / state, {"state": state, "sha256": "0" * 64})  # forged, seal and all
-    cache._READ.clear()
+    state = digests.file_state(folder / WEIGHTS)[0]
+    write_sealed(own_cache / "sha256" / state, {"digest": "0" * 64}, state)  # forged, seal and all
+    digests.KNOWN.clear()
     assert identify(local(folder)) != right
-    cache._READ.clear()
+    digests.KNOWN.clear()
     with pytest.raises(PerbenchError, match="Run the same command again"):
         resolve(local(folder))
-    cache._READ.clear()
+    digests.KNOWN.clear()
     resolve(local(folder))
     assert identify(local(folder)) == right
 

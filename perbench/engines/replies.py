@@ -9,7 +9,7 @@ from typing import Any
 from perbench.cache import cache_dir, canonical_digest
 from perbench.engines.base import Generation
 from perbench.progress import Progress
-from perbench.store.manifest import Unsealed, read_sealed, write_sealed
+from perbench.store.sealed import Unsealed, read_sealed, write_sealed
 
 FIELDS = ("text", "finish_reason", "prompt_tokens", "new_tokens", "missing")
 
@@ -33,9 +33,7 @@ class ReplyCache:
         """The reply kept there and the name that its model gave itself; None where there is none, where it is
         damaged, which is reported, and where it has no seal, as earlier versions wrote it."""
         try:
-            value = read_sealed(file)
-            if value["request"] != file.stem:
-                raise ValueError("damaged (the reply to another request)")
+            value = read_sealed(file, file.stem)
             return Generation(**{name: value[name] for name in FIELDS}), list(value["served"])
         except (FileNotFoundError, Unsealed):
             return None
@@ -47,4 +45,4 @@ class ReplyCache:
         """Keep a reply, durably."""
         file.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: getattr(reply, name) for name in FIELDS}
-        write_sealed(file, {"request": file.stem, **kept, "served": served})
+        write_sealed(file, {**kept, "served": served}, file.stem)

@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from perbench.cache import cache_dir, content_sha256
+from perbench.cache import cache_dir
+from perbench.digests import content_sha256
 from perbench.errors import PerbenchError
 from perbench.metrics.base import MetricAbsent
 from perbench.progress import Progress

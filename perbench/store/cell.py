@@ -12,7 +12,7 @@ from perbench.digests import read_sha256
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
 from perbench.store.files import write_json, write_text
 from perbench.store.record import SCHEMA, CellRecord, Scores
-from perbench.store.sealed import Lines, SealedJournal, seal, seal_holds
+from perbench.store.sealed import Lines, SealedJournal, Unsealed, read_sealed, write_sealed
 
 Kind = Literal["train", "eval", "identify"]
 CLOCK_SECONDS = 5.0
@@ -137,16 +137,18 @@ class CellDir:
         """Seconds and starts of the attempts before."""
         file = self.path / CLOCK
         try:
-            found = json.loads(file.read_bytes())
-            old = found.keys() == {"seconds", "starts"}  # of an older perbench, without a seal
-            if not old and not seal_holds(found, self.identity):
-                raise ValueError("not what was written there")
+            try:
+                found = read_sealed(file, self.identity)
+            except Unsealed as older:
+                found = older.value
+                if found.keys() != {"seconds", "starts"}:
+                    raise
             return float(found["seconds"]), int(found["starts"])
         except FileNotFoundError:
             return 0.0, 0
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             self.clock_lost = True
-            self.remarks.append(f"{file}: damaged: {error}; the time of earlier starts is lost")
+            self.remarks.append(f"{file}: {error}; the time of earlier starts is lost")
             return 0.0, 0
 
     def seconds(self) -> float:
@@ -161,7 +163,7 @@ class CellDir:
         self._guard()
         self._saved = now
         clock = {"seconds": round(self.seconds(), 3), "starts": self._starts}
-        write_json(self.path / CLOCK, seal(clock, self.identity))
+        write_sealed(self.path / CLOCK, clock, self.identity)
 
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Append finished samples as whole lines, durable on return."""
@@ -197,7 +199,10 @@ class CellDir:
     def _write(self, record: CellRecord) -> None:
         self._guard()
         value = json.loads(record.model_dump_json(exclude={"sha256"}))
-        write_json(self.path / RECORD, seal(value) if record.verifiable else value)
+        if record.verifiable:
+            write_sealed(self.path / RECORD, value)
+        else:
+            write_json(self.path / RECORD, value)
 
 
 def cell_folder(root: Path, kind: Kind, identity: str) -> Path:

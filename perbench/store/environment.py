@@ -37,8 +37,10 @@ def capture() -> dict[str, Any]:
 
 
 def shorten(text: str) -> str:
-    """`text` with this machine's folders shortened and without keys and addresses: records are published."""
-    text = masked(text)
+    """`text` with this machine's folders shortened and without keys and addresses: records are published.
+    Half surrogate pairs (of an exception's text, of odd bytes in a file's name) are escaped, as records must.
+    """
+    text = masked(text).encode(errors="backslashreplace").decode()
     for folder, name in (*_here(), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
         text = text.replace(f"{folder}/", name)
     return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from perbench.errors import PerbenchError
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,7 +52,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON; NaN and infinity are refused (ValueError)."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair, which texts of data and models may hold, can be kept as an escape only.
+    write_text(path, SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
 def sync_folder(folder: Path) -> None:
@@ -121,8 +126,8 @@ def cut_torn(path: Path, way_out: str | None = None) -> Journal:
     return journal
 
 
-def append_journal(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append whole lines, durable on return.
+def append_journal(path: Path, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
+    """Append whole lines, durable on return, or else safe from a kill of this process only.
 
     Raises:
         OSError: what the file system said; the file is then cut back to what it held before.
@@ -138,7 +143,8 @@ def append_journal(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             written = 0
             while written < len(lines):
                 written += file.write(lines[written:])
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         except OSError:
             file.truncate(before)
             raise

@@ -1,24 +1,16 @@
-"""Files and folders that are checked when they are read: each carries the sha256 of what was written.
-
-A seal finds damage (flipped bits, cuts, renames, mixed-up folders), whatever its cause. It is no signature:
-who can write a file on purpose can also seal it anew.
-"""
+"""Folders that are checked when they are read: a sealed manifest names the sha256 of every file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from perbench.cache import content_sha256
-from perbench.digests import canonical_digest
+from perbench.digests import content_sha256
 from perbench.errors import PerbenchError
-from perbench.store.files import write_text
+from perbench.store.sealed import open_sealed, write_sealed
 
 MANIFEST = "manifest.json"
-SEAL = "seal"
 THREADS = 4
 """Files hashed at once: hashing releases the interpreter."""
 
@@ -29,58 +21,6 @@ class Damaged(PerbenchError):
     def __init__(self, faults: list[str], way_out: str) -> None:
         self.faults = faults
         super().__init__(f"{'; '.join(faults)}. {way_out}")
-
-
-class Unsealed(ValueError):
-    """A JSON object without a seal: written by an earlier version, or not by perbench."""
-
-
-# ---------------------------------------------------------------- one JSON file
-
-
-def write_sealed(path: Path, value: Mapping[str, Any]) -> str:
-    """Replace `path` by a JSON object with the sha256 of its content beside its keys, durably.
-
-    Returns: the seal, 64 hexadecimal digits.
-    """
-    seal = canonical_digest(value)
-    # In ASCII: a text may hold half a surrogate pair, which no encoding but an escape keeps.
-    write_text(path, json.dumps({**value, SEAL: seal}, indent=1, allow_nan=False) + "\n")
-    return seal
-
-
-def read_sealed(path: Path, *, seal: str | None = None) -> dict[str, Any]:
-    """What `write_sealed` wrote, without the seal. `seal` is what it returned, where that is known: another
-    sealed file in its place is a fault.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: its content is not what was written; the message says how, without the path.
-        Unsealed: a ValueError, where it never had a seal.
-    """
-    value, found = _opened(path)
-    if seal is not None and found != seal:
-        raise ValueError("not the file that was written here: its seal is another")
-    return value
-
-
-def _opened(path: Path) -> tuple[dict[str, Any], str]:
-    try:
-        value = json.loads(path.read_bytes())
-        if isinstance(value, dict) and SEAL not in value:
-            raise Unsealed("damaged (without a seal)")
-        found = value.pop(SEAL) if isinstance(value, dict) else None
-        expected = canonical_digest(value)
-    except Unsealed:
-        raise
-    except (ValueError, RecursionError):
-        raise ValueError("damaged (not a sealed JSON object)") from None
-    if found != expected:
-        raise ValueError("damaged (its content does not have the sha256 it names)")
-    return value, expected
-
-
-# ---------------------------------------------------------------- a folder
 
 
 def seal_folder(folder: Path) -> str:
@@ -113,7 +53,7 @@ def faults(
     if not folder.is_dir():
         return [f"{folder} is missing"]
     try:
-        manifest, found_seal = _opened(folder / MANIFEST)
+        manifest, found_seal = open_sealed(folder / MANIFEST)
         expected = {str(name): (entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except FileNotFoundError:
         return [f"{folder / MANIFEST} is missing"]
@@ -149,9 +89,9 @@ def seal_of(folder: Path) -> str:
     """The seal in a folder's manifest.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_sealed`.
+        FileNotFoundError, ValueError: as `open_sealed`.
     """
-    return _opened(folder / MANIFEST)[1]
+    return open_sealed(folder / MANIFEST)[1]
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +14,10 @@ from typing import IO, Any
 from perbench.errors import NO_ROOM, PerbenchError
 from perbench.store.cell import CellDir, Kind, cell_folder
 from perbench.store.check import DamagedRecord, read_record
-from perbench.store.files import write_json
 from perbench.store.leftovers import sweep
 from perbench.store.locks import locked, same_file
 from perbench.store.record import CellRecord, Labels
-from perbench.store.sealed import SEAL, seal, seal_holds
+from perbench.store.sealed import Unsealed, read_sealed, write_sealed
 
 RUN_SCHEMA = 1
 RUN = "run.json"
@@ -139,7 +137,7 @@ class RunDir:
             )
         self.guard()
         described = {"matrices": matrices, "plans": plans, "names": names, "commands": commands}
-        write_json(self.path / RUN, seal({"schema_version": RUN_SCHEMA, **described}, RUN))
+        write_sealed(self.path / RUN, {"schema_version": RUN_SCHEMA, **described}, RUN)
 
     def description(self) -> dict[str, Any]:
         """run.json, or {} when there is none.
@@ -150,18 +148,20 @@ class RunDir:
         file = self.path / RUN
         way_out = "Delete it: the next `perbench run` writes it anew"
         try:
-            value = json.loads(file.read_bytes())
+            value = read_sealed(file, RUN)
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise DamagedRecord(file, error.strerror or str(error), way_out) from None
-        except (ValueError, RecursionError) as error:
-            raise DamagedRecord(file, f"damaged: {error}", way_out) from None
-        if not isinstance(value, dict) or value.get("schema_version") != RUN_SCHEMA:
+        except Unsealed as older:
+            value = older.value
+            if not _shaped(value):
+                raise DamagedRecord(file, str(older), way_out) from None
+        except ValueError as error:
+            raise DamagedRecord(file, str(error), way_out) from None
+        if value.get("schema_version") != RUN_SCHEMA:
             raise DamagedRecord(file, "written by another version", way_out)
-        if not (seal_holds(value, RUN) if SEAL in value else _shaped(value)):
-            raise DamagedRecord(file, "edited or damaged: its content is not what was written", way_out)
-        return {key: part for key, part in value.items() if key != SEAL}
+        return value
 
 
 SHAPES = {"matrices": dict, "plans": list, "names": list}

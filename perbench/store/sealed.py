@@ -1,6 +1,6 @@
-"""Seals: what perbench wrote is known again by a sha256 beside it, over the content, its owner and its place.
+"""Seals: the sha256 that perbench writes into each JSON object, over its content and the place it belongs to.
 
-A seal shows damage and mix-ups (a flipped bit, a line cut out, copied or swapped, a file of another cell). It
+A seal finds damage and mix-ups (a flipped bit, a line cut out, copied or swapped, a file of another cell). It
 is no signature: whoever forges a file can seal it anew.
 """
 
@@ -15,14 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from perbench.digests import canonical_digest
-from perbench.store.files import append_journal, write_text
+from perbench.store.files import append_journal, write_json, write_text
 
 SEAL = "sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+class Unsealed(ValueError):
+    """A JSON object without a seal: an older perbench wrote it, or something else. `value` is the object."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self.value = value
+        super().__init__("damaged (without a seal)")
+
+
 def seal(value: Mapping[str, Any], *place: Any) -> dict[str, Any]:
-    """`value` with its seal as the last key. `place` says whose it is and where it is: it enters the seal.
+    """`value` with its seal as the last key, in place of any that it has. `place` says what it belongs to (a
+    cell's identity, the number of a line); it enters the seal and is not written.
 
     Raises:
         ValueError: the value holds NaN or an infinity.
@@ -36,8 +45,55 @@ def seal_holds(value: Mapping[str, Any], *place: Any) -> bool:
     plain = {key: value[key] for key in value if key != SEAL}
     try:
         return value.get(SEAL) == canonical_digest([*place, plain])
-    except ValueError:  # NaN, which nothing of ours holds
+    except ValueError:  # NaN, which perbench never writes
         return False
+
+
+def write_sealed(path: Path, value: Mapping[str, Any], *place: Any) -> str:
+    """Replace `path` by a sealed JSON object, durably.
+
+    Returns: the seal, 64 hexadecimal digits.
+
+    Raises:
+        ValueError: the value holds NaN or an infinity.
+        OSError: what the file system said; `path` is then as it was before.
+    """
+    sealed = seal(value, *place)
+    write_json(path, sealed)
+    return str(sealed[SEAL])
+
+
+def open_sealed(path: Path, *place: Any) -> tuple[dict[str, Any], str]:
+    """What `write_sealed` wrote there for this place, without the seal; and the seal.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it cannot be read.
+        Unsealed: a ValueError; it has no seal.
+        ValueError: it is not what was written for this place; the message says how, without the path.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("damaged (no JSON object)")
+    if SEAL not in value:
+        raise Unsealed(value)
+    if not seal_holds(value, *place):
+        raise ValueError("damaged (its content is not what its sha256 was made of)")
+    return value, str(value.pop(SEAL))
+
+
+def read_sealed(path: Path, *place: Any, expected: str | None = None) -> dict[str, Any]:
+    """What `write_sealed` wrote there for this place, without the seal. `expected`: the seal that
+    `write_sealed` returned, where it is known. Raises as `open_sealed`, ValueError also where the seal is not
+    the expected one.
+    """
+    value, found = open_sealed(path, *place)
+    if expected not in (None, found):
+        raise ValueError("not the file that was written here: its seal is another")
+    return value
 
 
 @dataclass(frozen=True)
@@ -123,13 +179,14 @@ class SealedJournal:
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in sealed))
         self._count = len(rows)
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append sealed lines, durable on return. Raises OSError as `append_journal`."""
+    def append(self, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
+        """Append sealed lines. Durable and raises OSError as `append_journal`."""
         self._guard()
         if self._count is None and ((found := self.read()).torn or found.fault):
             self.cut(found)
         first = self._count or 0
-        append_journal(self.path, [seal(row, self._owner, first + i) for i, row in enumerate(rows)])
+        sealed = [seal(row, self._owner, first + i) for i, row in enumerate(rows)]
+        append_journal(self.path, sealed, durable=durable)
         self._count = first + len(rows)
 
 

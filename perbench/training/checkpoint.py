@@ -11,7 +11,8 @@ from typing import Any
 
 from perbench.errors import CellError, PerbenchError
 from perbench.progress import Progress
-from perbench.store.manifest import faults, read_sealed, seal_folder, write_sealed
+from perbench.store.manifest import faults, seal_folder
+from perbench.store.sealed import read_sealed, write_sealed
 
 STATE = "state.json"
 BUDGET = "micro_batch_tokens.json"
@@ -77,7 +78,7 @@ class Checkpoints:
     def lower(self, asked: int, granted: int, note: str) -> None:
         """Remember, for every later start, that micro-batches of `asked` tokens did not fit."""
         value = {"asked": asked, "granted": granted, "notes": [*self.notes(), note]}
-        write_sealed(self.folder / BUDGET, value)
+        write_sealed(self.folder / BUDGET, value, self._fingerprint)
 
     def notes(self) -> list[str]:
         """Every `lower` of this run, in words."""
@@ -85,7 +86,7 @@ class Checkpoints:
 
     def _lowered(self) -> dict[str, Any]:
         try:
-            return read_sealed(self.folder / BUDGET)
+            return read_sealed(self.folder / BUDGET, self._fingerprint)
         except (OSError, ValueError):  # absent or damaged: what does not fit is found out again
             return {}
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.api import Trainer
-from perbench.cache import content_sha256
+from perbench.digests import content_sha256
 from perbench.engines.base import Tick
 from perbench.models import ResolvedModel
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.store.manifest import read_sealed, write_sealed
+from perbench.store.sealed import read_sealed, write_sealed
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.loop import fit
 from perbench.training.plan import Plan
@@ -97,7 +97,7 @@ def user_adapters(
     """The adapters that `fit_users` trained into `folder`, by user; and what is wrong with them, as
     `perbench.store.manifest.faults` says it. `seal` is what `fit_users` returned, where it is known."""
     try:
-        value = read_sealed(folder / INDEX, seal=seal)
+        value = read_sealed(folder / INDEX, expected=seal)
     except FileNotFoundError:
         return {}, [f"{folder / INDEX} is missing"]
     except (OSError, ValueError) as error:

@@ -99,7 +99,7 @@ def test_a_refusal_ends_the_call(server: Server) -> None:
 def test_a_reply_that_cannot_be_kept_ends_the_call(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(file: Path, value: Any) -> None:
+    def full(*given: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("perbench.engines.replies.write_sealed", full)

@@ -171,7 +171,7 @@ def test_a_reply_without_a_seal_is_asked_for_again(server: Server, tmp_path: Pat
     engine(cache=cache).chat([user("hi")], GREEDY, seed=0)
     (file,) = tmp_path.rglob("*.json")
     value = json.loads(file.read_text())
-    del value["seal"]
+    del value["sha256"]
     file.write_text(json.dumps({**value, "text": "forged"}))
     assert engine(cache=cache).chat([user("hi")], GREEDY, seed=0)[0].text != "forged"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perbench import cache
+from perbench import digests
 from perbench.cache import file_sha256
 from perbench.errors import CellError
 from perbench.matrix.catalogue import Catalogue
@@ -25,8 +25,8 @@ from tests.matrix.conftest import Root
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "SETTLED", -1.0)
-    monkeypatch.setattr(cache, "_READ", {})
+    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(digests, "KNOWN", {})
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_a_change_that_a_remembered_hash_does_not_show_is_found_by_the_next_plan
     wanting = next(cell for cell in cells if cell.needs is not None)
     assert wanting.needs is not None
     folder, record = trained(RunDir(tmp_path), wanting.needs, bytes(256))
-    monkeypatch.setattr(cache, "_state", lambda path: (path.name, True))  # as bits that rot on the disk
+    monkeypatch.setattr(digests, "file_state", lambda path: (path.name, True))  # as bits that rot on the disk
     assert trained_weights(wanting.needs, folder, record, file_sha256).faults == []
     flip(folder.checkpoint / "final" / "adapter_model.safetensors", random.Random(0))
-    cache._READ.clear()  # as in another process
+    digests.KNOWN.clear()  # as in another process
     assert trained_weights(wanting.needs, folder, record, file_sha256).faults == []
     with pytest.raises(CellError, match=r"adapter_model\.safetensors is damaged"):
         serving_weights(wanting, wanting.needs, folder, record)
-    cache._READ.clear()
+    digests.KNOWN.clear()
     assert trained_weights(wanting.needs, folder, record, file_sha256).faults
 
 

@@ -414,3 +414,4 @@ def test_a_deleted_working_folder_is_no_fault(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert shorten(f"{Path.home()}/a file") == "~/a file"
+    assert shorten("odd \udcff name") == r"odd \udcff name"  # which no record could hold

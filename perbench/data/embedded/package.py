@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from perbench.cache import cache_dir, canonical_digest, file_sha256, read_sha256
 from perbench.errors import PerbenchError
-from perbench.store.manifest import read_sealed, write_sealed
+from perbench.store.sealed import read_sealed, write_sealed
 
 T = TypeVar("T")
 
@@ -61,15 +61,13 @@ def remembered(module: str) -> Callable[[Rows], Rows]:
             files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
             key = canonical_digest([function.__module__, split, str(folder), files, code])
             kept = cache_dir() / "rows" / f"{key}.json"
+            found: list[dict[str, Any]]
             try:
-                value = read_sealed(kept)
-            except (OSError, ValueError):  # absent or damaged: made again
-                value = {}
-            if value.get("key") != key:
-                value = {"key": key, "rows": list(function(split))}
+                found = read_sealed(kept, key)["rows"]
+            except (OSError, ValueError, KeyError):  # absent or damaged: made again
+                found = list(function(split))
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                write_sealed(kept, value)
-            found: list[dict[str, Any]] = value["rows"]
+                write_sealed(kept, {"rows": found}, key)
             return found
 
         return rows
