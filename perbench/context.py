@@ -8,6 +8,10 @@ from typing import Any
 from perbench.errors import PerbenchError
 
 
+class TooLong(PerbenchError):
+    """A request that with its answer is too long, whatever of the history is left out."""
+
+
 def context_of(config: Any) -> int | None:
     """Of a transformers config; None where it sets no bound."""
     room: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
-from perbench.context import check_context, context_in
+from perbench.context import TooLong, check_context, context_in
 from perbench.contrast import response_logp
 from perbench.data import Dataset
+from perbench.engines.base import LEFT_OUT
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import target_inputs
 from perbench.models import ResolvedModel
 from perbench.plugins import load_identifier, load_trainer
-from perbench.prompts.pair import PromptPair, TooLong, build_pair, build_pairs
+from perbench.prompts.pair import PromptPair, build_pair, build_pairs
 from perbench.protocols import generation, identification
 from perbench.protocols.swap import swap_logp
 from perbench.specs.matrix import LoraSpec, TrainingSpec
@@ -134,6 +135,15 @@ def test_a_generation_skips_counts_and_scores_the_others(engine: TransformersEng
     metric = found.metrics["rouge1"]
     assert (metric.n, metric.missing, metric.why) == (3, 1, {"too_long": 1})
     assert metric.value == generation.score(TASK, plain.samples()).metrics["rouge1"].value
+
+
+def test_a_conversation_beyond_the_context_is_left_out_or_an_error(engine: TransformersEngine) -> None:
+    talks = [[{"role": "user", "content": text}] for text in ("deer " * 3000, "What now?")]
+    with pytest.raises(TooLong, match="context of 2048"):
+        engine.chat(talks, TASK.spec.sampling, seed=1)
+    found = engine.chat(talks, TASK.spec.sampling, seed=1, skip=True)
+    assert found == [LEFT_OUT, *engine.chat(talks[1:], TASK.spec.sampling, seed=1)]
+    assert engine.chat(talks[:1], TASK.spec.sampling, seed=1, skip=True) == [LEFT_OUT]
 
 
 def test_an_identification_checks_first_and_skips(engine: TransformersEngine) -> None:

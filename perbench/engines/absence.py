@@ -8,8 +8,11 @@ from typing import Any
 
 from perbench.engines.base import Absence, Generation
 
-CUT = frozenset({"length", "max_tokens", "max_output_tokens"})
-"""Servers' words for an answer that was cut at the limit; all are read as "length"."""
+CUT = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
+)
+"""Servers' words for an answer that was cut at the limit, or at the end of the context; all are read as
+"length"."""
 FILTERED = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
     | {"guardrail_intervened", "guardrails", "moderation"}
@@ -25,6 +28,15 @@ WITHHELD_WORDS = re.compile(
     r"|flagged as potentially violating|requires moderation"
 )
 """In an error's message: the server withholds this answer, whatever key or settings it is asked with."""
+
+TOO_LONG_CODE = re.compile(r"context_(length|window|size)|string_above_max_length|prompt_too_long")
+TOO_LONG_WORDS = re.compile(
+    r"context.?(length|window|size)|token count .{0,20}exceeds|too many tokens|longer than the (model|max)"
+    r"|\b(prompt|input|messages?|request|conversation|text|string)s?( (is|are|was|were))? too long"
+    r"|length of the (prompt|input|messages?)|`inputs` tokens \+ `max_new_tokens`"
+)
+"""In an error's message, under a status of TOO_LONG_STATUS: the request exceeds the model's context."""
+TOO_LONG_STATUS = frozenset({400, 413, 422})
 
 
 def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
@@ -63,6 +75,12 @@ def withheld(error: Any) -> Generation | None:
     if WITHHELD_CODE.search(codes.lower()) or (_says(words) and WITHHELD_WORDS.search(str(words).lower())):
         return Generation("", "content_filter", 0, 0, "filtered")
     return None
+
+
+def is_too_long(status: int, code: str, words: str) -> bool:
+    """Whether an error says that prompt and answer exceed the model's context."""
+    by_words = status in TOO_LONG_STATUS and TOO_LONG_WORDS.search(words.lower())
+    return bool(by_words or TOO_LONG_CODE.search(code.lower()))
 
 
 def _says(value: Any) -> bool:

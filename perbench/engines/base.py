@@ -23,7 +23,7 @@ Tick = Callable[[int, int, dict[str, float]], None]
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
 wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:
-never asked (`on_too_long: skip`)."""
+the request exceeds what the model reads at once, or what its task allows (`on_too_long: skip`)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Generation:
     prompt_tokens: int
     new_tokens: int
     missing: Absence | None = None
+
+
+LEFT_OUT = Generation("", "too_long", 0, 0, "too_long")
+"""In place of the answer to a request that is too long."""
 
 
 class Engine(Protocol):
@@ -75,10 +79,15 @@ class Engine(Protocol):
         contexts."""
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
         """The answer to each conversation's last message, in order; else as `generate`. All that an endpoint
-        can do."""
+        can do.
+
+        Raises:
+            TooLong: a conversation and its answer exceed what the model reads at once; with `skip` its place
+                has LEFT_OUT instead.
+        """
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
         """Natural-log probability of each response token given its prompt, float32, one array [len(response)]

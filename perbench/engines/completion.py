@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from perbench.engines.absence import THOUGHTS, ending, withheld
+from perbench.context import TooLong
+from perbench.engines.absence import THOUGHTS, ending, is_too_long, withheld
 from perbench.engines.base import Generation
 from perbench.engines.retry import Passing
 from perbench.engines.wire import Reply, in_short
@@ -41,6 +42,7 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
 
     Raises:
         Passing: a status or an error that may pass; a reply that breaks off.
+        TooLong: an error that says that the request exceeds the model's context.
         PerbenchError: any other status, error or shape, with the server's words.
     """
     value = reply.value
@@ -158,6 +160,8 @@ def _failure(reply: Reply, error: Any, endpoint: Endpoint) -> Exception:
     message = f"status {status}{'' if reply.status >= 400 else ', in a reply of status 200'}: {words}"
     if status in (401, 403):
         return PerbenchError(f"the key in {endpoint.api_key_env} is refused (status {status}): {words}")
+    if status != 429 and is_too_long(status, code, words):
+        return TooLong(f"{message} (shorten the prompts: the task's max_length or persona.max_tokens)")
     passes = status in MAY_PASS or (status >= 500 and status not in NEVER_PASS)
     if passes and "insufficient_quota" not in code:
         return Passing(message, wait=reply.wait, alive=True, limited=status == 429)
@@ -175,8 +179,6 @@ def _hint(status: int, words: str, endpoint: Endpoint) -> str:
     """The way out of a final error, where the server's words show one."""
     if status == 404:
         return f" (check the model's name, and that the address in {endpoint.place} ends in /v1)"
-    if re.search(r"context.?(length|window)|too long", words, re.IGNORECASE):
-        return " (shorten the prompts: the task's max_length or persona.max_tokens)"
     sent = [name for name in endpoint.names.values() if re.search(rf"\b{re.escape(name)}\b", words)]
     if status in (400, 422) and sent:
         return (

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perbench.engines.base import Conversation, Generation, TokenIds
+from perbench.context import TooLong
+from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.engines.completion import read_reply, thoughtless
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import Halted, Retry
@@ -80,12 +81,14 @@ class OpenAIEngine:
         self._tasks: list[asyncio.Task[Generation]] = []
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """See `perbench.engines.base.Engine.chat`. Whether a seed makes answers repeat is up to the server;
-        with a cache they do. Conversations that are the same are asked once.
+        """See `perbench.engines.base.Engine.chat`; the server says what is too long. Whether a
+        seed makes answers repeat is up to the server; with a cache they do. Conversations that are the same
+        are asked once.
 
         Raises:
+            TooLong: as there; likewise.
             PerbenchError: the endpoint refuses, or gave no usable answer for as long as patience lasts. No
                 new request is made from then on; those under way are waited for and their answers kept.
             KeyboardInterrupt: likewise; a second one gives up those under way.
@@ -95,7 +98,7 @@ class OpenAIEngine:
         halt = asyncio.Event()
         with asyncio.Runner() as loop:  # whatever ends it, it ends all that is under way
             try:
-                found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt))
+                found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt, skip))
             except KeyboardInterrupt:
                 if not halt.is_set():  # not by the loop's own handler: nobody waited yet
                     halt.set()
@@ -104,13 +107,14 @@ class OpenAIEngine:
         return [found[key] for key in keys]
 
     async def _all(
-        self, requests: Mapping[str, dict[str, Any]], halt: asyncio.Event
+        self, requests: Mapping[str, dict[str, Any]], halt: asyncio.Event, skip: bool
     ) -> dict[str, Generation]:
         """The answers by key, as many requests at once as the endpoint allows."""
         gate = asyncio.Semaphore(self._endpoint.concurrency)
         async with self._wire:
             tasks = {
-                key: asyncio.ensure_future(self._reply(one, gate, halt)) for key, one in requests.items()
+                key: asyncio.ensure_future(self._reply(one, gate, halt, skip))
+                for key, one in requests.items()
             }
             self._tasks = list(tasks.values())
             try:
@@ -158,22 +162,23 @@ class OpenAIEngine:
         return {**body, **{sent: request[name] for name, sent in names.items()}, **self._endpoint.extra}
 
     async def _reply(
-        self, request: Mapping[str, Any], gate: asyncio.Semaphore, halt: asyncio.Event
+        self, request: Mapping[str, Any], gate: asyncio.Semaphore, halt: asyncio.Event, skip: bool
     ) -> Generation:
         async with gate:
             if halt.is_set():
                 raise Halted
             try:
-                return await self._asked(request, halt)
+                return await self._asked(request, halt, skip)
             except BaseException:
                 halt.set()  # whatever it was, a full disk too: what cannot be kept shall not be paid for
                 raise
 
-    async def _asked(self, request: Mapping[str, Any], halt: asyncio.Event) -> Generation:
+    async def _asked(self, request: Mapping[str, Any], halt: asyncio.Event, skip: bool) -> Generation:
         file = self._cache.file(self._url, request) if self._cache is not None else None
         if self._cache is not None and file is not None:
             known = self._cache.get(file)
-            if known is not None:
+            # Where it would be an error, it is asked again: the server may read more by now.
+            if known is not None and (skip or known[0].missing != LEFT_OUT.missing):
                 kept, served = known
                 found = thoughtless(kept)
                 self._book(self._use(EndpointUse(reused=1, served=served), kept, found))
@@ -182,6 +187,10 @@ class OpenAIEngine:
             reply, use = await self._retry(
                 lambda: self._attempt(request), halt, lambda line: self._say(f"{self._who}: {line}")
             )
+        except TooLong as failure:
+            if not skip:
+                raise TooLong(f"{self._who}: {failure}") from None
+            reply, use = LEFT_OUT, EndpointUse()
         except PerbenchError as failure:
             raise PerbenchError(f"{self._who}: {failure}") from None
         # Booked first: killed in between, it is asked and paid again, and both are counted. The other way

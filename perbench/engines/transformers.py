@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.adapters import adapted, is_adapter
-from perbench.context import context_of
+from perbench.context import TooLong, context_of
 from perbench.contrast import batches, response_logp
 from perbench.device import device
-from perbench.engines.base import Conversation, Generation, TokenIds
+from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.models import load_causal_lm, load_tokenizer
 from perbench.prompts.chat import chat_text, encode, end_of_turn
@@ -101,7 +101,7 @@ class TransformersEngine:
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
         """See `perbench.engines.base.Engine.chat`."""
         prompts = []
@@ -109,14 +109,22 @@ class TransformersEngine:
             system = messages[0]["content"] if messages[0]["role"] == "system" else None
             turns = [message["content"] for message in messages[system is not None :]]
             prompts.append(encode(self.tokenizer, chat_text(self.tokenizer, system, turns)))
-        return self.generate(prompts, sampling, seed=seed)
+        room = self.context
+        fitting = [
+            i
+            for i, prompt in enumerate(prompts)
+            if not skip or room is None or len(prompt) + sampling.max_new_tokens <= room
+        ]
+        found = self.generate([prompts[i] for i in fitting], sampling, seed=seed)
+        answers = dict(zip(fitting, found, strict=True))
+        return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """See `perbench.engines.base.Engine.generate`. The batch is split by a fixed token
         budget; `new_tokens` counts the stop token, the text holds neither it nor any other special token.
 
         Raises:
-            PerbenchError: a prompt and its answer exceed the model's context.
+            TooLong: a prompt and its answer exceed the model's context.
         """
         lengths = [len(prompt) for prompt in prompts]
 
@@ -164,7 +172,7 @@ class TransformersEngine:
 
         room, longest = self.context, max(lengths, default=0)
         if room is not None and longest + sampling.max_new_tokens > room:
-            raise PerbenchError(
+            raise TooLong(
                 f"a prompt of {longest} tokens and max_new_tokens "
                 f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's "
                 "max_length, or under protocol preference its preference.turns"

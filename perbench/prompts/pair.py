@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perbench.api import Example
+from perbench.context import TooLong
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode, encode_answer
 from perbench.prompts.persona import affordable, by_priority, persona_texts
@@ -24,10 +25,6 @@ class PromptPair:
     response: tuple[int, ...]
     kept: int
     trimmed: int
-
-
-class TooLong(PerbenchError):
-    """A request that with its answer is too long, whatever of the history is left out."""
 
 
 def build_pairs(

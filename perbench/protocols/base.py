@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from perbench.engines.base import Engine
+from perbench.context import TooLong
+from perbench.engines.base import Conversation, Engine, Generation
+from perbench.specs.sampling import SamplingSpec
+from perbench.specs.task import TaskSpec
 from perbench.store.record import Metric, Scores
 
 T = TypeVar("T")
@@ -68,6 +71,25 @@ class Scored:
     metrics: dict[str, Metric]
     counts: dict[str, int]
     notes: list[str] = field(default_factory=list)
+
+
+def ask(
+    task: TaskSpec,
+    engine: Engine,
+    conversations: Sequence[Conversation],
+    sampling: SamplingSpec,
+    *,
+    seed: int,
+) -> list[Generation]:
+    """As `Engine.chat`, with what is too long missing where the task says `on_too_long: skip`.
+
+    Raises:
+        TooLong: it says `fail`.
+    """
+    try:
+        return engine.chat(conversations, sampling, seed=seed, skip=task.on_too_long == "skip")
+    except TooLong as error:
+        raise TooLong(f"{error}; or let the task say on_too_long: skip") from None
 
 
 def chunks(items: Sequence[T], size: int = BATCH) -> list[Sequence[T]]:

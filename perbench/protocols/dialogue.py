@@ -50,8 +50,8 @@ def run(
     "finish_reason", "prompt_tokens", "new_tokens", "turns_dropped", "rating": 1..5 or None, "rating_raw":
     every reply of the judge, "pmi": nats per token or None, "overhead": tokens of simulator and judges}; with
     a second judge also "rating_second" and "rating_second_raw"; "rating_missing" says why a rating is None.
-    With "missing" where the simulator's message or the reply is: the dialogue ends there, and its later turns
-    are missing, too.
+    With "missing" where the simulator's message or the reply is, or where the task skips what is too long for
+    the model or the simulator: the dialogue ends there, and its later turns are missing, too.
 
     Returns: tokens of all stored samples: {"prompt", "generated"} of the model under evaluation,
     {"simulator_prompt", ...} and {"judge_prompt", ...} of the others.

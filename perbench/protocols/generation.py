@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.engines.base import Generation
+from perbench.engines.base import LEFT_OUT, Generation
 from perbench.metrics import Texts, persona_swap, score_texts
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pairs
 from perbench.protocols import missing
-from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, ask, chunks
 from perbench.protocols.swap import swap_logp
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -126,8 +126,7 @@ class _Local:
     def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         asked = [i for i in batch if i not in self._skipped]
         found = dict(zip(asked, self._answers(asked, *place), strict=True)) if asked else {}
-        left_out = Generation("", missing.TOO_LONG, 0, 0, missing=missing.TOO_LONG)
-        return [found.get(i, left_out) for i in batch]
+        return [found.get(i, LEFT_OUT) for i in batch]
 
     def _answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         prompts = [self.prompts[i].factual for i in batch]
@@ -153,7 +152,7 @@ class _Endpoint:
     def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         messages = [self.prompts[i].messages for i in batch]
         seed = derive_seed("generation", self._seed)
-        return self._engine.chat(messages, self._task.sampling, seed=seed)
+        return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
 
 
 def _sample(example: Example, pair: PromptPair | Request, answer: Generation) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from perbench.errors import PerbenchError
 from perbench.judges.checks import Check, check, check_likeliest
 from perbench.metrics import mean_metric
 from perbench.protocols import missing
-from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, chunks
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, SampleStore, Scored, ask, chunks
 from perbench.seeds import derive_seed
 from perbench.specs.preference import CHECKS
 from perbench.store.record import Scores
@@ -82,12 +82,12 @@ def run(
         place = 0 if engines.subject.chat_only else number
         seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer")}
         told = [openings[example.id] for example in batch]
-        first = engines.subject.chat(told, task.spec.sampling, seed=seeds["first"])
+        subject, sampling = engines.subject, task.spec.sampling
+        first = ask(task.spec, subject, told, sampling, seed=seeds["first"])
         went_on = [i for i, reply in enumerate(first) if reply.missing is None]
         asked = [_conversation(spec, batch[i], told[i], first[i].text) for i in went_on]
-        answers = dict(
-            zip(went_on, engines.subject.chat(asked, task.spec.sampling, seed=seeds["answer"]), strict=True)
-        )
+        found = ask(task.spec, subject, asked, sampling, seed=seeds["answer"])
+        answers = dict(zip(went_on, found, strict=True))
         there = [i for i in went_on if answers[i].missing is None]
         judged = _judge(spec, judge, [batch[i] for i in there], [answers[i].text for i in there])
         checks = dict(zip(there, judged, strict=True))

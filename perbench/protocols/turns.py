@@ -6,18 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.engines.base import Generation
+from perbench.context import TooLong
+from perbench.engines.base import LEFT_OUT, Generation
 from perbench.errors import PerbenchError
 from perbench.judges import Rating, rate, rate_likeliest
 from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.protocols import missing
-from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines
+from perbench.protocols.base import BATCH, ENDPOINT_BATCH, Engines, ask
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.engines.base import Conversation, Engine
     from perbench.specs.dialogue import DialogueSpec, JudgeSpec
+    from perbench.specs.sampling import SamplingSpec
     from perbench.specs.task import TaskSpec
 
 PMI_SYSTEM = (
@@ -49,10 +51,11 @@ class Dialogue:
     def sample_id(self, turn: int) -> str:
         return f"{self._id}#{turn}"
 
-    def ended(self, before: int) -> bool:
-        """Whether a turn before turn `before` has no reply, so that nothing can follow on it."""
+    def ended(self, before: int) -> str | None:
+        """Why turn `before` cannot follow: an earlier one has no reply. None where all have one."""
         samples = (self._stored[self.sample_id(turn)] for turn in range(1, before))
-        return any(missing.reason(sample) is not None for sample in samples)
+        why = next((found for sample in samples if (found := missing.reason(sample)) is not None), None)
+        return why if why in (None, missing.TOO_LONG) else ENDED
 
     def turns(self, before: int) -> list[str]:
         """Message, reply, message, reply... of the turns before turn `before`."""
@@ -75,13 +78,13 @@ def fit(
     Returns: token ids, and how many turns of the dialogue (message and reply) were dropped.
 
     Raises:
-        PerbenchError: the last turn alone does not fit.
+        TooLong: the last turn alone does not fit.
     """
     kept = list(turns)
     dropped = 0
     while len(ids := encode(tokenizer, chat_text(tokenizer, system, kept))) > room:
         if len(kept) < first + 3:
-            raise PerbenchError(
+            raise TooLong(
                 f"a turn of the dialogue takes {len(ids)} tokens where {room} are left; raise max_length"
             )
         del kept[first : first + 2]
@@ -109,7 +112,7 @@ def _rated(ratings: Sequence[Rating]) -> dict[str, Any]:
 
 
 ENDED = "dialogue_ended"
-"""The reason of a turn's sample after one without a reply."""
+"""The reason of a turn's sample after one without a reply, unless that one was too long."""
 NO_REPLY = Generation("", "none", 0, 0)
 """Stands for a reply that nobody was asked for."""
 UNRATED = Rating(None, (), 0, 0)
@@ -138,32 +141,23 @@ class Talk:
             for role, engine in zip(ROLES, players, strict=False)
         }
         simulator, task = self._spec.simulator, self._task
-        absent: dict[int, str | None] = {i: ENDED for i, one in enumerate(batch) if one.ended(turn)}
+        absent = {i: why for i, one in enumerate(batch) if (why := one.ended(turn)) is not None}
         histories = {i: one.turns(turn) for i, one in enumerate(batch) if i not in absent}
 
-        room = task.max_length - simulator.sampling.max_new_tokens
-        prompts = [
-            fitted(
-                self._simulator,
-                simulator.instruction.format_map(batch[i].persona),
-                [simulator.opening, *history],
-                room,
-                first=1,
-            )[0]
+        told = {
+            i: (simulator.instruction.format_map(batch[i].persona), [simulator.opening, *history])
             for i, history in histories.items()
-        ]
-        found = self._simulator.chat(prompts, simulator.sampling, seed=seeds["user"])
-        said = dict(zip(histories, found, strict=True))
-        absent |= {i: f"simulator_{one.missing}" for i, one in said.items() if one.missing is not None}
+        }
+        said, _ = self._asked(self._simulator, told, simulator.sampling, seed=seeds["user"], first=1)
+        absent |= {
+            i: one.missing if one.missing == missing.TOO_LONG else f"simulator_{one.missing}"
+            for i, one in said.items()
+            if one.missing is not None
+        }
         messages = {i: strip_actions(one.text) for i, one in said.items() if i not in absent}
 
-        room = task.max_length - task.sampling.max_new_tokens
-        asked = {
-            i: fitted(self._subject, None, [*histories[i], message], room) for i, message in messages.items()
-        }
-        conversations = [turns for turns, _ in asked.values()]
-        found = self._subject.chat(conversations, task.sampling, seed=seeds["subject"])
-        replies = dict(zip(asked, found, strict=True))
+        heard = {i: (None, [*histories[i], message]) for i, message in messages.items()}
+        replies, dropped = self._asked(self._subject, heard, task.sampling, seed=seeds["subject"])
         absent |= {i: one.missing for i, one in replies.items() if one.missing is not None}
 
         there = [i for i in range(len(batch)) if i not in absent]
@@ -187,7 +181,7 @@ class Talk:
                 "finish_reason": reply.finish_reason,
                 "prompt_tokens": reply.prompt_tokens,
                 "new_tokens": reply.new_tokens,
-                "turns_dropped": asked[i][1] if i in asked else 0,
+                "turns_dropped": dropped.get(i, 0),
                 **_rated(rated),
                 "pmi": pmis.get(i),
                 "overhead": {
@@ -199,6 +193,35 @@ class Talk:
             }
             samples.append(sample if i not in absent else {**sample, missing.MISSING: absent[i]})
         return samples
+
+    def _asked(
+        self,
+        engine: Engine,
+        dialogues: Mapping[int, tuple[str | None, list[str]]],
+        sampling: SamplingSpec,
+        *,
+        seed: int,
+        first: int = 0,
+    ) -> tuple[dict[int, Generation], dict[int, int]]:
+        """The answers to the last turns of dialogues (system text, turns), and how many turns were dropped to
+        make room for each.
+
+        Raises:
+            TooLong: one does not fit, and the task does not skip it.
+        """
+        room = self._task.max_length - sampling.max_new_tokens
+        answers: dict[int, Generation] = {}
+        asked: dict[int, Conversation] = {}
+        dropped: dict[int, int] = {}
+        for i, (system, turns) in dialogues.items():
+            try:
+                asked[i], dropped[i] = fitted(engine, system, turns, room, first=first)
+            except TooLong as error:
+                if self._task.on_too_long == "fail":
+                    raise TooLong(f"{error}, or let the task say on_too_long: skip") from None
+                answers[i] = LEFT_OUT
+        found = ask(self._task, engine, list(asked.values()), sampling, seed=seed)
+        return answers | dict(zip(asked, found, strict=True)), dropped
 
     def _rate(
         self,

@@ -89,13 +89,14 @@ PROTOCOLS = {
     "generation": Protocol("perbench.protocols.generation", frozenset((*_EXAMPLES, *_PROMPTS, *_ANSWERS))),
     "dialogue": Protocol(
         "perbench.protocols.dialogue",
-        frozenset((*_EXAMPLES, "max_length", "sampling", "max_missing", "dialogue")),
+        frozenset((*_EXAMPLES, "max_length", "on_too_long", "sampling", "max_missing", "dialogue")),
     ),
     "identification": Protocol(
         "perbench.protocols.identification", frozenset((*_EXAMPLES, *_PROMPTS, "max_missing"))
     ),
     "preference": Protocol(
-        "perbench.protocols.preference", frozenset((*_EXAMPLES, "sampling", "max_missing", "preference"))
+        "perbench.protocols.preference",
+        frozenset((*_EXAMPLES, "on_too_long", "sampling", "max_missing", "preference")),
     ),
     "lm_eval": Protocol("perbench.lm_eval.protocol", frozenset((*_ALL, "examples.test", "lm_eval"))),
 }

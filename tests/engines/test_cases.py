@@ -115,3 +115,26 @@ def test_a_limit_that_names_no_wait_is_asked_again_with_a_line(
     words = write_root(tmp_path / "root", server.address, ["hi", "ho"], concurrency=1)
     assert main([*words, "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().err.count("status 429: slow down; attempt 2 in 0.0 s") == 2
+
+
+def test_a_task_may_skip_what_a_server_cannot_read(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    server.answer = lambda body: (
+        fault(400, "maximum context length is 40 tokens") if "whale" in str(body["messages"]) else yes(body)
+    )
+    words = write_root(tmp_path / "root", server.address, ["hi", "a whale", "ho"])
+    assert main([*words, "--out", str(tmp_path / "fails")]) == 1
+    assert "on_too_long: skip" in capsys.readouterr().err
+    with (tmp_path / "root" / "task.yaml").open("a") as file:
+        file.write("on_too_long: skip\n")
+    words = [*words, "--out", str(tmp_path / "out")]
+    for _ in range(2):
+        assert main(words) == 0
+    assert sum("whale" in str(body["messages"]) for *_, body in server.requests) == 2
+    ((record, _),) = read_records(tmp_path / "out")
+    metric = record.metrics[record.headline or ""]
+    assert (metric.n, metric.missing, metric.why) == (2, 1, {"too_long": 1})
+    assert "1 of 3 without a score: 1 too long" in capsys.readouterr().out

@@ -114,7 +114,7 @@ class Scripted:
         ]
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
         return self.generate(
             [encode(self.tokenizer, rendered(self.tokenizer, one)) for one in conversations],

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perbench.context import TooLong
 from perbench.data import Dataset
-from perbench.engines.base import Generation
+from perbench.engines.base import LEFT_OUT, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError
 from perbench.protocols.dialogue import run, score
@@ -86,3 +87,55 @@ def test_judges_of_one_rating_have_no_kappa_and_a_note_says_why() -> None:
     assert found.metrics["judge_kappa"].value is None
     (note,) = [note for note in found.notes if note.startswith("judge_kappa")]
     assert "one rating" in note
+
+
+def lenient(**changes: Any) -> Any:
+    update = {"on_too_long": "skip", "max_missing": 0.0, **changes}
+    return replace(task(), spec=task(turns=3).spec.model_copy(update=update))
+
+
+def test_turns_after_one_beyond_the_context_are_too_long_and_earlier_ones_count(
+    stores: Any, engine: TransformersEngine
+) -> None:
+    tokenizer = engine.tokenizer
+    # Second turn: too long for p00's simulator, and for p01's model. p02 goes on.
+    simulator = Scripted(tokenizer, lambda call, i: LEFT_OUT if (call, i) == (1, 0) else f"hello {call}")
+    subject = Scripted(tokenizer, lambda call, i: LEFT_OUT if (call, i) == (1, 0) else f"reply {call}")
+    judge = Scripted(tokenizer, lambda call, i: "4", lambda prompt, ids: np.zeros(len(ids)))
+    store, cast = stores(), Cast(subject, simulator=simulator, judge=judge)
+    run(lenient(), Dataset([persona(i) for i in range(3)], "d"), cast, store, seed=0, tick=quiet)
+    gone = {"p00#2", "p00#3", "p01#2", "p01#3"}
+    assert {sample["id"] for sample in store.rows if sample.get("missing") == "too_long"} == gone
+    assert [sample["id"] for sample in store.rows if "missing" not in sample] == [
+        *("p00#1", "p01#1", "p02#1"),
+        *("p02#2", "p02#3"),
+    ]
+    assert [len(prompts) for prompts in simulator.prompts] == [3, 3, 1]
+    found = score(lenient(), store.rows)
+    assert found.counts["missing_too_long"] == 4
+    for name in ("rating", "pmi", "length"):
+        metric = found.metrics[name]
+        assert (metric.n, metric.missing, metric.why) == (5, 4, {"too_long": 4})
+    assert [turn.n for turn in found.metrics["rating"].by_turn or []] == [3, 1, 1]
+
+
+def test_a_message_beyond_max_length_or_the_context_ends_a_dialogue_or_fails(
+    stores: Any, engine: TransformersEngine
+) -> None:
+    tokenizer = engine.tokenizer
+    long = "I hunt deer in the woods. "
+    # 500: more than max_length has room for; 5000, with room for it: more than the model's context.
+    for times, room in ((100, 400), (700, 100_000)):
+        simulator = Scripted(tokenizer, lambda call, i, n=times: long * n if (call, i) == (1, 0) else "hi")
+        judge = Scripted(tokenizer, lambda call, i: "4", lambda prompt, ids: np.zeros(len(ids)))
+        cast, data = Cast(engine, simulator=simulator, judge=judge), Dataset([persona(0), persona(1)], "d")
+        store = stores()
+        run(lenient(max_length=room), data, cast, store, seed=0, tick=quiet)
+        assert {sample["id"] for sample in store.rows if sample.get("missing") == "too_long"} == {
+            "p00#2",
+            "p00#3",
+        }
+        simulator.prompts.clear()
+        strict = lenient(max_length=room, on_too_long="fail")
+        with pytest.raises(TooLong, match=r"max_length.*on_too_long: skip"):
+            run(strict, data, cast, stores(), seed=0, tick=quiet)

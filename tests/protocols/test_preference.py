@@ -10,7 +10,7 @@ import pytest
 
 from perbench.api import Example
 from perbench.data import Dataset
-from perbench.engines.base import Engine, Generation
+from perbench.engines.base import LEFT_OUT, Engine, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference import outcome, run, score
@@ -60,9 +60,13 @@ class Far:
         self.asked: list[Sequence[Any]] = []
         self.seeds: dict[str, int] = {}
         self.longest = 0
+        self.skips: set[bool] = set()
 
-    def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+    def chat(
+        self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int, skip: bool = False
+    ) -> list[Generation]:
         self.asked += conversations
+        self.skips.add(skip)
         self.seeds |= {str(messages): seed for messages in conversations}
         self.longest = sampling.max_new_tokens
         answers = [self.answer(messages) for messages in conversations]
@@ -308,3 +312,24 @@ def test_a_judge_that_gives_no_verdict_is_said_with_the_key_that_helps(stores: A
     assert "8 of 8" in note
     assert "6 judge unreadable, 2 judge only thoughts" in note
     assert "preference.judge.max_new_tokens is 8" in note
+
+
+def test_a_conversation_that_is_too_long_is_skipped_counted_and_not_asked_again(stores: Any) -> None:
+    def answer(messages: Sequence[Any]) -> Any:
+        said = messages[1]["content"]
+        return LEFT_OUT if "boats 1" in said or ("boats 2" in said and len(messages) > 2) else "fine"
+
+    subject, judge, store = Far(answer), Far(lambda messages: "No"), stores()
+    data = Dataset([example(number) for number in range(3)], "digest")
+    chosen = replace(TASK, spec=TASK.spec.model_copy(update={"on_too_long": "skip", "max_missing": 0.0}))
+    for _ in range(2):
+        run(chosen, data, Two(subject, judge), store, seed=0, tick=quiet)
+    assert subject.skips == {True}
+    assert len(subject.asked) == 3 + 2
+    assert [sample.get("missing") for sample in store.rows] == [None, "too_long", "too_long"]
+    found = score(chosen, store.rows)
+    assert found.counts["missing_too_long"] == 2
+    for metric in found.metrics.values():
+        assert (metric.n, metric.missing, metric.why) == (1, 2, {"too_long": 2})
+    run(TASK, data, Two(subject, judge), stores(), seed=0, tick=quiet)
+    assert subject.skips == {True, False}
