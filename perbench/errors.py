@@ -61,8 +61,19 @@ MOST_NAMES = 20
 def suggest(name: str, known: Iterable[str]) -> str:
     """' Did you mean 'x'? There are: a, b.': the tail of every unknown-name message. Of very many names it
     lists the first MOST_NAMES and counts the rest."""
+    names = list(known)
+    close = closest(name, names)
+    hint = f" Did you mean {close!r}?" if close else ""
+    return f"{hint} There are: {listed(names)}."
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` may be a misspelling of."""
+    return next(iter(get_close_matches(name, sorted(known), 1, cutoff=0.5)), None)
+
+
+def listed(known: Iterable[str]) -> str:
+    """Sorted: the first MOST_NAMES, the others counted."""
     names = sorted(known)
-    close = get_close_matches(name, names, 1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"{hint} There are: {', '.join(names[:MOST_NAMES]) or 'none'}{more}."
+    return f"{', '.join(names[:MOST_NAMES]) or 'none'}{more}"

@@ -21,12 +21,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from perbench.matrix.cells import describe
     from perbench.matrix.rescore import rescore
-    from perbench.store import DamagedRecord, RunDir, read_records
+    from perbench.store import DamagedRecord, RunDir
+    from perbench.store.rundir import cells_of
 
     found = []
     damaged: list[DamagedRecord] = []
     for path in args.runs:
-        read_records(path, [])  # says so when it is no run directory, before a lock makes one of it
+        cells_of(path)  # says so when it is no run directory, before a lock makes one of it
         directory = RunDir(path)
         with directory.lock(wait=not args.no_wait, notify=_say):
             for old, new in rescore(directory, _say, damaged):

@@ -22,4 +22,12 @@ def run(args: argparse.Namespace) -> int:
     from perbench.matrix.session import carry_out
 
     matrix = options.one_cell(args)
-    return carry_out(matrix, options.read(args, args.out, dry_run=args.dry_run, train_only=True))
+    read = options.read(args, args.out, dry_run=args.dry_run, train_only=True)
+    return carry_out(matrix, read, then=_evaluation(args))
+
+
+def _evaluation(args: argparse.Namespace) -> list[str]:
+    """The command that evaluates what this one trains, on the task it is trained on."""
+    folders = [word for folder in args.include for word in ("--include", folder)]
+    same = [word for word in args.parser_in_use.words if word != "--json"]
+    return ["perbench", *folders, "eval", *same, "--target", args.source]

@@ -14,7 +14,7 @@ from perbench.cache import canonical_digest
 from perbench.data import sources
 from perbench.data.gold import gold_faults
 from perbench.data.jsonl import MOST_PROBLEMS, Row
-from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
 from perbench.progress import counted
 from perbench.specs.task import FieldSpec, TaskSpec
 from perbench.specs.templates import placeholders
@@ -123,6 +123,16 @@ def _digest(examples: Sequence[Example], shared: Mapping[str, Any]) -> str:
     return canonical_digest({"shared": dict(shared), "examples": [asdict(example) for example in own]})
 
 
+def _no_fields(missing: Sequence[str], there: Mapping[str, Any]) -> str:
+    names = [str(name) for name in there]
+    if len(missing) == 1:
+        return f"the row has no field {missing[0]!r}.{suggest(missing[0], names)}"
+    quoted = ", ".join(
+        f"{name!r} ({close!r}?)" if (close := closest(name, names)) else repr(name) for name in missing
+    )
+    return f"the row has no fields {quoted}. There are: {listed(names)}."
+
+
 class _Reader:
     """Turns rows into examples, collecting faults instead of stopping at the first."""
 
@@ -134,19 +144,22 @@ class _Reader:
         self.skipped: Counter[str] = Counter()
         self.faults: dict[str, list[Row]] = {}
         """What is wrong -> the rows where it is."""
+        self.lacking: dict[str, None] = {}
+        """Fields that the row being read lacks."""
         self.found = 0
 
     def problems(self) -> list[Problem]:
         """Each fault once, at its first row: a column that is missing is missing in every row."""
-        told = []
+        problems = []
         for message, (first, *others) in islice(self.faults.items(), MOST_PROBLEMS):
             more = f" (also in {counted(len(others), 'further row')})" if others else ""
-            told.append(Problem(first.place, first.line, message + more))
-        return told
+            problems.append(Problem(first.place, first.line, message + more))
+        return problems
 
     def read(self, index: int, row: Row) -> Example | None:
         """The example, or None when the row is skipped (counted) or at fault (noted)."""
         before = self.found
+        self.lacking.clear()
         user = self._text(row, self.fields.user, number=True)
         question = self._text(row, self.fields.question)
         reference = self._text(row, self.fields.reference)
@@ -156,6 +169,8 @@ class _Reader:
         extra = {name: self._get(row, name) for name in self.fields.extra}
         if self.marked:
             self._check_marks(row, reference, len(persona))
+        if self.lacking:
+            self._fault(row, _no_fields(list(self.lacking), row.fields))
         if self.found > before:
             return None
         for name, text in (
@@ -179,7 +194,7 @@ class _Reader:
 
     def _get(self, row: Row, name: str) -> Any:
         if name not in row.fields:
-            self._fault(row, f"the row has no field {name!r}.{suggest(name, map(str, row.fields))}")
+            self.lacking[name] = None
             return None
         return row.fields[name]
 

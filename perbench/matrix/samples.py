@@ -13,7 +13,7 @@ from typing import Any
 
 from perbench.api import Example
 from perbench.data import load_examples
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, suggest
 from perbench.matrix.cells import describe
 from perbench.matrix.rescore import task_of
 from perbench.progress import counted
@@ -23,6 +23,7 @@ from perbench.protocols import missing
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_record, read_samples, read_scores
+from perbench.store.rundir import cells_of
 
 HELD = "⟨persona⟩"
 """Stands in a prompt where the persona was."""
@@ -54,6 +55,9 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
         PerbenchError: none or several match; the message lists them.
     """
     if place.parent.name == "cells":
+        if not place.is_dir():
+            names = [folder.name for folder in cells_of(place.parent.parent).iterdir()]
+            raise PerbenchError(f"{place}: no such cell.{suggest(place.name, names)}")
         record = read_record(place)
         if record is None:
             raise PerbenchError(f"{place} holds no finished cell. Finish it by the command that started it.")

@@ -55,9 +55,11 @@ def carry_out(
     options: Options,
     *,
     show: Callable[[Sequence[CellRecord], Options, str], None] | None = None,
+    then: Sequence[str] = (),
 ) -> int:
     """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, given
-    the matrix's name too: the headlines' tables (or JSON) by default.
+    the matrix's name too: the headlines' tables (or JSON) by default. `then` is the command to name next
+    where nothing was evaluated.
 
     Returns: the exit code, 0 when every cell is done, 1 when some failed; of a dry run, 2 when a run would
         refuse to begin.
@@ -127,7 +129,9 @@ def carry_out(
         records = _records(cells, run)
     (show or _show_results)(records, options, matrix.name)
     if any(record.kind != "train" for record in records):
-        _say(f"next: {shlex.join(['perbench', 'leaderboard', 'build', str(options.out), '--out', 'site'])}")
+        then = ["perbench", "leaderboard", "build", str(options.out), "--out", "site"]
+    if then and any(record.error is None for record in records):
+        _say(f"next: {shlex.join(then)}")
     code = group.first(max(_tell_failures(records), 2 if runner.unrecorded else 0))
     processes.close()
     return code

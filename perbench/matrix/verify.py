@@ -25,6 +25,7 @@ from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
 from perbench.store.check import SAMPLES, check_ids, read_record, read_samples, read_scores
+from perbench.store.rundir import cells_of
 from perbench.store.sealed import SealedJournal
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.per_user import user_adapters
@@ -52,9 +53,7 @@ def verify(run: RunDir) -> Iterator[Checked]:
     Raises:
         PerbenchError: it is no run directory.
     """
-    cells = run.path / "cells"
-    if not cells.is_dir():
-        raise PerbenchError(f"{run.path} is no run directory: it has no cells/")
+    cells = cells_of(run.path)
     whole = Checked("run.json")
     described: dict[str, Any] = {}
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
-from perbench.errors import NO_ROOM, PerbenchError
+from perbench.errors import NO_ROOM, PerbenchError, suggest
 from perbench.store.cell import CellDir, Kind, cell_folder
 from perbench.store.check import DamagedRecord, read_record
 from perbench.store.leftovers import sweep
@@ -183,6 +183,26 @@ def _shaped(value: Mapping[str, Any]) -> bool:
     )
 
 
+RUNS = Path("runs")
+"""Where run directories are made by default."""
+
+
+def cells_of(path: Path) -> Path:
+    """The folder of a run directory's cells.
+
+    Raises:
+        PerbenchError: `path` is no run directory; the message suggests others beside it and in RUNS.
+    """
+    cells = path / "cells"
+    if cells.is_dir():
+        return cells
+    runs = {
+        str(one.parent) for folder in (path.parent, RUNS) for one in folder.glob("*/cells") if one.is_dir()
+    }
+    way_out = suggest(str(path), runs) if runs else f" `perbench run --out {path}` makes one."
+    raise PerbenchError(f"{path} is no run directory: it has no cells/.{way_out}")
+
+
 def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list[tuple[CellRecord, Path]]:
     """Every finished cell (done or failed) of a run directory with its folder, sorted by folder name.
 
@@ -191,13 +211,8 @@ def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list
     Raises:
         PerbenchError: `path` is no run directory. Without `damaged`: cells are damaged; all are named.
     """
-    cells = path / "cells"
-    if not cells.is_dir():
-        raise PerbenchError(
-            f"{path} is no run directory: it has no cells/. `perbench run --out {path}` makes one."
-        )
     found, faults = [], []
-    for folder in sorted(cells.iterdir()):
+    for folder in sorted(cells_of(path).iterdir()):
         try:
             record = read_record(folder) if folder.is_dir() else None
         except DamagedRecord as damage:

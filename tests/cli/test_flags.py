@@ -90,3 +90,49 @@ def test_commands_and_kinds_have_suggestions(capsys: pytest.CaptureFixture[str],
     ):
         assert cli.main(words) == 2
         assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["verify"], ["samples"], ["rescore"], ["leaderboard", "build", "--out", "site"]], ids=str
+)
+def test_a_run_directory_that_is_misspelt(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/demo/cells", "elsewhere/other/cells"):
+        Path(name).mkdir(parents=True)
+    for given, meant in (
+        ("runs/dmeo", "runs/demo"),
+        ("demo", "runs/demo"),
+        ("elsewhere/othr", "elsewhere/other"),
+    ):
+        assert cli.main([*words, given]) == 2
+        err = capsys.readouterr().err
+        assert f"{given} is no run directory" in err
+        assert f"Did you mean {meant!r}?" in err
+        assert not Path(given).exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (changed(IDENTIFY, "--task", "nowhere.jsonl"), "nowhere.jsonl"),
+        (changed(EVAL, "--model", "./adapter"), "is a peft adapter"),
+        (changed(TRAIN, "--model", "./adapter"), "is a peft adapter"),
+        (changed(EVAL, "--model", "./empty"), "config.json"),
+    ],
+)
+def test_a_dry_run_exits_2_on_what_a_run_refuses(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("adapter", "empty"):
+        Path(name).mkdir()
+    Path("adapter/adapter_config.json").write_text("{}")
+    for more in ([], ["--dry-run"]):
+        assert cli.main([*words, *more]) == 2
+        assert said in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -303,6 +304,11 @@ def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: 
     assert code == 0, errors
     [trained] = json.loads(output)["cells"]
     assert (trained["kind"], trained["labels"]["trainer_params"]) == ("train", {"clip_max": 2.0})
+    (following,) = [line for line in errors.splitlines() if line.startswith("next: ")]
+    _, _, *words = shlex.split(following)
+    code, output, errors = runs(root.path, *words, "--dry-run", "--json")
+    assert code == 0, errors
+    assert [cell["action"] for cell in json.loads(output)["cells"]] == ["reuse", "run"]
     code, output, errors = runs(root.path, "eval", *training, "--target", "tiny/other")
     assert code == 0, errors
     assert "1 cell reused; to do: 0 train, 1 evaluate" in errors
