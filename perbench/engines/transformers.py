@@ -14,7 +14,7 @@ from perbench.device import device
 from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.models import load_causal_lm, load_tokenizer
-from perbench.prompts.chat import chat_text, encode, end_of_turn
+from perbench.prompts.chat import chat_text, decode_response, encode, end_of_turn
 from perbench.specs.sampling import SamplingSpec
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class TransformersEngine:
 
     def _answer(self, prompt_tokens: int, row: list[int]) -> Generation:
         end = next((place for place, token in enumerate(row) if token in self.stop_tokens), None)
-        text = self.tokenizer.decode(row[:end], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = decode_response(self.tokenizer, row[:end])
         if end is None:
             return Generation(text, "length", prompt_tokens, len(row))
         return Generation(text, "stop", prompt_tokens, end + 1)

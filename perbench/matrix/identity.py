@@ -27,7 +27,8 @@ SWAP_VERSION = 2
 """Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""
 PROMPTS = {"version": 2, "day": CLOCK.date().isoformat()}
 """Of how dialogues become tokens, for models in this process; the chat template itself is among the files of
-a model. 1 tokenised responses as the start of a text, let templates read the clock and left thoughts open."""
+a model. 1 tokenised responses, and decoded answers, as the start of a text, let templates read the clock and
+left thoughts open."""
 
 Inputs = dict[str, Any]
 

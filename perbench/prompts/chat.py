@@ -3,7 +3,7 @@
 ids(prompt) + ids(response) + ids(end) are the ids of the rendered dialogue. So a response is not tokenised by
 itself, where it would be the start of a text ("▁A" for "A" under SentencePiece), but where it stands: after
 the words that every prompt of the template ends with. What comes before those does not reach it, so its ids
-are the same after every prompt.
+are the same after every prompt. What a model generates is decoded where it stands, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from perbench.errors import PerbenchError
 from perbench.prefix import common_length
-from perbench.prompts.following import Pieces, following, pieces
+from perbench.prompts.following import BEFORE, Pieces, following, pieces, spelled
 from perbench.prompts.template import attempt, closes, is_thought, reads_clock, render, template_of
 from perbench.words import Span
 
@@ -68,6 +68,17 @@ def encode_response(tokenizer: Any, text: str) -> list[int]:
     facts = _facts(tokenizer)
     body, _ = _body(tokenizer, facts, text)
     return _pieces(tokenizer, facts, body, "").ids if body else []
+
+
+def decode_response(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of generated ids, such that `encode_response` gives these ids back, or others that spell the
+    same; what a template trims from the edges it trims there. Special tokens are not shown.
+
+    By itself "▁A" would be the start of a text, "A", where a dialogue has " A". What SentencePiece-like
+    tokenizers show before every answer of a dialogue (Llama 2's space) is no part of the text.
+    """
+    facts = _facts(tokenizer)
+    return spelled(tokenizer, [i for i in ids if i not in facts.hidden]).removeprefix(facts.start)
 
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
@@ -171,6 +182,10 @@ class _Facts(NamedTuple):
     end_text: str
     """What follows an answer, up to the first special token; empty where none follows."""
     end: tuple[int, ...]
+    hidden: frozenset[int]
+    """Special tokens."""
+    start: str
+    """What decoded answers of dialogues begin with, if the decoder heeds beginnings at all."""
 
 
 _known: weakref.WeakKeyDictionary[Any, tuple[str, _Facts]] = weakref.WeakKeyDictionary()
@@ -205,10 +220,10 @@ def _probe(tokenizer: Any) -> _Facts:
     end = following(tokenizer, anchor + lead + _ANSWER, end_text).ids
     if not special and tokenizer.eos_token_id is not None:
         end = [tokenizer.eos_token_id]
-    spelled = [text for text in _specials(tokenizer) if len(text) > 1]  # others cannot be broken up
+    special_texts = [text for text in _specials(tokenizer) if len(text) > 1]  # others cannot be broken up
     return _Facts(
         system_role,
-        re.compile("|".join(map(re.escape, spelled)) or "(?!)"),
+        re.compile("|".join(map(re.escape, special_texts)) or "(?!)"),
         bool(closing) or bool(closes(prompt)),
         added,
         anchor,
@@ -218,7 +233,17 @@ def _probe(tokenizer: Any) -> _Facts:
         after,
         end_text,
         tuple(end),
+        frozenset(i for i, token in tokenizer.added_tokens_decoder.items() if token.special),
+        _start(tokenizer, following(tokenizer, anchor, lead + _ANSWER, base=base).ids),
     )
+
+
+def _start(tokenizer: Any, answer: Sequence[int]) -> str:
+    """What is before _ANSWER in its decoded ids, those after a prompt; nothing where ids are decoded alike
+    everywhere, as bytes are: a model's answer is stored as it is."""
+    word = following(tokenizer, BEFORE, " " + BEFORE).ids
+    alike = tokenizer.decode(word, clean_up_tokenization_spaces=False) == spelled(tokenizer, word)
+    return "" if alike else spelled(tokenizer, answer).removesuffix(_ANSWER)
 
 
 def _between(prompt: str, before: str) -> tuple[str, str]:

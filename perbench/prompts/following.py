@@ -1,4 +1,5 @@
-"""Token ids of a text where it follows another: a tokenizer may see no beginning there, or merge over it."""
+"""Token ids of a text where it follows another, and the text of ids that follow others: a tokenizer may see
+no beginning there, merge over it, or drop the space that the text begins with."""
 
 from __future__ import annotations
 
@@ -28,6 +29,21 @@ def pieces(tokenizer: Any, text: str, *, spans: bool = False, as_text: bool = Fa
         **({"return_offsets_mapping": True} if spans else {}),
     )
     return Pieces(found["input_ids"], found["offset_mapping"] if spans else [])
+
+
+BEFORE = "a"
+"""Stands before what is decoded: no token of it is special, or a byte that what follows could complete."""
+
+
+def spelled(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text that tokens are after others."""
+    before = pieces(tokenizer, BEFORE).ids
+    shown, whole = (
+        tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for part in (before, [*before, *ids])
+    )
+    text: str = whole[len(shown) :]
+    return text
 
 
 def following(

@@ -16,8 +16,9 @@ from perbench.engines import open_engine, transformers
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.models import ResolvedModel, load_causal_lm
-from perbench.prompts.chat import chat_text, encode
+from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.specs.sampling import SamplingSpec
+from tests.prompts.shapes import shape
 
 GREEDY = SamplingSpec(max_new_tokens=12, temperature=0)
 WARM = SamplingSpec(max_new_tokens=12, temperature=1.0, top_p=0.9)
@@ -304,3 +305,38 @@ def test_a_users_adapter_is_swapped_on_top_and_leaves_no_trace(
     own_engine.load_adapter(None, users[1])  # on the base model
     own_engine.load_adapter(adapter)
     assert all((a == b).all() for a, b in zip(own_engine.score(prompts, responses), task, strict=True))
+
+
+@pytest.mark.parametrize(("name", "start"), [("zephyr_first", " "), ("llama2_first", "")])
+def test_an_answer_is_stored_as_it_was_generated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: str
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = shape(name)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, **sizes)
+    )
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    engine = TransformersEngine(tmp_path / "model", dtype="float32")
+    rows: list[list[int]] = []
+    plain = engine._rows
+    monkeypatch.setattr(
+        engine,
+        "_rows",
+        lambda *given, **options: [rows.append(row) or row for row in plain(*given, **options)],
+    )
+    talks = [[{"role": "user", "content": f"deer {i}"}] for i in range(60)]
+    answers = engine.chat(talks, SamplingSpec(max_new_tokens=4, temperature=1.0), seed=0)
+    begun = [one.text for one in answers if "\ufffd" not in one.text and one.text.startswith(start)]
+    assert len(begun) > 9
+
+    def shown(ids: Sequence[int]) -> str:
+        text: str = tokenizer.decode([*encode(tokenizer, "deer"), *ids], skip_special_tokens=True)
+        return text if start else text.removeprefix("deer").strip()  # what Llama 2's template trims
+
+    generated = {shown(row) for row in rows}
+    assert {shown(encode_response(engine.tokenizer, text)) for text in begun} <= generated

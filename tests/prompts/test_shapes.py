@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.api import Example
-from perbench.prompts.chat import chat_text, encode, encode_answer, encode_response, end_of_turn
+from perbench.prompts.chat import (
+    chat_text,
+    decode_response,
+    encode,
+    encode_answer,
+    encode_response,
+    end_of_turn,
+)
 from perbench.prompts.pair import build_pair
 from perbench.prompts.spans import encode_with_spans
 from tests.prompts.shapes import SHAPES, shape
@@ -136,3 +143,80 @@ def test_a_template_that_cuts_what_seems_a_thought_cuts_no_response() -> None:
         response = "<think>so</think>A"
         shown = tokenizer.decode(encode_response(tokenizer, response))
         assert shown == response
+
+
+# ---------------------------------------------------------------- what is generated
+
+BYTES = sorted(
+    set(SHAPES) - {name for name in SHAPES if name.startswith(("llama2", "zephyr", "tiny", "phi3"))}
+)
+"""Shapes whose vocabulary is one of bytes."""
+
+
+def trimmed(name: str, text: str) -> str:
+    """What template and tokenizer leave of an answer."""
+    if name.startswith(("llama2", "llama3", "gemma")):
+        return text.strip()
+    if name in ("phi3_first", "phi3_always"):  # their special tokens take the white space behind them
+        return text.lstrip()
+    return text.lstrip("\n") if name.startswith("qwen3") else text
+
+
+def raw(name: str, tokenizer: Any, ids: list[int]) -> str:
+    """What ids show after a word."""
+    before = encode(tokenizer, "in the woods")
+    shown = tokenizer.decode([*before, *ids], clean_up_tokenization_spaces=False)
+    return str(shown[len(tokenizer.decode(before, clean_up_tokenization_spaces=False)) :])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_a_decoded_answer_is_encoded_as_what_was_generated(name: str, data: Any) -> None:
+    tokenizer = shape(name)
+    ordinary = sorted(set(range(len(tokenizer))) - set(tokenizer.added_tokens_decoder))
+    drawn = st.lists(st.sampled_from(ordinary), max_size=6) | TEXTS.map(lambda text: encode(tokenizer, text))
+    ids = [i for i in data.draw(drawn) if i in set(ordinary)]
+    text = decode_response(tokenizer, ids)
+    if "\ufffd" in text or "▁" in text or "think>" in text:
+        return  # half a character; what the vocabulary has no sign for; what a template takes for a thought
+    again = encode_response(tokenizer, text)
+    assert decode_response(tokenizer, again) == trimmed(name, text)
+    # The start of an answer in a dialogue is never left out, whether or not it was generated.
+    start = raw(name, tokenizer, encode_response(tokenizer, "A")).removesuffix("A")
+    if raw(name, tokenizer, ids).startswith(start) and trimmed(name, text) == text and text:
+        assert raw(name, tokenizer, again) == raw(name, tokenizer, ids)
+
+
+@pytest.mark.parametrize("name", BYTES)
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_bytes_are_decoded_as_they_always_were(name: str, data: Any) -> None:
+    tokenizer = shape(name)
+    ids = data.draw(st.lists(st.integers(0, len(tokenizer) - 1), max_size=8))  # special ones, too
+    plain = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert decode_response(tokenizer, ids) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "expected"),
+    [
+        ("zephyr_first", ["▁in", "▁the"], " in the"),
+        ("zephyr_first", ["in", "▁the"], "in the"),
+        ("zephyr_unigram", ["▁"], " "),
+        ("llama2_first", ["▁in", "▁the"], "in the"),  # every answer of a dialogue begins with this space
+        ("llama2_first", ["in"], "in"),
+        ("tinyllama_first", ["<0x0A>", "in"], "in"),  # and here with a line break
+        ("tinyllama_first", ["▁in"], " in"),
+        ("phi3_always", ["▁in"], "in"),
+        ("phi3_never", ["▁in"], " in"),
+        ("phi3_never", ["<|user|>", "▁in"], " in"),
+        ("chatml", ["Ġin", "Ġthe"], " in the"),
+    ],
+)
+def test_decoded_by_hand(name: str, tokens: list[str], expected: str) -> None:
+    tokenizer = shape(name)
+    ids = tokenizer.convert_tokens_to_ids(tokens)
+    assert None not in ids
+    assert tokenizer.unk_token_id not in ids
+    assert decode_response(tokenizer, ids) == expected
