@@ -14,7 +14,9 @@ from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
+from perbench.matrix.left_out import LEFT_OUT
 from perbench.matrix.overlaps import overlap_notes
+from perbench.prompts.chat import TEMPLATE
 from perbench.protocols.base import Scored
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
@@ -67,9 +69,13 @@ def rescore(
         yield old, new
 
 
+KEPT = (CLOCK_LOST, ENTRIES_LOST, LEFT_OUT, TEMPLATE)
+"""What notes begin with that samples do not tell of."""
+
+
 def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str, Any]:
     """What of a record comes from its samples."""
-    kept = [note for note in old.notes if note.startswith((CLOCK_LOST, ENTRIES_LOST))]
+    kept = [note for note in old.notes if note.startswith(KEPT)]
     counts = {**old.counts, **scored.counts}
     return {
         "headline": task.spec.headline,

@@ -18,6 +18,7 @@ from perbench.matrix import overlaps
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool, PersonaModels
+from perbench.matrix.left_out import SKIPPED, left_out
 from perbench.matrix.plan import Plan
 from perbench.matrix.summary import in_short
 from perbench.matrix.users import train_users
@@ -151,7 +152,8 @@ class Runner:
         free()
         counts["steps"] = result.steps
         found = {"counts": counts, "tokens": result.tokens, "training_log": result.log}
-        return {**found, "notes": result.notes, "weights": weights}
+        notes = [*result.notes, *left_out(cell.labels.source, counts)]
+        return {**found, "notes": notes, "weights": weights}
 
     def _fit(
         self, cell: Cell, folder: CellDir, tick: Tick
@@ -207,7 +209,12 @@ class Runner:
             "persona_items_trimmed": sum(pair.trimmed for pair in made),
         }
         if skipped := len(pairs) - len(made):
-            kept["examples_skipped_too_long"] = skipped
+            kept[SKIPPED] = skipped
+            if not made:
+                raise PerbenchError(
+                    f"{cell.labels.source}: all {skipped} training examples are too long and skipped "
+                    "(on_too_long: skip); raise max_length, or use a model that reads more at once"
+                )
         return made, [name for _, name in named], {"examples": len(made), **kept, **built}
 
     def _training_pairs(self, cell: Cell, model: models.ResolvedModel) -> list[PromptPair | None]:
@@ -245,6 +252,7 @@ class Runner:
 
     def _evaluate(self, cell: Cell, folder: CellDir, tick: Tick) -> dict[str, Any]:
         checkpoint = users = None
+        notes = []
         if cell.needs is not None:
             trained = self.run.cell("train", cell.needs.identity)
             record = trained.record()
@@ -257,6 +265,7 @@ class Runner:
                 raise CellError(f"its training did not finish: {reason}")
             found = serving_weights(cell, cell.needs, trained, record)
             checkpoint, users = found.checkpoint, found.users
+            notes = left_out(cell.labels.source, record.counts)
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
         dev = self.catalogue.dev(cell.task) if cell.identifier is not None else None
@@ -275,7 +284,8 @@ class Runner:
         scored = protocol.score(cell.task, samples)
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
-        return {"metrics": scored.metrics, "counts": counts, "notes": scored.notes, "tokens": tokens}
+        notes = [*scored.notes, *notes]
+        return {"metrics": scored.metrics, "counts": counts, "notes": notes, "tokens": tokens}
 
     def _chat_notes(self, cell: Cell) -> list[str]:
         """What the chat template of the cell's model makes worth knowing."""

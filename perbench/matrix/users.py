@@ -11,6 +11,7 @@ from perbench.api import Example
 from perbench.context import context_in
 from perbench.data.own import OwnData
 from perbench.matrix.cells import Cell
+from perbench.matrix.left_out import SKIPPED
 from perbench.matrix.weights import USERS
 from perbench.seeds import derive_seed
 from perbench.store import CellDir
@@ -42,11 +43,12 @@ def train_users(
     assert cell.training is not None
     group = processes.group()
     with group.agreed():
-        made = _pairs(cell, own, build, model) if group.main else {}
+        found = _pairs(cell, own, build, model) if group.main else {}
+    made = group.first(found)
     users = fit_users(
         model,
         cell.trainer,
-        group.first(made),
+        made,
         cell.training.user_stage,
         start=task.checkpoint,
         seed=lambda user: derive_seed("user", cell.labels.seed, user),
@@ -55,11 +57,13 @@ def train_users(
     )
     counts = {
         "users": own.users,
-        "users_with_adapter": len(own.examples),
-        "own_examples": sum(map(len, own.examples.values())),
+        "users_with_adapter": len(made),
+        "own_examples": (examples := sum(map(len, made.values()))),
         "own_examples_held_out": own.held_out,
         "own_steps": users.steps,
     }
+    if skipped := sum(map(len, own.examples.values())) - examples:
+        counts[f"own_{SKIPPED}"] = skipped
     tokens = {**task.tokens, **{f"own_{name}": count for name, count in users.tokens.items()}}
     return replace(task, tokens=tokens, notes=[*task.notes, *users.notes]), counts, users.seal
 

@@ -1,0 +1,84 @@
+"""Training examples that a task skips as too long: counted, and said wherever the model is evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench.matrix.left_out import left_out
+from perbench.store import read_records
+from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
+from tests.matrix.runs import Runs
+
+NOTE = "left out of training on tiny/writing: 2 of 11 examples, as too long (on_too_long: skip)"
+
+
+@pytest.fixture
+def root(root: Root) -> Root:
+    """Two of eleven requests to train on are too long."""
+    rows = writing_rows(0, 11)
+    for row in rows[3:5]:
+        row["ask"] = "deer " * 500
+    write_rows(root.path / "data/writing/train.jsonl", rows)
+    root.task("writing", on_too_long="skip")
+    root.matrix(trainers=["ce"], targets=["tiny/writing"], identifiers=[], base_rows=True)
+    return root
+
+
+def test_records_pages_terminal_and_rescored_numbers_say_it(root: Root, runs: Runs, tmp_path: Path) -> None:
+    out, wide = tmp_path / "run", {"COLUMNS": "200"}
+    code, printed, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out), env=wide)
+    assert code == 0, errors
+    assert NOTE in printed
+    site = tmp_path / "site"
+    words = ("leaderboard", "build", "--out", str(site), str(out))
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors
+    assert NOTE in (site / "index.html").read_text()
+
+    def notes() -> dict[Any, bool]:
+        return {(record.kind, record.labels.trainer): NOTE in record.notes for record, _ in read_records(out)}
+
+    expected = {("train", "ce"): True, ("eval", "ce"): True, ("eval", None): False}
+    assert notes() == expected
+    ((trained, _),) = [pair for pair in read_records(out) if pair[0].kind == "train"]
+    assert (trained.counts["examples"], trained.counts["examples_skipped_too_long"]) == (9, 2)
+    code, _, errors = runs(root.path, "rescore", str(out))
+    assert code == 0, errors
+    assert notes() == expected
+
+
+def test_users_own_examples_are_counted_without_what_is_skipped(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    rows = writing_rows(7, 5)
+    rows[0]["past"] = ["deer " * 900, *rows[0]["past"]]
+    root.task("writing", on_too_long="skip", max_length=300)
+    write_rows(root.path / "data/writing/test.jsonl", rows)
+    per_user = {"batch_size": 2, "learning_rate": 0.02}
+    training = {**MATRIX["training"], "epochs": 1.0, "per_user": per_user}
+    root.matrix(trainers=["ce"], targets=["tiny/writing"], identifiers=[], base_rows=False, training=training)
+    out = tmp_path / "run"
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out))
+    assert code == 0, errors
+    for record, _ in read_records(out):
+        (note,) = [note for note in record.notes if "own adapters" in note]
+        assert "(users' own adapters): 1 of " in note
+        if record.kind == "train":
+            assert record.counts["own_examples_skipped_too_long"] == 1
+            assert f"1 of {record.counts['own_examples'] + 1} examples" in note
+
+
+def test_nothing_is_said_where_nothing_was_left_out() -> None:
+    assert left_out("a", {"examples": 5}) == []
+
+
+def test_a_training_that_would_skip_all_says_so(root: Root, runs: Runs, tmp_path: Path) -> None:
+    rows = [{**row, "ask": "deer " * 500} for row in writing_rows(0, 4)]
+    write_rows(root.path / "data/writing/train.jsonl", rows)
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(tmp_path / "run"))
+    assert code == 1
+    assert "tiny/writing: all 4 training examples are too long" in errors
+    assert "max_length" in errors
