@@ -132,13 +132,14 @@ def response_logp(
     and so is a long beginning that prompts share (`perbench.prefix`).
 
     Raises:
-        PerbenchError: an empty prompt, a sequence beyond the model's context, or a model whose head cannot be
-            applied apart.
+        PerbenchError: an empty prompt, a sequence beyond the model's context, a model whose head cannot be
+            applied apart, or whose log-probs are no numbers.
     """
     import torch
 
     from perbench.context import check_context, context_of
     from perbench.errors import PerbenchError
+    from perbench.finite import check_finite
     from perbench.head import body_and_head, evaluating
 
     room = context_of(model.config)
@@ -162,6 +163,7 @@ def response_logp(
             answers = [pairs[i][1] for i in members]
             targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
             logp = head.logp(hidden, targets).float().cpu()
+            check_finite(logp, "log-probs")
             for index, part in zip(members, torch.split(logp, [len(a) for a in answers]), strict=True):
                 results[index] = part
     return [results[place] for place in places]

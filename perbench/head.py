@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from perbench.errors import PerbenchError
+from perbench.finite import check_finite
 
 CHUNK = 512
 """Rows of logits held at once: 100 MB of float32 at a vocabulary of 49k."""
@@ -268,6 +269,7 @@ def _check(base: Any, body: nn.Module, head: Head) -> None:
         hidden = body(input_ids=ids, use_cache=False).last_hidden_state[0]
     weight, bias = head._low
     ours = _logits(hidden.to(head.dtype), weight, bias, head.softcap).float()
+    check_finite(theirs.amax(-1), "logits")
     gap, size = (ours - theirs).abs().max().item(), theirs.abs().max().item()
     if not gap <= 0.05 * size:
         raise PerbenchError(

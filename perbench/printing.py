@@ -6,6 +6,7 @@ Two choke points: `guarded` for what is printed plainly (the command line puts i
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -71,15 +72,22 @@ def _fold(line: str, width: int) -> str:
 class Guarded:
     """A text stream that writes only what is printable. `stream` is the one below; all else is its own.
 
-    On a terminal, long lines are folded between words, unless `fold` is false, as for JSON."""
+    On a terminal, long lines are folded between words, unless `fold` is false, as for JSON. `optional`: a
+    reader that leaves ends nothing; the rest is written nowhere."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, optional: bool = False) -> None:
         self.stream = stream
         self.fold = stream.isatty()
+        self._optional = optional
 
     def write(self, text: str) -> int:
         shown = printable(text)
-        self.stream.write(folded(shown, columns(self.stream)) if self.fold else shown)
+        try:
+            self.stream.write(folded(shown, columns(self.stream)) if self.fold else shown)
+        except BrokenPipeError:
+            if not self._optional:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -90,20 +98,28 @@ class Guarded:
         return getattr(self.stream, name)
 
 
-def guarded(stream: TextIO) -> TextIO:
-    """`stream` as one that writes what is printable."""
-    return stream if isinstance(stream, Guarded) else cast(TextIO, Guarded(stream))
+def guarded(stream: TextIO, *, optional: bool = False) -> TextIO:
+    """`stream` as one that writes what is printable; see `Guarded`."""
+    return stream if isinstance(stream, Guarded) else cast(TextIO, Guarded(stream, optional=optional))
 
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """stdout and stderr, guarded for the duration of the block."""
+    """stdout and stderr, guarded for the duration of the block; stderr may be left by its reader. One that
+    was closed when the process began (a daemon's) swallows what is written."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(guarded, before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # else a file opened later takes the number, and what libraries print there
+    with open(number, "w", encoding="utf-8") as nowhere:
+        for stream in before:
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")  # another locale has not every character
+        sys.stdout = guarded(before[0] or nowhere)
+        sys.stderr = guarded(before[1] or nowhere, optional=True)  # a run goes on without its progress
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def keep_lines() -> None:
@@ -140,7 +156,7 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
 def columns(stream: TextIO) -> int:
     """The width that COLUMNS gives, else the terminal's, else PIPED_WIDTH."""
     given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given) > 0:
+    if given.isdecimal() and int(given) > 0:
         return int(given)
     if not stream.isatty():
         return PIPED_WIDTH

@@ -99,6 +99,14 @@ def test_bars_and_what_is_printed_beside_them_are_guarded(monkeypatch: pytest.Mo
         assert piece not in shown.replace("\x1b[2K", "")
 
 
+def test_a_stream_of_another_encoding_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    with guarded_streams():
+        print("tea \u2615 caf\xe9", flush=True)
+    assert raw.getvalue() == rb"tea \u2615 caf\xe9" + b"\n"
+
+
 @pytest.mark.parametrize(("columns", "width"), [("90", 90), ("", 200), ("wide", 200), ("0", 200)])
 def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
     monkeypatch.setenv("COLUMNS", columns)

@@ -108,7 +108,9 @@ def told(error: ValueError | RecursionError) -> str:
         return "not JSON: nested too deeply"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}, at character {error.pos + 1}"
-    return str(error)
+    message = str(error)
+    # Python's own words would have the user change Python.
+    return "a number of more than 4,300 digits; write it as a text" if "int_max_str" in message else message
 
 
 def _form(path: Path, line: str) -> str | None:

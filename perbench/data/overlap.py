@@ -1,25 +1,27 @@
 """How much of what a test asks for was seen in training: the same row, the same text, a text in a history.
 
-Texts are compared without case, white space and Unicode's ways of writing one character. An equal row counts
-whatever its length. Of texts apart from their rows only long ones count: people answer "Yes, please." twice.
+Texts are compared without case, white space, characters that do not show and Unicode's ways of writing one
+character. An equal row counts whatever its length. Of texts apart from their rows only long ones count:
+people answer "Yes, please." twice.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from perbench.api import Example
 
 LONG = 40
 """Characters from which on a text does not come about twice by chance."""
+_UNSEEN = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+"""Joiners, marks of direction, variation selectors: left in copies, and by tools that mark texts."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def same_text(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    text = text if text.isascii() else unicodedata.normalize("NFC", text)
+    if not text.isascii():
+        text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return text.casefold().split()
 
 
@@ -124,7 +127,7 @@ def holds(items: Iterable[Mapping[str, Any]], references: Collection[str]) -> bo
     """Whether any of the references (by `same_text`, long ones) stands in an item."""
     return any(
         reference in text
-        for text in map(same_text, _texts(items))
+        for text in map(same_text, texts_in(items))
         for reference in references
         if len(reference) >= LONG
     )
@@ -134,8 +137,15 @@ def _row(example: Example) -> tuple[str, str, str]:
     return example.user, same_text(example.question), same_text(example.reference)
 
 
-def _texts(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    return (value for item in items for value in item.values() if isinstance(value, str))
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in items, however deep: a template may render a list or an object in a field."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from texts_in(value.values())
+    elif isinstance(value, Iterable):
+        for part in value:
+            yield from texts_in(part)
 
 
 def _standing_in(items: Iterable[Mapping[str, Any]], references: Collection[str]) -> set[str]:
@@ -152,7 +162,7 @@ def _standing_in(items: Iterable[Mapping[str, Any]], references: Collection[str]
         else:  # a script without spaces
             loose.append(reference)
     found: set[str] = set()
-    for text in set(_texts(items)) if references else ():
+    for text in set(texts_in(items)) if references else ():
         if len(text) < LONG:
             continue
         words = _words(text)

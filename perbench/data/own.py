@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.cache import canonical_digest
-from perbench.data.overlap import holds, same_text
+from perbench.data.overlap import holds, same_text, texts_in
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def own_data(
 
 def _asked_for(item: Mapping[str, Any], secret: Collection[str]) -> bool:
     """Whether a history item gives away what a test example asks for."""
-    texts = [value for value in item.values() if isinstance(value, str)]
-    return any(same_text(text) in secret for text in texts) or holds([item], secret)
+    return any(same_text(text) in secret for text in texts_in(item)) or holds([item], secret)
 
 
 def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Example]:

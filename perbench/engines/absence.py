@@ -18,8 +18,12 @@ FILTERED = frozenset(
     | {"guardrail_intervened", "guardrails", "moderation"}
 )
 TOOLS = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+BROKEN = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource"})
+"""Servers' words for an answer that they gave up half way: another attempt may end."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """Where servers put what a model thought."""
+REFUSAL = "refusal"
+"""The field, and the part of a content, that says why there is no answer."""
 WITHHELD_CODE = re.compile(
     r"content_?filter|content_?policy|responsible_?ai|invalid_prompt|moderation|guardrail"
 )
@@ -49,16 +53,18 @@ def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
     fields = message if isinstance(message, Mapping) else {}
     if finish in FILTERED:
         return finish, "filtered"
-    if finish == "refusal" or (_says(fields.get("refusal")) and not text.strip()):
+    parts = _types(fields)
+    refuses = _says(fields.get("refusal")) or REFUSAL in parts
+    if finish == "refusal" or (refuses and not text.strip()):
         return finish, "refused"
     if finish in TOOLS or (not text.strip() and (fields.get("tool_calls") or fields.get("function_call"))):
         return finish, "tool_call"
     if text.strip():
         return finish, None
     # Of a server that hides the thoughts, only the spent tokens tell of them.
-    if finish == "length" or any(_says(fields.get(name)) for name in THOUGHTS) or _thoughts(fields):
+    if finish == "length" or any(name in parts or _says(fields.get(name)) for name in THOUGHTS):
         return finish, "only_thoughts"
-    return finish, "no_text" if fields.get("content") is None else None
+    return finish, "no_text" if fields.get("content") in (None, []) else None
 
 
 def withheld(error: Any) -> Generation | None:
@@ -87,10 +93,9 @@ def _says(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _thoughts(fields: Mapping[str, Any]) -> bool:
-    """Whether a part of the content is a thought."""
+def _types(fields: Mapping[str, Any]) -> list[Any]:
+    """What the parts of a content are, one each; none where it is no list of parts."""
     parts = fields.get("content")
-    types = (
+    return (
         [part.get("type") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
     )
-    return any(kind in THOUGHTS for kind in types)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 
 from perbench.context import TooLong
-from perbench.engines.absence import THOUGHTS, ending, is_too_long, withheld
+from perbench.engines.absence import BROKEN, REFUSAL, THOUGHTS, ending, is_too_long, withheld
 from perbench.engines.base import Generation
 from perbench.engines.retry import Passing
 from perbench.engines.wire import Reply, in_short
@@ -53,7 +53,8 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
             return filtered, EndpointUse()
         raise _failure(reply, error, endpoint)
     if reply.fault == "cut":
-        raise Passing(f"the reply breaks off: {reply.words!r}", alive=bool(reply.words))
+        what = f"breaks off: {reply.words!r}" if reply.words else "is empty"
+        raise Passing(f"the reply {what}", alive=bool(reply.words))
     if reply.fault == "too deep":
         raise PerbenchError(f"the reply is JSON nested too deeply to be read: {reply.words!r}")
     if reply.fault == "no JSON":
@@ -66,6 +67,9 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         said = mask(_joined(choice["message"].get("content")))  # as joined: see read_json
     except (KeyError, IndexError, TypeError, AttributeError):
         raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
+    finish, missing = ending(choice, said)
+    if finish in BROKEN:
+        raise Passing(f"the answer breaks off (finish_reason {finish!r})", alive=True)
     read, cached, written = _usage(value.get("usage"))
     name = value.get("model")
     use = EndpointUse(
@@ -76,7 +80,6 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         output_tokens=written,
         served=[in_short(sound(name))] if isinstance(name, str) and name not in ("", endpoint.model) else [],
     )
-    finish, missing = ending(choice, said)
     return Generation(said, finish, read or 0, written, missing), use
 
 
@@ -99,14 +102,14 @@ def sound(text: str) -> str:
 
 
 def _joined(content: Any) -> str:
-    """The text of a content: a string, null, or a list of parts of text without thoughts.
+    """The text of a content: a string, null, or a list of parts of text, thoughts and refusals left out.
 
     Raises:
         TypeError, KeyError: it is anything else.
     """
     if content is None or isinstance(content, str):
         return sound(content or "")
-    if not isinstance(content, list) or not content:
+    if not isinstance(content, list):
         raise TypeError
     texts = []
     for part in content:
@@ -114,7 +117,7 @@ def _joined(content: Any) -> str:
             texts.append(part)
         elif part["type"] in ("text", "output_text") and isinstance(part["text"], str):
             texts.append(part["text"])
-        elif part["type"] not in THOUGHTS:
+        elif part["type"] not in (*THOUGHTS, REFUSAL):
             raise TypeError
     return sound("".join(texts))
 

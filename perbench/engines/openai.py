@@ -15,7 +15,7 @@ from perbench.context import TooLong
 from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.engines.completion import read_reply, thoughtless
 from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import Halted, Retry
+from perbench.engines.retry import LONGEST_WAIT, Halted, Retry
 from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
 from perbench.masking import Mask, remember
@@ -79,6 +79,7 @@ class OpenAIEngine:
             place=endpoint.place,
         )
         self._tasks: list[asyncio.Task[Generation]] = []
+        self._under_way = 0
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
@@ -128,6 +129,8 @@ class OpenAIEngine:
         for error in errors:
             if not isinstance(error, Halted):
                 raise error
+        if errors:
+            raise asyncio.CancelledError  # interrupted: nobody waits for these answers any more
         return {key: task.result() for key, task in tasks.items()}
 
     async def _finish(self) -> None:
@@ -136,10 +139,13 @@ class OpenAIEngine:
         left = [task for task in self._tasks if not task.done()]
         if left:
             self._say(
-                f"{self._who}: waiting for {counted(len(left), 'request')} under way "
+                f"{self._who}: waiting for {counted(self._under_way, 'request')} under way "
                 f"to keep the answers, at most {self._endpoint.timeout:g} s; Ctrl-C again gives them up"
             )
             await asyncio.wait(left)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()  # looked at, or asyncio prints each that nobody did
 
     def _request(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
         """What is asked, under the names of this project: `_body` is how it is sent. It names the reply in
@@ -167,11 +173,14 @@ class OpenAIEngine:
         async with gate:
             if halt.is_set():
                 raise Halted
+            self._under_way += 1
             try:
                 return await self._asked(request, halt, skip)
             except BaseException:
                 halt.set()  # whatever it was, a full disk too: what cannot be kept shall not be paid for
                 raise
+            finally:
+                self._under_way -= 1
 
     async def _asked(self, request: Mapping[str, Any], halt: asyncio.Event, skip: bool) -> Generation:
         file = self._cache.file(self._url, request) if self._cache is not None else None
@@ -210,7 +219,8 @@ class OpenAIEngine:
         self._book(EndpointUse(requests=1))
         reply = await self._wire.post(self._body(request))
         if reply.used_up is not None and reply.status < 400:
-            self._retry.hold(reply.used_up)
+            # Of a longer one, or of a date in its place, the server speaks once more when it refuses.
+            self._retry.hold(min(reply.used_up, LONGEST_WAIT))
         return read_reply(reply, self._endpoint, self._mask)
 
     # ------------------------------------------------------------ what an endpoint cannot do

@@ -13,6 +13,7 @@ from perbench.contrast import batches, response_logp
 from perbench.device import device
 from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
+from perbench.finite import Finite
 from perbench.models import load_causal_lm, load_tokenizer
 from perbench.prompts.chat import chat_text, decode_response, encode, end_of_turn
 from perbench.specs.sampling import SamplingSpec
@@ -145,16 +146,14 @@ class TransformersEngine:
         seed: int,
     ) -> list[Generation]:
         """See `perbench.engines.base.Engine.steer`; batches and errors as in `generate`."""
-        from transformers import LogitsProcessorList
-
         from perbench.engines.steering import ContextSteering
 
         lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]
-        steering = LogitsProcessorList([ContextSteering(lam, sampling)])
+        steering = ContextSteering(lam, sampling)
 
         def answer(group: list[int]) -> list[Generation]:
             pairs = [*(prompts[index] for index in group), *(without[index] for index in group)]
-            rows = self._rows(pairs, sampling.max_new_tokens, logits_processor=steering)
+            rows = self._rows(pairs, sampling.max_new_tokens, steering)
             read = [len(prompts[index]) + len(without[index]) for index in group]
             return [self._answer(count, row) for count, row in zip(read, rows[: len(group)], strict=True)]
 
@@ -185,10 +184,12 @@ class TransformersEngine:
                 answers.update(zip(group, answer(group), strict=True))
         return [answers[index] for index in range(len(lengths))]
 
-    def _rows(self, prompts: Sequence[TokenIds], max_new_tokens: int, **options: Any) -> list[list[int]]:
+    def _rows(
+        self, prompts: Sequence[TokenIds], max_new_tokens: int, *processors: Any, **options: Any
+    ) -> list[list[int]]:
         """The new tokens of each prompt, padded."""
         import torch
-        from transformers import GenerationConfig
+        from transformers import GenerationConfig, LogitsProcessorList
 
         stop = sorted(self.stop_tokens)
         pad = 0  # masked, so any will do that the model has; the tokenizer's may lie outside the embedding
@@ -196,7 +197,6 @@ class TransformersEngine:
         # Padded on the left, so that every answer continues right where its prompt ends.
         ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        processors = options.pop("logits_processor", None)
         config = GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=max_new_tokens,
             eos_token_id=stop,
@@ -209,7 +209,7 @@ class TransformersEngine:
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             generation_config=config,
-            logits_processor=processors,
+            logits_processor=LogitsProcessorList([Finite(), *processors]),
         )
         rows: list[list[int]] = output[:, width:].tolist()
         return rows

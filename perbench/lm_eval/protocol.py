@@ -16,6 +16,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
+from perbench.finite import Finite, check_finite
 from perbench.lm_eval.catalogue import lm_eval_version, manager, metric_name
 from perbench.lm_eval.warned import listening, warning_notes
 from perbench.metrics import mean_metric
@@ -96,6 +97,7 @@ def _model(engine: Engine) -> Any:
         )
     huggingface: Any = importlib.import_module("lm_eval.models.huggingface")
     import torch
+    from transformers import LogitsProcessorList
 
     class Model(huggingface.HFLM):  # type: ignore[misc]
         def apply_chat_template(
@@ -108,6 +110,14 @@ def _model(engine: Engine) -> Any:
                 chat_history = [{**turn, "content": folded(first["content"], turn["content"])}, *others]
             text: str = super().apply_chat_template(chat_history, add_generation_prompt)
             return text + opening(self.tokenizer) if add_generation_prompt else text
+
+        def _model_call(self, *args: Any, **options: Any) -> Any:
+            logits = super()._model_call(*args, **options)
+            check_finite(logits.amax(-1), "logits")
+            return logits
+
+        def _model_generate(self, *args: Any, **options: Any) -> Any:
+            return super()._model_generate(*args, **options, logits_processor=LogitsProcessorList([Finite()]))
 
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)

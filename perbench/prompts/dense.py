@@ -10,6 +10,7 @@ from perbench.cache import canonical_digest
 from perbench.contrast import batches
 from perbench.device import device
 from perbench.errors import PerbenchError
+from perbench.finite import check_finite
 from perbench.keep import Keep
 from perbench.model_files import check_loaded
 
@@ -41,7 +42,7 @@ class Encoder:
         """[len(texts), size], float32; a longer text than the encoder reads counts with its beginning.
 
         Raises:
-            PerbenchError: the folder holds no encoder.
+            PerbenchError: the folder holds no encoder, or one whose embeddings are no numbers.
         """
         import numpy as np
 
@@ -74,6 +75,7 @@ class Encoder:
                 states = model(input_ids=padded, attention_mask=kept).last_hidden_state.float()
                 mask = kept.unsqueeze(-1).float()
                 means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+                check_finite(means, "embeddings")
                 rows.update(zip(group, means.cpu().numpy().astype("<f4"), strict=True))
         return np.stack([rows[i] for i in range(len(texts))])
 

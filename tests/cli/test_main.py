@@ -139,3 +139,19 @@ def test_a_reader_that_leaves_early_is_no_error():
     process.stdout.close()
     _, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+def test_a_reader_of_messages_that_leaves_early_ends_nothing(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perbench", "validate", tmp_path / "none.yaml"], stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(60) == 2  # what it was asked was done, and said by the code
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed_from_the_beginning(closed):
+    command = f"{sys.executable} -m perbench ls trainers {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -25,6 +25,7 @@ GOOD = b'{"a": 1}\n'
         (GOOD + b'{"a": -Infinity}', 2, "-Infinity is no number in JSON"),
         (GOOD + b'{"a": 1e999}', 2, "1e999 is beyond what a number can hold"),
         (GOOD + b'{"a": 1, "b": {"c": 1, "c": 2}}', 2, "key 'c' is given twice in one object; remove one"),
+        (GOOD + b'{"a": ' + b"9" * 5000 + b"}", 2, "a number of more than 4,300 digits; write it as a text"),
         (GOOD + b'{"a": ["beans \\ud83d yes"]}', 2, "field 'a' holds '\\ud83d', a lone surrogate"),
         (GOOD + b'{"\\udc00": 1}', 2, "a lone surrogate"),
         (GOOD + b'{"a": "\xe9"}', 2, "not UTF-8 (invalid continuation byte at byte 8 of the line)"),

@@ -15,6 +15,7 @@ from perbench.specs.load import load_task
 
 PROSE = "On Sundays we bake bread and walk along the river to the old mill."
 OTHER = "She paints small red houses and plays the violin at night, quietly."
+LISTED = "Bread, butter, two lemons, a bag of flour and the blue paint for the door."
 CHINESE = "星期天我们烤面包，然后沿着河边一直走到老磨坊，路上看看鸭子，晚上拉小提琴，最后读一本长篇小说。"
 
 
@@ -27,6 +28,7 @@ TRAIN = [
     one("train/0", "ann", "Ready?", "Yes, please."),
     one("train/1", "ann", "What do you do?", PROSE),
     one("train/2", "bob", "Where?", "No.", "A note.", {"title": "Old", "body": f"Diary: {OTHER} Bye."}),
+    one("train/4", "dan", "Else?", "No.", {"text": "A", "more": {"list": [1, f"List: {LISTED}"]}}),
     one("train/3", "cem", "读什么？", "没有。", f"日记：{CHINESE}晚安。"),
 ]  # fmt: skip
 
@@ -43,6 +45,9 @@ TRAIN = [
         (one("t", "dan", "Your nights?", OTHER), "histories"),  # within a larger item of somebody's
         (one("t", "dan", "Your nights?", OTHER.replace(" ", "  ")), "histories"),
         (one("t", "dan", "星期天呢？", CHINESE), "histories"),  # no spaces between words
+        (one("t", "dan", "Your Sundays?", PROSE.replace("b", "\u200bb")), "texts"),  # seen by no reader
+        (one("t", "dan", "Your Sundays?", PROSE.replace("S", "\uff33").replace(" ", "\xa0")), "texts"),
+        (one("t", "dan", "Your list?", f"{LISTED}"), "histories"),  # deep in an item
         (one("t", "bob", "Note?", "A note."), None),  # short
         (one("t", "dan", "Your nights?", OTHER.replace("red", "blue")), None),
         (one("t", "dan", "", ""), None),  # a dialogue's, which asks for no text

@@ -43,6 +43,11 @@ ENDINGS: dict[str, tuple[dict[str, Any], str | None, str, str | None]] = {
         *("function_call", "tool_call"),
     ),
     "null": ({"content": None}, "stop", "stop", "no_text"),
+    "a part that refuses": (
+        *({"content": [{"type": "refusal", "refusal": "No."}]}, "stop"),
+        *("stop", "refused"),
+    ),
+    "no parts": ({"content": []}, "stop", "stop", "no_text"),
     "no content": ({}, "stop", "stop", "no_text"),
     "thoughts": ({"content": None, "reasoning_content": "Beans?"}, "stop", "stop", "only_thoughts"),
     "thoughts beside an empty text": (

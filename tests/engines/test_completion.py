@@ -36,6 +36,7 @@ CONTENTS: dict[str, tuple[Any, str]] = {
     "a thought before": ("<think>\nBeans? Perhaps 4 dogs.\n</think>\n\nA bean stew", "A bean stew"),
     "a thought that the prompt opened": ("Beans?\n</think>\n\nA bean stew", "A bean stew"),
     "tags amid the answer": ("Write <think> and </think> so", "Write <think> and </think> so"),
+    "a refusal beside": ([{"type": "refusal", "refusal": "no"}, {"type": "text", "text": "stew"}], "stew"),
     "a key in two parts": ([{"type": "text", "text": part} for part in (KEY[:9], KEY[9:])], "[key]"),
 }
 
@@ -104,7 +105,6 @@ FINAL: dict[str, tuple[Reply, str]] = {
     "a list": (Reply(200, [1]), "[1]"),
     "an image": (answered([{"type": "image_url", "image_url": "x"}]), "holds no answer"),
     "a number": (answered(7), "holds no answer"),
-    "an empty list": (answered([]), "holds no answer"),
     "a page": (Reply(200, b"<html>another server</html>"), "<html>another server</html>"),
     "a stream": (Reply(200, b'data: {"choices":[]}\n\ndata: [DONE]\n\n'), "a stream, which nobody asked for"),
     "deep": (Reply(200, b'{"choices": ' + b"[" * 100_000), "nested too deeply"),
@@ -135,6 +135,10 @@ PASSING = {
     "an empty body": Reply(200, b""),
     "half an object": Reply(200, json.dumps(completion("x"))[:60].encode()),
     "half of what is packed": Reply(200, b"\x1f\x8b\x08\x00\x00", {"Content-Encoding": "gzip"}),
+    **{
+        f"an answer that ends on {word}": Reply(200, completion("A bean", word))
+        for word in ("error", "abort", "insufficient_system_resource")
+    },
     "a limit without a wait": fault(429, "slow down", Retry_After="0"),
 }
 

@@ -13,7 +13,7 @@ from perbench import models
 from perbench.api import Example
 from perbench.engines.openai import OpenAIEngine, absent
 from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import STRANGERS
+from perbench.engines.retry import LONGEST_WAIT, STRANGERS
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
@@ -169,6 +169,16 @@ def test_a_used_up_limit_is_waited_for_before_it_is_overrun(server: Server) -> N
     assert time.waits == []
     asked.chat([user("two")], GREEDY, seed=0)
     assert 9.0 <= sum(time.waits) < 10.0
+
+
+@pytest.mark.parametrize("reset", ["30d", "1795951000", "9" * 400])
+def test_a_limit_renewed_far_off_is_no_reason_to_wait_in_silence(server: Server, reset: str) -> None:
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+    server.answer, time = (lambda body: Reply(200, WHOLE, spent)), Time()
+    asked = engine(time)
+    for text in ("one", "two"):
+        asked.chat([user(text)], GREEDY, seed=0)
+    assert sum(time.waits) <= 1.1 * LONGEST_WAIT
 
 
 def test_a_server_that_does_not_answer(server: Server) -> None:

@@ -104,11 +104,13 @@ def test_the_timeout_bounds_the_whole_answer(raw: Raw, name: str) -> None:
 
 INTERRUPTED = """
 import sys
+from perbench.signals import ending_interrupts
 from tests.engines.endpoint import ENDPOINT, GREEDY, engine, user
 
-endpoint = ENDPOINT.model_copy(update={"timeout": 600.0})
+endpoint = ENDPOINT.model_copy(update={"timeout": 600.0, "concurrency": 2})
 say = lambda line: print(line, file=sys.stderr, flush=True)
-engine(endpoint=endpoint, say=say).chat([user("hi"), user("ho")], GREEDY, seed=0)
+with ending_interrupts():
+    engine(endpoint=endpoint, say=say).chat([user("hi"), user("ho"), user("he")], GREEDY, seed=0)
 """
 
 
@@ -130,18 +132,20 @@ def test_a_second_interrupt_gives_up_at_once(raw: Raw) -> None:
     assert "KeyboardInterrupt" in process.stderr.read()
 
 
-def test_the_first_interrupt_waits_for_what_is_under_way(raw: Raw) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_waits_for_what_is_under_way(raw: Raw, signum: signal.Signals) -> None:
     answer = b"%sContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (HEAD, len(BODY), BODY)
     raw.play = lambda line: (raw.over.wait(60), line.sendall(answer))[1]
     process = interrupted()
     assert process.stderr is not None
     for _ in range(2):
         assert raw.asked.acquire(timeout=60)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     assert "waiting for 2 requests under way" in process.stderr.readline()
     raw.over.set()
     assert process.wait(20) != 0
     assert raw.requests == 2
+    assert "never retrieved" not in process.stderr.read()  # of the third, which was not begun
 
 
 # ---------------------------------------------------------------- size

@@ -215,6 +215,15 @@ def test_choices_are_told_apart_in_float32_whatever_the_weights(lm_root: Path, t
         assert any(float(torch.tensor(value).bfloat16()) != value for value in found)
 
 
+@pytest.mark.parametrize("task", ["tiny_choice", "tiny_words"])
+def test_a_model_without_numbers_has_no_score(lm_root: Path, tiny_model_dir: Path, task: str) -> None:
+    spoilt = TransformersEngine(tiny_model_dir, dtype="float32")
+    with torch.no_grad():
+        spoilt.model.model.norm.weight[0] = torch.nan
+    with pytest.raises(PerbenchError, match="no numbers"):
+        evaluate(task, spoilt, MemoryStore())
+
+
 TURNS = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from perbench.errors import PerbenchError
 from perbench.prompts import dense
@@ -83,6 +85,16 @@ def test_vectors_are_kept_by_encoder_and_text_and_the_weights_then_not_loaded(fo
     assert len(loads) == 1
     Encoder(load, "two")(TEXTS[:1])
     assert len(loads) == 2
+
+
+def test_vectors_that_are_no_numbers_are_refused_and_not_kept(folder: Path, tmp_path: Path) -> None:
+    spoilt = shutil.copytree(folder, tmp_path / "spoilt")
+    weights = load_file(spoilt / "model.safetensors")
+    weights["encoder.layer.0.output.dense.weight"][0, 0] = torch.nan
+    save_file(weights, spoilt / "model.safetensors", {"format": "pt"})
+    for _ in range(2):
+        with pytest.raises(PerbenchError, match="embeddings are no numbers"):
+            Encoder(lambda: spoilt, "spoilt")(TEXTS)
 
 
 def test_a_damaged_cache_and_a_folder_without_an_encoder_name_the_way_out(
