@@ -80,6 +80,7 @@ class OpenAIEngine:
         )
         self._tasks: list[asyncio.Task[Generation]] = []
         self._under_way = 0
+        self._waited = False
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
@@ -96,12 +97,12 @@ class OpenAIEngine:
         """
         requests = [self._request(conversation, sampling, seed) for conversation in conversations]
         keys = [json.dumps(request) for request in requests]
-        halt = asyncio.Event()
+        halt, self._waited = asyncio.Event(), False
         with asyncio.Runner() as loop:  # whatever ends it, it ends all that is under way
             try:
                 found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt, skip))
             except KeyboardInterrupt:
-                if not halt.is_set():  # not by the loop's own handler: nobody waited yet
+                if not self._waited:  # not by the loop's own handler, which Ctrl-C has and SIGTERM has not
                     halt.set()
                     loop.run(self._finish())
                 raise
@@ -135,6 +136,7 @@ class OpenAIEngine:
 
     async def _finish(self) -> None:
         """Wait for what is under way after an interrupt."""
+        self._waited = True
         await asyncio.sleep(0)  # those that only waited end here
         left = [task for task in self._tasks if not task.done()]
         if left:
