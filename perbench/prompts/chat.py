@@ -65,16 +65,19 @@ def encode_answer(tokenizer: Any, text: str) -> list[int]:
     return found if facts.end_text else [*found, *facts.end]
 
 
-def encode_response(tokenizer: Any, text: str) -> list[int]:
-    """As `encode_answer`, without the end of turn; none for a text that the template leaves nothing of."""
+def encode_response(tokenizer: Any, text: str, *, generated: bool = False) -> list[int]:
+    """As `encode_answer`, without the end of turn; none for a text that the template leaves nothing of. White
+    space that dialogues have before every answer is not put twice before one that was `generated` with it."""
     facts = _facts(tokenizer)
+    if generated and not facts.start:
+        text = text.removeprefix(facts.lead)
     body, _ = _body(tokenizer, facts, text)
     return _pieces(tokenizer, facts, body, "").ids if body else []
 
 
 def decode_response(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of generated ids, such that `encode_response` gives these ids back, or others that spell the
-    same; what a template trims from the edges it trims there. Special tokens are not shown.
+    """The text of generated ids: for it, as `generated`, `encode_response` gives these ids, or others that
+    spell the same; what a template trims from the edges it trims there. Special tokens are not shown.
 
     By itself "▁A" would be the start of a text, "A", where a dialogue has " A". What SentencePiece-like
     tokenizers show before every answer of a dialogue (Llama 2's space) is no part of the text.

@@ -55,8 +55,12 @@ def swap_logp(
         users = [other.user for other, pair in zip(chosen, theirs, strict=True) if pair.kept and own.kept]
         contexts = [pair.factual for pair in (own, *fitting)]
         starts = {}
-        for name, text in (("response", response), ("reference", example.reference)):
-            ids = encode_response(tokenizer, text)[: spec.sampling.max_new_tokens]
+        both = {
+            "response": encode_response(tokenizer, response, generated=True),
+            "reference": encode_response(tokenizer, example.reference),
+        }
+        for name, whole in both.items():
+            ids = whole[: spec.sampling.max_new_tokens]
             if ids and users:
                 starts[name] = len(prompts)
                 prompts += contexts

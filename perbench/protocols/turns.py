@@ -257,7 +257,7 @@ class Talk:
             return values
         judge = self._judges[0][1]
         tokenizer = judge.tokenizer
-        ids = [encode_response(tokenizer, response) for response in responses]
+        ids = [encode_response(tokenizer, response, generated=True) for response in responses]
         scored = [i for i, response in enumerate(ids) if response]
         told, untold = [], []
         for i in scored:

@@ -96,6 +96,13 @@ HARMONY = (
     "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
 )
 
+DEEPSEEK_LLM = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ 'User: ' + m.content + '\n\n' }}"
+    "{% elif m.role == 'assistant' %}{{ 'Assistant: ' + m.content + '<|stop|>' }}"
+    "{% else %}{{ m.content + '\n\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"  # the space belongs to the answer
+)
+
 
 WORDS = r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"""
 """The beginning of Qwen's and Llama 3's expression."""
@@ -215,6 +222,7 @@ SHAPES: dict[str, Callable[[], Any]] = {
     "phi3_never": lambda: _phi("never", strips=False),
     "llama3_clock": lambda: _bytes(LLAMA3, "<|start|>", "<|eot|>"),
     "deepseek_r1": lambda: _bytes(R1, "<|User|>", "<|Assistant|>"),
+    "deepseek_llm": lambda: _bytes(DEEPSEEK_LLM),
     "harmony": lambda: _bytes(HARMONY, "<|start|>", "<|channel|>", "<|message|>", "<|end|>"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -158,11 +159,11 @@ def trimmed(name: str, text: str) -> str:
     if name.startswith(("llama2", "llama3", "gemma")):
         return text.strip()
     if name in ("phi3_first", "phi3_always"):  # their special tokens take the white space behind them
-        return text.lstrip()
+        return re.sub(r"^[^\S\x1c-\x1f]+", "", text)  # these are white space to Python alone
     return text.lstrip("\n") if name.startswith("qwen3") else text
 
 
-def raw(name: str, tokenizer: Any, ids: list[int]) -> str:
+def raw(tokenizer: Any, ids: list[int]) -> str:
     """What ids show after a word."""
     before = encode(tokenizer, "in the woods")
     shown = tokenizer.decode([*before, *ids], clean_up_tokenization_spaces=False)
@@ -180,12 +181,14 @@ def test_a_decoded_answer_is_encoded_as_what_was_generated(name: str, data: Any)
     text = decode_response(tokenizer, ids)
     if "\ufffd" in text or "▁" in text or "think>" in text:
         return  # half a character; what the vocabulary has no sign for; what a template takes for a thought
-    again = encode_response(tokenizer, text)
-    assert decode_response(tokenizer, again) == trimmed(name, text)
+    again = encode_response(tokenizer, text, generated=True)
     # The start of an answer in a dialogue is never left out, whether or not it was generated.
-    start = raw(name, tokenizer, encode_response(tokenizer, "A")).removesuffix("A")
-    if raw(name, tokenizer, ids).startswith(start) and trimmed(name, text) == text and text:
-        assert raw(name, tokenizer, again) == raw(name, tokenizer, ids)
+    start = raw(tokenizer, encode_response(tokenizer, "A")).removesuffix("A")
+    begun = raw(tokenizer, ids).startswith(start)
+    if begun or name not in BYTES:
+        assert decode_response(tokenizer, again) == trimmed(name, text)
+    if begun and trimmed(name, text) == text and text:
+        assert raw(tokenizer, again) == raw(tokenizer, ids)
 
 
 @pytest.mark.parametrize("name", BYTES)
