@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
@@ -54,8 +54,9 @@ class Held:
 
 
 @contextmanager
-def held() -> Iterator[Held]:
-    """Interrupts wait for the end of the block, and are then raised; a second one is raised at once."""
+def held(on_first: Callable[[], object] = lambda: None) -> Iterator[Held]:
+    """Interrupts wait for the end of the block, and are then raised; `on_first` is called when the first one
+    comes, a second one is raised at once."""
     found = Held()
     before: dict[signal.Signals, Any] = {}
 
@@ -63,7 +64,9 @@ def held() -> Iterator[Held]:
         if found.signum is not None:
             _restore(before)
             os.kill(os.getpid(), signum)
-        found.signum = signum
+        else:
+            found.signum = signum
+            on_first()
 
     if threading.current_thread() is threading.main_thread():
         handled = [one for one in (signal.SIGINT, *ENDING) if callable(signal.getsignal(one))]

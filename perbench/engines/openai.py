@@ -20,6 +20,7 @@ from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
 from perbench.masking import Mask, remember
 from perbench.progress import counted
+from perbench.signals import held
 from perbench.specs.model import OPENAI_URL, Endpoint, is_address
 from perbench.specs.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
@@ -78,9 +79,7 @@ class OpenAIEngine:
             mask=self._mask,
             place=endpoint.place,
         )
-        self._tasks: list[asyncio.Task[Generation]] = []
         self._under_way = 0
-        self._waited = False
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
@@ -97,15 +96,15 @@ class OpenAIEngine:
         """
         requests = [self._request(conversation, sampling, seed) for conversation in conversations]
         keys = [json.dumps(request) for request in requests]
-        halt, self._waited = asyncio.Event(), False
-        with asyncio.Runner() as loop:  # whatever ends it, it ends all that is under way
-            try:
-                found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt, skip))
-            except KeyboardInterrupt:
-                if not self._waited:  # not by the loop's own handler, which Ctrl-C has and SIGTERM has not
-                    halt.set()
-                    loop.run(self._finish())
-                raise
+        halt = asyncio.Event()
+
+        def end() -> None:
+            halt.set()
+            loop.get_loop().call_soon(self._announce)  # after those that only waited have ended
+
+        # Raised amid a request, an interrupt would lose its answer; a second one ends all that is under way.
+        with asyncio.Runner() as loop, held(lambda: loop.get_loop().call_soon_threadsafe(end)):
+            found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt, skip))
         return [found[key] for key in keys]
 
     async def _all(
@@ -118,36 +117,24 @@ class OpenAIEngine:
                 key: asyncio.ensure_future(self._reply(one, gate, halt, skip))
                 for key, one in requests.items()
             }
-            self._tasks = list(tasks.values())
             try:
                 if tasks:
-                    await asyncio.wait(self._tasks)
-            except asyncio.CancelledError:
-                halt.set()
-                await self._finish()
-                raise
-        errors = [error for task in self._tasks if (error := task.exception()) is not None]
+                    await asyncio.wait(tasks.values())
+            finally:  # all are looked at, or asyncio prints each that nobody did
+                ended = [task for task in tasks.values() if task.done() and not task.cancelled()]
+                errors = [task.exception() for task in ended]
         for error in errors:
-            if not isinstance(error, Halted):
+            if error is not None and not isinstance(error, Halted):
                 raise error
-        if errors:
-            raise asyncio.CancelledError  # interrupted: nobody waits for these answers any more
         return {key: task.result() for key, task in tasks.items()}
 
-    async def _finish(self) -> None:
-        """Wait for what is under way after an interrupt."""
-        self._waited = True
-        await asyncio.sleep(0)  # those that only waited end here
-        left = [task for task in self._tasks if not task.done()]
-        if left:
+    def _announce(self) -> None:
+        """Say what an interrupt waits for."""
+        if self._under_way:
             self._say(
                 f"{self._who}: waiting for {counted(self._under_way, 'request')} under way "
                 f"to keep the answers, at most {self._endpoint.timeout:g} s; Ctrl-C again gives them up"
             )
-            await asyncio.wait(left)
-        for task in self._tasks:
-            if not task.cancelled():
-                task.exception()  # looked at, or asyncio prints each that nobody did
 
     def _request(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
         """What is asked, under the names of this project: `_body` is how it is sent. It names the reply in

@@ -132,14 +132,15 @@ def test_a_second_interrupt_gives_up_at_once(raw: Raw) -> None:
     assert "KeyboardInterrupt" in process.stderr.read()
 
 
-def test_the_first_interrupt_waits_for_what_is_under_way(raw: Raw) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_waits_for_what_is_under_way(raw: Raw, signum: signal.Signals) -> None:
     answer = b"%sContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (HEAD, len(BODY), BODY)
     raw.play = lambda line: (raw.over.wait(60), line.sendall(answer))[1]
     process = interrupted()
     assert process.stderr is not None
     for _ in range(2):
         assert raw.asked.acquire(timeout=60)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     assert "waiting for 2 requests under way" in process.stderr.readline()
     raw.over.set()
     assert process.wait(20) != 0
