@@ -51,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
         code = _run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return code
-    except SystemExit as done:  # argparse: --help, --version and usage errors, already told
+    except SystemExit as done:  # argparse: --help, --version and usage errors, already printed
         return done.code if isinstance(done.code, int) else 0
     except PerbenchError as error:
         return _say(f"error: {error}", error.exit_code)
@@ -104,7 +104,7 @@ def _plugin_fault(error: Exception) -> str | None:
 
 def _internal(error: Exception) -> int:
     traceback.print_exception(error)
-    return _say(f"internal error, a fault of perbench itself: {type(error).__name__}: {error}", 3)
+    return _say(f"internal error, a bug in perbench: {type(error).__name__}: {error}", 3)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -178,7 +178,7 @@ class _Parser(argparse.ArgumentParser):
             message = (
                 message[: match.start()] + f"unknown {match['given']!r}.{suggest(match['given'], known)}"
             )
-        # argparse tells of what is missing before it tells of a flag that is misspelt.
+        # argparse reports what is missing before a flag that is misspelt.
         elif strange := [word for word in self.words if self._strange(word)]:
             flag = strange[0].partition("=")[0]
             message = f"unknown option {flag}.{suggest(flag, self._option_string_actions)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perbench.contract.report import Report
 
-SUMMARY = "try a trainer or identifier on a tiny built-in batch, in seconds and without a model"
+SUMMARY = "test a trainer or identifier against its contract, on a tiny built-in batch and without a model"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter to try it with; may be repeated",
+        help="a hyperparameter to test it with; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object of what was found")
+    parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--model",
         metavar="MODEL",
-        help=f"whose tokens lengths are told in (default: {DEFAULT_MODEL}, else words)",
+        help=f"model whose tokens lengths are counted in (default: {DEFAULT_MODEL}, else words)",
     )
     prepare.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
@@ -217,7 +217,7 @@ def _tokenizer(model: str | None) -> tuple[Any, str]:
     except PerbenchError as error:
         if model is not None:
             raise
-        print(f"lengths are told in words: {error}", file=sys.stderr)
+        print(f"lengths are counted in words: {error}", file=sys.stderr)
         return Words(), "words"
     return models.load_tokenizer(found.folder), f"tokens of {Path(name).name}"
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from perbench import plugins
 from perbench.errors import PerbenchError
 
-SUMMARY = "say what this machine has, what is missing, and the command that adds it"
+SUMMARY = "show what this machine has, what is missing, and the command that installs it"
 
 MIN_FREE = 2 * 1024**3
 """Bytes below which a run may not fit: converted weights and checkpoints of the smallest model."""

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="identifier to run; may be repeated (default: all there are)",
+        help="identifier to run; may be repeated (default: all)",
     )
     parser.add_argument(
         "--model", default="smollm2-135m", metavar="MODEL", help="default: %(default)s, the packaged model"
@@ -72,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--show",
         type=options.positive,
         metavar="N",
-        help="also print the N answers of each identifier with most errors",
+        help="also print the N answers with the most errors, for each identifier",
     )
 
 

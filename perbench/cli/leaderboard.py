@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     )
     print(json.dumps({"page": str(page), **({"damaged": damaged} if damaged else {})}) if args.json else page)
     for damage in damaged:
-        print(f"damaged, not shown: {damage}", file=sys.stderr)
+        print(f"damaged, left out: {damage}", file=sys.stderr)
     if damaged:
-        print(f"the page lacks {counted(len(damaged), 'damaged record')}", file=sys.stderr)
+        print(f"{counted(len(damaged), 'damaged record')} left out of the page", file=sys.stderr)
     return 2 if damaged else 0

@@ -1,4 +1,4 @@
-"""perbench rescore: metrics of finished cells, computed anew from their stored samples."""
+"""perbench rescore: recompute metrics of finished cells from their stored samples."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SUMMARY = "run a matrix, or finish it: what is recorded is reused, what was interrupted goes on"
+SUMMARY = "run or resume a matrix; finished cells are reused"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

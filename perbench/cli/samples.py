@@ -1,4 +1,4 @@
-"""perbench samples: what one cell's model was asked and what it answered."""
+"""perbench samples: prompts, answers and scores of one cell."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="WORD",
-        help="of a run: start of the cell's identity, or words of its description",
+        help="in a run directory: start of the cell's identity, or words of its description",
     )
     parser.add_argument(
         "--worst",
         type=options.positive,
         metavar="N",
-        help=f"the N lowest by the headline (default: the first {FEW} of all)",
+        help=f"show the N lowest by the headline metric (default: the first {FEW} samples)",
     )
     options.add_data(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list of the samples")

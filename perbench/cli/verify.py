@@ -1,4 +1,4 @@
-"""perbench verify: whether run directories are as perbench left them."""
+"""perbench verify: check run directories for damage, and recompute their metrics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-SUMMARY = "check that run directories are as they were written, and compute their metrics anew to compare"
+SUMMARY = "check run directories for damage and edits, and recompute every metric from the samples"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
-    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+    parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,12 +36,12 @@ def run(args: argparse.Namespace) -> int:
                 for unchecked in checked.unchecked:
                     print(f"not checked, {checked.name}: {unchecked}")
         print(
-            f"{path}: run.json and {counted(cells - 1, 'cell')} looked at; "
-            f"{counted(metrics, 'metric')} computed anew and equal",
+            f"{path}: run.json and {counted(cells - 1, 'cell')} checked; "
+            f"{counted(metrics, 'metric')} recomputed and equal",
             file=sys.stderr,
         )
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
     if faulty:
-        print(f"{counted(faulty, 'of them')} not as perbench left them", file=sys.stderr)
+        print(f"{counted(faulty, 'fault')} found", file=sys.stderr)
     return 2 if faulty else 0

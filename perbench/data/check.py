@@ -24,7 +24,7 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
     Returns: what is no fault and is good to know, a line each.
 
     Raises:
-        SpecError: every fault of the rows by file and line, and what of the test split stands in the train
+        SpecError: every fault of the rows by file and line, and test examples that are also in the train
             split, unless the task accepts that.
         PerbenchError: a file is not there.
     """
@@ -59,11 +59,11 @@ def _splits(task: Named[TaskSpec]) -> tuple[list[Split], list[str]]:
     data, beside = task.spec.data, task.path.parent if task.path is not None else Path()
     trained = task.spec.protocol in ("generation", "identification") and has_train_split(data, beside)
     if task.spec.single_file:
-        line = "one file, which serves as a source or as a target; for both, cut it: data.split: {by: user}"
+        line = "one file is either a source or a target; to use it as both, split it: data.split: {by: user}"
         return ["test"], [line] if task.spec.protocol == "generation" else []
     assert data.files is not None, "whose rows are checked"
     folder = beside / Path(data.files).expanduser()
     tested = data.split is not None or (folder / f"{data.test_split}.jsonl").is_file()
     if trained and not tested and "test_split" not in data.model_fields_set:
-        return ["train"], [f"{folder} has no split {data.test_split!r}, so it serves as a source alone"]
+        return ["train"], [f"{folder} has no split {data.test_split!r}, so it can only be a source"]
     return (["train", "test"] if trained else ["test"]), []

@@ -41,7 +41,7 @@ def gold_faults(
         where = f"{layer}[{number}]"
         if isinstance(entry, str) and not annotated:
             if not places(entry, answer):
-                yield f"{where}: {entry!r} does not stand in {answer!r} as whole words"
+                yield f"{where}: {entry!r} does not occur in {answer!r} as whole words"
             continue
         if not isinstance(entry, Mapping):
             form = "{start, end, text, kind, sentence}" + ("" if annotated else " or a text")

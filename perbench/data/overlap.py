@@ -70,7 +70,7 @@ def notes(counts: Mapping[str, int], tested: int, source: str | None) -> list[st
         said.append(f"{where} saw {sum(found.values())} of the {tested} tested answers: {told}")
     if own := counts.get("answers_in_own_history"):
         said.append(
-            f"{own} of the {tested} tested answers stand in their own history: the prompt may hold them"
+            f"{own} of the {tested} tested answers are in their own history: the prompt may hold them"
         )
     return said
 

@@ -49,7 +49,7 @@ def read(data: DataSpec, split: str, beside: Path | None, fields: FieldSpec | No
         if path.is_dir():
             if data.split is not None:
                 raise PerbenchError(
-                    f"{path}: data.split cuts one file, and this is a folder; name a file in it"
+                    f"{path}: data.split splits a single file, but this is a folder; name a file in it"
                 )
             file = _split_file(path, split)
             return Source(read_jsonl(file), {"files": f"{path.name}/{file.name}"}, file)

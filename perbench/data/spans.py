@@ -139,13 +139,13 @@ def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: s
         yield f"distractor must be a word or null, not {word!r}"
         return
     if not any(occurrences(sentence, word) for sentence in persona):
-        yield f"distractor {word!r} does not stand in the persona as whole words"
+        yield f"distractor {word!r} does not occur in the persona as whole words"
     entries = row.get("gold")
     gold = [
         place for entry in (entries if isinstance(entries, list) else ()) for place in places(entry, answer)
     ]
     if all(touching(gold, occurrences(answer, word))):
-        yield f"distractor {word!r} does not stand in the answer outside the gold spans"
+        yield f"distractor {word!r} does not occur in the answer outside the gold spans"
 
 
 # ---------------------------------------------------------------- rows together
@@ -160,7 +160,7 @@ def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Probl
         for what, value in (("id", row.fields.get("id")), ("answer", text_key(row.fields.get(names.answer)))):
             other = row if value is None else seen.setdefault((what, str(value)), row)
             if other is not row:
-                problems.append(_problem(row, f"its {what} stands in {_place(other)} too"))
+                problems.append(_problem(row, f"its {what} is in {_place(other)} too"))
         if user is not None and persona is not None:
             other = seen.setdefault(("persona", persona), row)
             if _user(other, names) != user:
@@ -181,7 +181,7 @@ def _leaks(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
                 first, other = seen.setdefault((what, value), (split, row))
                 if first != split:
                     place = _place(other)
-                    problems.append(_problem(row, f"its {what} stands in split {first!r} too: {place}"))
+                    problems.append(_problem(row, f"its {what} is in split {first!r} too: {place}"))
     return problems
 
 

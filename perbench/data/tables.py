@@ -151,7 +151,7 @@ def _lines(
             raise PerbenchError(f"{name}, row {number}: holds what JSON has no form for: {error}") from None
         digest = sha256(line).digest()
         if digest in seen:
-            skipped["stands twice"] += 1
+            skipped["duplicate"] += 1
             continue
         seen.add(digest)
         yield line

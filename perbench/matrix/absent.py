@@ -1,4 +1,4 @@
-"""What this machine lacks for a matrix's work: packages, addresses and keys, told before anything runs."""
+"""Packages, addresses and keys that a matrix needs and this machine lacks, reported before anything runs."""
 
 from __future__ import annotations
 

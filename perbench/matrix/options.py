@@ -27,12 +27,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache",
         action="store_true",
-        help="ask endpoints again what they answered before, and keep no replies",
+        help="do not read or write the cache of endpoints' replies",
     )
     parser.add_argument(
         "--no-wait",
         action="store_true",
-        help="refuse, rather than wait, when another process uses the run directory",
+        help="fail instead of waiting when another process uses the run directory",
     )
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
@@ -52,7 +52,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track",
         choices=["tensorboard", "trackio"],
-        help="also show trainings in a tracker; each cell's training.jsonl is written anyway",
+        help="also log trainings to a tracker; training.jsonl is always written",
     )
 
 
@@ -60,7 +60,7 @@ def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
     )
-    parser.add_argument("--trainer", required=required, metavar="NAME", help="trainer to train by")
+    parser.add_argument("--trainer", required=required, metavar="NAME", help="trainer to use")
     parser.add_argument("--source", required=required, metavar="TASK", help="task to train on")
     parser.add_argument(
         "--param",
@@ -69,7 +69,7 @@ def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="NAME=VALUE",
         help="a hyperparameter of the trainer or identifier; may be repeated",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -86,14 +86,14 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the memory that training takes, and the plan with its reasons; run nothing",
+        help="print the plan, why each cell would run, and the memory that training needs; run nothing",
     )
     parser.add_argument("--devices", type=positive, metavar="N", help="with --dry-run: train on N devices")
     parser.add_argument(
         "--device-memory",
         type=positive,
         metavar="GB",
-        help="with --dry-run: of each; prints the largest micro-batch that fits",
+        help="with --dry-run: memory of each device; prints the largest micro-batch that fits",
     )
 
 

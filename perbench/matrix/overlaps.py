@@ -65,8 +65,8 @@ def _refusal(cell: Cell, overlap: Overlap, catalogue: Catalogue) -> str:
     way_out = f"or set data.overlap: accepted in {cell.task.path or cell.task.name}"
     if _one_file(cell):
         return (
-            f"target {cell.labels.target}: source {cell.labels.source} trains on the same file, and a single "
-            f"file serves one of the two: cut it with data.split: {{by: user}}, {way_out}"
+            f"target {cell.labels.target}: source {cell.labels.source} trains on the same file: "
+            f"split it with data.split: {{by: user}}, {way_out}"
         )
     places = catalogue.dataset(cell.task, "test").places
     (said, *_) = notes(overlap.counts, overlap.tested, cell.labels.source)

@@ -217,7 +217,7 @@ def _say_damaged(plan: Plan) -> None:
     for damage in plan.damaged:
         again = f"damaged: {damage.what}" in redone
         _say(
-            f"damaged: {damage.what}; " + ("its cell runs again" if again else "left alone: not of this plan")
+            f"damaged: {damage.what}; " + ("its cell runs again" if again else "left alone: not in this plan")
         )
 
 
@@ -231,7 +231,7 @@ def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) 
 
 
 def _tell_failures(records: Sequence[CellRecord]) -> int:
-    """How many cells of this matrix failed, each of which `Runner.execute` told of; the exit code."""
+    """How many cells of this matrix failed, each reported by `Runner.execute`; the exit code."""
     failed = sum(record.error is not None for record in records)
     if failed:
         _say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")

@@ -118,7 +118,7 @@ def _finished(
     found = Checked(describe(record.kind, record.labels))
     folder = run.cell(record.kind, record.identity).path
     if not record.verifiable:
-        found.unchecked.append("a record of an older perbench: whether it was changed cannot be seen")
+        found.unchecked.append("a record from an older perbench: changes cannot be detected")
     found.faults += _labels(record, records)
     if record.kind == "train":
         for name, seal in record.weights.items():

@@ -38,7 +38,7 @@ def swap_logp(
     The prompts are those that answers are generated from, with other items in the persona's place; the
     request stays the example's own. Where no item of a persona fits, such a prompt holds no persona, and a
     comparison with it would be one of any persona against none: that user is left out, and all are where it
-    is the own persona that does not stand in its prompt.
+    is the own persona that does not occur in its prompt.
     """
     assert spec.persona_swap is not None, "called for tasks that ask for it"
     tokenizer = scorer.tokenizer

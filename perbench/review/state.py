@@ -172,7 +172,7 @@ def _items(rows: Sequence[Row]) -> dict[str, Item]:
         fields = {"id": f"line {row.line}", **row.fields}
         faults = [*row_faults(fields, NAMES, annotated=False)]
         if not isinstance(fields["id"], str) or fields["id"] in items:
-            faults.append(f"id {fields['id']!r} is no text or stands twice")
+            faults.append(f"id {fields['id']!r} is no text or a duplicate")
         problems += [Problem(row.place, row.line, fault) for fault in faults]
         if not faults:
             gold = _proposed(fields)

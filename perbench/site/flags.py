@@ -1,4 +1,4 @@
-"""What is said right at a number: samples without a score and why, answers that were cut."""
+"""Caveats shown beside a number: samples without a score and why, answers that were cut."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from perbench.site.format import interval, number
 from perbench.site.load import load
 from perbench.site.rows import Row
 from perbench.site.transfer import Cell, Column, Matrix
-from perbench.site.view import UNSEEN, View, build_view
+from perbench.site.view import View, build_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,10 +176,11 @@ def _remarks(view: View) -> list[str]:
         )
     lines += [f"{section.title}: {note}" for section in view.identification for note in section.notes]
     for hidden in view.superseded:
-        lines.append(f"not shown, since its run's latest plan has another in its place: {hidden}")
+        lines.append(f"superseded in its run's latest plan, left out: {hidden}")
     if view.unverifiable:
         lines.append(
-            f"{counted(view.unverifiable, 'record')} of an older perbench, without digests: {UNSEEN}"
+            f"{counted(view.unverifiable, 'record')} from an older perbench, without digests: "
+            "changes cannot be detected"
         )
-    lines += [f"damaged, not shown: {what}" for what in view.damaged]
+    lines += [f"damaged, left out: {what}" for what in view.damaged]
     return lines

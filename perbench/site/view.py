@@ -11,8 +11,6 @@ from perbench.site.load import Entry, Loaded
 from perbench.site.transfer import Matrix, transfer
 from perbench.store import CellRecord
 
-UNSEEN = "whether anything was changed cannot be seen"
-
 
 @dataclass(frozen=True)
 class View:

@@ -260,7 +260,7 @@ def _variants(
     for keys, value in leaves(changes).items():
         key, here = ".".join(keys), (*where[:2], *keys)
         if key in axes:
-            problems.append(document.place(here).problem(f"{key} stands twice in the row; remove one"))
+            problems.append(document.place(here).problem(f"{key} is in the row twice; remove one"))
         axes[key] = (value, document.place(here))
         if is_axis(key, value):
             axes[key] = list(_axis(document, here, value, problems))

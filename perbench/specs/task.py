@@ -154,7 +154,7 @@ class PromptSpec(Strict):
             return faults
         holds = [key for key in ("system", "user") if "persona" in placeholders(getattr(self, key) or "")]
         if len(holds) != 1:
-            faults.append(f"prompts.{name}: {{persona}} must stand in exactly one of system and user")
+            faults.append(f"prompts.{name}: {{persona}} must be in exactly one of system and user")
         if holds == ["user"] and self.user_without is None:
             faults.append(
                 f"prompts.{name}: user holds {{persona}}, so user_without must say the persona-free turn"

@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         except IsADirectoryError:
             raise IsADirectoryError(
-                errno.EISDIR, "a folder stands where this file belongs; delete it", str(path)
+                errno.EISDIR, "a folder is where this file belongs; delete it", str(path)
             ) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from perbench.specs.base import Strict
 
 SCHEMA: Literal[2] = 2
-"""1 held no digests: what is changed in such a record, or in its samples, cannot be seen."""
+"""1 held no digests: changes of such a record, or of its samples, cannot be detected."""
 
 
 class TurnValue(Strict):

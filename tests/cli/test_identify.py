@@ -102,7 +102,7 @@ HUNT = {"start": 2, "end": 6}
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gold": ["stag"]}, "gold[0]: 'stag' does not stand in 'I hunt deer, and got a deer last season.'"),
+        ({"gold": ["stag"]}, "gold[0]: 'stag' does not occur in 'I hunt deer, and got a deer last season.'"),
         ({"gold": ["dee"]}, "as whole words"),
         ({"gold": ["  "]}, "as whole words"),
         ({"gold": None}, "gold must be a list, not None"),

@@ -68,7 +68,7 @@ ELSEWHERE = (
         (PerbenchError("told so"), 2, "perbench: error: told so"),
         (CellError("one cell"), 1, "perbench: error: one cell"),
         (KeyboardInterrupt(), 130, "perbench: interrupted"),
-        (RuntimeError("oops"), 3, "perbench: internal error, a fault of perbench itself: RuntimeError: oops"),
+        (RuntimeError("oops"), 3, "perbench: internal error, a bug in perbench: RuntimeError: oops"),
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/x"),
             2,

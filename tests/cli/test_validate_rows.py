@@ -102,7 +102,7 @@ def test_splits_that_are_not_there(folder: Folder) -> None:
     (folder.path / "rows" / "test.jsonl").rename(folder.path / "rows" / "valid.jsonl")
     code, told = folder.validate()
     assert code == 0
-    assert "serves as a source alone" in told
+    assert "can only be a source" in told
     code, told = folder.validate(data={"files": "rows", "test_split": "valid"})
     assert (code, "alone" in told) == (0, False)
     (folder.path / "rows" / "train.jsonl").unlink()

@@ -27,7 +27,7 @@ def test_tables_and_manifest(raw: Path, tmp_path: Path) -> None:
     assert rows(out / "short" / "test.jsonl") == [{"user": "a", "text": "ü"}]
     table = manifest["tables"]["short/test"]
     assert table["rows"] == 1
-    assert table["skipped"] == {"empty text": 2, "stands twice": 1}
+    assert table["skipped"] == {"empty text": 2, "duplicate": 1}
     assert table["notes"] == {"old rows": 2}
     assert len(rows(out / "long" / "train.jsonl")) == 12
     assert json.loads((out / "manifest.json").read_text()) == manifest
@@ -177,7 +177,7 @@ def test_other_forms_of_files(raw: Path, tmp_path: Path) -> None:
     assert rows(out / "short" / "train.jsonl") == [{"user": "a", "text": "in an array"}]
     assert rows(out / "short" / "test.jsonl") == [{"user": "a", "text": "two\nlines"}]
     assert [row["user"] for row in rows(out / "long" / "train.jsonl")] == ["u0", "u1"]
-    assert manifest["tables"]["long/train"]["skipped"] == {"stands twice": 2}
+    assert manifest["tables"]["long/train"]["skipped"] == {"duplicate": 2}
     (raw / "long" / "train-00001-of-00002.parquet").write_bytes(b"PAR1 cut off")
     with pytest.raises(PerbenchError, match="not Parquet, or damaged after record 0"):
         prepare(Request("diaries", raw))

@@ -104,26 +104,26 @@ def test_sound_rows_pass(write: Callable[..., Path]) -> None:
         ),
         ({"keywords": [{"\udc00": 1}]}, "field 'keywords' holds '\\udc00', a lone surrogate"),
         ({"distractor": 3}, "distractor must be a word or null, not 3"),
-        ({"distractor": "friend"}, "distractor 'friend' does not stand in the persona as whole words"),
+        ({"distractor": "friend"}, "distractor 'friend' does not occur in the persona as whole words"),
         (
             {"distractor": "with", "persona": ["I am without.", "I hunt.", "I am thin.", "I sing."]},
-            "distractor 'with' does not stand in the persona as whole words",
+            "distractor 'with' does not occur in the persona as whole words",
         ),
         ({"gold": 5, "distractor": "hunt"}, "gold must be a list, not 5"),
         ({"gold": True, "distractor": "hunt"}, "gold must be a list, not True"),
         ({"gold": [span(start="x")], "distractor": "hunt"}, "gold[0]: start 'x' and end 11 are no place"),
-        ({"distractor": "sing"}, "distractor 'sing' does not stand in the answer outside the gold spans"),
+        ({"distractor": "sing"}, "distractor 'sing' does not occur in the answer outside the gold spans"),
         (
             {"distractor": "hunt", "gold": [span(start=2, text="hunt deer")]},
-            "distractor 'hunt' does not stand in the answer outside the gold spans",
+            "distractor 'hunt' does not occur in the answer outside the gold spans",
         ),
-        ({"id": "e1"}, "its id stands in dev.jsonl:1 too"),
-        ({"answer": "I hunt DEER  with friend 1."}, "its answer stands in dev.jsonl:1 too"),
+        ({"id": "e1"}, "its id is in dev.jsonl:1 too"),
+        ({"answer": "I hunt DEER  with friend 1."}, "its answer is in dev.jsonl:1 too"),
         ({"persona_id": "p1"}, "p1 has another persona in dev.jsonl:1"),
-        ({"persona_id": "p1"}, "its persona id stands in split 'dev' too: dev.jsonl:1"),
+        ({"persona_id": "p1"}, "its persona id is in split 'dev' too: dev.jsonl:1"),
         ({"persona": row(1)["persona"]}, "its persona is p1's in dev.jsonl:1"),
-        ({"persona": row(1)["persona"]}, "its persona stands in split 'dev' too: dev.jsonl:1"),
-        ({"answer": row(1)["answer"]}, "its question and answer stands in split 'dev' too: dev.jsonl:1"),
+        ({"persona": row(1)["persona"]}, "its persona is in split 'dev' too: dev.jsonl:1"),
+        ({"answer": row(1)["answer"]}, "its question and answer is in split 'dev' too: dev.jsonl:1"),
     ],
 )
 def test_each_fault_names_its_line(changes: dict[str, Any], message: str, write: Callable[..., Path]) -> None:
@@ -161,7 +161,7 @@ def test_the_papers_bare_form_needs_no_kinds_and_no_lengths(tmp_path: Path) -> N
     path.write_text(text, encoding="utf-8")
     assert set(spans.check(load_task(str(path)))) == {"test"}
     (tmp_path / "rows.jsonl").write_text(json.dumps({**bare, "gold": ["stag"]}) + "\n", encoding="utf-8")
-    with pytest.raises(SpecError, match="'stag' does not stand in"):
+    with pytest.raises(SpecError, match="'stag' does not occur in"):
         spans.check(load_task(str(path)))
 
 
@@ -179,5 +179,5 @@ def test_validate_checks_the_data_of_a_task(
     assert main(["validate", str(path)]) == 0
     assert main(["validate", str(write([row(1)], [row(1)]))]) == 2
     said = capsys.readouterr().err
-    assert "test.jsonl:1: its id stands in dev.jsonl:1 too" in said
+    assert "test.jsonl:1: its id is in dev.jsonl:1 too" in said
     assert "5 faults" in said  # id, answer; persona id, persona, question and answer across splits

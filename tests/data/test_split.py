@@ -94,7 +94,7 @@ def test_a_split_is_of_one_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "test.jsonl").write_text(json.dumps(row()))
     one = task(tmp_path, [], data={"files": "folder", "split": {"by": "user"}})
-    with pytest.raises(PerbenchError, match=r"folder: data\.split cuts one file"):
+    with pytest.raises(PerbenchError, match=r"folder: data\.split splits a single file"):
         load_examples(one, "test")
     with pytest.raises(ValidationError, match="split names no files: remove train_split and test_split"):
         DataSpec(files="rows.jsonl", split=SplitSpec(by="user"), test_split="dev")

@@ -315,7 +315,7 @@ def test_a_run_as_it_was_written_passes_and_what_was_not_checked_is_said(
     said = capsys.readouterr()
     assert "FAULT" not in said.out
     assert "verdicts are taken as they are stored" in said.out
-    assert "9 cells looked at" in said.err
+    assert "9 cells checked" in said.err
     assert {file: file.read_bytes() for file in finished.rglob("*") if file.is_file()} == before
     (root.path / "tasks/tiny/writing.yaml").unlink()
     assert main(["verify", str(finished)]) == 0
@@ -392,10 +392,10 @@ def test_records_of_an_older_perbench_are_reused_shown_and_said_to_be_unverifiab
     code, output, errors = runs(root.path, "run", "--matrix", "small", "--out", str(finished))
     assert code == 0, errors
     assert "9 cells reused" in errors
-    assert "9 records of an older perbench, without digests" in output
+    assert "9 records from an older perbench, without digests" in output
     assert load([finished]).unverifiable == 9
     assert main(["verify", str(finished)]) == 0
-    assert capsys.readouterr().out.count("whether it was changed cannot be seen") == 9
+    assert capsys.readouterr().out.count("changes cannot be detected") == 9
 
 
 def test_a_run_whose_folder_is_deleted_under_it_says_so(root: Root, runs: Runs, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_longlamp(tmp_path: Path) -> None:
     out, manifest = prepare(Request("longlamp", folder))
     assert rows(out / "abstract_generation_user" / "train.jsonl") == [good]
     table = manifest["tables"]["abstract_generation_user/train"]
-    assert table["skipped"] == {"empty output": 1, "stands twice": 1}
+    assert table["skipped"] == {"empty output": 1, "duplicate": 1}
     (row,) = rows(out / "topic_writing_user" / "test.jsonl")
     assert row["profile"][1] == {"content": "C2", "summary": "S2", "id": "2"}
     assert sorted(manifest["absent"])[0] == "product_review_user/test"
