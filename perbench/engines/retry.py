@@ -168,7 +168,7 @@ def used_up(headers: Mapping[str, str]) -> float | None:
 def _until(date: str) -> float | None:
     try:
         at = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a number that no date has
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from perbench.engines.retry import (
     FIRST_WAIT,
@@ -170,3 +172,13 @@ def test_headers_that_ask_to_wait() -> None:
     assert wait is not None
     assert 90 < wait <= 100
     assert asked_to_wait({"retry-after": "Mon, 01 Jan 2024 00:00:00 GMT"}) == 0.0
+
+
+@given(st.text() | st.from_regex(r"\w{3}, -?\d{1,30} (Jan|Feb) -?\d{1,30} \d{1,4}:\d\d:\d\d [+-]?\d{1,20}"))
+@example("Wed, 21 Oct 2015 07:28:00 +99999999999999")
+@example("1 Jan 99999999999999 0:0:0 GMT")
+@example("9" * 400)
+@example("-5")
+def test_no_header_is_more_than_a_wait(text: str) -> None:
+    found = asked_to_wait({"retry-after": text})
+    assert found is None or found >= 0
