@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LEFT_OUT = "left out of training on "
-"""What such notes begin with."""
 SKIPPED = "examples_skipped_too_long"
 """What a training's record counts; `own_` before it: of users' own adapters."""
 
@@ -15,7 +13,7 @@ def left_out(source: str | None, counts: Mapping[str, int]) -> list[str]:
     """The notes that the counts of a training on `source` call for."""
     stages = (("examples", SKIPPED, ""), ("own_examples", f"own_{SKIPPED}", " (users' own adapters)"))
     return [
-        f"{LEFT_OUT}{source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too long "
+        f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too long "
         "(on_too_long: skip)"
         for kept, name, whose in stages
         if (skipped := counts.get(name, 0))

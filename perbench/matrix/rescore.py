@@ -9,20 +9,17 @@ from types import MappingProxyType
 from typing import Any
 
 from perbench import protocols
-from perbench.engines.ledger import ENTRIES_LOST, caveats
+from perbench.engines.ledger import caveats
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
-from perbench.matrix.left_out import LEFT_OUT
 from perbench.matrix.overlaps import overlap_notes
-from perbench.prompts.chat import TEMPLATE
 from perbench.protocols.base import Scored
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
-from perbench.store.cell import CLOCK_LOST
 
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
@@ -69,19 +66,14 @@ def rescore(
         yield old, new
 
 
-KEPT = (CLOCK_LOST, ENTRIES_LOST, LEFT_OUT, TEMPLATE)
-"""What notes begin with that samples do not tell of."""
-
-
 def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str, Any]:
     """What of a record comes from its samples."""
-    kept = [note for note in old.notes if note.startswith(KEPT)]
     counts = {**old.counts, **scored.counts}
     return {
         "headline": task.spec.headline,
         "metrics": scored.metrics,
         "counts": counts,
-        "notes": [*scored.notes, *overlap_notes(old.labels, counts), *caveats(old.endpoints), *kept],
+        "notes": [*scored.notes, *overlap_notes(old.labels, counts), *caveats(old.endpoints), *old.run_notes],
     }
 
 

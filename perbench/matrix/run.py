@@ -181,7 +181,7 @@ class Runner:
             seed=cell.labels.seed,
             folder=folder.checkpoint,
             tick=lambda done, total, figures: tick(done, total + later, figures),
-            log=folder.path / "training.jsonl",
+            log=folder.log,
             track=self.track,
         )
         weights = {"final": result.seal}
@@ -263,8 +263,8 @@ class Runner:
                     else "it did not run"
                 )
                 raise CellError(f"its training did not finish: {reason}")
-            found = serving_weights(cell, cell.needs, trained, record)
-            checkpoint, users = found.checkpoint, found.users
+            weights = serving_weights(cell, cell.needs, trained, record)
+            checkpoint, users = weights.checkpoint, weights.users
             notes = left_out(cell.labels.source, record.counts)
         data, built = self._personas(cell)
         protocol = protocols.get(cell.task.spec.protocol)
@@ -284,8 +284,8 @@ class Runner:
         scored = protocol.score(cell.task, samples)
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
-        notes = [*scored.notes, *notes]
-        return {"metrics": scored.metrics, "counts": counts, "notes": notes, "tokens": tokens}
+        found = {"metrics": scored.metrics, "counts": counts, "tokens": tokens}
+        return {**found, "notes": scored.notes, "run_notes": notes}
 
     def _chat_notes(self, cell: Cell) -> list[str]:
         """What the chat template of the cell's model makes worth knowing."""
@@ -309,14 +309,14 @@ class Runner:
         endpoints = self._pool.ledger.totals(self._pool.prices.get)
         counts |= overlaps.counts(cell, self.catalogue)
         seen = overlaps.overlap_notes(cell.labels, counts) if cell.kind != "train" else []
-        notes = [*found.pop("notes", []), *seen, *caveats(endpoints), *self._pool.ledger.notes()]
+        own = [*found.pop("run_notes", []), *self._pool.ledger.notes()]
+        own += [CLOCK_LOST] if folder.clock_lost else []
         if found["status"] == "done":
-            notes += self._chat_notes(cell)
-        if folder.clock_lost:
-            notes.append(CLOCK_LOST)
+            own += self._chat_notes(cell)
         return CellRecord(
             endpoints=endpoints,
-            notes=notes,
+            notes=[*found.pop("notes", []), *seen, *caveats(endpoints), *own],
+            run_notes=own,
             kind=cell.kind,
             identity=cell.identity,
             inputs=cell.inputs,

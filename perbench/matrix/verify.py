@@ -24,7 +24,7 @@ from perbench.specs.load import Named
 from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
-from perbench.store.check import SAMPLES, check_ids, read_record, read_samples, read_scores
+from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of
 from perbench.store.sealed import SealedJournal
 from perbench.training.checkpoint import checkpoint_faults
@@ -97,8 +97,8 @@ def _unfinished(folder: Path, planned: set[str]) -> Checked:
 
 
 def _journals(found: Checked, folder: Path, owner: str) -> None:
-    """What is stored of a cell that has not finished."""
-    for file in (folder / SAMPLES, folder / LEDGER):
+    """What no digest of a record covers, or did not while it was written."""
+    for file in (folder / SAMPLES, folder / LEDGER, folder / LOG):
         try:
             lines = SealedJournal(file, owner).read()
         except OSError as error:
@@ -131,8 +131,7 @@ def _finished(
                 found.faults += checkpoint_faults(place, seal=seal)
         if record.status == "done":
             found.unchecked.append("what was trained is not trained again")
-        return found
-    if record.status != "done":
+    if record.kind == "train" or record.status != "done":
         _journals(found, folder, record.identity)
         return found
     try:

@@ -21,8 +21,6 @@ from perbench.words import Span
 
 _SYSTEM, _USER, _ANSWER, _MORE = "a-system-text", "a-user-text", "an-answer", "one-more-question"
 """Probe texts: no template quotes them by itself."""
-TEMPLATE = "the chat template"
-"""What notes about it begin with."""
 
 
 def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
@@ -126,9 +124,9 @@ def template_notes(tokenizer: Any) -> list[str]:
     """What a reader of results should know of the model's chat template."""
     notes = []
     if reads_clock(tokenizer):
-        notes.append(f"{TEMPLATE} reads the clock: every prompt holds the day {_today()}")
+        notes.append(f"the chat template reads the clock: every prompt holds the day {_today()}")
     if _facts(tokenizer).thought:
-        notes.append(f"{TEMPLATE} opens a thought before the answer: it is closed at once, empty")
+        notes.append("the chat template opens a thought before the answer: it is closed at once, empty")
     return notes
 
 

@@ -56,6 +56,11 @@ class CellDir:
         """What endpoints were asked for the cell."""
         return SealedJournal(self.path / LEDGER, self.identity, self._guard)
 
+    @property
+    def log(self) -> SealedJournal:
+        """A row for each update of a training."""
+        return SealedJournal(self.path / LOG, self.identity, self._guard)
+
     # ------------------------------------------------------------ reading
 
     def record(self) -> CellRecord | None:
@@ -121,10 +126,6 @@ class CellDir:
                 raise
             self.remarks.append(damage.what)
             (self.path / RECORD).unlink(missing_ok=True)
-            # Its rows have no seals of their own, and only training makes them again.
-            if damage.file.name in (RECORD, LOG) and (self.path / LOG).is_file():
-                (self.path / LOG).unlink()
-                self.remarks.append(f"{self.path / LOG}: dropped, since nothing vouches for it")
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()

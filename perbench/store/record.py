@@ -104,6 +104,8 @@ class CellRecord(Strict):
     metrics: dict[str, Metric] = {}
     notes: list[str] = []
     """Caveats shown wherever the numbers are ("judge uncalibrated", "metric meteor absent: ...")."""
+    run_notes: list[str] = []
+    """Those of `notes` that only the run could tell, so that `perbench rescore` keeps them."""
     counts: dict[str, int] = {}
     """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped..."""
     tokens: dict[str, int] = {}

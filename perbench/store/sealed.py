@@ -180,7 +180,7 @@ class SealedJournal:
         self._count = len(rows)
 
     def append(self, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
-        """Append sealed lines. Durable and raises OSError as `append_journal`."""
+        """Append sealed lines; `durable` and OSError as of `append_journal`."""
         self._guard()
         if self._count is None and ((found := self.read()).torn or found.fault):
             self.cut(found)
@@ -188,6 +188,11 @@ class SealedJournal:
         sealed = [seal(row, self._owner, first + i) for i, row in enumerate(rows)]
         append_journal(self.path, sealed, durable=durable)
         self._count = first + len(rows)
+
+    def flush(self) -> None:
+        """Make all appended lines durable."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

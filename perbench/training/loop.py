@@ -22,13 +22,14 @@ from perbench.prompts.pair import PromptPair
 from perbench.signals import Held, Interrupted, held
 from perbench.specs.matrix import TrainingSpec
 from perbench.store.manifest import seal_of
+from perbench.store.sealed import SealedJournal
 from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint
 from perbench.training.plan import Plan
 from perbench.training.shard import add_gradients, deal, shard, whole
 from perbench.training.sweep import Sweeper, lowered
-from perbench.training.watch import Recorder, Spread
+from perbench.training.watch import Recorder, Spread, mend
 from perbench.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ def fit(
     seed: int,
     folder: Path,
     tick: Tick,
-    log: Path | None = None,
+    log: SealedJournal | None = None,
     track: str | None = None,
     start: Path | None = None,
 ) -> FitResult:
-    """Train `model` on `pairs` (named by `ids`) under the trainer's loss. `log` is a JSONL file that gets a
-    row per update, `track` a tracker that gets it too (`perbench.training.watch`). `start` is a checkpoint
-    of an earlier training of `model` to begin from, an adapter merged into the weights.
+    """Train `model` on `pairs` (named by `ids`) under the trainer's loss. `log` gets a row per update, and so
+    does `track`, a tracker (`perbench.training.watch`). `start` is a checkpoint of an earlier training
+    of `model` to begin from, an adapter merged into the weights.
 
     `folder` is this run's own. Called again after any interruption with the same arguments, it continues from
     the last good checkpoint there and ends with the weights of an uninterrupted run (the same bits on one
@@ -91,6 +92,8 @@ def fit(
         checkpoints = Checkpoints(folder, inputs, main=group.main)
     with group.agreed():
         final = checkpoints.final() if group.main else None
+        if group.main and log is not None:
+            mend(log)
     if (final := group.first(final)) is None:
         final = _Run(model, trainer, pairs, ids, plan, checkpoints, start).train(tick, log, track)
     state = checkpoints.state(final)
@@ -151,7 +154,7 @@ class _Run:
         )
         self._weights = Weights(self._network, self._optimizer, main=group.main)
 
-    def train(self, tick: Tick, log: Path | None = None, track: str | None = None) -> Path:
+    def train(self, tick: Tick, log: SealedJournal | None = None, track: str | None = None) -> Path:
         """All updates from the last good checkpoint on; the path of the final weights."""
         first, main = self._resume(), self._group.main
         with self._group.agreed():

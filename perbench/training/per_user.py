@@ -14,7 +14,7 @@ from perbench.engines.base import Tick
 from perbench.models import ResolvedModel
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.store.sealed import read_sealed, write_sealed
+from perbench.store.sealed import SealedJournal, read_sealed, write_sealed
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.loop import fit
 from perbench.training.plan import Plan
@@ -75,7 +75,7 @@ def fit_users(
             seed=seed(user),
             folder=folder / own,
             tick=shifted,
-            log=folder / f"{own}.jsonl",
+            log=SealedJournal(folder / f"{own}.jsonl", own),
             start=start,
         )
         index[user] = {"folder": own, "seal": result.seal}

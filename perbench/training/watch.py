@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench import processes
 from perbench.errors import PerbenchError
 from perbench.memory import peak_mb
-from perbench.store.files import read_journal, write_text
+from perbench.progress import Progress, counted
+from perbench.store.sealed import SEAL, SealedJournal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BINS = 16
 RESERVED = {
     *("step", "loss", "lr", "grad_norm", "micro_batch_tokens", "tokens_per_second", "peak_memory_mb"),
-    *("tok/s", "MB"),
+    *("tok/s", "MB", SEAL),
 }
 """What rows and the progress line hold of their own: no loss may watch by these names."""
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio"}
@@ -120,24 +120,34 @@ def _spread(values: list[float], bounds: tuple[float, float] | None) -> Spread:
     )
 
 
+def mend(log: SealedJournal) -> None:
+    """Cut off rows that are not what was written, and those after them; say so."""
+    found = log.read()
+    if found.torn or found.fault:
+        log.cut(found)
+    if found.fault is not None:
+        line, what = found.fault
+        Progress(0).say(f"{log.path}:{line}: {what}; {counted(found.lost, 'row')} from there on dropped")
+
+
 class Recorder:
-    """Writes one row per update to `log` (JSONL) and, flattened, to a tracker. `first` updates are done: rows
-    of later ones, which an interrupted run left, are cut off, so that no update stands there twice.
+    """Writes one row per update to `log`, which is whole, and, flattened, to a tracker. `first` updates are
+    done: rows of later ones, which an interrupted run left, are cut off, so that no update is there twice.
 
     Raises:
         PerbenchError: `track` names a tracker that is not installed.
         OSError: what the file system said.
     """
 
-    def __init__(self, log: Path | None, track: str | None, first: int) -> None:
-        self._file = None
+    def __init__(self, log: SealedJournal | None, track: str | None, first: int) -> None:
+        self._log = log
         if log is not None:
-            journal = read_journal(log)
-            kept = [row for row in journal.rows if isinstance(row.get("step"), int) and row["step"] <= first]
-            if journal.torn or len(kept) < len(journal.rows):
-                write_text(log, "".join(json.dumps(row) + "\n" for row in kept))
-            self._file = log.open("a", encoding="utf-8")
-        self._tracker = _tracker(track, log, first) if track is not None else None
+            found = log.read()
+            kept = len(list(takewhile(lambda row: row.get("step", 0) <= first, found.rows)))
+            if kept < len(found.rows):
+                log.cut(found, kept)
+        folder = log.path.parent if log is not None else Path()
+        self._tracker = _tracker(track, folder, first) if track is not None else None
 
     def update(
         self, step: int, figures: Mapping[str, float], spreads: Mapping[str, Spread]
@@ -145,21 +155,18 @@ class Recorder:
         """Write the row of update `step` (from 1); what is watched, in figures: {"weight_mean": 1.2}."""
         spread_rows = {name: spread.row() for name, spread in spreads.items()}
         row = {"step": step, **figures, "peak_memory_mb": peak_mb(), **spread_rows}
-        if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
+        if self._log is not None:
+            self._log.append([row], durable=False)
         if self._tracker is not None:
             self._tracker.log(_scalars(row), step=step)
         return {f"{name}_{key}": n for name, all in spreads.items() for key, n in all.scalars.items()}
 
     def flush(self) -> None:
         """Make the rows durable: call before the checkpoint that covers them."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
+        if self._log is not None:
+            self._log.flush()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
         if self._tracker is not None:
             self._tracker.finish()
 
@@ -172,13 +179,12 @@ def check_tracker(name: str | None) -> None:
         )
 
 
-def _tracker(name: str, log: Path | None, first: int) -> Any:
+def _tracker(name: str, folder: Path, first: int) -> Any:
     from accelerate import PartialState
     from accelerate.tracking import TensorBoardTracker, TrackioTracker
 
     check_tracker(name)
     PartialState()  # trackers ask it which process they are in
-    folder = log.parent if log is not None else Path()
     tracker: Any
     if name == "tensorboard":
         tracker = TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=first + 1)

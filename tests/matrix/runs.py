@@ -79,7 +79,7 @@ def results(out: Path) -> dict[str, Any]:
         if (log := folder / "training.jsonl").exists():
             found[f"{folder.name}/log"] = [json.loads(line) for line in log.read_text().splitlines()]
             for row in found[f"{folder.name}/log"]:
-                del row["tokens_per_second"], row["peak_memory_mb"]
+                del row["tokens_per_second"], row["peak_memory_mb"], row["sha256"]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,6 +201,26 @@ def test_rescore_computes_anew_from_samples_alone(
     assert code == 0, "what the latest plan left behind stands in nobody's way"
     assert errors.count("left as it is, of an earlier plan") == 3
     assert len(json.loads(output)) == CELLS - 2  # of the plan, all but the two trainings
+
+
+def test_rescore_keeps_what_only_the_run_could_note(
+    root: Root, runs: Runs, tmp_path: Path, tiny_model_dir: Path
+) -> None:
+    model, out = tmp_path / "clock", tmp_path / "run"
+    shutil.copytree(tiny_model_dir, model)
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").write_text("{{ strftime_now('%Y') }}" + template)
+    words = ("--model", str(model), "--target", "tiny/writing", "--out", str(out))
+    code, _, errors = runs(root.path, "eval", *words)
+    assert code == 0, errors
+    [(record, _)] = read_records(out)
+    assert any("2024-07-26" in note for note in record.notes)
+    cell = RunDir(out).cell("eval", record.identity)
+    told = {"notes": ["of an older scoring", *record.notes, "lost"], "run_notes": [*record.run_notes, "lost"]}
+    cell.finish(record.model_copy(update=told))
+    assert runs(root.path, "rescore", str(out))[0] == 0
+    [(again, _)] = read_records(out)
+    assert again.notes == [*record.notes, "lost"]
 
 
 def test_rescore_refuses_samples_of_another_version_of_the_protocol(

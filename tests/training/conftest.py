@@ -12,6 +12,7 @@ from perbench.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import LoraSpec, TrainingSpec
+from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult, fit
 
 SPEC = TrainingSpec(
@@ -80,7 +81,7 @@ def train(model: ResolvedModel, pairs: list[PromptPair], tmp_path: Path) -> Call
             seed=seed,
             folder=tmp_path / folder,
             tick=tick,
-            log=log,
+            log=SealedJournal(log, "cell") if log is not None else None,
         )
 
     return run

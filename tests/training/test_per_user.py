@@ -21,6 +21,7 @@ from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.seeds import derive_seed
 from perbench.specs.matrix import PerUserSpec, TrainingSpec
+from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult, fit
 from perbench.training.per_user import UsersResult, fit_users, user_adapters
 
@@ -207,7 +208,7 @@ def test_the_initial_model_of_a_user_is_the_task_model(
             seed=0,
             folder=tmp_path / f"from {start is None}",
             tick=lambda done, total, figures: None,
-            log=tmp_path / "log.jsonl",
+            log=SealedJournal(tmp_path / "log.jsonl", "cell"),
             start=start,
         )
         row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])

@@ -16,6 +16,7 @@ import torch
 from perbench.api import TokenBatch, Trainer
 from perbench.errors import PerbenchError
 from perbench.plugins import load_trainer
+from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult
 from perbench.training.watch import Recorder, Spread, Tally, Watched, check_tracker
 
@@ -111,8 +112,8 @@ def test_one_row_per_update_whatever_the_interruptions(train: Train, tmp_path: P
     found, expected = rows(log), rows(tmp_path / "whole.jsonl")
     assert [row["step"] for row in found] == [1, 2, 3, 4, 5]
     for ours, theirs, entry in zip(found, expected, whole.log, strict=True):
-        for name in ("tokens_per_second", "peak_memory_mb"):
-            assert ours.pop(name) > 0
+        for name in ("tokens_per_second", "peak_memory_mb", "sha256"):
+            assert ours.pop(name)
             del theirs[name]
         assert ours == theirs
         assert ours["loss"] == entry["loss"]
@@ -122,10 +123,25 @@ def test_one_row_per_update_whatever_the_interruptions(train: Train, tmp_path: P
     assert len(rows(log)) == 5
 
 
+def test_a_row_that_is_not_what_was_written_is_dropped_with_those_after_it(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "training.jsonl"
+    with pytest.raises(Stop):
+        train("perce", tick=stop_after(4), log=log)
+    log.write_text(log.read_text().replace('"step": 2', '"step": 3'))
+    train("perce", log=log)
+    assert [row["step"] for row in rows(log)] == [1, 5]
+    assert f"{log}:2: not what was written there; 3 rows" in capsys.readouterr().err
+    log.write_text(log.read_text().replace('"step": 5', '"step": 4'))
+    train("perce", log=log)  # which has ended: what is recorded is checked all the same
+    assert [row["step"] for row in rows(log)] == [1]
+
+
 def test_a_loss_that_watches_nothing_has_rows_too(train: Train, tmp_path: Path) -> None:
     train("ce", epochs=0.4, log=tmp_path / "log.jsonl")
     assert set(rows(tmp_path / "log.jsonl")[0]) == {
-        *("step", "loss", "lr", "grad_norm", "tokens_per_second", "peak_memory_mb")
+        *("step", "loss", "lr", "grad_norm", "tokens_per_second", "peak_memory_mb", "sha256")
     }
 
 
@@ -219,7 +235,7 @@ def test_tensorboard_gets_the_figures_once(tmp_path: Path) -> None:
     PartialState._reset_state()  # as in a process in which nothing has set it up
     found = spread([1.0, 5.0], (0.8, 5.0))
     for first, steps in ((0, (1, 2, 3)), (2, (3, 4))):  # killed after the third, resumed from the second
-        recorder = Recorder(tmp_path / "training.jsonl", "tensorboard", first)
+        recorder = Recorder(SealedJournal(tmp_path / "training.jsonl", "cell"), "tensorboard", first)
         for step in steps:
             recorder.update(step, {"loss": step + first / 10}, {"weight": found})
         recorder.close()
