@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perbench import processes
+from perbench.cache import cache_dir
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix import overlaps
 from perbench.matrix.absent import absent
@@ -28,6 +29,7 @@ from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
 from perbench.store.environment import shorten
+from perbench.store.leftovers import sweep_old
 from perbench.training.watch import check_tracker
 
 
@@ -97,6 +99,7 @@ def carry_out(
         raise PerbenchError("\n".join(seen))
     if not group.main:
         return _follow(cells, catalogue, run)
+    sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
     with run.lock(wait=options.wait, notify=_say):
         plan = make_plan(cells, run, catalogue.sample_ids)
         _say_damaged(plan)

@@ -14,6 +14,7 @@ from perbench.site.transfer import Cell, Column
 from perbench.site.view import View, title
 from perbench.store import CellRecord
 from perbench.store.files import write_text
+from perbench.store.leftovers import sweep_old
 
 SHADES = 4
 WIDTH = 120  # of a drawn interval, in its own units
@@ -59,6 +60,7 @@ def write(page: str, out: Path) -> Path:
             )
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "index.html", page)
+    sweep_old([out])
     return out / "index.html"
 
 

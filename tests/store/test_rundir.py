@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import signal
 import socket
@@ -33,6 +34,7 @@ from perbench.store import (
 from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
 from perbench.store.files import append_journal, write_json
+from perbench.store.leftovers import sweep_old
 from perbench.store.locks import locked, same_file
 from perbench.store.sealed import seal
 
@@ -407,6 +409,18 @@ def test_the_environment_names_versions_but_neither_host_nor_paths() -> None:
     assert found["packages"]["numpy"] == importlib.metadata.version("numpy")
     assert socket.gethostname() not in found.values()
     assert "/" not in json.dumps(found)
+
+
+def test_where_others_may_be_writing_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir()
+    left = [tmp_path / ".index.html.0123abcd.tmp", tmp_path / ".0f.json.89abcdef.tmp"]
+    kept = [tmp_path / "index.html", tmp_path / ".index.html.tmp", tmp_path / ".new.json.0123abcd.tmp"]
+    for file in (*left, *kept):
+        file.touch()
+    for file in (*left, *kept[:2]):
+        os.utime(file, (0, 0))
+    sweep_old([tmp_path / "gone", tmp_path])
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "locked"])
 
 
 def test_a_deleted_working_folder_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
