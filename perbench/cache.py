@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 
 from perbench import digests
-from perbench.digests import canonical_digest as canonical_digest
-from perbench.digests import read_sha256 as read_sha256
 
 
 def cache_dir() -> Path:

@@ -56,9 +56,8 @@ def materialise(package: GgufPackage) -> Path:
             source = _find(package)
             _check(source, package)
             draft = final.with_suffix(".partial")
-            shutil.rmtree(
-                draft, ignore_errors=True
-            )  # left by a killed conversion; the lock says none is running
+            # Left by a killed conversion: under the lock, none is running.
+            shutil.rmtree(draft, ignore_errors=True)
             _convert(source, package, draft)
             seal_folder(draft)
             shutil.rmtree(final, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is expensive to make and never changes, kept on disk by digest, for every run and process."""
+"""Persistent content-addressed cache, shared by all runs and processes."""
 
 from __future__ import annotations
 

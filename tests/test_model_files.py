@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from perbench import digests, gguf_package, models
 from perbench.adapters import adapted
-from perbench.cache import read_sha256
+from perbench.digests import read_sha256
 from perbench.errors import PerbenchError
 from perbench.model_files import check_hub_files, folder_digest
 from perbench.models import identify, load_causal_lm, load_tokenizer, resolve

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from perbench import gguf_package
-from perbench.cache import cache_dir, read_sha256
+from perbench.cache import cache_dir
+from perbench.digests import read_sha256
 from perbench.errors import PerbenchError
 from perbench.models import (
     ResolvedModel,

@@ -105,9 +105,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from perbench import models
-    from perbench.cache import canonical_digest
     from perbench.data.build import build, unusable_file
     from perbench.data.personas import read_personas
+    from perbench.digests import canonical_digest
     from perbench.errors import PerbenchError
     from perbench.matrix.engines import open_model
     from perbench.progress import Progress, counted

@@ -10,10 +10,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
-from perbench.cache import canonical_digest
 from perbench.data import sources
 from perbench.data.gold import gold_faults
 from perbench.data.jsonl import MOST_PROBLEMS, Row
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
 from perbench.progress import counted
 from perbench.specs.task import FieldSpec, TaskSpec

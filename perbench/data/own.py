@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
-from perbench.cache import canonical_digest
 from perbench.data.overlap import holds, same_text, texts_in
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:

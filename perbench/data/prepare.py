@@ -15,12 +15,12 @@ from typing import IO, Any
 
 from perbench import __version__, plugins
 from perbench.api import Family
-from perbench.cache import canonical_digest, read_sha256
 from perbench.data.fetch import checksum, fetch
 from perbench.data.lengths import lengths, readers
 from perbench.data.prepared import MANIFEST, prepared_folder, read_manifest
 from perbench.data.raw import Missing, RawFiles
 from perbench.data.tables import TableMaker
+from perbench.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError, suggest
 from perbench.progress import Progress
 from perbench.store.files import write_json

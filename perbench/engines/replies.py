@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perbench.cache import cache_dir, canonical_digest
+from perbench.cache import cache_dir
+from perbench.digests import canonical_digest
 from perbench.engines.base import Generation
 from perbench.progress import Progress
 from perbench.store.sealed import Unsealed, read_sealed, write_sealed

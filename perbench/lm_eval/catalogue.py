@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench import plugins
-from perbench.cache import canonical_digest, read_sha256
+from perbench.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError, suggest
 from perbench.lm_eval import PREFIX
 from perbench.plugins.roots import LM_EVAL

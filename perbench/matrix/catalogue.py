@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from perbench import data as data_sources
 from perbench import models, protocols
 from perbench.api import Example
-from perbench.cache import canonical_digest
 from perbench.data import Dataset
 from perbench.data.examples import needed_fields
 from perbench.data.overlap import Overlap, Seen
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.specs.load import Named, load_model, load_task
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perbench.matrix.cells import Cell
 
 UNRESOLVED = "unresolved"
-"""Stands for what identifies a model or data that a draft could not have."""
+"""In place of the identity of a model or of data that are unavailable to a draft."""
 
 
 def model_inputs(model: Named[ModelSpec]) -> Inputs:
@@ -54,7 +54,7 @@ class LabelledTask:
 class Catalogue:
     """The tasks, data and models of a matrix, each loaded once. `limit` caps the examples of every split.
 
-    A `draft` is for plans only: models and data that cannot be had stand empty and are told in `unresolved`.
+    A `draft` is for plans only: unavailable models and data are left empty and listed in `unresolved`.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import models
-from perbench.cache import canonical_digest
 from perbench.device import free
+from perbench.digests import canonical_digest
 from perbench.matrix.catalogue import Catalogue
 from perbench.specs.load import Named
 from perbench.specs.model import ModelSpec, Prices

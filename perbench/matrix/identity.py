@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perbench.cache import canonical_digest
+from perbench.digests import canonical_digest
 from perbench.prompts.summary import WORDING
 from perbench.prompts.template import CLOCK
 from perbench.specs.grid import leaves

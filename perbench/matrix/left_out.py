@@ -13,8 +13,8 @@ def left_out(source: str | None, counts: Mapping[str, int]) -> list[str]:
     """The notes that the counts of a training on `source` call for."""
     stages = (("examples", SKIPPED, ""), ("own_examples", f"own_{SKIPPED}", " (users' own adapters)"))
     return [
-        f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too long "
-        "(on_too_long: skip)"
+        f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too "
+        "long (on_too_long: skip)"
         for kept, name, whose in stages
         if (skipped := counts.get(name, 0))
     ]

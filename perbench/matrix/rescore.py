@@ -32,7 +32,7 @@ def rescore(
 
     Metrics, headline and reported turns are the task's of today, as the run's matrices override it;
     everything that made the samples must be as it was. Stale records of earlier plans are left as they are;
-    `notify` is told why.
+    `notify` gets the reason.
 
     Raises:
         PerbenchError: a task of the latest plans is gone, or its samples would be other ones today.
@@ -97,7 +97,7 @@ def task_of(
         task = load_task(name, data=data, overrides=given)
         wanted = target_inputs(name, task.spec, _helpers(task.spec), sampled=record.kind == "eval")
         paths = differing(record.inputs["target"], wanted)
-        # Samples are there already: where a judge would be asked today is nothing to them.
+        # The judge's current address does not affect stored samples.
         changed.append([path for path in paths if not path.endswith(".address")])
         if not changed[-1]:
             return task

@@ -288,7 +288,7 @@ class Runner:
         return {**found, "notes": scored.notes, "run_notes": notes}
 
     def _chat_notes(self, cell: Cell) -> list[str]:
-        """What the chat template of the cell's model makes worth knowing."""
+        """Notes on the chat template of the cell's model."""
         from perbench.prompts.chat import template_notes
 
         if not _renders(cell):
@@ -342,7 +342,7 @@ def _renders(cell: Cell) -> bool:
 
 
 def _trained_how(cell: Cell) -> dict[str, Any]:
-    """What a training's settings leave to the machine."""
+    """Machine-dependent settings of a training."""
     if cell.training is None:
         return {}
     from perbench.training.network import precision

@@ -1,4 +1,4 @@
-"""One cell's stored samples for people to read, with what the task's data still tell of them.
+"""One cell's stored samples for people to read, completed from the task's data.
 
 Samples hold no prompts and no histories, which may be large and not ours to copy; both come from the task's
 data on this machine, where they are at hand and still the same.
@@ -26,7 +26,7 @@ from perbench.store.check import read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of
 
 HELD = "⟨persona⟩"
-"""Stands in a prompt where the persona was."""
+"""Placeholder for the persona in a prompt."""
 MOST = 10
 """Cells that a message lists."""
 

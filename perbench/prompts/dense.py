@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.cache import canonical_digest
 from perbench.contrast import batches
 from perbench.device import device
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.finite import check_finite
 from perbench.keep import Keep

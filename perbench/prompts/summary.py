@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perbench.cache import canonical_digest
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.keep import Keep
 from perbench.specs.persona import SummarySpec

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.cache import canonical_digest
+from perbench.digests import canonical_digest
 from perbench.judges.agreement import judge_agreement
 from perbench.metrics import mean_metric
 from perbench.metrics.scripts import UNSPACED_ANSWER, word_count

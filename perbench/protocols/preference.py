@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.cache import canonical_digest
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.judges.checks import Check, check, check_likeliest
 from perbench.metrics import mean_metric

@@ -72,7 +72,7 @@ class CellDir:
         try:
             return len(self._samples.read().rows)
         except OSError:
-            return 0  # said when the cell runs
+            return 0  # reported when the cell runs
 
     def samples(self) -> list[dict[str, Any]]:
         """All samples, in the order of their appending. A torn last line, and a damaged one with all that
@@ -177,7 +177,7 @@ class CellDir:
         write_text(self.path / SCORES, scores.model_dump_json(indent=1) + "\n")
 
     def finish(self, record: CellRecord) -> None:
-        """Write the record: from here on the cell is done. Samples and scores must stand already."""
+        """Write the record: from here on the cell is done. Samples and scores must be written already."""
         if record.status != "done":
             raise ValueError("finish() takes a done record; fail() the others")
         names = (SAMPLES, SCORES, LOG, LEDGER)

@@ -109,11 +109,8 @@ class Checkpoints:
                 _remove(path)
             os.replace(partial, path)
             _flush(path.parent)
-        except (
-            OSError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # torch and safetensors wrap a full disk in their own
+        # torch and safetensors wrap a full disk in errors of their own
+        except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise CellError(
                 f"cannot write {path}: {error}. {self.kept()} Free some space and run the same command again"

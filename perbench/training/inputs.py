@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.api import Trainer
-from perbench.cache import canonical_digest
 from perbench.context import check_context
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import processes
-from perbench.cache import cache_dir, canonical_digest
+from perbench.cache import cache_dir
 from perbench.contrast import Contrast
+from perbench.digests import canonical_digest
 from perbench.prompts.pair import PromptPair
 from perbench.store.files import replacing
 
@@ -67,14 +68,8 @@ def _read(path: Path, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
         with safe_open(path, framework="pt") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             seal = (file.metadata() or {}).get("sha256")
-    except (
-        SafetensorError,
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-    ):  # damaged: computed again, and replaced
-        return None
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError):
+        return None  # damaged: computed again, and replaced
     if {name: part.shape for name, part in stored.items()} != dict.fromkeys(NAMES, (sum(sizes),)):
         return None
     if seal != _seal(path, stored):

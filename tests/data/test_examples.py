@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from perbench.cache import canonical_digest
 from perbench.data import load_examples
+from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
 from perbench.specs.load import Named
 from perbench.specs.task import TaskSpec
