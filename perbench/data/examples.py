@@ -233,4 +233,10 @@ class _Reader:
             if missing not in fields:
                 there = suggest(missing, map(str, fields))
                 self._fault(row, f"{name}[{number}] has no field {missing!r}{asker}.{there}")
+            elif fields[missing] is None:
+                self._fault(
+                    row,
+                    f"{name}[{number}] holds null as {missing!r}{asker}, which would stand there as the word "
+                    'None; write a text, "" if there is none',
+                )
         return fields
