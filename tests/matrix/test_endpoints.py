@@ -180,8 +180,8 @@ def test_a_row_of_openai_beside_a_trained_one(
     assert main([*words, "--dry-run", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     assert [(cell["kind"], cell["labels"]["model"], cell["labels"]["trainer"]) for cell in cells] == [
-        ("train", "tiny", "ce"),
         ("eval", "tiny", None),
+        ("train", "tiny", "ce"),
         ("eval", "tiny", "ce"),
         ("eval", "openai/gpt-4o", None),
     ]

@@ -133,7 +133,7 @@ def test_two_names_of_one_model_are_refused(root: Root) -> None:
     (root.path / "leaderboard/models/again.yaml").write_text(
         (root.path / "leaderboard/models/tiny.yaml").read_text()
     )
-    with pytest.raises(PerbenchError, match=r"same work twice: \[train tiny ce .*\] and \[train again ce"):
+    with pytest.raises(PerbenchError, match=r"same work twice: \[eval tiny base .*\] and \[eval again base"):
         cells_of(root, models=["tiny", "again"])
 
 
@@ -170,7 +170,7 @@ def test_reasons_of_each_state(root: Root, tmp_path: Path) -> None:
     run.cell("eval", evals[2].identity).append([{"id": "a"}, {"id": "b"}])
     found = reasons(make_plan(cells, run))
     assert found == {
-        "reuse: finished 2026-01-01T00:00:10Z": str(evals[0]),
+        "reuse: finished 2026-01-01T00:00:10Z": str(train[0]),  # evals[0] too
         "resume: checkpoint at step 2": str(train[1]),
         "run: failed before: loss is nan": str(evals[1]),
         "resume: 2 samples stored": str(evals[2]),
@@ -217,11 +217,11 @@ def test_a_training_whose_weights_are_not_there_runs_again_only_if_needed(
     cells = cells_of(root)
     for cell in cells:
         finish(run, cell)
-    first_cell = cells[0]
+    first_cell = next(cell for cell in cells if cell.kind == "train")
     first = run.cell("train", first_cell.identity)
     damage(first.checkpoint / "final")
     assert make_plan(cells, run).todo == ()
-    wanting = next(cell for cell in cells if cell.needs is cells[0])
+    wanting = next(cell for cell in cells if cell.needs is first_cell)
     (run.cell("eval", wanting.identity).path / "cell.json").unlink()
     found = make_plan(cells, run).todo
     assert [step.cell for step in found] == [*([first_cell] if fault else []), wanting]

@@ -17,6 +17,7 @@ import pytest
 from perbench.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import IDENTIFY_VERSION
+from perbench.progress import counted
 from perbench.site.load import load
 from perbench.site.view import build_view
 from perbench.store import RunDir, read_records
@@ -65,7 +66,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
     assert before
     code, _, errors = runs(root.path, *words)
     assert code == 0, errors
-    assert f"{len(before)} cells reused" in errors
+    assert f"{counted(len(before), 'cell')} reused" in errors
     assert results(tmp_path / "run") == expected
 
 
