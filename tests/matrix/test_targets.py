@@ -61,8 +61,7 @@ def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_pat
     words = ("run", "--matrix", "small", "--out", str(out), "--limit", "4")
     code, output, errors = runs(root.path, *words, "--dry-run")
     assert code == 0, errors
-    estimates = [line.count("unknown") for line in output.splitlines() if "lm_eval:tiny_choice" in line]
-    assert sorted(estimates, reverse=True)[:2] == [2, 2], output  # tokens and seconds of both cells
+    assert output.count("│ unknown │ unknown │") == 2, output  # tokens and time of what lm-eval reads itself
     assert "not in these sums: 2 cells whose data are not at hand" in output
     code, output, errors = runs(root.path, *words)
     assert code == 0, errors
