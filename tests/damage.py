@@ -57,3 +57,35 @@ def remove(path: Path, chance: random.Random) -> bool:
 DAMAGES: dict[str, Callable[[Path, random.Random], bool]] = {
     damage.__name__: damage for damage in (flip, zero, cut, append, rename, remove)
 }
+
+
+def damage_run(run: Path, draw: random.Random, among: Callable[[Path], bool] = lambda file: True) -> str:
+    """Do one thing to one file; what was done."""
+    file = draw.choice([file for file in sorted(run.rglob("*")) if file.is_file() and among(file)])
+    content = file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    kind = draw.choice(["flip", "cut", "swap", "copy", "remove", "rename", "exchange"])
+    twins = [other for other in sorted(run.rglob(file.name)) if other != file and other.is_file()]
+    if kind == "rename" or not content:
+        file.rename(file.with_name(f"{file.name}.old"))
+    elif kind == "exchange" and twins:
+        twin = draw.choice(twins)
+        file.write_bytes(twin.read_bytes())
+        twin.write_bytes(content)
+    elif kind in ("swap", "copy", "remove") and len(lines) > 1:
+        one, two = draw.sample(range(len(lines)), 2)
+        if kind == "swap":
+            lines[one], lines[two] = lines[two], lines[one]
+        elif kind == "copy":
+            lines.insert(two, lines[one])
+        else:
+            del lines[one]
+        file.write_bytes(b"".join(lines))
+    elif kind == "cut":
+        file.write_bytes(content[: draw.randrange(len(content))])
+    else:
+        kind, place = "flip", draw.randrange(len(content))
+        file.write_bytes(
+            content[:place] + bytes([content[place] ^ (1 << draw.randrange(8))]) + content[place + 1 :]
+        )
+    return f"{kind} {file.relative_to(run)}"

@@ -18,6 +18,7 @@ from perbench.matrix.verify import verify
 from perbench.site.load import load
 from perbench.store import CellDir, CellRecord, RunDir, Scores, read_records
 from perbench.store.sealed import seal
+from tests.damage import damage_run
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs, results
 
@@ -55,38 +56,6 @@ def unfinished(
     return Path(shutil.copytree(made["unfinished"], tmp_path / "killed"))
 
 
-def damage(run: Path, draw: random.Random, among: Callable[[Path], bool] = lambda file: True) -> str:
-    """Do one thing to one file; what was done."""
-    file = draw.choice([file for file in sorted(run.rglob("*")) if file.is_file() and among(file)])
-    content = file.read_bytes()
-    lines = content.splitlines(keepends=True)
-    kind = draw.choice(["flip", "cut", "swap", "copy", "remove", "rename", "exchange"])
-    twins = [other for other in sorted(run.rglob(file.name)) if other != file and other.is_file()]
-    if kind == "rename" or not content:
-        file.rename(file.with_name(f"{file.name}.old"))
-    elif kind == "exchange" and twins:
-        twin = draw.choice(twins)
-        file.write_bytes(twin.read_bytes())
-        twin.write_bytes(content)
-    elif kind in ("swap", "copy", "remove") and len(lines) > 1:
-        one, two = draw.sample(range(len(lines)), 2)
-        if kind == "swap":
-            lines[one], lines[two] = lines[two], lines[one]
-        elif kind == "copy":
-            lines.insert(two, lines[one])
-        else:
-            del lines[one]
-        file.write_bytes(b"".join(lines))
-    elif kind == "cut":
-        file.write_bytes(content[: draw.randrange(len(content))])
-    else:
-        kind, place = "flip", draw.randrange(len(content))
-        file.write_bytes(
-            content[:place] + bytes([content[place] ^ (1 << draw.randrange(8))]) + content[place + 1 :]
-        )
-    return f"{kind} {file.relative_to(run)}"
-
-
 def numbers(run: Path) -> dict[str, str]:
     """All records and scores that a page of a run is made of."""
     return {entry.record.identity: repr((entry.record, entry.scores)) for entry in load([run]).entries}
@@ -100,7 +69,7 @@ def test_random_damages_of_a_finished_run_are_found_or_change_no_number(finished
     for seed in SEEDS:
         shutil.rmtree(finished, ignore_errors=True)
         shutil.copytree(whole, finished)
-        what = damage(finished, random.Random(seed))
+        what = damage_run(finished, random.Random(seed))
         faults = [fault for checked in verify(RunDir(finished)) for fault in checked.faults]
         found.append(bool(faults))
         kept = numbers(finished)
@@ -139,7 +108,7 @@ def test_random_damages_of_an_unfinished_run_cost_at_most_what_follows(unfinishe
     for seed in SEEDS:
         copied = unfinished.with_name(f"copy-{seed}")
         shutil.copytree(unfinished, copied)
-        what = damage(copied, random.Random(seed), lambda file: "checkpoint" not in file.parts)
+        what = damage_run(copied, random.Random(seed), lambda file: "checkpoint" not in file.parts)
         for name, samples, seconds, record in stored(copied):
             old_samples, old_seconds, old_record = before[name]
             assert samples == old_samples[: len(samples)], f"{seed}: {what}"
@@ -154,7 +123,7 @@ def test_a_run_that_was_damaged_in_many_places_ends_as_if_nothing_had_been(
 ) -> None:
     draw = random.Random(seed)
     told = [
-        damage(
+        damage_run(
             unfinished,
             draw,
             lambda file: file.name not in SPARED and "final" not in file.parts,
@@ -407,30 +376,3 @@ def test_records_of_an_older_perbench_are_reused_shown_and_said_to_be_unverifiab
     assert load([finished]).unverifiable == 9
     assert main(["verify", str(finished)]) == 0
     assert capsys.readouterr().out.count("changes cannot be detected") == 9
-
-
-def test_a_run_whose_folder_is_deleted_under_it_says_so(root: Root, runs: Runs, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    code, _, errors = runs(
-        root.path, "run", "--matrix", "small", "--out", str(out), env={"DELETE_AT_APPEND": str(out)}
-    )
-    assert code == 2, errors
-    assert ".lock was removed or replaced" in errors
-    assert "Traceback" not in errors
-
-
-@pytest.mark.parametrize("place", ["", ".lock", "run.json", "cells"])
-def test_things_that_are_no_files_or_folders_are_named(
-    root: Root, runs: Runs, tmp_path: Path, place: str
-) -> None:
-    out = tmp_path / "run" if place else tmp_path / ("x" * 300)
-    if place == "cells":
-        out.mkdir()
-        (out / place).write_text("a file")
-    elif place:
-        (out / place).mkdir(parents=True)
-    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out))
-    assert code == 2, errors
-    assert str(out / place) in errors
-    assert "Traceback" not in errors
-    assert "internal error" not in errors

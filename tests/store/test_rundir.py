@@ -1,4 +1,4 @@
-"""Cells, records and the lock of a run directory."""
+"""Cells and records of a run directory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import importlib.metadata
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +31,6 @@ from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
 from perbench.store.files import append_journal, write_json
 from perbench.store.leftovers import sweep_old
-from perbench.store.locks import locked, same_file
 from perbench.store.sealed import seal
 
 INPUTS = {"seed": 0}
@@ -301,19 +296,6 @@ def test_nothing_is_written_once_the_lock_is_another_file(tmp_path: Path) -> Non
         assert not tmp_path.exists()
 
 
-def test_a_lock_that_was_removed_while_one_waited_for_it_is_taken_anew(tmp_path: Path) -> None:
-    path = tmp_path / ".lock"
-    with ExitStack() as first:
-        first.enter_context(locked(path))
-
-        def removed(file: Any) -> None:
-            path.unlink()
-            first.close()
-
-        with locked(path, removed) as held:
-            assert same_file(path, held)
-
-
 def test_what_killed_writes_left_is_removed_and_nothing_else(cell: CellDir, tmp_path: Path) -> None:
     cell.begin()
     left = [tmp_path / ".run.json.0123abcd.tmp", cell.path / ".cell.json.0123abcd.tmp"]
@@ -331,42 +313,6 @@ def test_only_finished_cells_are_read(tmp_path: Path, cell: CellDir) -> None:
         read_records(tmp_path)
     cell.begin()
     assert read_records(tmp_path) == []
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from perbench.store import RunDir
-with RunDir(Path(sys.argv[1])).lock():
-    print("locked", flush=True)
-    sys.stdin.readline()
-"""
-
-
-def test_a_second_process_refuses_or_waits_and_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "locked\n"
-    run = RunDir(tmp_path)
-    with (
-        pytest.raises(PerbenchError, match=rf"in use by process {holder.pid} on .*--no-wait"),
-        run.lock(wait=False),
-    ):
-        pytest.fail("two holders")
-    messages: list[str] = []
-
-    def kill(message: str) -> None:
-        messages.append(message)
-        holder.send_signal(signal.SIGKILL)
-
-    with run.lock(notify=kill):
-        assert holder.wait() == -signal.SIGKILL
-    assert [f"process {holder.pid}" in message for message in messages] == [True]
-    with run.lock(wait=False, notify=messages.append):
-        assert len(messages) == 1
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
