@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             raise PerbenchError(f"cannot write {target}: {error.strerror}; choose another --dir") from None
         print(target)
     first = {
-        "task": f"perbench show task {args.name}",
+        "task": f"perbench validate {next(iter(targets.values()))}",
         "matrix": f"perbench run --dry-run --matrix {args.name}",
     }.get(args.kind, f"perbench check {args.kind} {args.name}")
     print(

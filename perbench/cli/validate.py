@@ -76,6 +76,8 @@ def _check_file(path: Path) -> None:
     folder = next((folder for folder in folders if parent.match(folder)), None)
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
+    if path.is_dir():
+        raise PerbenchError(f"{path}: is a folder; name files, or check all of a root: --include {path}")
     if path.suffix != ".py" or folder is None:
         told = ", ".join(f"{folder}/" for folder in folders)
         raise PerbenchError(f"{path}: is no YAML file and no Python file in one of the folders {told}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +116,15 @@ def told(error: ValueError | RecursionError) -> str:
 
 def _form(path: Path, line: str) -> str | None:
     """What a file seems to hold whose first line is no row, with the way out; None where nothing is known."""
-    text = line.strip()
+    text, named = line.strip(), shlex.quote(str(path))
     if text.startswith("["):
-        return f"a JSON array; write its objects one per line: jq -c '.[]' {path.name} > ROWS.jsonl"
+        return f"a JSON array; write its objects one per line: jq -c '.[]' {named} > ROWS.jsonl"
     if text == "{":
-        return f"an object over several lines; write one per line: jq -c . {path.name} > ROWS.jsonl"
-    if not text.startswith("{") and any(mark in text for mark in ",;\t"):
-        rows = f"csv.DictReader(open('{path.name}', newline=''))"
+        return f"an object over several lines; write one per line: jq -c . {named} > ROWS.jsonl"
+    mark = max(",;\t", key=text.count)
+    if not text.startswith("{") and mark in text:
+        apart = "" if mark == "," else f", delimiter={mark!r}"
+        rows = f"csv.DictReader(open('{path}', newline=''){apart})"
         convert = f"import csv, json; [print(json.dumps(row)) for row in {rows}]"
         return f'looks like CSV; write each row as a JSON object: python -c "{convert}" > ROWS.jsonl'
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def _encoding(path: Path, line: bytes, error: UnicodeDecodeError) -> str:
     name, sure = ("UTF-16", "") if wide else ("LATIN1", ", if it is Latin-1")
     return (
         f"not UTF-8 ({error.reason} at byte {error.start + 1} of the line); convert it{sure}: "
-        f"iconv -f {name} -t UTF-8 {path.name}"
+        f"iconv -f {name} -t UTF-8 {shlex.quote(str(path))} > ROWS.jsonl"
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.data.overlap import LONG, same_text
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.progress import counted
 
 if TYPE_CHECKING:
     from perbench.data.jsonl import Row
@@ -21,8 +22,10 @@ def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) ->
     tested, chosen by a hash of each and `split.seed`. Rows of the same text are never parted.
 
     Raises:
+        SpecError: the first row that lacks a field by which rows are parted, with how many more do.
         PerbenchError: there are not two users, or two different rows, to part.
     """
+    _check_fields(rows, _parted_by(fields, split))
     keys = [_key(row, fields, split) for row in rows]
     order = sorted(set(keys), key=lambda key: hashlib.sha256(f"{split.seed}/{key}".encode()).digest())
     if len(order) < 2:
@@ -35,6 +38,28 @@ def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) ->
     for row, key in zip(rows, keys, strict=True):
         parts["test" if key in tested else "train"].append(row)
     return parts
+
+
+def _parted_by(fields: FieldSpec, split: SplitSpec) -> list[str]:
+    named = (
+        [fields.persona if fields.user is None else fields.user]
+        if split.by == "user"
+        else [fields.user, fields.question, fields.reference]
+    )
+    return [name for name in named if name is not None]
+
+
+def _check_fields(rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Rows without a field would count as rows of one and the same user."""
+    for name in names:
+        lacking = [row for row in rows if name not in row.fields]
+        if lacking:
+            first, others = lacking[0], len(lacking) - 1
+            more = f" (also in {counted(others, 'further row')})" if others else ""
+            message = f"the row has no field {name!r}, by which data.split parts."
+            raise SpecError(
+                [Problem(first.place, first.line, f"{message}{suggest(name, map(str, first.fields))}{more}")]
+            )
 
 
 def _key(row: Row, fields: FieldSpec, split: SplitSpec) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -46,7 +48,19 @@ def test_a_file_at_fault_is_named_by_line(content: bytes, line: int, said: str, 
         read_jsonl(path)
     (problem,) = error.value.problems
     assert (problem.path, problem.line) == (path, line)
-    assert said in problem.message
+    assert said.replace("rows.jsonl", str(path)) in problem.message
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_the_command_that_converts_a_table_does(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "own notes.jsonl"
+    path.write_text(f'user{mark}ask\nann{mark}"where{mark}, or; when?"\n')
+    with pytest.raises(SpecError) as error:
+        read_jsonl(path)
+    command = error.value.problems[0].message.partition(": ")[2].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    (row,) = read_jsonl(tmp_path / "ROWS.jsonl")
+    assert row.fields == {"user": "ann", "ask": f"where{mark}, or; when?"}
 
 
 def test_a_line_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:

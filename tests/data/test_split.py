@@ -16,7 +16,7 @@ from perbench.data.jsonl import Row
 from perbench.data.overlap import Seen
 from perbench.data.sources import has_train_split
 from perbench.data.split import cut
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, SpecError
 from perbench.specs.load import Named
 from perbench.specs.task import DataSpec, FieldSpec, SplitSpec, TaskSpec
 from tests.data.test_examples import row, task
@@ -88,6 +88,30 @@ def test_the_digest_holds_the_split_and_is_as_before_without_one(tmp_path: Path)
     assert len(digests) == 4
     accepted = task(tmp_path, rows, data={"files": "rows.jsonl", "overlap": "accepted"})
     assert load_examples(accepted, "test").digest == whole.digest
+
+
+@pytest.mark.parametrize(
+    ("by", "names", "asked"),
+    [
+        ("user", {"user": "nmae"}, "nmae"),
+        ("user", {"user": None, "persona": "profle"}, "profle"),
+        ("row", {"question": "inptu"}, "inptu"),
+        ("row", {"reference": "outptu"}, "outptu"),
+    ],
+)
+def test_a_field_that_parts_the_rows_is_in_every_row(by: Any, names: dict[str, Any], asked: str) -> None:
+    whole = {"name": "ann", "input": "q", "output": "r", "profile": []}
+    fields = FieldSpec(
+        **{"user": "name", "question": "input", "reference": "output", "persona": "profile"} | names
+    )
+    rows = rows_of({**whole, asked: "there"}, whole, {**whole, "name": "ben"})
+    with pytest.raises(SpecError) as error:
+        cut(Path("rows.jsonl"), rows, fields, SplitSpec(by=by))
+    (problem,) = error.value.problems
+    assert (problem.path, problem.line) == ("rows.jsonl", 2)
+    assert f"no field {asked!r}" in problem.message
+    assert "Did you mean" in problem.message
+    assert "also in 1 further row" in problem.message
 
 
 def test_a_split_is_of_one_file(tmp_path: Path) -> None:
