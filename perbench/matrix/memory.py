@@ -53,16 +53,21 @@ def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
 
 
 def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:
+    # Of a toy model everything would be 0.0 GB.
+    toy = found.parameters < GB / 100
+    unit, power, byte, below = (1e6, "e6", "MB", "kB") if toy else (GB, "e9", "GB", "MB")
     yield (
-        f"  {found.parameters / GB:.2f}e9 parameters, {found.trainable / GB:.3f}e9 of them trained; "
-        f"weights {found.weights / GB:.1f} GB, gradients {found.gradients / GB:.1f}, "
-        f"AdamW {found.moments / GB:.1f}, gathered or cast weights {found.gathered / GB:.1f}, "
-        f"head {found.head / GB:.1f}: {found.fixed / GB:.1f} GB"
+        f"  {found.parameters / unit:.2f}{power} parameters, "
+        f"{found.trainable / unit:.3f}{power} of them trained; "
+        f"weights {found.weights / unit:.1f} {byte}, gradients {found.gradients / unit:.1f}, "
+        f"AdamW {found.moments / unit:.1f}, gathered or cast weights {found.gathered / unit:.1f}, "
+        f"head {found.head / unit:.1f}: {found.fixed / unit:.1f} {byte}"
     )
     checkpointed = "with" if spec.gradient_checkpointing else "without"
     yield (
-        f"  activations {found.per_token / 1e6:.2f} MB a token ({checkpointed} gradient checkpointing): "
-        f"{found.at(spec.micro_batch_tokens) / GB:.1f} GB in all at micro_batch_tokens "
+        f"  activations {found.per_token / unit * 1e3:.2f} {below} a token "
+        f"({checkpointed} gradient checkpointing): "
+        f"{found.at(spec.micro_batch_tokens) / unit:.1f} {byte} in all at micro_batch_tokens "
         f"{spec.micro_batch_tokens}"
     )
     if memory is not None:

@@ -30,6 +30,11 @@ def interval(ci: tuple[float, float], digits: int, *, signed: bool = False) -> s
     return f"[{number(ci[0], digits, signed=signed)}, {number(ci[1], digits, signed=signed)}]"
 
 
+def measured(value: float) -> str:
+    """A value of a log of any size, four digits of it: "2.5e-05", "6.541", "13,410"."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def variation(values: Mapping[str, Any]) -> str:
     """Hyperparameters on one line: "learning_rate=1e-05, method=lora"."""
     return ", ".join(

@@ -29,6 +29,7 @@ def render(view: View) -> str:
         filters={
             "number": text.number,
             "interval": text.interval,
+            "measured": text.measured,
             "duration": duration,
             "variation": text.variation,
             "flatten": text.flatten,

@@ -30,6 +30,8 @@ class Estimate:
     missing: int
     seeds: int
     flags: tuple[Flag, ...] = ()
+    users: int | None = None
+    """How many users the interval resamples, None without one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Cell:
 
     `versus`: there is a gain over the baseline row; this is the baseline; or there is nothing to compare."""
 
-    status: Literal["done", "failed", "not run"]
+    status: Literal["done", "failed", "no record"]
     records: tuple[CellRecord, ...] = ()
     estimate: Estimate | None = None
     versus: Literal["baseline", "gain", "none"] = "none"
@@ -164,7 +166,7 @@ def _cell(
     own = row.source is not None and task_of(row.source) == task_of(target)
     group = groups.get((row, place))
     if group is None:
-        return Cell("not run", own=own)
+        return Cell("no record", own=own)
     done = group.done()
     failed = [entry for entry in group.entries if entry.record.status == "failed"]
     records = tuple(entry.record for entry in done + failed)
@@ -198,12 +200,16 @@ def _estimate(entries: Sequence[Entry], headline: str) -> Estimate:
     values = [metric.value for metric in metrics if metric.value is not None]
     n, missing = sum(m.n for m in metrics), sum(m.missing for m in metrics)
     flagged = flags([entry.record for entry in entries], headline)
-    if len(entries) == 1 and metrics:
-        return Estimate(metrics[0].value, metrics[0].ci, n, missing, 1, flagged)
     sampled = _sampled(entries, headline)
-    averaged = sampled.averaged() if sampled else None
-    ci = mean_interval(averaged.values, averaged.clusters) if averaged else None
-    return Estimate(fmean(values) if values else None, ci, n, missing, len(entries), flagged)
+    if len(entries) == 1 and metrics:
+        value, ci = metrics[0].value, metrics[0].ci
+    else:
+        sampled = sampled.averaged() if sampled else None
+        value = fmean(values) if values else None
+        ci = mean_interval(sampled.values, sampled.clusters) if sampled else None
+    pairs = zip(sampled.clusters, sampled.values, strict=True) if sampled and ci else ()
+    users = len({user for user, score in pairs if score is not None}) or None
+    return Estimate(value, ci, n, missing, len(entries), flagged, users)
 
 
 def _gain(
@@ -229,7 +235,8 @@ def _column(place: Place, apart: str, cells: Sequence[Cell]) -> Column:
     reach = max((abs(bound) for c in cells if c.gain and c.gain.ci for bound in c.gain.ci), default=0.0)
     notes = dict.fromkeys(note for cell in cells for record in cell.records for note in record.notes)
     counts = [c.estimate.n for c in cells if c.estimate]
-    users = [c.gain.users for c in cells if c.gain and c.gain.ci]
+    users = [c.estimate.users for c in cells if c.estimate and c.estimate.users]
+    users += [c.gain.users for c in cells if c.gain and c.gain.ci]
     return Column(
         target=place.target,
         apart=apart,

@@ -90,7 +90,10 @@ def full(bench: Bench) -> Bench:
     trained = bench.cell(
         "train",
         Labels(model="tiny", trainer="ce", source="fam/write", seed=0),
-        training_log=[{"step": 1, "loss": 2.5, "lr": 1e-5}, {"step": 2, "loss": 2.25, "lr": 5e-6}],
+        training_log=[
+            {"step": 1, "loss": 2.5, "lr": 1e-5, "tokens_per_second": 13412.6},
+            {"step": 2, "loss": 2.25, "lr": 5e-6},
+        ],
         tokens={"response": 4242},
     )
     bench.evaluate([0.2, 0.2, 0.3], trainer="ce", source="fam/write", trained_by=trained.identity)
@@ -123,8 +126,8 @@ def test_the_matrix_holds_every_cell(full: Bench, tmp_path: Path) -> None:
     ]
     rows = cells_of(matrix)
     assert [row[0].split()[0] for row in rows] == ["base", "ce", "perce"]
-    assert [row[1].split(" no gain")[0] for row in rows] == ["not run", "not run", "failed CellError"]
-    assert rows[2][2] == "not run"
+    assert [row[1].split(" no gain")[0] for row in rows] == ["no record", "no record", "failed CellError"]
+    assert rows[2][2] == "no record"
     assert rows[0][3].startswith("0.200 [0.100, 0.300]")
     assert rows[1][3] == "0.233 [0.200, 0.300] baseline"
     assert rows[2][3].startswith("0.600 [0.400, 0.900] ▲ gain +0.367 [+0.200, +0.600] interval excludes 0")
@@ -148,7 +151,7 @@ def test_dialogue_turns_and_identification(full: Bench, tmp_path: Path) -> None:
     assert [row[2:] for row in cells_of(talk)] == [
         ["2.50", "no score", "−0.12"],
         ["4.25", "4.50", "no score"],
-        ["not run", "not run", "not run"],
+        ["no record", "no record", "no record"],
     ]
     assert cells_of(spans)[0][1:] == [
         "0.550 [0.450, 0.650]",
@@ -178,6 +181,8 @@ def test_every_record_is_there_with_its_provenance(full: Bench, tmp_path: Path) 
         "truncated 77",
         "response tokens 4242",
         "2.25",
+        "5e-06",
+        "13,413",
         "321 MB",
     ):
         assert part in everything_said

@@ -37,7 +37,7 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "baseline",
         "+0.367 [+0.200, +0.600] *",
         "failed",
-        "not run",
+        "no record",
         "fam/talk: rating per turn (judge uncalibrated)",
         "4.50",
         "judge_kappa",

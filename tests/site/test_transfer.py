@@ -53,6 +53,20 @@ def test_values_and_paired_gains(bench: Bench) -> None:
     assert perce.own
 
 
+def test_heads_count_the_users_behind_intervals(bench: Bench) -> None:
+    """With or without gains: those whose samples have a score, of all seeds together."""
+    bench.evaluate([0.0, 0.1, None, 0.3], users=["a", "a", "b", "c"])
+    bench.evaluate([0.2], target="fam/lone")
+    bench.evaluate([0.0, None, 0.3], users=["a", "b", "c"], target="fam/seeds", seed=0)
+    bench.evaluate([0.0, 0.5, 0.3], users=["a", "b", "c"], target="fam/seeds", seed=1)
+    columns = view(bench).matrix.columns
+    assert {c.target: c.users for c in columns} == {
+        "fam/write": (2, 2),
+        "fam/lone": None,
+        "fam/seeds": (3, 3),
+    }
+
+
 def test_seeds_are_averaged_before_pairing(bench: Bench) -> None:
     for seed, ce, perce in ((0, [0.0, 1.0], [1.0, 1.0]), (1, [1.0, 0.0], [1.0, 2.0])):
         bench.evaluate(ce, trainer="ce", source="s", seed=seed)
@@ -132,7 +146,7 @@ def test_failed_not_run_and_unscored(bench: Bench) -> None:
     bench.evaluate(None, trainer="perce", source="s", target="fam/a")
     bench.evaluate([None, None], trainer="ce", source="s", target="fam/b")
     found = [[cell.status for cell in cells] for _, cells in view(bench).matrix.rows]
-    assert found == [["done", "done"], ["failed", "not run"]]
+    assert found == [["done", "done"], ["failed", "no record"]]
     (_, (_, unscored)), _ = view(bench).matrix.rows
     assert unscored.estimate is not None
     assert (unscored.estimate.value, unscored.estimate.missing) == (None, 2)
@@ -152,7 +166,7 @@ def test_a_trained_model_that_was_never_evaluated_has_a_row(bench: Bench) -> Non
     bench.evaluate(CE)
     bench.cell("train", Labels(model="tiny", trainer="ce", source="s", seed=0))
     found = [(row.trainer, cells[0].status) for row, cells in view(bench).matrix.rows]
-    assert found == [(None, "done"), ("ce", "not run")]
+    assert found == [(None, "done"), ("ce", "no record")]
 
 
 def test_missing_pairs_are_counted(bench: Bench) -> None:
