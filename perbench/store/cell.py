@@ -124,8 +124,7 @@ class CellDir:
         except DamagedRecord as damage:
             if not damage.redo:
                 raise
-            self.remarks.append(damage.what)
-            (self.path / RECORD).unlink(missing_ok=True)
+            (self.path / RECORD).unlink(missing_ok=True)  # the plan has named it
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()
