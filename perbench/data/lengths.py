@@ -33,6 +33,9 @@ class Words:
         split = text.split() if isinstance(text, str) else [part.split() for part in text]
         return {"input_ids": split}
 
+    def decode(self, words: Sequence[str], **options: Any) -> str:
+        return " ".join(words)
+
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
         return "\n".join(message["content"] for message in messages)
 

@@ -75,7 +75,7 @@ def test_the_report(
     assert "| aloe/dialogue, test | 10 | 8.0 (8) |  |  |" in found.out
     assert "from local raw (NOT the published files); digest " in found.out
     assert found.out.endswith(f"in {folder}; tasks find it there\n")
-    assert "lengths are told in words: the model's weights are carried by" in found.err
+    assert "lengths are counted in words: the model's weights" in found.err
     assert "personas/test" in found.err
 
     out = tmp_path / "else where"

@@ -135,7 +135,7 @@ def test_faults_of_gold_are_told_by_line_before_anything_runs(
     words = ("--task", path, "--model", tiny_model_dir, "--html", tmp_path / "page.html")
     code, found, said = identify(capsys, *words, "--out", tmp_path / "run")
     assert (code, found) == (2, {})
-    assert f"{path}:1: gold[0]: 'elk' does not stand in" in said, "all faults at once"
+    assert f"{path}:1: gold[0]: 'elk' " in said, "all faults at once"
     assert f"{path}:3: " in said
     assert message in said
     assert not list(tmp_path.glob("run/cells/*"))
