@@ -27,15 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from perbench import plugins
-    from perbench.errors import PerbenchError
-    from perbench.specs.yaml import parse_value
+    from perbench.specs.yaml import parse_param
 
-    params: dict[str, Any] = {}
-    for text in args.param:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise PerbenchError(f"--param {text}: expected NAME=VALUE")
-        params[name] = parse_value(value, f"--param {text}")
+    params = dict(parse_param(text) for text in args.param)
     plugin = plugins.get(args.kind, args.name)
     report = _check(args.kind, plugin.load_class(), params)
     if args.json:

@@ -131,7 +131,7 @@ def one_cell(
     """
     from perbench.specs.load import matrix_of
     from perbench.specs.rows import plain_name
-    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag, parse_value
+    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag, parse_param
 
     if (args.trainer is None) != (args.source is None):
         raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
@@ -150,10 +150,8 @@ def one_cell(
     }
     params: dict[str, Any] = {}
     for text in args.param:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise PerbenchError(f"--param {text}: expected NAME=VALUE")
-        params[name] = parse_value(value, f"--param {text}")
+        name, value = parse_param(text)
+        params[name] = value
         places[axis, 0, "params", name] = flag("param", text)
     if params and method is None:
         raise PerbenchError("--param sets a hyperparameter of --trainer or --identifier; name one")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from perbench.errors import Problem, SpecError
+from perbench.errors import PerbenchError, Problem, SpecError
 
 KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 40
@@ -121,6 +121,18 @@ def parse_value(text: str, source: str) -> Any:
     if problems:
         raise SpecError([Problem(source, None, problem.message) for problem in problems])
     return value
+
+
+def parse_param(text: str) -> tuple[str, Any]:
+    """Name and value of an option `--param NAME=VALUE`.
+
+    Raises:
+        PerbenchError: there is no "=", or the value is no YAML.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise PerbenchError(f"--param {text}: expected NAME=VALUE")
+    return name, parse_value(value, f"--param {text}")
 
 
 def at(data: Any, path: KeyPath) -> Any:
