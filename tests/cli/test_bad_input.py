@@ -147,10 +147,7 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
     [
         (["validate", "ROOT/none.yaml"], "ROOT/none.yaml: cannot be read: No such file or directory"),
         (["validate", "ROOT/none.py"], "ROOT/none.py: no such file"),
-        (
-            ["validate", "ROOT"],
-            "no YAML file and no Python file in one of the folders identifiers/, trainers/, tasks/families/",
-        ),
+        (["validate", "ROOT"], "ROOT: is a folder; name files, or check all of a root: --include ROOT"),
         (["show", "task", "mine/note", "--include", "ROOT"], "Did you mean 'mine/notes'?"),
         (
             ["eval", "--model", "smollm2-135m", "--target", "mine/note"],
