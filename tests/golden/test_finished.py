@@ -1,0 +1,100 @@
+"""A run directory of an earlier perbench is shown, verified, rescored and resumed by this one.
+
+finished/ was written at commit b17b862 by `perbench run --matrix finished --out finished` with the root that
+`planned.make_root` makes. It is never written anew: it stands for what people have on their disks. Its
+checkpoint is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench import cli, plugins
+from tests.golden.planned import HERE, make_root
+
+RUN = Path("finished")
+CELLS = 11
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(HERE / "finished", RUN)
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(make_root(tmp_path / "root")))
+    yield
+    monkeypatch.undo()
+    plugins.discover()  # looks at the roots anew
+
+
+def records(kind: str = "") -> list[dict[str, Any]]:
+    return [json.loads(path.read_bytes()) for path in sorted(RUN.glob(f"cells/{kind}*/cell.json"))]
+
+
+def results(*names: str) -> dict[str, bytes]:
+    """The files of these names in all cells."""
+    return {str(path): path.read_bytes() for name in names for path in RUN.glob(f"cells/*/{name}")}
+
+
+def headlines() -> list[float]:
+    found = [record["metrics"][record["headline"]]["value"] for record in records() if record["headline"]]
+    assert len(found) == CELLS - 1
+    return found
+
+
+def test_the_page_holds_every_score(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["leaderboard", "build", str(RUN), "--out", "site"]) == 0
+    page = Path("site/index.html").read_text()
+    assert [value for value in headlines() if f'"{value}"' not in page] == []
+    assert [one["identity"] for one in records() if one["identity"][:16] not in page] == []
+    assert "damaged" not in capsys.readouterr().err
+
+
+def test_nothing_is_damaged_and_every_metric_comes_out_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(RUN), "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    assert len(checked) == 1 + CELLS
+    assert [one["faults"] for one in checked if one["faults"]] == []
+    assert sum(one["metrics"] for one in checked) == sum(len(record["metrics"]) for record in records())
+
+
+def test_rescoring_changes_no_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    before = results("cell.json", "samples.jsonl", "scores.json")
+    assert cli.main(["rescore", str(RUN), "--json"]) == 0
+    assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [[]] * (CELLS - 1)
+    assert results("cell.json", "samples.jsonl", "scores.json") == before
+
+
+def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    before = results("*.json*")
+    words = ["run", "--matrix", "finished", "--out", str(RUN)]
+    assert cli.main([*words, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [(cell["action"], cell["reason"]) for cell in plan["cells"] if cell["action"] != "reuse"] == []
+    assert plan["total"]["reuse"] == CELLS
+    assert cli.main(words) == 0
+    table = capsys.readouterr().out
+    shown = [{f"{value:.{digits}f}".replace("-", "−") for digits in (2, 3)} for value in headlines()]
+    assert [texts for texts in shown if not any(text in table for text in texts)] == []
+    assert results("*.json*") == before
+
+
+def test_a_run_without_its_records_resumes_to_the_same_results() -> None:
+    """Every evaluation resumes from its samples, one of them from its first alone, so that the others are
+    generated again. The training runs again: the weights that evaluations need are gone."""
+    before = results("samples.jsonl", "scores.json")
+    base = [one for one in records("eval") if one["trained_by"] is None]
+    (identity,) = [one["identity"] for one in base if one["labels"]["target"] == "probe/writing"]
+    for path in RUN.glob("cells/[!t]*/cell.json"):
+        path.unlink()
+    samples = RUN / "cells" / f"eval-{identity[:16]}" / "samples.jsonl"
+    samples.write_bytes(samples.read_bytes().splitlines(keepends=True)[0])
+    assert cli.main(["run", "--matrix", "finished", "--out", str(RUN)]) == 0
+    assert results("samples.jsonl", "scores.json") == before
+    assert len(records()) == CELLS
