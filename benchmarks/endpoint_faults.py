@@ -219,7 +219,7 @@ def write_root(root: Path, address: str, turns: int, people: int) -> None:
 def measure(turns: int, people: int, every: int) -> dict[str, Any]:
     from perbench import cli
     from perbench.store import read_records
-    from perbench.store.files import read_journal
+    from perbench.disk.files import read_journal
 
     folder = Path(tempfile.mkdtemp())
     backend = Backend()

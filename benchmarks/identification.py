@@ -26,10 +26,10 @@ from perbench.api import Example, PersonaText
 from perbench.data import load_examples
 from perbench.engines import open_engine
 from perbench.engines.transformers import TransformersEngine
-from perbench.memory import peak_mb, reset_peak
-from perbench.models import resolve
+from perbench.lm.memory import peak_mb, reset_peak
+from perbench.lm.models import resolve
 from perbench.plugins import load_identifier
-from perbench.protocols.identification import BATCH, persona_text, personas
+from perbench.protocols.identification.scoring import BATCH, persona_text, personas
 from perbench.specs.load import load_model, load_task
 
 TASK = "identification/persona_qa"

@@ -22,12 +22,12 @@ from typing import Any
 
 from perbench.data import load_examples
 from perbench.engines import open_engine
-from perbench.engines.base import TokenIds
+from perbench.contracts.engine import TokenIds
 from perbench.engines.transformers import TransformersEngine
-from perbench.models import resolve
+from perbench.lm.models import resolve
 from perbench.prompts.pair import build_pair
 from perbench.specs.load import load_model, load_task
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 
 TASK = "embedded/sotu_writing"
 Prompts = list[TokenIds]

@@ -81,7 +81,7 @@ class Turns:
     """Waits for a line before each update, answers with what the update took."""
 
     def __init__(self) -> None:
-        from perbench.memory import peak_mb, reset_peak
+        from perbench.lm.memory import peak_mb, reset_peak
 
         reset_peak()
         self._before, self._peak, self._reset = peak_mb(), peak_mb, reset_peak
@@ -151,7 +151,7 @@ def work(setting: dict[str, Any]) -> None:
 
 
 def ours(setting: dict[str, Any]) -> None:
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
     from perbench.plugins import load_trainer
     from perbench.prompts.pair import PromptPair
     from perbench.specs.matrix import LoraSpec, TrainingSpec

@@ -16,7 +16,7 @@ from perbench.hyperparameters import Hyperparameters
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from perbench.engines.base import Engine
+    from perbench.contracts.engine import Engine
 
 __all__ = [
     "Example",

@@ -13,8 +13,8 @@ from datetime import timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perbench.device import device
 from perbench.errors import CellError, PerbenchError
+from perbench.lm.device import device
 
 if TYPE_CHECKING:
     import torch

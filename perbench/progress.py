@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from perbench.printing import console, folded, guarded, guarded_streams, printable
+from perbench.console.printing import console, folded, guarded, guarded_streams, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from perbench.engines.base import Tick
+    from perbench.contracts.engine import Tick
 
 LINES = 10
 """Plain lines of one cell, beside the one at its first unit: one for each such part of it that is done."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 
 
 def derive_seed(*parts: int | str) -> int:

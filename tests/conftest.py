@@ -21,7 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -118,7 +118,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def smollm2() -> ResolvedModel:
     """The embedded model, from the user cache (about 20 s once per machine)."""
-    from perbench.models import resolve
+    from perbench.lm.models import resolve
     from perbench.specs.load import load_model
 
     return resolve(load_model("smollm2-135m"))

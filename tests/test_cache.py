@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench import digests
-from perbench.cache import file_sha256
-from perbench.digests import read_sha256
+from perbench.disk import digests
+from perbench.disk.digests import read_sha256
+from perbench.disk.folder import file_sha256
 from perbench.store.sealed import write_sealed
 
 

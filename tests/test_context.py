@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
-from perbench.context import TooLong, check_context, context_in
-from perbench.contrast import response_logp
+from perbench.contracts.engine import LEFT_OUT
 from perbench.data import Dataset
-from perbench.engines.base import LEFT_OUT
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
+from perbench.lm.context import TooLong, check_context, context_in
+from perbench.lm.contrast import response_logp
+from perbench.lm.models import ResolvedModel
 from perbench.matrix.identity import target_inputs
-from perbench.models import ResolvedModel
 from perbench.plugins import load_identifier, load_trainer
 from perbench.prompts.pair import PromptPair, build_pair, build_pairs
 from perbench.protocols import generation, identification
-from perbench.protocols.swap import swap_logp
+from perbench.protocols.generation.swap import swap_logp
 from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training import fit
 from tests.protocols.conftest import MemoryStore
@@ -193,7 +193,7 @@ def test_an_encoder_needs_no_pad_token(
 
     from transformers import AutoTokenizer
 
-    from perbench.prompts.dense import Encoder
+    from perbench.persona.dense import Encoder
 
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
     texts = ["I hunt deer", "", "She paints small red houses and plays"]

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.contrast import batches, contrast, even_groups, response_logp
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel, load_causal_lm, load_tokenizer
+from perbench.lm.contrast import batches, contrast, even_groups, response_logp
+from perbench.lm.models import ResolvedModel, load_causal_lm, load_tokenizer
 from perbench.prompts.pair import PromptPair
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}

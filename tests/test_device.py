@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from perbench.device import device, free
 from perbench.engines import open_engine
-from perbench.models import ResolvedModel
+from perbench.lm.device import device, free
+from perbench.lm.models import ResolvedModel
+from perbench.persona.dense import Encoder
 from perbench.processes import Group
-from perbench.prompts.dense import Encoder
 
 
 def test_training_evaluation_and_retrieval_run_on_the_same_device(

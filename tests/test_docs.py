@@ -12,10 +12,10 @@ import pytest
 from pydantic import BaseModel
 
 from perbench import cli, plugins
-from perbench.data.prepare import Request, prepare
+from perbench.prepare.prepare import Request, prepare
+from perbench.shapes.model import ModelSpec
+from perbench.specs.compose import task_spec
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
-from perbench.specs.model import ModelSpec
-from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import parse_value
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -28,7 +28,7 @@ COMMANDS = [
     if line.startswith("perbench ")
 ]
 NAMES = {name for name, _ in cli._commands()}
-ROOTS = {"Task": TaskSpec, "Model": ModelSpec, "Matrix": MatrixSpec}
+ROOTS = {"Task": task_spec(), "Model": ModelSpec, "Matrix": MatrixSpec}
 BY_ROOT = {("Matrix", "training"): TrainingSpec}
 """Sections that a spec holds as bare mappings."""
 SPREAD = {"examples", "training.lora"}

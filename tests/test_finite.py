@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
-from perbench.finite import Finite
-from perbench.specs.sampling import SamplingSpec
+from perbench.lm.finite import Finite
+from perbench.shapes.sampling import SamplingSpec
 
 GREEDY, WARM = SamplingSpec(max_new_tokens=3, temperature=0), SamplingSpec(max_new_tokens=3, temperature=1.0)
 PROMPT = list(range(5, 15))

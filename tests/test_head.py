@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from perbench import head as head_module
 from perbench.errors import PerbenchError
-from perbench.head import Head, body_and_head, kernel_logp
+from perbench.lm import head as head_module
+from perbench.lm.head import Head, body_and_head, kernel_logp
 
 D, V, N = 5, 11, 7
 

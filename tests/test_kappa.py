@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perbench.kappa import cohen_kappa
+from perbench.stats.kappa import cohen_kappa
 
 
 def test_two_categories_by_hand() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench import keep as keep_module
+from perbench.disk import cache as keep_module
+from perbench.disk.cache import AT_ONCE, Keep
 from perbench.errors import PerbenchError
-from perbench.keep import AT_ONCE, Keep
 from tests.damage import DAMAGES
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.masking import ADDRESS, KEY, Mask
+from perbench.disk.masking import ADDRESS, KEY, Mask
 
 CANARY = "sk-proj-9aB3xQ7LmN2pR5tV8wY1zC4dE6fG0hJ"
 URL = "http://gpu7.corp.example:8123/v1"

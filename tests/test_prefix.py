@@ -11,11 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench import prefix
-from perbench.contrast import response_logp
-from perbench.head import body_and_head
-from perbench.models import ResolvedModel, load_causal_lm, load_tokenizer
-from perbench.prefix import can_continue, common_length, shared_prefixes
+from perbench.lm import prefix
+from perbench.lm.contrast import response_logp
+from perbench.lm.head import body_and_head
+from perbench.lm.models import ResolvedModel, load_causal_lm, load_tokenizer
+from perbench.lm.prefix import can_continue, common_length, shared_prefixes
 
 Ids = tuple[int, ...]
 

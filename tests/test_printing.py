@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.printing import console, folded, guarded, guarded_streams, keep_lines, printable
+from perbench.console.printing import console, folded, guarded, guarded_streams, keep_lines, printable
 from perbench.progress import Progress
 
 NASTY = (

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import perbench.stats as stats
-from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
+import perbench.stats.intervals as stats
+from perbench.stats.intervals import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 
 
 def enumerated(values: Sequence[float], clusters: Sequence[str]) -> np.ndarray:

@@ -24,9 +24,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from perbench import __version__
+from perbench.console.printing import guarded_streams, keep_lines
+from perbench.console.signals import as_interrupted, ending_interrupts
 from perbench.errors import NO_ROOM, PerbenchError, no_room, suggest
-from perbench.printing import guarded_streams, keep_lines
-from perbench.signals import as_interrupted, ending_interrupts
 
 # Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

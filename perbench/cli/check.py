@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perbench.contract.report import Report
+    from perbench.conformance.report import Report
 
 SUMMARY = "test a trainer or identifier against its contract, on a tiny built-in batch and without a model"
 
@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(kind: str, cls: Any, params: dict[str, Any]) -> Report:
     if kind == "trainer":
-        from perbench.contract.trainer import check_trainer
+        from perbench.conformance.trainer import check_trainer
 
         return check_trainer(cls, params)
-    from perbench.contract.identifier import check_identifier
+    from perbench.conformance.identifier import check_identifier
 
     return check_identifier(cls, params)
 
@@ -57,7 +57,7 @@ def _print(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from perbench.printing import console
+    from perbench.console.printing import console
 
     words = {True: Text("ok", "green"), False: Text("FAIL", "bold red"), None: Text("–")}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perbench.specs.compose import owner_of
+
 DEFAULT_MODEL = "smollm2-135m"
 
 SUMMARY = "prepare data that packages cannot carry; describe annotated data"
@@ -104,11 +106,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from perbench import models
-    from perbench.data.build import build, unusable_file
-    from perbench.data.personas import read_personas
-    from perbench.digests import canonical_digest
+    from perbench.annotate.build import build, unusable_file
+    from perbench.annotate.personas import read_personas
+    from perbench.disk.digests import canonical_digest
     from perbench.errors import PerbenchError
+    from perbench.lm import models
     from perbench.matrix.engines import open_model
     from perbench.progress import Progress, counted
     from perbench.specs.load import load_model
@@ -144,8 +146,8 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _review(args: argparse.Namespace) -> int:
-    from perbench.review.server import serve
-    from perbench.review.state import Review
+    from perbench.annotate.review.server import serve
+    from perbench.annotate.review.state import Review
 
     out = args.out if args.out is not None else args.file.with_name(f"{args.file.stem}.reviewed.jsonl")
     with Review.open(args.file, out) as review:
@@ -154,12 +156,13 @@ def _review(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    from perbench.data import agreement, spans
+    from perbench.annotate import agreement
+    from perbench.data import spans
     from perbench.errors import PerbenchError
     from perbench.specs.load import load_task
 
     task = load_task(args.task)
-    if task.spec.protocol != "identification":
+    if owner_of(task.spec).cells != "identify":
         raise PerbenchError(
             f"task {task.name} is of protocol {task.spec.protocol} and has no gold spans; "
             f"perbench show task {task.name} prints its spec"
@@ -175,7 +178,7 @@ def _prepare(args: argparse.Namespace) -> int:
         return _prepare_wordnet(args)
     import shlex
 
-    from perbench.data.prepare import Request, describe, prepare
+    from perbench.prepare.prepare import Request, describe, prepare
     from perbench.store.environment import shorten
 
     out, manifest = prepare(
@@ -206,9 +209,9 @@ def _revisions(given: list[str]) -> dict[str, str]:
 
 def _tokenizer(model: str | None) -> tuple[Any, str]:
     """The model's tokenizer and the unit of its lengths; words where the default model is not to be had."""
-    from perbench import models
-    from perbench.data.lengths import Words
     from perbench.errors import PerbenchError
+    from perbench.lm import models
+    from perbench.prepare.lengths import Words
     from perbench.specs.load import load_model
 
     name = model or DEFAULT_MODEL
@@ -254,8 +257,8 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
 
 def _use(out: Path, family: str) -> str:
     """How tasks find the rows; nothing where no task reads the family."""
-    from perbench.data.lengths import readers
     from perbench.data.prepared import prepared_folder
+    from perbench.prepare.lengths import readers
 
     if not readers(family, out):
         return ""
@@ -264,7 +267,7 @@ def _use(out: Path, family: str) -> str:
 
 def _prepare_wordnet(args: argparse.Namespace) -> int:
     from perbench.errors import PerbenchError
-    from perbench.metrics import wordnet
+    from perbench.text import wordnet
 
     if args.out or args.revision or args.sample or args.model:
         raise PerbenchError("wordnet takes only --from and --json: it always goes into the user cache")

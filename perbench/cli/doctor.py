@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _machine() -> Iterator[Check]:
-    from perbench.cache import cache_dir
+    from perbench.disk.folder import cache_dir
 
     version = platform.python_version()
     yield Check("python", "ok", f"{version}, {sys.executable}")
@@ -129,8 +129,8 @@ def _extras() -> Iterator[Check]:
 
 def _carried() -> Iterator[Check]:
     """Optional packages that are read as data: tasks' texts, models' weights, the tagger's."""
-    from perbench.nltk_data import REQUIREMENT
-    from perbench.specs import load_model, load_task
+    from perbench.specs.load import load_model, load_task
+    from perbench.text.tags import REQUIREMENT
 
     needs: dict[str, tuple[str, list[str]]] = {
         REQUIREMENT: (f"pip install --no-deps {REQUIREMENT}", ["part-of-speech tags"])
@@ -182,8 +182,8 @@ def _devices() -> Check:
 
 
 def _wordnet() -> Iterator[Check]:
-    from perbench.metrics import wordnet
-    from perbench.metrics.base import MetricAbsent
+    from perbench.contracts.metric import MetricAbsent
+    from perbench.text import wordnet
 
     try:
         found = wordnet.load()
@@ -196,7 +196,7 @@ def _wordnet() -> Iterator[Check]:
 def _prepared() -> Iterator[Check]:
     """Data that `perbench data prepare` puts into the cache, for the tasks that read them there."""
     from perbench.data.prepared import MANIFEST, prepared_folder
-    from perbench.specs import load_task
+    from perbench.specs.load import load_task
 
     users: dict[str, list[str]] = {}
     for name in plugins.names("task"):

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
     from perbench.errors import PerbenchError
-    from perbench.specs.load import matrix_of
+    from perbench.specs.matrices import matrix_of
     from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag
 
     names = list(dict.fromkeys(args.identifier)) or plugins.names("identifier")
@@ -148,7 +148,7 @@ def _show(
     html: Path | None = None,
     worst: int | None = None,
 ) -> None:
-    from perbench.printing import console
+    from perbench.console.printing import console
     from perbench.site.spans_page import write_spans
     from perbench.site.spans_terminal import print_worst
     from perbench.site.terminal import print_results

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from perbench.matrix import options
     from perbench.matrix.session import carry_out
-    from perbench.specs.load import load_matrix
+    from perbench.specs.matrices import load_matrix
 
     matrix = load_matrix(args.matrix, args.set)
     tail = f"-limit{args.limit}" if args.limit is not None else ""

@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.console.printing import console
     from perbench.matrix.cells import describe
     from perbench.matrix.samples import find_cell, shown_samples
-    from perbench.printing import console
 
     record, folder = find_cell(args.cell, args.words)
     found, whole = shown_samples(record, folder, worst=args.worst, most=FEW, data=dict(args.data))

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from perbench import plugins
+from perbench.console.printing import columns
 from perbench.errors import PerbenchError
-from perbench.printing import columns
 
 SUMMARY = "show a spec with its defaults, or a plugin's hyperparameters and documentation"
 
@@ -67,6 +67,7 @@ def _print_family(about: dict[str, Any]) -> None:
 
 def _class(plugin: plugins.Plugin) -> dict[str, Any]:
     from perbench.api import Family
+    from perbench.hyperparameters import Hyperparameters
 
     cls = plugin.load_class()
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
@@ -74,13 +75,30 @@ def _class(plugin: plugins.Plugin) -> dict[str, Any]:
     about = {"documentation": documentation, "sha256": plugin.digest()}
     if issubclass(cls, Family):
         return {**about, "tables": cls.tables, "remotes": [asdict(remote) for remote in cls.remotes]}
+    if not issubclass(cls, Hyperparameters):
+        keys = getattr(cls, "Keys", None)
+        return {**about, "hyperparameters": _keys(keys) if keys is not None else [], "needs": {}}
     attribute = {"trainer": "counterfactual", "identifier": "needs_model"}[plugin.kind]
     needs = {attribute: getattr(cls, attribute)}
     return {**about, "hyperparameters": cls.describe(), "needs": needs}
 
 
+def _keys(model: Any) -> list[dict[str, Any]]:
+    """The keys of a task that an owner brings, as hyperparameters are told."""
+    return [
+        {
+            "name": name,
+            "type": getattr(info.annotation, "__name__", str(info.annotation)),
+            "default": None if info.is_required() else str(info.default),
+            "required": info.is_required(),
+        }
+        for name, info in model.model_fields.items()
+    ]
+
+
 def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
-    from perbench.specs import load_matrix, load_model, load_task
+    from perbench.specs.load import load_model, load_task
+    from perbench.specs.matrices import load_matrix
 
     load: Any = {"task": load_task, "model": load_model, "matrix": load_matrix}[plugin.kind]
     named = load(plugin.name)
@@ -90,7 +108,7 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
 
 def _weights(model: Any) -> dict[str, str | None]:
     """The folder of a model's weights, None where it is not at hand, with the reason; asks no network."""
-    from perbench.models import at_hand
+    from perbench.lm.models import at_hand
 
     spec = model.spec
     if spec.endpoint is not None:

@@ -10,10 +10,11 @@ from perbench.data.examples import Dataset, load_examples
 from perbench.data.overlap import Seen, notes
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.specs.compose import owner_of
 
 if TYPE_CHECKING:
+    from perbench.shapes.task import TaskSpec
     from perbench.specs.load import Named
-    from perbench.specs.task import TaskSpec
 
 Split = Literal["train", "test"]
 
@@ -28,7 +29,7 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
             split, unless the task accepts that.
         PerbenchError: a file is not there.
     """
-    if task.spec.protocol == "identification":
+    if owner_of(task.spec).cells == "identify":
         spans.check(task)
     splits, lines = _splits(task)
     problems: list[Problem] = []
@@ -57,10 +58,11 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
 def _splits(task: Named[TaskSpec]) -> tuple[list[Split], list[str]]:
     """The splits that are there and read, and what to say of one that is not."""
     data, beside = task.spec.data, task.path.parent if task.path is not None else Path()
-    trained = task.spec.protocol in ("generation", "identification") and has_train_split(data, beside)
+    owner = owner_of(task.spec)
+    trained = (owner.trains or owner.tunes) and has_train_split(data, beside)
     if task.spec.single_file:
         line = "one file is either a source or a target; to use it as both, split it: data.split: {by: user}"
-        return ["test"], [line] if task.spec.protocol == "generation" else []
+        return ["test"], [line] if owner.trains else []
     assert data.files is not None, "whose rows are checked"
     folder = beside / Path(data.files).expanduser()
     tested = data.split is not None or (folder / f"{data.test_split}.jsonl").is_file()

@@ -5,38 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
+from perbench.contracts.data import Dataset
 from perbench.data import sources
-from perbench.data.gold import gold_faults
 from perbench.data.jsonl import MOST_PROBLEMS, Row
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
 from perbench.progress import counted
-from perbench.specs.task import FieldSpec, TaskSpec
-from perbench.specs.templates import placeholders
+from perbench.shapes.task import FieldSpec, TaskSpec
+from perbench.shapes.templates import placeholders
+from perbench.specs.compose import owner_of, ranked_text, ranking_of
+
+__all__ = ["Dataset", "load_examples", "needed_fields"]
 
 if TYPE_CHECKING:
     from perbench.specs.load import Named
 
 DRAW = 0
 """Seed of every draw: one task has one set of examples, whatever the run's seed."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """`digest`: sha256 over canonical JSON of `examples`, what all share (`data.shared`) once; `skipped`:
-    reason -> rows left out; `source`: where the rows come from, without a machine's paths; `places`: of every
-    example's id, where its row is."""
-
-    examples: list[Example]
-    digest: str
-    skipped: dict[str, int] = field(default_factory=dict)
-    source: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
 
 
 def load_examples(
@@ -51,7 +41,7 @@ def load_examples(
 
     `every_field`: look for the fields of history items, too, that only `training.per_user` reads.
 
-    A task of lm-evaluation-harness reads its own documents: it has no examples here.
+    A protocol may have data of its own (`Protocol.dataset`).
 
     Raises:
         PerbenchError: the data is not there, or nothing of it can be used.
@@ -59,12 +49,9 @@ def load_examples(
             every fault of the gold spans, by file and line.
     """
     spec = task.spec
-    if spec.data.lm_eval is not None:
-        from perbench.lm_eval.catalogue import describe
-
-        counts = [count for count in (spec.examples.test, limit) if count is not None]
-        digest, described = describe(spec.data.lm_eval, min(counts, default=None))
-        return Dataset([], digest, source=described)
+    own = owner_of(spec).dataset(limit)
+    if own is not None:
+        return own
     name = spec.data.train_split if split == "train" else spec.data.test_split
     beside = task.path.parent if task.path is not None else None
     source = sources.read(spec.data, name, beside, spec.fields)
@@ -106,9 +93,9 @@ def needed_fields(spec: TaskSpec) -> dict[str, str]:
     ", which persona.time names"}, "" where the prompt asks for it."""
     names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
     needed = dict.fromkeys(sorted(names), "")
-    if spec.persona.retrieve == "latest" and spec.persona.time is not None:
-        needed.setdefault(spec.persona.time, ", which persona.time names")
-    for name in sorted(placeholders(spec.ranked_text or "") - {"number"}):
+    for name, told in ranking_of(spec.persona).item_fields().items():
+        needed.setdefault(name, told)
+    for name in sorted(placeholders(ranked_text(spec) or "") - {"number"}):
         needed.setdefault(name, ", which fields.item_text names")
     return needed
 
@@ -138,7 +125,7 @@ class _Reader:
 
     def __init__(self, spec: TaskSpec, split: str) -> None:
         self.fields: FieldSpec = spec.fields
-        self.marked = spec.protocol == "identification"
+        self.owner = owner_of(spec)
         self.split = split
         self.needed = needed_fields(spec)
         self.skipped: Counter[str] = Counter()
@@ -167,8 +154,8 @@ class _Reader:
         if self.fields.user is None:
             user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
-        if self.marked:
-            self._check_marks(row, reference, len(persona))
+        for fault in self.owner.row_faults(row.fields, reference, len(persona)):
+            self._fault(row, fault)
         if self.lacking:
             self._fault(row, _no_fields(list(self.lacking), row.fields))
         if self.found > before:
@@ -182,11 +169,6 @@ class _Reader:
                 self.skipped[f"empty {name}"] += 1
                 return None
         return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra)
-
-    def _check_marks(self, row: Row, answer: str, sentences: int) -> None:
-        if "gold" in row.fields and answer.strip():
-            for fault in gold_faults("gold", row.fields["gold"], answer, sentences):
-                self._fault(row, fault)
 
     def _fault(self, row: Row, message: str) -> None:
         self.found += 1

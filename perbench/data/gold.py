@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from perbench.errors import suggest
-from perbench.specs.identification import KINDS
-from perbench.words import Span, occurrences
+from perbench.protocols.identification.names import KINDS
+from perbench.text.words import Span, occurrences
 
 
 def places(entry: Any, answer: str) -> list[Span]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.data.overlap import holds, same_text, texts_in
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
+    from perbench.shapes.task import ItemExampleSpec, TaskSpec
     from perbench.specs.load import Named
-    from perbench.specs.task import ItemExampleSpec, TaskSpec
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from perbench.cache import cache_dir
+from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError
 from perbench.plugins import family_name
 

@@ -16,7 +16,7 @@ from perbench.data.prepared import origin, prepared_folder
 from perbench.data.split import cut
 from perbench.data.values import value_faults
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
-from perbench.specs.task import DataSpec, FieldSpec
+from perbench.shapes.task import DataSpec, FieldSpec
 
 
 @dataclass(frozen=True)

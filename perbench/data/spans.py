@@ -18,11 +18,11 @@ from perbench.data.gold import gold_faults, places
 from perbench.data.jsonl import Row
 from perbench.data.values import value_faults
 from perbench.errors import Problem, SpecError
-from perbench.words import occurrences, touching
+from perbench.text.words import occurrences, touching
 
 if TYPE_CHECKING:
+    from perbench.shapes.task import TaskSpec
     from perbench.specs.load import Named
-    from perbench.specs.task import TaskSpec
 
 SENTENCES = range(4, 7)
 ANSWER_WORDS = range(5, 21)

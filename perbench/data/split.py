@@ -14,7 +14,7 @@ from perbench.progress import counted
 
 if TYPE_CHECKING:
     from perbench.data.jsonl import Row
-    from perbench.specs.task import FieldSpec, SplitSpec
+    from perbench.shapes.task import FieldSpec, SplitSpec
 
 
 def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) -> dict[str, list[Row]]:

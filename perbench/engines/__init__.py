@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perbench.engines.transformers import TransformersEngine
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
 
 
 def open_engine(model: ResolvedModel, *, dtype: str = "auto") -> TransformersEngine:
     """Load a model with its tokenizer onto the GPU if there is one, else the CPU.
 
-    `dtype` is a torch dtype's name, or "auto" as in `perbench.models.load_causal_lm`.
+    `dtype` is a torch dtype's name, or "auto" as in `perbench.lm.models.load_causal_lm`.
 
     Raises:
         PerbenchError: the model or its tokenizer does not load.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from perbench.engines.base import Absence, Generation
+from perbench.contracts.engine import Absence, Generation
 
 CUT = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
@@ -45,7 +45,7 @@ TOO_LONG_STATUS = frozenset({400, 413, 422})
 
 def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
     """(finish_reason, missing) of a completion's choice, whose answer is `text`, thoughts left out; see
-    `perbench.engines.base.Generation`. One that a filter cut short is missing: the rest was withheld."""
+    `perbench.contracts.engine.Generation`. One that a filter cut short is missing: the rest was withheld."""
     said = choice.get("finish_reason")
     finish = str(said).lower() if isinstance(said, str) and re.fullmatch(r"[\w-]{1,40}", said) else "stop"
     finish = "length" if finish in CUT else finish

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from perbench.context import TooLong
+from perbench.contracts.engine import Generation
+from perbench.disk.masking import Mask
 from perbench.engines.absence import BROKEN, REFUSAL, THOUGHTS, ending, is_too_long, withheld
-from perbench.engines.base import Generation
 from perbench.engines.retry import Passing
 from perbench.engines.wire import Reply, in_short
 from perbench.errors import PerbenchError
-from perbench.masking import Mask
-from perbench.specs.model import Endpoint
+from perbench.lm.context import TooLong
+from perbench.shapes.model import Endpoint
 from perbench.store.record import EndpointUse
 
 MAY_PASS = frozenset({408, 409, 425, 429})

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from perbench.progress import counted
-from perbench.specs.model import Prices
+from perbench.shapes.model import Prices
 from perbench.store.record import EndpointUse
 from perbench.store.sealed import SealedJournal
 

@@ -11,18 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from perbench.context import TooLong
-from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
+from perbench.console.signals import held
+from perbench.contracts.engine import LEFT_OUT, Conversation, Generation, TokenIds
+from perbench.disk.masking import Mask, remember
 from perbench.engines.completion import read_reply, thoughtless
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import LONGEST_WAIT, Halted, Retry
 from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
-from perbench.masking import Mask, remember
+from perbench.lm.context import TooLong
 from perbench.progress import counted
-from perbench.signals import held
-from perbench.specs.model import OPENAI_URL, Endpoint, is_address
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.model import OPENAI_URL, Endpoint, is_address
+from perbench.shapes.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PRO
 
 
 class OpenAIEngine:
-    """Implements `chat` of `perbench.engines.base.Engine`; what needs tokens or weights raises an error.
+    """Implements `chat` of `perbench.contracts.engine.Engine`; what needs tokens or weights raises an error.
 
     Address and key are kept out of records, messages and the cache. `book` is told of every request and
     answer, `say` of every retry. Safe to interrupt: what was answered is booked, then in the cache.
@@ -84,7 +84,7 @@ class OpenAIEngine:
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """See `perbench.engines.base.Engine.chat`; the server says what is too long. Whether a
+        """See `perbench.contracts.engine.Engine.chat`; the server says what is too long. Whether a
         seed makes answers repeat is up to the server; with a cache they do. Conversations that are the same
         are asked once.
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perbench.cache import cache_dir
-from perbench.digests import canonical_digest
-from perbench.engines.base import Generation
+from perbench.contracts.engine import Generation
+from perbench.disk.digests import canonical_digest
+from perbench.disk.folder import cache_dir
 from perbench.progress import Progress
 from perbench.store.sealed import Unsealed, read_sealed, write_sealed
 

@@ -7,16 +7,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.adapters import adapted, is_adapter
-from perbench.context import TooLong, context_of
-from perbench.contrast import batches, response_logp
-from perbench.device import device
-from perbench.engines.base import LEFT_OUT, Conversation, Generation, TokenIds
+from perbench.contracts.engine import LEFT_OUT, Conversation, Generation, TokenIds
 from perbench.errors import PerbenchError
-from perbench.finite import Finite
-from perbench.models import load_causal_lm, load_tokenizer
+from perbench.lm.adapters import adapted, is_adapter
+from perbench.lm.context import TooLong, context_of
+from perbench.lm.contrast import batches, response_logp
+from perbench.lm.device import device
+from perbench.lm.finite import Finite
+from perbench.lm.models import load_causal_lm, load_tokenizer
 from perbench.prompts.chat import chat_text, decode_response, encode, end_of_turn
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ _CHANGING = Path()
 
 
 class TransformersEngine:
-    """Implements `perbench.engines.base.Engine`. `model` is the torch module now served; a token of
+    """Implements `perbench.contracts.engine.Engine`. `model` is the torch module now served; a token of
     `stop_tokens` ends an answer."""
 
     chat_only = False
@@ -92,19 +92,19 @@ class TransformersEngine:
 
     @property
     def context(self) -> int | None:
-        """See `perbench.engines.base.Engine.context`."""
+        """See `perbench.contracts.engine.Engine.context`."""
         return context_of(self.model.config)
 
     # ------------------------------------------------------------ the protocol
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
-        """See `perbench.engines.base.Engine.score`."""
+        """See `perbench.contracts.engine.Engine.score`."""
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """See `perbench.engines.base.Engine.chat`."""
+        """See `perbench.contracts.engine.Engine.chat`."""
         prompts = []
         for messages in conversations:
             system = messages[0]["content"] if messages[0]["role"] == "system" else None
@@ -121,7 +121,7 @@ class TransformersEngine:
         return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        """See `perbench.engines.base.Engine.generate`. The batch is split by a fixed token
+        """See `perbench.contracts.engine.Engine.generate`. The batch is split by a fixed token
         budget; `new_tokens` counts the stop token, the text holds neither it nor any other special token.
 
         Raises:
@@ -145,7 +145,7 @@ class TransformersEngine:
         lam: float,
         seed: int,
     ) -> list[Generation]:
-        """See `perbench.engines.base.Engine.steer`; batches and errors as in `generate`."""
+        """See `perbench.contracts.engine.Engine.steer`; batches and errors as in `generate`."""
         from perbench.engines.steering import ContextSteering
 
         lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]

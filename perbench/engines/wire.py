@@ -11,9 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
+from perbench.disk.masking import Mask
 from perbench.engines.retry import Passing, asked_to_wait, used_up
 from perbench.errors import PerbenchError
-from perbench.masking import Mask
 
 if TYPE_CHECKING:
     import ssl

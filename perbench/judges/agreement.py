@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perbench.kappa import cohen_kappa
-from perbench.stats import Floats, bootstrap_interval, cluster_numbers
+from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
+from perbench.stats.kappa import cohen_kappa
 from perbench.store.record import Metric
 
 RATINGS = 5

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from perbench.judges.rating import unjudged
 from perbench.prompts.chat import chat_text, encode, encode_response
-from perbench.specs.preference import CHECK_TOKENS
-from perbench.specs.sampling import SamplingSpec
+from perbench.protocols.preference.section import CHECK_TOKENS
+from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Engine
+    from perbench.contracts.engine import Engine
 
 WORDS = ("Yes", "No")
 

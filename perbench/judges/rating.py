@@ -11,8 +11,8 @@ from perbench.prompts.chat import encode_response
 from perbench.seeds import derive_seed
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Conversation, Engine, Generation, TokenIds
-    from perbench.specs.sampling import SamplingSpec
+    from perbench.contracts.engine import Conversation, Engine, Generation, TokenIds
+    from perbench.shapes.sampling import SamplingSpec
 
 
 def parse_rating(reply: str) -> int | None:

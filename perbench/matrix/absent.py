@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from perbench import gguf_package, plugins
+from perbench import plugins
 from perbench.engines import openai
-from perbench.prompts import retrieve
+from perbench.lm import gguf_package
+from perbench.persona import retrieve
+from perbench.shapes.model import ModelSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import helpers_of
 from perbench.specs.expand import variants
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.model import ModelSpec
 from perbench.specs.rows import task_variants
-from perbench.specs.task import TaskSpec
 
 
 def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> list[str]:
@@ -31,7 +33,7 @@ def absent_for(spec: MatrixSpec) -> list[str]:
     names, tasks = dict.fromkeys(spec.models), []
     for row in task_variants([*spec.sources, *spec.targets]):
         task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec
-        names |= dict.fromkeys(sorted(task.helpers))
+        names |= dict.fromkeys(sorted(helpers_of(task)))
         tasks.append(task)
     references = (plugins.load_trainer(one.name, one.params).reference() for one in variants(spec.trainers))
     names |= dict.fromkeys(name for name in references if name not in (None, "initial"))

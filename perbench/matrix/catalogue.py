@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from perbench import data as data_sources
-from perbench import models, protocols
 from perbench.api import Example
 from perbench.data import Dataset
 from perbench.data.examples import needed_fields
 from perbench.data.overlap import Overlap, Seen
 from perbench.data.own import OwnData, own_data
 from perbench.data.sources import has_train_split
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
+from perbench.lm import models
 from perbench.matrix.identity import PROMPTS, Inputs
+from perbench.shapes.model import ModelSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
-from perbench.specs.model import ModelSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
-from perbench.specs.task import TaskSpec
 
-if TYPE_CHECKING:
-    from perbench.matrix.cells import Cell
+
+class Work(Protocol):
+    """What of a cell says which data it reads."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def task(self) -> Named[TaskSpec]: ...
+    @property
+    def split(self) -> Literal["train", "test"]: ...
+    @property
+    def needs(self) -> Work | None: ...
+
 
 UNRESOLVED = "unresolved"
 """In place of the identity of a model or of data that are unavailable to a draft."""
@@ -39,7 +51,7 @@ def model_inputs(model: Named[ModelSpec]) -> Inputs:
 
 
 def _weights_digest(inputs: Inputs) -> str:
-    """`perbench.models.ResolvedModel.digest` of a model with these `model_inputs`."""
+    """`perbench.lm.models.ResolvedModel.digest` of a model with these `model_inputs`."""
     return canonical_digest({key: inputs[key] for key in inputs.keys() - {"dtype", "prompts"}})
 
 
@@ -78,7 +90,7 @@ class Catalogue:
     def _task(self, variant: TaskVariant) -> LabelledTask:
         shared = self._spec.tasks.get(variant.task, {})
         named = load_task(variant.task, data=self._data, overrides={**shared, **variant.overrides})
-        file = shared.get("data.files") if named.spec.protocol == "identification" else None
+        file = shared.get("data.files") if owner_of(named.spec).cells == "identify" else None
         label = variant.label(named.name)
         return LabelledTask(f"{label} ({Path(file).name})" if file else label, named)
 
@@ -113,7 +125,7 @@ class Catalogue:
         beside = task.path.parent if task.path is not None else None
         return self.dataset(task, "train") if has_train_split(task.spec.data, beside) else None
 
-    def overlap(self, cell: Cell) -> Overlap | None:
+    def overlap(self, cell: Work) -> Overlap | None:
         """What a cell's training, or the split that its thresholds are chosen on, has of its test examples;
         None of a training."""
         if cell.kind == "train":
@@ -128,7 +140,7 @@ class Catalogue:
             self._overlaps[key] = seen.overlap(tested.examples)
         return self._overlaps[key]
 
-    def examples(self, cell: Cell) -> list[Example]:
+    def examples(self, cell: Work) -> list[Example]:
         """All that a cell reads, the examples that thresholds are chosen on among them."""
         dev = self.dev(cell.task) if cell.kind == "identify" else None
         return [
@@ -136,16 +148,13 @@ class Catalogue:
             *self.dataset(cell.task, cell.split).examples,
         ]
 
-    def sample_ids(self, cell: Cell) -> list[str] | None:
-        """The ids that a cell's samples shall have; None for a task of lm-eval, whose documents are loaded
-        only when it runs."""
-        if cell.task.spec.protocol == "lm_eval":
+    def sample_ids(self, cell: Work) -> Sequence[str] | None:
+        """The ids that a cell's samples shall have; None where only the run knows them."""
+        owner = owner_of(cell.task.spec)
+        if owner.late:
             return None
         dev = self.dev(cell.task) if cell.kind == "identify" else None
-        ids: list[str] = protocols.get(cell.task.spec.protocol).sample_ids(
-            cell.task, self.dataset(cell.task, cell.split), dev
-        )
-        return ids
+        return owner.sample_ids(self.dataset(cell.task, cell.split), dev)
 
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]
@@ -159,7 +168,7 @@ class Catalogue:
         return self._model(name)[1]
 
     def resolve(self, model: Named[ModelSpec]) -> models.ResolvedModel:
-        """`perbench.models.resolve` of a model of this catalogue.
+        """`perbench.lm.models.resolve` of a model of this catalogue.
 
         Raises:
             PerbenchError: also where its weights are no longer those that the identities of cells name.

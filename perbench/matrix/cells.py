@@ -20,6 +20,9 @@ from perbench.matrix.identity import (
     plugin_inputs,
     train_inputs,
 )
+from perbench.shapes.model import ModelSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.expand import (
     Variant,
     training_variants,
@@ -27,8 +30,6 @@ from perbench.specs.expand import (
 )
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
-from perbench.specs.model import ModelSpec
-from perbench.specs.task import TaskSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
 from perbench.training.inputs import check_settings
@@ -95,8 +96,8 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
             names of one model).
     """
     tasks = catalogue.tasks(spec.targets)
-    targets = [task for task in tasks if task.named.spec.protocol != "identification"]
-    benchmarks = [task for task in tasks if task.named.spec.protocol == "identification"]
+    targets = [task for task in tasks if owner_of(task.named.spec).cells == "eval"]
+    benchmarks = [task for task in tasks if owner_of(task.named.spec).cells == "identify"]
     sources = catalogue.tasks(spec.sources)
     cells: list[Cell] = []
     for task in tasks:
@@ -175,7 +176,7 @@ def _train_cell(
 
 
 def _helper_inputs(catalogue: Catalogue, task: TaskSpec) -> dict[str, Inputs]:
-    return {name: catalogue.model_inputs(name) for name in sorted(task.helpers)}
+    return {name: catalogue.model_inputs(name) for name in sorted(helpers_of(task))}
 
 
 def _eval_cell(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from perbench.console.printing import console
 from perbench.matrix.estimate import Estimate, Estimator
 from perbench.matrix.plan import Plan
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
-from perbench.printing import console
 from perbench.progress import counted, duration
 
 if TYPE_CHECKING:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 from perbench.api import Identifier
+from perbench.contracts.base import Capability
 from perbench.errors import PerbenchError
+from perbench.shapes.model import ModelSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of, persona_roles
 from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.model import ModelSpec
-from perbench.specs.task import TaskSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
 
@@ -36,57 +39,21 @@ def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
 
 
 def check_endpoints(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
-    """Refuse endpoints where a target needs log-probs, logits or vectors.
+    """Refuse models that do not offer what a target needs of them.
 
     Raises:
         PerbenchError: naming the keys to set.
     """
-    for name in spec.models if task.spec.protocol == "lm_eval" else []:
-        if model(name).spec.endpoint is not None:
-            raise PerbenchError(
-                f"task {task.name}: lm-evaluation-harness reads tokens and log-probs, and {name} is an "
-                "endpoint, which shows none; use models whose weights are on this machine"
-            )
-    swap = task.spec.persona_swap
-    scorers = [] if swap is None else spec.models if swap.scorer is None else [swap.scorer]
-    for name in scorers:
-        if model(name).spec.endpoint is not None:
-            raise PerbenchError(
-                f"task {task.name}: persona_swap by {name}, an endpoint, which gives no log-probs of given "
-                "texts; name a local model: persona_swap.scorer"
-            )
-    steered = task.spec.decoding.method != "ordinary"
-    for name in spec.models if steered else []:
-        if model(name).spec.endpoint is not None:
-            raise PerbenchError(
-                f"task {task.name}: decoding.method {task.spec.decoding.method} of {name}, an endpoint, "
-                "which shows no logits; use a model whose weights are on this machine"
-            )
-    persona = task.spec.persona
-    if persona.retrieve == "dense" and model(persona.encoder).spec.endpoint is not None:
-        raise PerbenchError(
-            f"task {task.name}: persona.encoder {persona.encoder} is an endpoint, which can only chat; name "
-            "an encoder whose weights are on this machine"
-        )
-    checker = None if task.spec.preference is None else task.spec.preference.judge
-    likeliest = checker is not None and checker.method == "likeliest"
-    if checker is not None and likeliest and model(checker.model).spec.endpoint is not None:
-        raise PerbenchError(
-            f"task {task.name}: the model {checker.model} of preference.judge is an endpoint, which gives no "
-            "log-probs. Set preference.judge.method: reply; or name a model whose weights are on this machine"
-        )
-    if task.spec.dialogue is None:
-        return
-    for role, judge in zip(("judge", "second_judge"), task.spec.dialogue.judges(), strict=False):
-        wrong = ["pmi: false"] if judge.pmi else []
-        wrong += ["method: reply"] if judge.method == "likeliest" else []
-        if wrong and model(judge.model).spec.endpoint is not None:
-            raise PerbenchError(
-                f"task {task.name}: the model {judge.model} of dialogue.{role} is an endpoint, which gives "
-                f"no log-probs. Set dialogue.{role}.{f' and dialogue.{role}.'.join(wrong)}"
-                + (" and headline: rating" if task.spec.headline == "pmi" else "")
-                + "; or name a model whose weights are on this machine"
-            )
+    for role in [*owner_of(task.spec).roles(), *persona_roles(task.spec.persona)]:
+        for name in spec.models if role.model is None else [role.model]:
+            lacking = [told for need, told in role.needs.items() if need not in offers(model(name).spec)]
+            if lacking:
+                raise PerbenchError(f"task {task.name}: {lacking[0].format(model=name, what='an endpoint')}")
+
+
+def offers(model: ModelSpec) -> frozenset[Capability]:
+    """What the engine of a model can do."""
+    return frozenset({"chat"}) if model.endpoint is not None else frozenset(get_args(Capability))
 
 
 def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec]) -> None:

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perbench import models
-from perbench.device import free
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
+from perbench.lm import models
+from perbench.lm.device import free
 from perbench.matrix.catalogue import Catalogue
+from perbench.shapes.model import ModelSpec, Prices
 from perbench.specs.load import Named
-from perbench.specs.model import ModelSpec, Prices
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Engine
+    from perbench.contracts.engine import Engine
     from perbench.engines.ledger import Ledger
-    from perbench.prompts.dense import Encoder
+    from perbench.persona.dense import Encoder
 
 
 class EnginePool:
@@ -40,7 +40,7 @@ class EnginePool:
         self._base: Engine | None = None
         self._serving: tuple[Named[ModelSpec], Path | None] | None = None
         self.users: Mapping[str, Path] | None = None
-        """See `perbench.protocols.base.Engines.users`."""
+        """See `perbench.contracts.run.Engines.users`."""
 
     @property
     def subject(self) -> Engine:
@@ -66,7 +66,7 @@ class EnginePool:
 
     @contextmanager
     def subject_of(self, user: str | None) -> Iterator[Engine]:
-        """See `perbench.protocols.base.Engines.subject_of`."""
+        """See `perbench.contracts.run.Engines.subject_of`."""
         assert self._serving is not None, "serve() comes before subject_of()"
         if user is None or not self.users:
             yield self.subject
@@ -84,7 +84,7 @@ class EnginePool:
         return self._named[model]
 
     def scorer(self, model: str | None) -> Engine:
-        """See `perbench.protocols.base.Engines.scorer`."""
+        """See `perbench.contracts.run.Engines.scorer`."""
         assert self._serving is not None, "serve() comes before scorer()"
         base, checkpoint = self._serving
         if model is not None:
@@ -115,7 +115,7 @@ class EnginePool:
 
 
 class PersonaModels:
-    """Implements `perbench.prompts.build.Models`. What it loads, by `load`, is freed with it."""
+    """Implements `perbench.persona.build.Models`. What it loads, by `load`, is freed with it."""
 
     def __init__(self, catalogue: Catalogue, load: Callable[[Named[ModelSpec]], Engine]) -> None:
         self._catalogue = catalogue
@@ -123,7 +123,7 @@ class PersonaModels:
         self._engines: dict[str, Engine] = {}
 
     def encoder(self, name: str) -> Encoder:
-        from perbench.prompts.dense import Encoder
+        from perbench.persona.dense import Encoder
 
         return Encoder(
             lambda: self._catalogue.resolve(self._catalogue.model(name)).folder, self._digest(name)

@@ -8,26 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from perbench import models
 from perbench.api import Example
+from perbench.lm import models
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.spend import (
     Spend,
-    dialogue_parts,
     identify_spend,
-    preference_parts,
+    persona_spend,
     spend,
-    summary_spend,
     total,
 )
-from perbench.prompts.build import build_personas
+from perbench.persona.build import build_personas
+from perbench.persona.retrieve import absent
 from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.prompts.persona import SUMMARY
-from perbench.prompts.retrieve import absent
-from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import TaskSpec
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of, persona_helpers, summariser_of
 from perbench.store import CellRecord, DamagedRecord, Labels, read_records
 
 
@@ -79,8 +78,9 @@ class Estimator:
         load, or an absent package have stand-ins: the first items, a summary as long as it may be."""
         examples = self._catalogue.examples(cell)
         persona = cell.task.spec.persona
-        if persona.summarise != "none" and persona.summary is not None:
-            text = "x" * CHARS_PER_TOKEN * persona.summary.max_new_tokens
+        summariser = summariser_of(persona)
+        if summariser is not None:
+            text = "x" * CHARS_PER_TOKEN * summariser.longest()
             return [replace(e, persona=({SUMMARY: text},) if e.persona else ()) for e in examples]
         if _stood_in(persona):
             return examples
@@ -92,7 +92,7 @@ class Estimator:
         if key not in self._spends:
             spec, model = cell.task.spec, self._catalogue.model
             answers = spend(spec, cell.model, self._examples(cell), model)
-            self._spends[key] = total([answers, summary_spend(spec, self._catalogue.examples(cell), model)])
+            self._spends[key] = total([answers, persona_spend(spec, self._catalogue.examples(cell), model)])
         return self._spends[key]
 
     def _count(self, cell: Cell) -> tuple[int, bool]:
@@ -101,20 +101,16 @@ class Estimator:
         labels, factual = cell.labels, cell.trainer is None or cell.trainer.factual
         key = (cell.kind, cell.model.name, labels.target or labels.source or "", factual)
         if key not in self._tokens:
+            examples, tokenizer = self._examples(cell), self._tokenizer(cell.model.name)
             spec = cell.task.spec
-            examples = self._examples(cell)
-            tokenizer = self._tokenizer(cell.model.name)
-            if spec.preference is not None:
-                parts = preference_parts(spec, examples).values()
-                self._tokens[key] = sum(part.input + part.output for part in parts), False
-            elif spec.dialogue is not None:
-                parts = dialogue_parts(spec, examples).values()
-                self._tokens[key] = sum(part.input + part.output for part in parts), False
-            elif tokenizer is None:
-                self._tokens[key] = sum(_guess(cell, spec, example) for example in examples), False
+            if cell.kind == "train":
+                count, exact = (
+                    sum(_trained(cell, spec, one, tokenizer) for one in examples),
+                    tokenizer is not None,
+                )
             else:
-                counted = sum(_tokens(cell, spec, example, tokenizer) for example in examples)
-                self._tokens[key] = counted, not _stood_in(spec.persona)
+                count, exact = owner_of(spec).work(examples, tokenizer)
+            self._tokens[key] = count, exact and not _stood_in(spec.persona)
         return self._tokens[key]
 
     def _tokenizer(self, name: str) -> Any:
@@ -127,36 +123,18 @@ class Estimator:
 
 
 def _stood_in(persona: PersonaSpec) -> bool:
-    return bool(persona.helpers or absent(persona))
+    return bool(persona_helpers(persona) or absent(persona))
 
 
-def _tokens(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:
-    from perbench.prompts.pair import build_pairs
+def _trained(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:
+    from perbench.prompts.messages import guessed
+    from perbench.prompts.pair import build_pair
 
-    (pair,) = build_pairs(spec, [example], tokenizer, with_response=cell.kind != "eval", context=None)
-    if pair is None:
-        return 0
-    if cell.kind == "eval":
-        swapped = 2 * spec.persona_swap.others + 2 if spec.persona_swap is not None else 0
-        steered = spec.decoding.method == "context_steering"
-        beside = len(pair.counterfactual) + spec.sampling.max_new_tokens if steered else 0
-        return (1 + swapped) * (len(pair.factual) + spec.sampling.max_new_tokens) + beside
+    if tokenizer is None:
+        return guessed(spec, example, None)[0]
+    pair = build_pair(spec, example, tokenizer, with_response=True)
     alone = cell.trainer is not None and not cell.trainer.factual
-    passes = len(pair.counterfactual if alone else pair.factual) + len(pair.response)
-    return passes if cell.kind == "train" else passes + len(pair.counterfactual) + len(pair.response)
-
-
-def _guess(cell: Cell, spec: TaskSpec, example: Example) -> int:
-    items = example.persona[: spec.persona.k]
-    persona = _length(*(str(value) for item in items for value in item.values()))
-    answer = spec.sampling.max_new_tokens if cell.kind == "eval" else _length(example.reference)
-    bare = _length(example.question) + answer
-    whole = min(bare + min(persona, spec.persona.max_tokens or persona), spec.max_length)
-    return whole + bare if cell.kind == "identify" else whole
-
-
-def _length(*texts: str) -> int:
-    return sum(map(len, texts)) // CHARS_PER_TOKEN
+    return len(pair.counterfactual if alone else pair.factual) + len(pair.response)
 
 
 Pace = tuple[str, str, str]

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perbench.digests import canonical_digest
-from perbench.prompts.summary import WORDING
+from perbench import plugins
+from perbench.disk.digests import canonical_digest
 from perbench.prompts.template import CLOCK
+from perbench.shapes.fields import sampled
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of, ranked_text, ranking_of, summariser_of
 from perbench.specs.grid import leaves
 from perbench.specs.matrix import TrainingSpec
-from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import TaskSpec
 
 TRAIN_VERSION = 2
 EVAL_VERSION = 3
 """2 took refused, filtered and null replies of endpoints for empty answers, a thought between tags for a part
 of the answer, and lm-eval's softmax had the weights' dtype."""
 IDENTIFY_VERSION = 3
-SWAP_VERSION = 2
-"""Of what a task's section persona_swap adds to samples; 1 compared with personas that do not fit, too."""
 PROMPTS = {"version": 2, "day": CLOCK.date().isoformat()}
 """Of how dialogues become tokens, for models in this process; the chat template itself is among the files of
 a model. 1 tokenised responses, and decoded answers, as the start of a text, let templates read the clock and
@@ -88,7 +88,7 @@ def eval_inputs(
     helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
-    the names of `TaskSpec.helpers` to what identifies them."""
+    the names of `specs.compose.helpers_of` to what identifies them."""
     return {
         "version": EVAL_VERSION,
         "model": model,
@@ -109,64 +109,47 @@ def identify_inputs(
         "version": IDENTIFY_VERSION,
         "model": model,
         "identifier": identifier,
-        "target": target_inputs(target, task, {}, sampled=False),
+        "target": target_inputs(target, task, {}),
         "data": data,
         "dev": dev,
         "engine": engine,
     }
 
 
-def target_inputs(
-    name: str, task: TaskSpec, helpers: Mapping[str, Inputs], *, sampled: bool = True
-) -> Inputs:
-    """What of a target task its samples depend on; `sampled` says that the model generates."""
+def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
+    """What of a target task its samples depend on."""
     inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
-    if sampled:
+    owner = owner_of(task)
+    if owner.cells == "eval":
         inputs["sampling"] = task.sampling.model_dump(mode="json")
     if task.decoding.method != "ordinary":
         inputs["decoding"] = task.decoding.model_dump(mode="json")
-    if task.dialogue is not None:
-        dialogue = task.dialogue.model_dump(mode="json", exclude={"report_turns"})
-        if dialogue["second_judge"] is None:
-            del dialogue["second_judge"]
-        del dialogue["judge"]["calibrated"]
-        for role in {"simulator", "judge", "second_judge"} & dialogue.keys():
-            dialogue[role]["model"] = helpers[dialogue[role]["model"]]
-        inputs["dialogue"] = dialogue
-    if task.preference is not None:
-        preference = task.preference.model_dump(mode="json")
-        del preference["judge"]["calibrated"]
-        preference["judge"]["model"] = helpers[preference["judge"]["model"]]
-        inputs["preference"] = preference
-    if task.protocol == "lm_eval":
-        inputs["lm_eval"] = task.lm_eval.model_dump(mode="json")
-    if task.persona_swap is not None:
-        swap = task.persona_swap.model_dump(mode="json")
-        inputs["persona_swap"] = {"version": SWAP_VERSION, **swap, "scorer": helpers.get(swap["scorer"])}
-    return inputs
+    if owner.version is None:
+        inputs["plugin"] = plugins.get("protocol", task.protocol).digest()
+    elif owner.version > 1:
+        inputs["protocol_version"] = owner.version
+    return {**inputs, **owner.inputs(helpers)}
 
 
 def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     # Metrics and headline stay out: they are recomputed from the samples (`perbench rescore`).
     form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
     persona = _persona(task.persona, helpers)
-    if task.ranked_text is not None:
-        persona["item_text"] = task.ranked_text
+    text = ranked_text(task)
+    if text is not None:
+        persona["item_text"] = text
     skips = {"on_too_long": task.on_too_long} if task.on_too_long != "fail" else {}
     return {"prompt": form, "persona": persona, "max_length": task.max_length, **skips}
 
 
 def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
-    ranked = {key.removeprefix("persona.") for key in spec.ranking.reads if key.startswith("persona.")}
-    inputs = spec.model_dump(mode="json", include={"k", "max_tokens", *ranked})
-    if spec.retrieve != "all":
+    ranking, summariser = ranking_of(spec), summariser_of(spec)
+    reads = {key.removeprefix("persona.") for key in ranking.reads if key.startswith("persona.")}
+    inputs = spec.model_dump(mode="json", include={"k", "max_tokens", *reads})
+    inputs |= sampled(ranking.keys, helpers)
+    if spec.retrieve != type(spec).model_fields["retrieve"].default:
         inputs["retrieve"] = spec.retrieve
-    if "encoder" in inputs:
-        inputs["encoder"] = helpers[spec.encoder]
-    if spec.summarise != "none" and spec.summary is not None:
-        summary = {**spec.summary.model_dump(mode="json"), "model": helpers[spec.summary.model]}
-        inputs["summary"] = {**summary, "method": spec.summarise, "wording": WORDING}
-    return inputs
+    return inputs if summariser is None else {**inputs, **summariser.inputs(helpers)}
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from perbench import models
 from perbench.errors import PerbenchError
+from perbench.lm import models
 from perbench.specs.expand import training_variants, variants
 from perbench.specs.load import load_model
 from perbench.specs.matrix import MatrixSpec, TrainingSpec

@@ -129,7 +129,7 @@ def one_cell(
     Raises:
         PerbenchError: --trainer without --source or the reverse, a --param without its method.
     """
-    from perbench.specs.load import matrix_of
+    from perbench.specs.matrices import matrix_of
     from perbench.specs.rows import plain_name
     from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag, parse_param
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from perbench.cache import file_sha256
+from perbench.disk.folder import file_sha256
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import differing
@@ -58,7 +58,7 @@ class Plan:
         )
 
 
-Ids = Callable[[Cell], list[str] | None]
+Ids = Callable[[Cell], Sequence[str] | None]
 """The ids that a cell's samples shall have, None where they cannot be had without a model."""
 
 

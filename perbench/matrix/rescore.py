@@ -8,17 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from perbench import protocols
+from perbench.contracts.run import Scored
 from perbench.engines.ledger import caveats
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.matrix.overlaps import overlap_notes
-from perbench.protocols.base import Scored
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.load import Named, load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
-from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
@@ -59,7 +59,7 @@ def rescore(
                 raise
             notify(f"left as it is, of an earlier plan: {error}")
             continue
-        scored = protocols.get(task.spec.protocol).score(task, cell.samples())
+        scored = owner_of(task.spec).score(cell.samples())
         new = old.model_copy(update=rescored(old, task, scored))
         cell.write_scores(scored.scores)
         cell.finish(new)
@@ -95,7 +95,7 @@ def task_of(
     changed: list[list[str]] = []
     for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
         task = load_task(name, data=data, overrides=given)
-        wanted = target_inputs(name, task.spec, _helpers(task.spec), sampled=record.kind == "eval")
+        wanted = target_inputs(name, task.spec, _helpers(task.spec))
         paths = differing(record.inputs["target"], wanted)
         # The judge's current address does not affect stored samples.
         changed.append([path for path in paths if not path.endswith(".address")])
@@ -117,4 +117,4 @@ def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _helpers(spec: TaskSpec) -> dict[str, Inputs]:
-    return {name: model_inputs(load_model(name)) for name in spec.helpers}
+    return {name: model_inputs(load_model(name)) for name in helpers_of(spec)}

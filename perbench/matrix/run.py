@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from perbench import models, processes, protocols
-from perbench.context import context_in
-from perbench.device import free
+from perbench import processes
 from perbench.engines.ledger import Ledger, caveats
 from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
+from perbench.lm import models
+from perbench.lm.context import context_in
+from perbench.lm.device import free
+from perbench.lm.memory import peak_mb, reset_peak
 from perbench.matrix import overlaps
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
@@ -23,9 +25,9 @@ from perbench.matrix.plan import Plan
 from perbench.matrix.summary import in_short
 from perbench.matrix.users import train_users
 from perbench.matrix.weights import USERS, serving_weights
-from perbench.memory import peak_mb, reset_peak
 from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
+from perbench.specs.compose import owner_of
 from perbench.store import CellDir, CellRecord, Failure, LostLock, RunDir
 from perbench.store.cell import CLOCK_LOST, CLOCK_SECONDS
 from perbench.store.check import check_ids
@@ -33,12 +35,12 @@ from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.engine import Tick
     from perbench.data import Dataset
-    from perbench.engines.base import Tick
-    from perbench.prompts.build import Built
+    from perbench.persona.build import Built
     from perbench.prompts.pair import PromptPair
+    from perbench.shapes.task import TaskSpec
     from perbench.specs.load import Named
-    from perbench.specs.task import TaskSpec
     from perbench.training import FitResult
 
 
@@ -242,7 +244,7 @@ class Runner:
         return self._built[key]
 
     def _build(self, cell: Cell, examples: Sequence[Example]) -> Built:
-        from perbench.prompts.build import build_personas
+        from perbench.persona.build import build_personas
 
         self._pool.release_subject()
         lent = PersonaModels(self.catalogue, self._pool.open)
@@ -267,21 +269,20 @@ class Runner:
             checkpoint, users = weights.checkpoint, weights.users
             notes = left_out(cell.labels.source, record.counts)
         data, built = self._personas(cell)
-        protocol = protocols.get(cell.task.spec.protocol)
+        protocol = owner_of(cell.task.spec)
         dev = self.catalogue.dev(cell.task) if cell.identifier is not None else None
-        ids = protocol.sample_ids(cell.task, data, dev)
+        ids = list(protocol.sample_ids(data, dev))
         folder.mend(ids)
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
-            tokens = protocol.run_identifier(
-                cell.task, data, cell.identifier, engine, folder, dev=dev, tick=tick
-            )
+            dev = self.catalogue.dev(cell.task)
+            tokens = protocol.identify(data, cell.identifier, engine, folder, dev=dev, tick=tick)
         else:
             self._pool.serve(cell.model, checkpoint, users)
-            tokens = protocol.run(cell.task, data, self._pool, folder, seed=cell.labels.seed, tick=tick)
+            tokens = protocol.run(data, self._pool, folder, seed=cell.labels.seed, tick=tick)
         samples = folder.samples()
         check_ids(ids, [sample["id"] for sample in samples], folder.path)
-        scored = protocol.score(cell.task, samples)
+        scored = protocol.score(samples)
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
         found = {"metrics": scored.metrics, "counts": counts, "tokens": tokens}
@@ -338,7 +339,7 @@ def _renders(cell: Cell) -> bool:
     """Whether prompts of the cell's model are rendered in this process."""
     if cell.model.spec.endpoint is not None or (cell.identifier and not cell.identifier.needs_model):
         return False
-    return cell.task.spec.protocol != "lm_eval" or cell.task.spec.lm_eval.chat_template
+    return owner_of(cell.task.spec).renders()
 
 
 def _trained_how(cell: Cell) -> dict[str, Any]:

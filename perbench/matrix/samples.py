@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench.api import Example
+from perbench.contracts import missing
 from perbench.data import load_examples
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix.cells import describe
@@ -19,8 +20,7 @@ from perbench.matrix.rescore import task_of
 from perbench.progress import counted
 from perbench.prompts.pair import turns_with, turns_without
 from perbench.prompts.persona import by_priority, persona_texts
-from perbench.protocols import missing
-from perbench.specs.task import TaskSpec
+from perbench.shapes.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perbench import processes
-from perbench.cache import cache_dir
+from perbench.console.signals import Interrupted, as_interrupted
+from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix import overlaps
 from perbench.matrix.absent import absent
@@ -24,7 +25,7 @@ from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
-from perbench.signals import Interrupted, as_interrupted
+from perbench.specs.compose import helpers_of, persona_helpers
 from perbench.specs.load import Named, family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
@@ -171,7 +172,7 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
     models = [step.cell.model for step in plan.todo]
     for step in plan.todo:
         spec = step.cell.task.spec
-        helpers = spec.helpers if step.cell.kind == "eval" else spec.persona.helpers
+        helpers = helpers_of(spec) if step.cell.kind == "eval" else persona_helpers(spec.persona)
         models += map(catalogue.model, sorted(helpers))
         reference = step.cell.trainer.reference() if step.cell.trainer is not None else None
         models += [catalogue.model(reference)] if reference not in (None, "initial") else []

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from perbench import models, processes
+from perbench import processes
 from perbench.api import Example
-from perbench.context import context_in
 from perbench.data.own import OwnData
+from perbench.lm import models
+from perbench.lm.context import context_in
 from perbench.matrix.cells import Cell
 from perbench.matrix.left_out import SKIPPED
 from perbench.matrix.weights import USERS
@@ -17,7 +18,7 @@ from perbench.seeds import derive_seed
 from perbench.store import CellDir
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Tick
+    from perbench.contracts.engine import Tick
     from perbench.prompts.pair import PromptPair
     from perbench.training import FitResult
 

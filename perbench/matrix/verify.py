@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perbench import protocols
+from perbench.contracts.run import Scored
 from perbench.data import Dataset, load_examples
 from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
 from perbench.matrix.rescore import rescored, task_of
 from perbench.matrix.weights import USERS
-from perbench.protocols.base import Scored
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of
 from perbench.specs.load import Named
-from perbench.specs.task import TaskSpec
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
 from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
@@ -143,7 +143,7 @@ def _finished(
         return found
     try:
         task = task_of(record, matrices)
-        scored = protocols.get(task.spec.protocol).score(task, samples)
+        scored = owner_of(task.spec).score(samples)
     except PerbenchError as error:
         found.unchecked.append(f"metrics were not computed anew: {error}")
         return found
@@ -229,19 +229,16 @@ def _compare_data(
     found: Checked, record: CellRecord, task: Named[TaskSpec], samples: Sequence[dict[str, Any]], folder: Path
 ) -> None:
     """The samples beside the examples they were made of, where these are here."""
-    if task.spec.protocol == "lm_eval":
-        found.unchecked.append(
-            "lm-eval's documents, and the scores that it gave them, are not looked at again"
-        )
+    owner = owner_of(task.spec)
+    found.unchecked += owner.unverified()
+    if owner.late:
         return
-    if task.spec.dialogue is not None or task.spec.preference is not None:
-        found.unchecked.append("the judges' verdicts are taken as they are stored")
     try:
         dataset, dev = _data(record, task, samples)
     except PerbenchError as error:
         found.unchecked.append(f"samples were not compared with their data: {error}")
         return
-    ids = protocols.get(task.spec.protocol).sample_ids(task, dataset, dev)
+    ids = owner.sample_ids(dataset, dev)
     try:
         check_ids(ids, [sample["id"] for sample in samples], folder)
     except DamagedRecord as damage:
@@ -249,7 +246,7 @@ def _compare_data(
         return
     examples = {example.id: example for split in (dataset, dev) if split for example in split.examples}
     for sample in samples:
-        example = examples[sample["id"].rpartition("#")[0] if "turn" in sample else sample["id"]]
+        example = examples[owner.example_of(sample["id"])]
         told = dict(zip(GIVEN, (example.user, example.question, example.reference), strict=True))
         if record.kind == "identify":
             told["response"] = told.pop("reference")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import cast
 
-from perbench.errors import PerbenchError, suggest
-from perbench.metrics.base import Measured, MetricAbsent, Texts, mean_metric
-from perbench.specs.registry import METRICS
+from perbench import plugins
+from perbench.contracts.metric import Measured, MetricAbsent, Scale, TextMetric, Texts, mean_metric
+from perbench.errors import CellError
 from perbench.store.record import Metric
 
-__all__ = ["TextScores", "Texts", "mean_metric", "score_texts"]
+__all__ = ["TextScores", "Texts", "mean_metric", "score_texts", "text_metric"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,30 @@ class TextScores:
     metrics: dict[str, Metric] = field(default_factory=dict)
     per_sample: dict[str, list[float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def text_metric(name: str) -> TextMetric:
+    """
+    Raises:
+        PerbenchError: the name is no metric, or its file is broken.
+    """
+    metric: TextMetric = plugins.get("metric", name).load_class()()
+    return metric
+
+
+def _check(name: str, scale: Scale, measured: Measured, samples: int) -> None:
+    """A value outside the range that the metric declares would be compared and shown as if it were right.
+
+    Raises:
+        CellError: there is one, or the values are not one per sample.
+    """
+    values = measured.per_sample
+    if values is not None and len(values) != samples:
+        raise CellError(f"metric {name}: measure() gave {len(values)} values for {samples} samples")
+    low, high = scale.bounds
+    for value in (measured.metric.value, *(values or ())):
+        if value is not None and not scale.holds(value):
+            raise CellError(f"metric {name}: the value {value} is outside its range {low:g} to {high:g}")
 
 
 def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
@@ -42,14 +64,13 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         truncated=[texts.truncated[place] for place in there],
     )
     for name in names:
-        if name not in METRICS:
-            raise PerbenchError(f"unknown metric {name!r}.{suggest(name, METRICS)}")
-        measure = cast(Callable[[str, Texts], Measured], import_module(METRICS[name]).measure)
+        measure = text_metric(name)
         try:
-            measured = measure(name, scored)
+            measured = measure.measure(name, scored)
         except MetricAbsent as absent:
             found.notes.append(f"metric {name} absent: {absent}")
             continue
+        _check(name, measure.scale, measured, len(there))
         metric = measured.metric
         why = dict(sorted((Counter(metric.why) + absent_ones).items()))
         found.metrics[name] = metric.model_copy(

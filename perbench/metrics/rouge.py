@@ -9,26 +9,29 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from perbench.metrics.base import Measured, Texts, mean_metric
-from perbench.metrics.scripts import SHORT, latin
+from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric
+from perbench.text.scripts import SHORT, latin
 
 
-def measure(name: str, texts: Texts) -> Measured:
-    """Per-sample F-measure in 0..1 and its mean; None where the reference cannot be read."""
-    from rouge_score.rouge_scorer import RougeScorer
-    from rouge_score.tokenizers import DefaultTokenizer
+class Rouge(TextMetric):
+    names = ("rouge1", "rouge2", "rougeL")
 
-    scorer = RougeScorer([name], use_stemmer=False)
-    words = DefaultTokenizer(use_stemmer=False).tokenize
+    def measure(self, name: str, texts: Texts) -> Measured:
+        """Per-sample F-measure in 0..1 and its mean; None where the reference cannot be read."""
+        from rouge_score.rouge_scorer import RougeScorer
+        from rouge_score.tokenizers import DefaultTokenizer
 
-    def unreadable(reference: str) -> str | None:
-        why = latin(reference)
-        return SHORT if why is None and name == "rouge2" and len(words(reference)) < 2 else why
+        scorer = RougeScorer([name], use_stemmer=False)
+        words = DefaultTokenizer(use_stemmer=False).tokenize
 
-    why = [unreadable(reference) for reference in texts.references]
-    values = [
-        float(scorer.score(reference, prediction)[name].fmeasure) if reason is None else None
-        for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
-    ]
-    signature = f"{name}|f1|stem:no|unreadable:missing|rouge-score:{version('rouge-score')}"
-    return Measured(mean_metric(values, texts.clusters, signature, why), values)
+        def unreadable(reference: str) -> str | None:
+            why = latin(reference)
+            return SHORT if why is None and name == "rouge2" and len(words(reference)) < 2 else why
+
+        why = [unreadable(reference) for reference in texts.references]
+        values = [
+            float(scorer.score(reference, prediction)[name].fmeasure) if reason is None else None
+            for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
+        ]
+        signature = f"{name}|f1|stem:no|unreadable:missing|rouge-score:{version('rouge-score')}"
+        return Measured(mean_metric(values, texts.clusters, signature, why), values)

@@ -10,11 +10,7 @@ from pathlib import Path
 from perbench import plugins
 from perbench.plugins.roots import KINDS
 
-MODULES = {
-    f"{plugins.__name__}.{kind.folder.replace('/', '.')}.": name
-    for name, kind in KINDS.items()
-    if kind.base is not None
-}
+MODULES = {f"{kind.namespace}.": name for name, kind in KINDS.items() if kind.base is not None}
 """How the names of plugins' modules begin, and of what kind those are."""
 
 
@@ -29,7 +25,12 @@ class PluginFault:
     @property
     def place(self) -> str:
         """The file below its root: records name no folders of a machine."""
-        return f"{KINDS[self.plugin.kind].folder}/{self.plugin.path.name}"
+        folder = KINDS[self.plugin.kind].folder
+        parts = self.plugin.path.parts
+        for place in range(len(parts) - 1, -1, -1):  # a file may be one of a plugin's folder
+            if "/".join(parts[place - folder.count("/") : place + 1]) == folder:
+                return "/".join([folder, *parts[place + 1 :]])
+        return f"{folder}/{self.plugin.path.name}"
 
     def told(self, file: Path | str) -> str:
         return f"{file}:{self.line}: {self.plugin.kind} {self.plugin.name!r} raised {self.raised}"
@@ -53,6 +54,6 @@ def fault_of(error: BaseException) -> PluginFault | None:
         for start, kind in MODULES.items():
             if module.startswith(start):
                 file = Path(frame.f_code.co_filename)
-                plugin = plugins.Plugin(kind, module.removeprefix(start), file)
+                plugin = plugins.Plugin(kind, module.removeprefix(start).partition(".")[0], file)
                 found = PluginFault(plugin, line, f"{type(error).__name__}: {error}")
     return found

@@ -19,14 +19,53 @@ class Kind:
     folder: str
     suffix: str
     base: str | None = None
-    """Name of the class in perbench.api that a Python plugin subclasses."""
+    """"module:Class" that a Python plugin subclasses; None of YAML."""
+    home: str | None = None
+    """Where built-in ones are, below the package `perbench`; None: in `folder` of the built-in root."""
+    many: bool = False
+    """Whether one file may define several: the literal `names` of its class; else it is named as the file."""
+
+    def place(self, root: Path) -> Path:
+        """The folder of a root that holds plugins of this kind."""
+        if self.home is not None and root == builtin_root():
+            return PACKAGE / self.home
+        return root / self.folder
+
+    def module(self, path: Path) -> str:
+        """The name of the module that a plugin's file or folder is."""
+        stem = path.parent.name if path.name == "__init__.py" else path.stem
+        above = f"perbench.{self.home}" if self.home and PACKAGE in path.parents else self.namespace
+        return f"{above}.{stem}".replace("/", ".")
+
+    @property
+    def namespace(self) -> str:
+        """The package that holds the modules of all roots but the built-in one."""
+        return f"perbench.plugins.{self.folder}".replace("/", ".")
+
+    def files(self, folder: Path) -> list[Path]:
+        """The plugin files of such a folder; of a plugin that is a folder, its __init__.py."""
+        if not folder.is_dir():
+            return []
+        if self.suffix != ".py":
+            found = [(path, path.name) for path in folder.rglob(f"*{self.suffix}")]
+        else:
+            found = [(path, path.name) for path in folder.glob("*.py")]
+            found += [(path, path.parent.name) for path in folder.glob("*/__init__.py")]
+        return sorted(path for path, name in found if path.is_file() and name[0] not in "_.")
+
+
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 KINDS = {
     "task": Kind("tasks", ".yaml"),
-    "identifier": Kind("identifiers", ".py", "Identifier"),
-    "trainer": Kind("trainers", ".py", "Trainer"),
-    "family": Kind("tasks/families", ".py", "Family"),
+    "identifier": Kind("identifiers", ".py", "perbench.api:Identifier"),
+    "trainer": Kind("trainers", ".py", "perbench.api:Trainer"),
+    "family": Kind("tasks/families", ".py", "perbench.api:Family"),
+    "protocol": Kind("protocols", ".py", "perbench.contracts.protocol:Protocol", "protocols"),
+    "ranking": Kind("rankings", ".py", "perbench.contracts.persona:Ranking", "persona/rankings"),
+    "summariser": Kind("summarisers", ".py", "perbench.contracts.persona:Summariser", "persona/summarisers"),
+    "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
     "model": Kind("leaderboard/models", ".yaml"),
     "matrix": Kind("leaderboard/matrices", ".yaml"),
 }
@@ -45,13 +84,16 @@ class Root:
 
 def builtin_root() -> Path:
     """The folder of the built-in tasks/, identifiers/, trainers/ and leaderboard/."""
-    package = Path(__file__).resolve().parents[1]
-    packed = package / "builtin"  # a wheel carries the folders here; a checkout is a root itself
-    return packed if packed.is_dir() else package.parent
+    packed = PACKAGE / "builtin"  # a wheel carries the folders here; a checkout is a root itself
+    return packed if packed.is_dir() else PACKAGE.parent
 
 
 def is_root(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in (LM_EVAL, *(kind.folder for kind in KINDS.values())))
+    """Whether it holds a folder of plugins. Names as common as `metrics` count only with a plugin file inside."""
+    return (folder / LM_EVAL).is_dir() or any(
+        kind.files(folder / kind.folder) if kind.home is not None else (folder / kind.folder).is_dir()
+        for kind in KINDS.values()
+    )
 
 
 def entry_point_roots() -> tuple[Sequence[Root], Sequence[str]]:

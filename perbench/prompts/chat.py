@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from perbench.errors import PerbenchError
-from perbench.prefix import common_length
+from perbench.lm.prefix import common_length
 from perbench.prompts.following import BEFORE, Pieces, following, pieces, spelled
 from perbench.prompts.template import attempt, closes, is_thought, reads_clock, render, template_of
-from perbench.words import Span
+from perbench.text.words import Span
 
 _SYSTEM, _USER, _ANSWER, _MORE = "a-system-text", "a-user-text", "an-answer", "one-more-question"
 """Probe texts: no template quotes them by itself."""

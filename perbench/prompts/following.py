@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from perbench.prefix import common_length
-from perbench.words import Span
+from perbench.lm.prefix import common_length
+from perbench.text.words import Span
 
 
 class Pieces(NamedTuple):

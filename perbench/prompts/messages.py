@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perbench.api import Example
-from perbench.engines.base import Conversation
+from perbench.contracts.engine import Conversation
 from perbench.errors import PerbenchError
 from perbench.prompts.pair import turns_with, turns_without
 from perbench.prompts.persona import affordable, by_priority, persona_texts
-from perbench.specs.task import TaskSpec
+from perbench.shapes.task import TaskSpec
 
 CHARS_PER_TOKEN = 4
 """English text under the vocabularies in use; only for what cannot be counted."""
@@ -51,6 +51,19 @@ def build_request(task: TaskSpec, example: Example) -> Request:
     system, user = turns_with(form, example, persona) if kept else turns_without(form, example)
     messages = [] if system is None else [{"role": "system", "content": system}]
     return Request([*messages, {"role": "user", "content": user}], kept, len(order) - kept)
+
+
+def guessed(task: TaskSpec, example: Example, answer: int | None) -> tuple[int, int]:
+    """About how many tokens an example takes with its persona and without, its answer among them; `answer` is
+    None where the reference is the answer."""
+    items = example.persona[: task.persona.k]
+    persona = _length(*(str(value) for item in items for value in item.values()))
+    bare = _length(example.question) + (_length(example.reference) if answer is None else answer)
+    return min(bare + min(persona, task.persona.max_tokens or persona), task.max_length), bare
+
+
+def _length(*texts: str) -> int:
+    return sum(map(len, texts)) // CHARS_PER_TOKEN
 
 
 def estimated(text: str) -> int:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from perbench.api import Example
-from perbench.context import TooLong
 from perbench.errors import PerbenchError
+from perbench.lm.context import TooLong
 from perbench.prompts.chat import chat_text, encode, encode_answer
 from perbench.prompts.persona import affordable, by_priority, persona_texts
-from perbench.specs.task import PromptSpec, TaskSpec
-from perbench.specs.templates import placeholders
+from perbench.shapes.task import PromptSpec, TaskSpec
+from perbench.shapes.templates import placeholders
 
 
 @dataclass(frozen=True)

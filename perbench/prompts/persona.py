@@ -7,8 +7,9 @@ from typing import Any
 
 from perbench.api import Example
 from perbench.errors import PerbenchError, suggest
-from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import PromptSpec, TaskSpec
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.task import PromptSpec, TaskSpec
+from perbench.specs.compose import leading, summariser_of
 
 
 def render_items(template: str, persona: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -54,16 +55,16 @@ def persona_texts(task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[st
     Raises:
         PerbenchError: the form names a field that an item lacks; a history that should be a summary is none.
     """
-    if task.persona.summarise == "none":
+    if summariser_of(task.persona) is None:
         return render_items(form.item, persona)
     if any(SUMMARY not in item for item in persona):
-        raise PerbenchError("its history is not summarised: perbench.prompts.build does that first")
+        raise PerbenchError("its history is not summarised: perbench.persona.build does that first")
     return [item[SUMMARY] for item in persona]
 
 
 def by_priority(count: int, spec: PersonaSpec) -> list[int]:
     """Indices of the `spec.k` items to try, most important first."""
-    order = list(range(count)) if spec.leading == "first" else list(reversed(range(count)))
+    order = list(range(count)) if leading(spec) == "first" else list(reversed(range(count)))
     return order[: spec.k]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from perbench.errors import PerbenchError
 from perbench.prompts import chat
-from perbench.words import Span, visible
+from perbench.text.words import Span, visible
 
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:

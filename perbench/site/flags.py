@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perbench.protocols.missing import MISSING, told
+from perbench.contracts.missing import MISSING, told
 from perbench.store import CellRecord
 
 MOST_CUT = 0.1

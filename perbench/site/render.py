@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from perbench.contracts.missing import told
+from perbench.disk.files import write_text
 from perbench.errors import PerbenchError
 from perbench.progress import duration
-from perbench.protocols.missing import told
 from perbench.site import format as text
 from perbench.site.templates import MARK, render_page
 from perbench.site.transfer import Cell, Column
 from perbench.site.view import View, title
 from perbench.store import CellRecord
-from perbench.store.files import write_text
 from perbench.store.leftovers import sweep_old
 
 SHADES = 4

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from perbench.protocols import missing
-from perbench.protocols.gold import Gold
-from perbench.protocols.marks import Marks, Token, read
+from perbench.contracts import missing
+from perbench.protocols.identification.gold import Gold
+from perbench.protocols.identification.marks import Marks, Token, read
 from perbench.site.format import number, variation
 from perbench.store import CellRecord
 

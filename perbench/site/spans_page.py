@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from perbench.disk.files import write_text
 from perbench.errors import PerbenchError
 from perbench.site.format import number
 from perbench.site.spans import Answer, Samples, SpansView, spans_view
 from perbench.site.templates import MARK, render_page
 from perbench.store import CellRecord
-from perbench.store.files import write_text
 
 
 def check_place(out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perbench.printing import printable
+from perbench.console.printing import printable
 from perbench.site.format import number
 from perbench.site.spans import LEVELS, Answer, Piece, Samples, spans_view
 from perbench.store import CellRecord

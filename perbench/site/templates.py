@@ -10,8 +10,8 @@ from typing import Any
 from unicodedata import bidirectional
 
 import perbench
+from perbench.console.printing import printable
 from perbench.plugins import builtin_root
-from perbench.printing import printable
 
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 MARK = '<meta name="generator" content="perbench'

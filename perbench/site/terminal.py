@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perbench.printing import console
+from perbench.console.printing import console
 from perbench.progress import counted, duration
 from perbench.site import identification
 from perbench.site.format import interval, number

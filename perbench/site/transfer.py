@@ -15,7 +15,7 @@ from perbench.site.format import digits_for, natural
 from perbench.site.load import Entry, Loaded
 from perbench.site.rows import Row, baseline_of, order, rows_of
 from perbench.specs.rows import task_of
-from perbench.stats import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
+from perbench.stats.intervals import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
 from perbench.store import CellRecord
 
 

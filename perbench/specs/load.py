@@ -11,28 +11,19 @@ from typing import Any, Generic, TypeVar
 
 from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
-from perbench.lm_eval import PREFIX
+from perbench.shapes.base import Strict
+from perbench.shapes.fields import model_keys
+from perbench.shapes.model import Endpoint, ModelSpec
+from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.base import Strict
+from perbench.specs.compose import protocols, task_spec
 from perbench.specs.faults import check, empties, path_fault
-from perbench.specs.matrix import MatrixSpec
-from perbench.specs.model import Endpoint, ModelSpec
-from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import Document, Place
 
 OPENAI = "openai/"
 """Begins the name of a model behind OpenAI's API. The hub's models of that owner need a YAML file."""
 T = TypeVar("T", bound=Strict, covariant=True)
 S = TypeVar("S", bound=Strict)
-
-MODEL_KEYS = (
-    *(("dialogue", role, "model") for role in ("simulator", "judge", "second_judge")),
-    ("preference", "judge", "model"),
-    ("persona_swap", "scorer"),
-    ("persona", "encoder"),
-    ("persona", "summary", "model"),
-)
-"""Where a task names models."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +74,16 @@ def checked_task(
         fault = put(document, ["data", "data_dir"], str(folder), Place(option))
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
-    spec, found = check(TaskSpec, document.data, document.place)
+    spec, found = check(task_spec(), document.data, document.place)
     if found and overrides:
         unchanged = _task_document(name_or_path)[2]
-        own = check(TaskSpec, unchanged.data, unchanged.place)[1]
+        own = check(task_spec(), unchanged.data, unchanged.place)[1]
         found = [
             fault if fault in own or fault.path != path else _brought(fault, name, name_or_path, overrides)
             for fault in found
         ]
     problems += found
-    for keys in MODEL_KEYS:
+    for keys in model_keys(task_spec()):
         model = yaml.at(document.data, keys)
         if isinstance(model, str):
             problems += model_problems(model, document.place(keys))
@@ -104,9 +95,9 @@ def checked_task(
 def _override(document: Document, key: str, value: Any, place: Place) -> str | None:
     """Set what a dotted key path names; returns what is wrong with it, if anything."""
     keys = key.split(".")
-    if fault := path_fault(TaskSpec, key):
+    if fault := path_fault(task_spec(), key):
         return fault
-    if value == {} and empties(TaskSpec, key, there=yaml.at(document.data, tuple(keys)) is not None):
+    if value == {} and empties(task_spec(), key, there=yaml.at(document.data, tuple(keys)) is not None):
         return f"{key}: {{}} names nothing that changes; name keys in it, or remove it"
     return put(document, keys, value, place)
 
@@ -119,7 +110,7 @@ def _brought(
     document = _task_document(name_or_path)[2]
     for key, (value, place) in overrides.items():
         _override(document, key, value, place)
-        if fault.message in (one.message for one in check(TaskSpec, document.data, document.place)[1]):
+        if fault.message in (one.message for one in check(task_spec(), document.data, document.place)[1]):
             break
     chosen = fault.message.partition(" ")[0]  # among what an override may take away
     too = f" Set {chosen}, too." if chosen in ("headline", "prompt") and chosen not in overrides else ""
@@ -133,12 +124,12 @@ def family_of(name: str, prepared: object) -> str:
 
 
 def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:
-    """A task's name, file and content; a target `lm_eval:TASK` is no file, its content is made here."""
-    if (text := str(name_or_path)).startswith(PREFIX):
-        from perbench.lm_eval.catalogue import spec_values
-
-        values = spec_values(text.removeprefix(PREFIX))
-        return text, None, Document(values, {(): Place(text)})
+    """A task's name, file and content; a target that a protocol knows by its prefix is no file."""
+    text = str(name_or_path)
+    for cls in protocols().values() if ":" in text else ():
+        if cls.prefix is not None and text.startswith(cls.prefix):
+            values = cls.values(text.removeprefix(cls.prefix))
+            return text, None, Document(values, {(): Place(text)})
     name, path = find("task", name_or_path)
     return name, path, yaml.read(path)
 
@@ -171,32 +162,6 @@ def load_model(name: str) -> Named[ModelSpec]:
         f"unknown model {name!r}, neither in the registry nor a local folder nor a hub name owner/name."
         + suggest(name, plugins.names("model"))
     )
-
-
-def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[MatrixSpec]:
-    """A matrix by name or YAML file; `sets` are "dotted.path=value" with values read as YAML
-    ("training.learning_rate=1e-4", "tasks.embedded/dialogue.dialogue.turns=3").
-
-    Raises:
-        SpecError: every fault of the file, of the tasks, models and plugins it names, and of the sets.
-        PerbenchError: no such matrix.
-    """
-    name, path = find("matrix", name_or_path)
-    return matrix_of(name, path, yaml.read(path), sets)
-
-
-def matrix_of(
-    name: str, path: Path | None, document: Document, sets: Sequence[str] = ()
-) -> Named[MatrixSpec]:
-    """As `load_matrix`, from a document that is already read or was never a file."""
-    from perbench.specs.names import apply_sets, name_problems  # which loads tasks and models by this module
-
-    problems = apply_sets(document, sets)
-    spec, found = check(MatrixSpec, document.data, document.place)
-    problems += found + name_problems(document)
-    if spec is None or problems:
-        raise SpecError(in_order(problems))
-    return Named(name, spec, path)
 
 
 def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:
@@ -241,11 +206,3 @@ def model_problems(name: str, place: Place) -> list[Problem]:
     except PerbenchError as error:
         return [place.problem(str(error))]
     return []
-
-
-def in_order(problems: Sequence[Problem]) -> list[Problem]:
-    """Each fault once; a file's faults by line, files in the order they were met."""
-    files = list(dict.fromkeys(str(problem.path) for problem in problems))
-    return sorted(
-        dict.fromkeys(problems), key=lambda problem: (files.index(str(problem.path)), problem.line or 0)
-    )

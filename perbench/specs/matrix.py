@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from perbench.errors import suggest
-from perbench.specs.base import Strict
+from perbench.shapes.base import Strict
+from perbench.shapes.templates import Count, refuse
 from perbench.specs.rows import TaskRow, task_variants
-from perbench.specs.templates import Count, refuse
 
 NonEmpty = Field(min_length=1)
 

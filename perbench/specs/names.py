@@ -8,14 +8,15 @@ from typing import Any, Literal
 from perbench import plugins
 from perbench.api import Trainer
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
+from perbench.specs.compose import owner_of, protocols
 from perbench.specs.faults import check, path_fault
 from perbench.specs.grid import grid, leaves, nest
 from perbench.specs.load import Named, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.readers import idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
-from perbench.specs.task import TaskSpec
 from perbench.specs.yaml import Document, KeyPath, Place
 
 
@@ -59,7 +60,7 @@ def _identifies(document: Document) -> bool:
             task, _ = checked_task(name)
         except PerbenchError:
             return True
-        if task is None or task.spec.protocol == "identification":
+        if task is None or owner_of(task.spec).cells == "identify":
             return True
     return False
 
@@ -204,13 +205,16 @@ def _tasks(document: Document) -> list[Problem]:
             found = [idle(task.spec, axis, own_adapters=own_adapters) for task in loaded if task is not None]
             idle_in.setdefault(name, []).extend(found)
             problems += idle_in_row(document, where[:2], changes, found)
-            protocols = {task.spec.protocol for task in loaded if task is not None}
+            owners = {task.spec.protocol: owner_of(task.spec) for task in loaded if task is not None}
             if axis == "sources":
                 problems += [
-                    place.problem(f"source {name!r} is of protocol {protocol}; only generation tasks train")
-                    for protocol in sorted(protocols - {"generation"})
+                    place.problem(
+                        f"source {name!r} is of protocol {protocol}; only {_training_protocols()} train"
+                    )
+                    for protocol, owner in sorted(owners.items())
+                    if not owner.trains
                 ]
-            elif "identification" in protocols:
+            elif any(owner.cells == "identify" for owner in owners.values()):
                 benchmarks.append((name, place))
     problems += idle_sets(document, overrides, idle_in)
     identifiers = document.data.get("identifiers")
@@ -235,6 +239,12 @@ def _tasks(document: Document) -> list[Problem]:
         else:
             problems.append(given.problem(f"identifiers: {said}"))
     return problems
+
+
+def _training_protocols() -> str:
+    """ "generation tasks" """
+    found = [name for name, cls in protocols().items() if cls.trains]
+    return f"{' and '.join(found)} tasks"
 
 
 def _own_adapters(document: Document) -> bool:

@@ -11,62 +11,46 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
-from perbench.specs.base import Strict
+from perbench.shapes.registry import DECODINGS
+from perbench.specs.compose import owner_of
 from perbench.specs.grid import leaves
-from perbench.specs.registry import DECODINGS, RANKINGS
 from perbench.specs.yaml import Document, KeyPath
 
 if TYPE_CHECKING:
-    from perbench.specs.task import DataSpec, TaskSpec
+    from perbench.contracts.base import Owner
+    from perbench.shapes.task import DataSpec, TaskSpec
 
 NOTES = ("summary", "license", "notes")
 """Keys of a task that are for its readers."""
 TRAINED_ON = ("data.train_split", "examples.train", "fields.item_example")
 EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")
-OF_ANSWERS = ("sampling", "max_missing", "decoding", "metrics", "headline", "persona_swap", "data.overlap")
-"""Keys of a generation task that say how its answers are made and scored."""
-
-
-def unread(spec: Strict, reads: Collection[str], under: str = "") -> list[str]:
-    """The keys that were given though they are not among `reads`, as dotted paths; a whole section by its own
-    name where nothing in it is read."""
-    found = []
-    for name, field in type(spec).model_fields.items():
-        key = under + name
-        inner = getattr(spec, name)
-        absent = inner is None and field.default is None  # `key: null` takes away what is not there
-        if name not in spec.model_fields_set or absent or key in reads:
-            continue
-        if isinstance(inner, Strict) and any(known.startswith(f"{key}.") for known in reads):
-            found += unread(inner, reads, f"{key}.")
-        else:
-            found.append(key)
-    return found
 
 
 def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: bool) -> dict[str, str]:
     """The keys that nothing reads in a row of this kind, and where that is: {"decoding.lam": "under
     decoding.method ordinary"}. `own_adapters` says that trainings go on to adapters of the users' own."""
+    owner, persona = owner_of(task), task.persona
     found = dict.fromkeys(NOTES, "in a row of a matrix")
     if axis == "sources":
-        found |= dict.fromkeys([*OF_ANSWERS, *(() if own_adapters else EVALUATED_ON)], "in a source")
-    elif task.protocol != "identification":
+        found |= dict.fromkeys([*owner.of_answers, *(() if own_adapters else EVALUATED_ON)], "in a source")
+    elif not owner.tunes:
         found |= dict.fromkeys(TRAINED_ON, "in a target")
-    persona, dialogue = task.persona, task.dialogue
-    rankings = {name: ranking.reads for name, ranking in RANKINGS.items()}
+    rankings, summarisers = (
+        {name: _keys_under("persona", cls) for name, cls in persona.owned[kind].items()}
+        for kind in ("ranking", "summariser")
+    )
     found |= _of_others(rankings, "persona.retrieve", persona.retrieve)
     found |= _of_others(DECODINGS, "decoding.method", task.decoding.method)
-    if persona.summarise == "none":
-        found["persona.summary"] = "under persona.summarise none"
+    found |= _of_others({"none": (), **summarisers}, "persona.summarise", persona.summarise)
     found |= {
         f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt
     }
-    if dialogue is not None and all(judge.method == "likeliest" for judge in dialogue.judges()):
-        keys = ("retries", "sampling.temperature", "sampling.top_p")
-        found |= {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
-    if task.preference is not None and task.preference.judge.method == "likeliest":
-        found["preference.judge.max_new_tokens"] = "under preference.judge.method likeliest"
-    return found | _of_data(task.data)
+    return found | owner.idle() | _of_data(task.data)
+
+
+def _keys_under(section: str, owner: type[Owner[Any]]) -> set[str]:
+    """What an owner reads, its own keys among it."""
+    return {*owner.reads, *(f"{section}.{name}" for name in owner.Keys.model_fields)}
 
 
 def _of_others(reads: Mapping[str, Collection[str]], key: str, choice: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from perbench.specs.base import Strict
+from perbench.shapes.base import Strict
+from perbench.specs.compose import task_spec
 from perbench.specs.faults import holds_list
 from perbench.specs.grid import grid, leaves
-from perbench.specs.task import TaskSpec
 
 
 class TaskRow(Strict):
@@ -70,7 +70,7 @@ def _variants(row: str | TaskRow) -> list[TaskVariant]:
 
 def is_axis(key: str, value: Any) -> bool:
     """Whether a value at a dotted path of a task row stands for several rows."""
-    return isinstance(value, list) and not holds_list(TaskSpec, key)
+    return isinstance(value, list) and not holds_list(task_spec(), key)
 
 
 def task_of(label: str) -> str:

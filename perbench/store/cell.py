@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from perbench.digests import read_sha256
+from perbench.disk.digests import read_sha256
+from perbench.disk.files import write_json, write_text
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
-from perbench.store.files import write_json, write_text
 from perbench.store.record import SCHEMA, CellRecord, Scores
 from perbench.store.sealed import Lines, SealedJournal, Unsealed, read_sealed, write_sealed
 

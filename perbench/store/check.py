@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from perbench.digests import canonical_digest, read_sha256
+from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError
 from perbench.store.record import SCHEMA, CellRecord, Scores
 from perbench.store.sealed import SealedJournal, seal_holds

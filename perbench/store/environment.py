@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import perbench
-from perbench.device import device
-from perbench.masking import masked
+from perbench.disk.masking import masked
+from perbench.lm.device import device
 
 PACKAGES = (
     "accelerate",

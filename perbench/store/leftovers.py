@@ -1,4 +1,4 @@
-"""Temporary files that killed writes left behind (`perbench.store.files.replacing`)."""
+"""Temporary files that killed writes left behind (`perbench.disk.files.replacing`)."""
 
 from __future__ import annotations
 

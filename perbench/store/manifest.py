@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from perbench.digests import content_sha256
+from perbench.disk.digests import content_sha256
 from perbench.errors import PerbenchError
 from perbench.store.sealed import open_sealed, write_sealed
 
@@ -48,7 +48,7 @@ def faults(
 
     Args:
         seal: what `seal_folder` returned, where it is known: another sealed folder in its place is a fault.
-        digest: how files are hashed: read by this process (the default), or `perbench.cache.file_sha256`.
+        digest: how files are hashed: read by this process (the default), or `perbench.disk.folder.file_sha256`.
     """
     if not folder.is_dir():
         return [f"{folder} is missing"]

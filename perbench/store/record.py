@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from perbench.specs.base import Strict
+from perbench.shapes.base import Strict
 
 SCHEMA: Literal[2] = 2
 """1 held no digests: changes of such a record, or of its samples, cannot be detected."""

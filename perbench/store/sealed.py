@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perbench.digests import canonical_digest
-from perbench.store.files import append_journal, write_json, write_text
+from perbench.disk.digests import canonical_digest
+from perbench.disk.files import append_journal, write_json, write_text
 
 SEAL = "sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -17,7 +17,7 @@ KINDS = ("llama", "mistral", "qwen2", "qwen3")
 RESERVE = 0.08
 """Share of a device's memory left to its context, the allocator's gaps and the kernels' workspaces."""
 CHUNK, KEEP = 512, 2**30
-"""As in `perbench.head`, which imports torch."""
+"""As in `perbench.lm.head`, which imports torch."""
 STEP = 256
 """Token budgets are multiples of this."""
 

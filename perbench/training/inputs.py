@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench.api import Trainer
-from perbench.context import check_context
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
+from perbench.lm.context import check_context
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training.checkpoint import fingerprint_of
@@ -17,7 +17,7 @@ from perbench.training.network import precision
 from perbench.training.plan import Plan
 
 if TYPE_CHECKING:
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
 
 
 def check(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from perbench import processes
 from perbench.api import Trainer
-from perbench.context import context_in
-from perbench.device import free
-from perbench.engines.base import Tick
+from perbench.console.signals import Held, Interrupted, held
+from perbench.contracts.engine import Tick
 from perbench.errors import CellError
-from perbench.memory import keep_freed, peak_mb
+from perbench.lm.context import context_in
+from perbench.lm.device import free
+from perbench.lm.memory import keep_freed, peak_mb
 from perbench.plugins.faults import place_of
 from perbench.prompts.pair import PromptPair
-from perbench.signals import Held, Interrupted, held
 from perbench.specs.matrix import TrainingSpec
 from perbench.store.manifest import seal_of
 from perbench.store.sealed import SealedJournal
@@ -35,7 +35,7 @@ from perbench.training.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
 
 LOG_ENTRIES = 200
 
@@ -291,7 +291,7 @@ class _Run:
         self._saved = step
 
     def _finish(self) -> Path:
-        from perbench.models import load_tokenizer
+        from perbench.lm.models import load_tokenizer
 
         export = self._weights.exporting(self._plan.spec.method)
 

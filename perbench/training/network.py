@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.adapters import adapted, is_adapter
 from perbench.api import Trainer
-from perbench.contrast import Contrast, contrast
-from perbench.device import free
 from perbench.errors import CellError, PerbenchError
+from perbench.lm.adapters import adapted, is_adapter
+from perbench.lm.contrast import Contrast, contrast
+from perbench.lm.device import free
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import fitting
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
     from perbench.training.batch import Autocast
 
 
 def uses_bf16(spec: TrainingSpec) -> bool:
     import torch
 
-    from perbench.models import native_dtype
+    from perbench.lm.models import native_dtype
 
     return spec.precision == "bf16" or (spec.precision == "auto" and native_dtype() is torch.bfloat16)
 
@@ -64,7 +64,7 @@ def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: 
     import torch
     from transformers.utils.import_utils import is_flash_attn_2_available
 
-    from perbench.models import load_causal_lm
+    from perbench.lm.models import load_causal_lm
 
     frozen_bf16 = spec.method == "lora" and uses_bf16(spec)
     adapter = start is not None and is_adapter(start)
@@ -160,7 +160,7 @@ def reference_logp(
     def compute(share: Sequence[PromptPair]) -> list[Contrast]:
         other: Any = network
         if name != "initial":
-            from perbench.models import load_causal_lm
+            from perbench.lm.models import load_causal_lm
 
             other = load_causal_lm(resolved.folder, weight.dtype)
         with region():
@@ -192,7 +192,7 @@ def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget:
 
 
 def _of_same_vocabulary(name: str, model: ResolvedModel) -> ResolvedModel:
-    from perbench.models import load_tokenizer, resolve
+    from perbench.lm.models import load_tokenizer, resolve
     from perbench.specs.load import load_model
 
     resolved = resolve(load_model(name))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.api import Trainer
-from perbench.digests import content_sha256
-from perbench.engines.base import Tick
-from perbench.models import ResolvedModel
+from perbench.contracts.engine import Tick
+from perbench.disk.digests import content_sha256
+from perbench.lm.models import ResolvedModel
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.store.sealed import SealedJournal, read_sealed, write_sealed

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perbench import processes
-from perbench.cache import cache_dir
-from perbench.contrast import Contrast
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
+from perbench.disk.files import replacing
+from perbench.disk.folder import cache_dir
+from perbench.lm.contrast import Contrast
 from perbench.prompts.pair import PromptPair
-from perbench.store.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor

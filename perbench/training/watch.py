@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench import processes
 from perbench.errors import PerbenchError
-from perbench.memory import peak_mb
+from perbench.lm.memory import peak_mb
 from perbench.progress import Progress, counted
 from perbench.store.sealed import SEAL, SealedJournal
 

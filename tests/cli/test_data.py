@@ -32,7 +32,7 @@ def test_a_source_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_it_says_where_wordnet_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from perbench.metrics import wordnet
+    from perbench.text import wordnet
 
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
     wordnet.folder().mkdir(parents=True)
@@ -64,7 +64,7 @@ def personas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_report(
     personas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from perbench import gguf_package
+    from perbench.lm import gguf_package
 
     monkeypatch.setattr(gguf_package.importlib.util, "find_spec", lambda name: None)
     assert data.run(parse("prepare", "aloe", "--from", str(personas))) == 0

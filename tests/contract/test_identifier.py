@@ -11,7 +11,7 @@ import pytest
 from perbench import plugins
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.cli import main
-from perbench.contract.identifier import check_identifier
+from perbench.conformance.identifier import check_identifier
 
 BUILT_IN = [name for name in plugins.names("identifier") if name != "content_words"]  # needs NLTK's tagger
 

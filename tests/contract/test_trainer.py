@@ -14,7 +14,7 @@ from pydantic import Field
 from perbench import plugins
 from perbench.api import TokenBatch, Trainer
 from perbench.cli import main
-from perbench.contract.trainer import check_trainer
+from perbench.conformance.trainer import check_trainer
 
 NAN = float("nan")
 

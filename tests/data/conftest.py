@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from perbench.data import fetch
+from perbench.prepare import fetch
 
 COMMIT = "c" * 40
 LATER = "d" * 40

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from perbench.annotate.agreement import agreement, describe, table
 from perbench.cli import main
-from perbench.data.agreement import agreement, describe, table
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from perbench.annotate.build import NAMES, Built, build, unusable_file
+from perbench.annotate.personas import Persona
 from perbench.cli import main
-from perbench.data.build import NAMES, Built, build, unusable_file
-from perbench.data.personas import Persona
+from perbench.contracts.engine import Conversation, Generation
 from perbench.data.spans import row_faults
-from perbench.engines.base import Conversation, Generation
 from perbench.errors import PerbenchError
 
 MADE_BY = {"model": "scripted", "digest": "0"}

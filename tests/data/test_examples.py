@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from perbench.data import load_examples
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import task_spec
 from perbench.specs.load import Named
-from perbench.specs.task import TaskSpec
 
 
 def row(user: object = "ann", **keys: Any) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def task(folder: Path, rows: list[Any], **keys: Any) -> Named[TaskSpec]:
         "headline": "rougeL",
         **keys,
     }
-    return Named("mine/t", TaskSpec.model_validate(spec), folder / "t.yaml")
+    return Named("mine/t", task_spec().model_validate(spec), folder / "t.yaml")
 
 
 def test_fields(tmp_path: Path) -> None:

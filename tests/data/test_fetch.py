@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from perbench.api import Remote
-from perbench.data import fetch as fetch_module
-from perbench.data.fetch import checksum, fetch
 from perbench.errors import PerbenchError
+from perbench.prepare import fetch as fetch_module
+from perbench.prepare.fetch import checksum, fetch
 
 from .conftest import COMMIT, LATER, Host, git_blob
 
@@ -134,7 +134,7 @@ def test_a_file_changed_at_its_source(host: Host) -> None:
 BESIDE = """
 import sys
 from perbench.api import Remote
-from perbench.data import fetch
+from perbench.prepare import fetch
 
 fetch.GITHUB, append = sys.argv[1], fetch._append
 

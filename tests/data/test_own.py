@@ -9,8 +9,9 @@ import pytest
 from perbench.api import Example
 from perbench.data.own import own_data
 from perbench.errors import PerbenchError
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import task_spec
 from perbench.specs.load import Named
-from perbench.specs.task import TaskSpec
 
 SPEC: dict[str, Any] = {
     "summary": "Reviews",
@@ -30,7 +31,7 @@ SPEC: dict[str, Any] = {
     "metrics": ["rouge1"],
     "headline": "rouge1",
 }
-TASK: Named[TaskSpec] = Named("toy/reviews", TaskSpec(**SPEC), None)
+TASK: Named[TaskSpec] = Named("toy/reviews", task_spec()(**SPEC), None)
 
 
 def item(text: str) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def test_a_user_depends_on_no_other(kind: Any) -> None:
 
 
 def test_a_task_that_does_not_say_how_is_named() -> None:
-    spec = TaskSpec(**{**SPEC, "fields": {**SPEC["fields"], "item_example": None}})
+    spec = task_spec()(**{**SPEC, "fields": {**SPEC["fields"], "item_example": None}})
     bare: Named[TaskSpec] = Named("toy/bare", spec, None)
     with pytest.raises(
         PerbenchError, match=r"task toy/bare: .*fields\.item_example .*per_user\.data to examples"

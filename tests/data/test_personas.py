@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perbench.data.personas import read_personas
+from perbench.annotate.personas import read_personas
 from perbench.errors import PerbenchError
 
 FOUR = ("I am thin.", "I hunt.", "I sew.", "I live in Rome.")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from perbench.data.prepare import Request, prepare
 from perbench.errors import PerbenchError, SpecError
+from perbench.prepare.prepare import Request, prepare
 
 from .conftest import COMMIT, LATER, TABLES, Host, rows, write
 
@@ -96,8 +96,8 @@ def test_a_rerun_makes_only_what_is_missing_damaged_or_outdated(raw: Path) -> No
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from perbench.data import tables
-from perbench.data.prepare import Request, prepare
+from perbench.prepare import tables
+from perbench.prepare.prepare import Request, prepare
 
 name, after = sys.argv[2], int(sys.argv[3])
 encoded, count = tables._encoded, 0

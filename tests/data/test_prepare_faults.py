@@ -11,8 +11,8 @@ import pytest
 
 from perbench import plugins
 from perbench.cli import main
-from perbench.data.prepare import Request, prepare
 from perbench.errors import PerbenchError, SpecError
+from perbench.prepare.prepare import Request, prepare
 
 from .conftest import COMMIT, write
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from perbench import plugins
-from perbench.data.lengths import Words, lengths, readers
-from perbench.data.prepare import Request, describe, prepare
+from perbench.prepare.lengths import Words, lengths, readers
+from perbench.prepare.prepare import Request, describe, prepare
 
 from .conftest import write
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.data.replies import PROMPT, Unusable, parse_reply
+from perbench.annotate.replies import PROMPT, Unusable, parse_reply
 
 
 def test_the_prompt_has_one_place() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from perbench.data.sources import Source, has_train_split, read
 from perbench.errors import PerbenchError, SpecError
-from perbench.specs.task import DataSpec
+from perbench.shapes.task import DataSpec
 
 
 def write(path: Path, *lines: str) -> Path:

@@ -10,8 +10,8 @@ import pytest
 from perbench.engines.openai import OpenAIEngine
 from perbench.engines.retry import Retry
 from perbench.errors import PerbenchError
-from perbench.specs.model import Endpoint
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.model import Endpoint
+from perbench.shapes.sampling import SamplingSpec
 from perbench.store import EndpointUse
 from tests.engines.standin import Time
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from perbench.context import TooLong
 from perbench.engines.absence import ending, is_too_long, withheld
 from perbench.engines.replies import ReplyCache
+from perbench.lm.context import TooLong
 from tests.engines.endpoint import GREEDY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from perbench.cli import main
+from perbench.disk.files import read_journal
 from perbench.store import read_records
-from perbench.store.files import read_journal
 from tests.engines.far import write_root
 from tests.engines.standin import Reply, Server, completion, fault, yes
 

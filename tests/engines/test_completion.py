@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perbench.engines.base import Generation
+from perbench.contracts.engine import Generation
 from perbench.engines.completion import thoughtless
 from perbench.engines.replies import ReplyCache
 from perbench.errors import PerbenchError

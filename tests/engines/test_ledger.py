@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from perbench.engines.ledger import Ledger, added, caveats, cost, priced
-from perbench.specs.model import Prices
+from perbench.shapes.model import Prices
 from perbench.store import EndpointUse
 from perbench.store.sealed import SealedJournal
 

@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 from tests.engines.endpoint import ENDPOINT, KEY, engine, user
 from tests.engines.standin import Reply, Server, completion
 

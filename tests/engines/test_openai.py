@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from perbench import models
 from perbench.api import Example
 from perbench.engines.openai import OpenAIEngine, absent
 from perbench.engines.replies import ReplyCache
 from perbench.engines.retry import LONGEST_WAIT, STRANGERS
 from perbench.errors import PerbenchError, SpecError
+from perbench.lm import models
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
-from perbench.protocols.identification import persona_text
+from perbench.protocols.identification.scoring import persona_text
+from perbench.shapes.model import OPENAI_URL, Endpoint, ModelSpec
 from perbench.specs.load import Named, load_model, load_task
-from perbench.specs.model import OPENAI_URL, Endpoint, ModelSpec
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
 

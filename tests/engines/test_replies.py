@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from perbench import models
-from perbench.engines.base import Generation
+from perbench.contracts.engine import Generation
 from perbench.engines.ledger import Ledger, added, caveats
 from perbench.engines.replies import ReplyCache
 from perbench.errors import PerbenchError
+from perbench.lm import models
+from perbench.shapes.model import OPENAI_URL
 from perbench.specs.load import load_model
-from perbench.specs.model import OPENAI_URL
 from perbench.store import EndpointUse
 from perbench.store.sealed import SealedJournal
 from tests.damage import DAMAGES

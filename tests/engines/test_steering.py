@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from perbench.contracts.engine import Generation
 from perbench.engines import open_engine
-from perbench.engines.base import Generation
 from perbench.engines.steering import ContextSteering
 from perbench.engines.transformers import TransformersEngine
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.prompts.chat import chat_text, encode
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 
 GREEDY = SamplingSpec(max_new_tokens=10, temperature=0)
 WARM = SamplingSpec(max_new_tokens=10, temperature=0.8, top_p=0.9)

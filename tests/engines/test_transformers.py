@@ -15,9 +15,9 @@ import torch
 from perbench.engines import open_engine, transformers
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.prompts.chat import chat_text, encode, encode_response
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 from tests.prompts.shapes import shape
 
 GREEDY = SamplingSpec(max_new_tokens=12, temperature=0)

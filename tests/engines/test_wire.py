@@ -104,7 +104,7 @@ def test_the_timeout_bounds_the_whole_answer(raw: Raw, name: str) -> None:
 
 INTERRUPTED = """
 import sys
-from perbench.signals import ending_interrupts
+from perbench.console.signals import ending_interrupts
 from tests.engines.endpoint import ENDPOINT, GREEDY, engine, user
 
 endpoint = ENDPOINT.model_copy(update={"timeout": 600.0, "concurrency": 2})

@@ -164,7 +164,7 @@ def inputs() -> dict[str, dict[str, Any]]:
     """Matrix -> cell -> the inputs that its identity is the digest of."""
     from perbench.matrix.catalogue import Catalogue
     from perbench.matrix.cells import expand
-    from perbench.specs.load import load_matrix
+    from perbench.specs.matrices import load_matrix
 
     found = {}
     for matrix in matrices():

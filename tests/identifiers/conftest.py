@@ -10,10 +10,11 @@ import torch
 
 from perbench.api import Example, PersonaText
 from perbench.engines.transformers import TransformersEngine
-from perbench.protocols.identification import persona_text
-from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.protocols.identification.scoring import persona_text
+from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec
+from perbench.specs.compose import task_spec
 
-TASK = TaskSpec(
+TASK = task_spec()(
     summary="test",
     protocol="identification",
     license="none",

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from perbench.api import PersonaText
-from perbench.attribution import persona_slot
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
+from perbench.lm.attribution import persona_slot
 from perbench.plugins import load_identifier
 
 MakeText = Callable[..., PersonaText]

@@ -10,9 +10,9 @@ import torch
 from perbench.api import Example, PersonaText
 from perbench.engines import open_engine
 from perbench.engines.transformers import TransformersEngine
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_identifier
-from perbench.protocols.identification import persona_text
+from perbench.protocols.identification.scoring import persona_text
 from perbench.specs.load import load_task
 
 

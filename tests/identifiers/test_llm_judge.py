@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from perbench.api import PersonaText
-from perbench.engines.base import Conversation, Generation
+from perbench.contracts.engine import Conversation, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.plugins import load_identifier
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 
 HUNTER = PersonaText(
     "hunter",

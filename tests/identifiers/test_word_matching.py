@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import perbench.nltk_data as nltk_data
+import perbench.text.tags as nltk_data
 from perbench.api import PersonaText
 from perbench.errors import PerbenchError
-from perbench.nltk_data import tagged_words
 from perbench.plugins import load_identifier
+from perbench.text.tags import tagged_words
 
 
 def personal(persona: list[str], response: str, **params: bool) -> list[str]:
@@ -55,7 +55,7 @@ def wordnet(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         return lemmas.get((word, pos))
 
     reader = SimpleNamespace(morphy=morphy)
-    monkeypatch.setattr("perbench.metrics.wordnet.load", lambda: SimpleNamespace(reader=reader))
+    monkeypatch.setattr("perbench.text.wordnet.load", lambda: SimpleNamespace(reader=reader))
     return asked
 
 
@@ -77,7 +77,7 @@ def test_lemmas(
 
 
 def test_lemmas_need_wordnet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("perbench.metrics.wordnet.cache_dir", lambda: tmp_path)
+    monkeypatch.setattr("perbench.text.wordnet.cache_dir", lambda: tmp_path)
     with pytest.raises(PerbenchError, match="perbench data prepare wordnet"):
         personal(["I hunt."], "Hunt!", lemma=True)
     assert personal(["I hunt."], "Hunt!") == ["Hunt"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench.engines.base import Conversation, Generation, TokenIds
+from perbench.contracts.engine import Conversation, Generation, TokenIds
 from perbench.judges import parse_rating, rate, rate_likeliest
-from perbench.specs.sampling import SamplingSpec
+from perbench.shapes.sampling import SamplingSpec
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_likeliest_digit_is_the_rating(tiny_model_dir: Path) -> None:
     import torch
 
     from perbench.engines import open_engine
-    from perbench.models import ResolvedModel
+    from perbench.lm.models import ResolvedModel
 
     engine = open_engine(ResolvedModel("tiny", tiny_model_dir, "digest", None), dtype="float32")
     prompts = [engine.tokenizer.encode(text) for text in ("I bake bread", "She paints houses", "Persona")]

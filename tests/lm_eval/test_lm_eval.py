@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from perbench.contracts.engine import Engine
 from perbench.data import load_examples
-from perbench.engines.base import Engine
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError, SpecError
-from perbench.lm_eval import catalogue, protocol
+from perbench.protocols.lm_eval import catalogue
+from perbench.protocols.lm_eval import documents as protocol
+from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task
 from tests.lm_eval.conftest import choice_rows, write_tasks
 from tests.protocols.conftest import MemoryStore
@@ -42,15 +44,14 @@ class One:
 def evaluate(name: str, engine: Any, store: MemoryStore, limit: int | None = None, **overrides: Any) -> Any:
     task = load_task(f"lm_eval:{name}", overrides=overrides)
     ticks: list[tuple[int, int]] = []
-    protocol.run(
-        task,
+    owner_of(task.spec).run(
         load_examples(task, "test", limit),
         One(engine),  # type: ignore[arg-type]
         store,
         seed=0,
         tick=lambda done, total, _: ticks.append((done, total)),
     )
-    return protocol.score(task, store.samples()), ticks
+    return owner_of(task.spec).score(store.samples()), ticks
 
 
 def own_numbers(name: str, engine: TransformersEngine) -> dict[str, Any]:
@@ -103,9 +104,9 @@ def test_what_is_no_mean_is_left_out_and_told(lm_root: Path, engine: Transformer
     task = load_task("lm_eval:tiny_choice")
     with pytest.raises(PerbenchError, match="'tiny_rolling' names no metric"):
         load_task("lm_eval:tiny_rolling")
-    protocol.run(task, load_examples(task, "test"), One(engine), store, seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
+    owner_of(task.spec).run(load_examples(task, "test"), One(engine), store, seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
     rows = [{**row, "unscored": ["word_perplexity"]} for row in store.rows]
-    notes = protocol.score(task, rows).notes
+    notes = owner_of(task.spec).score(rows).notes
     assert notes == ["metric word_perplexity absent: lm-eval does not average it over documents"]
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("lm_eval")
 
 from perbench.engines.transformers import TransformersEngine
-from perbench.lm_eval.protocol import _model
+from perbench.protocols.lm_eval.documents import _model
 from tests.prompts.shapes import CHATML_THINK
 
 

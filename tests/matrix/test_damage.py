@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from perbench.cli import main
-from perbench.digests import read_sha256
+from perbench.disk.digests import read_sha256
 from perbench.matrix.rescore import rescore
 from perbench.matrix.verify import verify
 from perbench.site.load import load

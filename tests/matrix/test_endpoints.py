@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perbench.cli import main
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.store import RunDir
 from tests.engines.standin import Reply, Server, completion, fault
 from tests.matrix.chat import (

@@ -11,7 +11,7 @@ import pytest
 
 from perbench.api import Example
 from perbench.cli import main
-from perbench.matrix.spend import preference_parts
+from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task
 from tests.lm_eval.conftest import write_tasks
 from tests.matrix.chat import (
@@ -129,7 +129,7 @@ def test_what_cannot_be_counted_is_in_no_sum(
 
 def test_a_check_may_write_more_than_its_word() -> None:
     example = Example("e", "u", "where?", "", (), {"preference": "I hate boats."})
-    parts = preference_parts(load_task("prefeval/explicit").spec, [example])
+    parts = owner_of(load_task("prefeval/explicit").spec).asks([example])
     assert (parts["judge"].requests, parts["judge"].output) == (4, 4 * 8)
     assert (parts["subject"].requests, parts["subject"].output) == (2, 2 * 300)
 

@@ -11,7 +11,7 @@ import pytest
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.engines import EnginePool
-from perbench.specs.load import load_matrix
+from perbench.specs.matrices import load_matrix
 from tests.matrix.conftest import Root
 
 
@@ -21,7 +21,7 @@ def catalogue(root: Root) -> Catalogue:
 
 
 def other_weights(source: Path, folder: Path) -> Path:
-    from perbench.models import load_causal_lm
+    from perbench.lm.models import load_causal_lm
 
     model = load_causal_lm(source, "float32")
     model.model.embed_tokens.weight.data.mul_(0.5)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.matrix.identity import (
-    SWAP_VERSION,
     differing,
     eval_inputs,
     identity_of,
@@ -18,10 +17,12 @@ from perbench.matrix.identity import (
     target_inputs,
     train_inputs,
 )
+from perbench.plugins import names
+from perbench.protocols.generation.section import SWAP_VERSION
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import helpers_of, task_spec
 from perbench.specs.matrix import TrainingSpec
 from perbench.specs.readers import idle
-from perbench.specs.registry import RANKINGS
-from perbench.specs.task import TaskSpec
 
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
 INPUTS = st.dictionaries(
@@ -79,7 +80,7 @@ TASK: dict[str, Any] = {
 
 
 def task(**changes: Any) -> TaskSpec:
-    return TaskSpec(**{**copy.deepcopy(TASK), **changes})
+    return task_spec()(**{**copy.deepcopy(TASK), **changes})
 
 
 def train(spec: TaskSpec, **changes: Any) -> str:
@@ -203,7 +204,7 @@ CHANGED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("retrieve", RANKINGS)
+@pytest.mark.parametrize("retrieve", names("ranking"))
 @pytest.mark.parametrize(
     "switches", [{}, {"persona.summarise": "recurrent"}, {"decoding.method": "context_steering"}]
 )
@@ -214,7 +215,7 @@ def test_a_row_may_set_exactly_what_its_identity_depends_on(retrieve: str, switc
         for key, value in {**switches, **changes}.items():
             section, _, name = key.rpartition(".")
             (values.setdefault(section, {}) if section else values)[name] = value
-        return TaskSpec(**values)
+        return task_spec()(**values)
 
     helpers = {name: {"weights_sha256": name} for name in ("here", "there")}
     plain = given()
@@ -231,8 +232,8 @@ def test_the_models_that_build_a_persona_enter_by_content(persona: dict[str, Any
     assert known != evaluation(spec, helpers={"here": {"weights_sha256": "v"}})
     moved = {**persona, **({"encoder": "there"} if persona is DENSE else {"summary": {"model": "there"}})}
     assert known == evaluation(task(persona=moved), helpers=other)
-    assert spec.helpers == {"here"}
-    assert task(persona={"encoder": "here", "summary": {"model": "here"}}).helpers == set()
+    assert helpers_of(spec) == {"here"}
+    assert helpers_of(task(persona={"encoder": "here", "summary": {"model": "here"}})) == set()
 
 
 def test_decoding_matters_to_evaluation_only() -> None:
@@ -329,7 +330,7 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
         "simulator": {**section["simulator"], "model": "b"},
         "judge": {**section["judge"], "model": "b"},
     }
-    spec = TaskSpec(
+    spec = task_spec()(
         **common,
         dialogue={**moved, "report_turns": [2], "judge": {**moved["judge"], "calibrated": True}},
     )

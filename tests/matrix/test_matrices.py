@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from perbench import cli, plugins
-from perbench.data.prepare import Request, prepare
-from perbench.specs.load import load_matrix
+from perbench.prepare.prepare import Request, prepare
+from perbench.specs.matrices import load_matrix
 
 NAMES = plugins.names("matrix")
 PAPERS = {

@@ -12,7 +12,7 @@ from perbench.cli import main
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import expand
 from perbench.matrix.overlaps import accepted, refused
-from perbench.specs.load import load_matrix
+from perbench.specs.matrices import load_matrix
 from perbench.store import CellDir, read_records
 from tests.matrix.conftest import Root, write_rows, writing_rows
 from tests.matrix.runs import Runs

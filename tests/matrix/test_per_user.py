@@ -14,7 +14,7 @@ import pytest
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import expand
 from perbench.matrix.plan import make_plan
-from perbench.specs.load import load_matrix
+from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, RunDir, read_records
 from tests.damage import flip
 from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows

@@ -19,7 +19,7 @@ from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
-from perbench.specs.load import load_matrix
+from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
 from perbench.store.manifest import seal_folder
 from tests.matrix.conftest import Root, write_rows, writing_rows
@@ -261,7 +261,7 @@ def test_the_dev_split_is_part_of_what_an_identification_is(root: Root, tmp_path
 def test_planning_imports_no_torch(root: Root) -> None:
     code = (
         "import sys; from pathlib import Path; from perbench.matrix.session import Options, carry_out;"
-        "from perbench.specs.load import load_matrix; from perbench.store import RunDir;"
+        "from perbench.specs.matrices import load_matrix; from perbench.store import RunDir;"
         "from perbench.matrix.catalogue import Catalogue; from perbench.matrix.cells import expand;"
         "from perbench.matrix.plan import make_plan;"
         f"spec = load_matrix({str(root.matrix())!r}).spec;"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.matrix.identity import IDENTIFY_VERSION
 from perbench.progress import counted

@@ -12,7 +12,7 @@ import pytest
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import expand
 from perbench.matrix.estimate import Estimator
-from perbench.specs.load import load_matrix
+from perbench.specs.matrices import load_matrix
 from perbench.store import RunDir, read_records
 from tests.lm_eval.conftest import choice_rows, write_tasks
 from tests.matrix.conftest import Root

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench.metrics import Texts, score_texts, wordnet
-from perbench.sentences import split_sentences
+from perbench.metrics import Texts, score_texts
+from perbench.text import wordnet
+from perbench.text.sentences import split_sentences
 
 PAIRS = 200
 TEXT = (

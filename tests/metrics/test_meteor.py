@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench.metrics import Texts, score_texts, wordnet
+from perbench.metrics import Texts, score_texts
 from perbench.metrics.meteor import tokenize
+from perbench.text import wordnet
 
 MILITARY = (
     "It is a guide to action which ensures that the military always obeys the commands of the party",

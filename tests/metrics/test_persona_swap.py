@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.metrics.persona_swap import left_out, measure, notes, win_rate
-from perbench.specs.task import PersonaSwapSpec
+from perbench.protocols.generation.section import PersonaSwapSpec
+from perbench.protocols.generation.swap_scores import left_out, measure, notes, win_rate
 
 
 @pytest.mark.parametrize(

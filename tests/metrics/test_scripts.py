@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.metrics import Texts, score_texts
-from perbench.metrics.scripts import (
+from perbench.store.record import Metric
+from perbench.text.scripts import (
     BLANK,
     NO_WORDS,
     SHORT,
@@ -18,7 +19,6 @@ from perbench.metrics.scripts import (
     unspaced,
     word_count,
 )
-from perbench.store.record import Metric
 
 NAMES = ["rouge1", "rouge2", "rougeL", "meteor", "bleu", "chrf", "length"]
 OF_WORDS = ("rouge1", "rouge2", "rougeL", "meteor")

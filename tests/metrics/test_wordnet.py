@@ -12,9 +12,9 @@ from pathlib import Path
 import nltk
 import pytest
 
+from perbench.contracts.metric import MetricAbsent
 from perbench.errors import PerbenchError
-from perbench.metrics import wordnet
-from perbench.metrics.base import MetricAbsent
+from perbench.text import wordnet
 from tests.damage import DAMAGES
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_wordnet_gives_no_scores_and_is_prepared_again(tiny_wordnet: P
 BESIDE = """
 import sys
 from pathlib import Path
-from perbench.metrics import wordnet
+from perbench.text import wordnet
 
 replace = wordnet.os.replace
 

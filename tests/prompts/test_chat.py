@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perbench.models import ResolvedModel, load_tokenizer
+from perbench.lm.models import ResolvedModel, load_tokenizer
 from perbench.prompts.chat import chat_text, encode, encode_response, end_of_turn
 
 CHATML = (

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from perbench.errors import PerbenchError
-from perbench.prompts import dense
-from perbench.prompts.dense import Encoder
+from perbench.persona import dense
+from perbench.persona.dense import Encoder
 
 TEXTS = ["deer", "I like to hunt deer in the woods with my old dog every autumn.", "", "tea and bread"]
 

@@ -9,12 +9,13 @@ import pytest
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.prompts.messages import build_request, estimated
-from perbench.specs.sampling import SamplingSpec
-from perbench.specs.task import DataSpec, FieldSpec, PersonaSpec, PromptSpec, TaskSpec
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.specs.compose import persona_spec, task_spec
 
 
 def task(form: dict[str, Any], **changes: Any) -> TaskSpec:
-    return TaskSpec(
+    return task_spec()(
         summary="test",
         protocol="generation",
         license="none",
@@ -46,7 +47,7 @@ def test_both_turns() -> None:
 
 def test_the_persona_in_the_users_turn() -> None:
     form = {"user": "{persona}? {question}", "user_without": "Just {question}"}
-    found = build_request(task(form, persona=PersonaSpec(k=1, priority="last")), EXAMPLE)
+    found = build_request(task(form, persona=persona_spec()(k=1, priority="last")), EXAMPLE)
     assert found.messages == [{"role": "user", "content": "item number 2? And you?"}]
     nobody = Example("e2", "u", "And you?", "Me too.")
     assert build_request(task(form), nobody).messages == [{"role": "user", "content": "Just And you?"}]
@@ -63,7 +64,7 @@ def test_whole_items_that_fit(room: int, kept: int) -> None:
 
 
 def test_the_personas_own_limit() -> None:
-    spec = task(SYSTEM, persona=PersonaSpec(max_tokens=8, priority="last"))
+    spec = task(SYSTEM, persona=persona_spec()(max_tokens=8, priority="last"))
     found = build_request(spec, EXAMPLE)
     assert found.messages[0]["content"] == "Past: item number 1; item number 2"
 

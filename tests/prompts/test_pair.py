@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel, load_tokenizer
+from perbench.lm.models import ResolvedModel, load_tokenizer
 from perbench.prompts.chat import encode, end_of_turn
 from perbench.prompts.pair import PromptPair, build_pair, build_prompt
-from perbench.specs.task import TaskSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import task_spec
 
 SYSTEM = {"system": "Known of the user:\n{persona}\nAnswer so.", "item": "<<{text}>>"}
 USER = {"user": "{persona}. Now: {question}", "user_without": "Now: {question}", "item": "<<{text}>>"}
 
 
 def task(form: dict[str, str] = SYSTEM, **keys: Any) -> TaskSpec:
-    return TaskSpec.model_validate(
+    return task_spec().model_validate(
         {
             "summary": "t",
             "protocol": "generation",

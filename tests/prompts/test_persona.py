@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from perbench.errors import PerbenchError
 from perbench.prompts.persona import affordable, by_priority, render_items
-from perbench.specs.persona import PersonaSpec
+from perbench.specs.compose import persona_spec
 
 
 def test_items_render_fields_and_leave_braces_in_values_alone() -> None:
@@ -26,7 +26,7 @@ def test_missing_field_is_named_with_what_there_is() -> None:
     [("first", None, [0, 1, 2]), ("first", 2, [0, 1]), ("last", None, [2, 1, 0]), ("last", 2, [2, 1])],
 )
 def test_priority(priority: str, k: int | None, expected: list[int]) -> None:
-    spec = PersonaSpec.model_validate({"priority": priority, "k": k})
+    spec = persona_spec().model_validate({"priority": priority, "k": k})
     assert by_priority(3, spec) == expected
 
 

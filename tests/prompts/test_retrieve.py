@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.prompts.build import build_personas, standing
-from perbench.prompts.retrieve import bm25, by_score, latest, query_of, shuffled
-from perbench.specs.persona import PersonaSpec
-from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.persona.build import build_personas, standing
+from perbench.persona.rankings.bm25 import bm25
+from perbench.persona.rankings.latest import latest
+from perbench.persona.rankings.random import shuffled
+from perbench.persona.retrieve import by_score, query_of
+from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.specs.compose import persona_spec, task_spec
 
 PAG = 'Generate an abstract for the title "On deer" using the following items: deer, woods; items: dogs'
 KINDS = ("latest", "random", "bm25", "dense")
 
 
 def task(**persona: Any) -> TaskSpec:
-    return TaskSpec(
+    return task_spec()(
         summary="test",
         protocol="generation",
         license="none",
@@ -32,7 +35,7 @@ def task(**persona: Any) -> TaskSpec:
         fields=FieldSpec(user="user", question="question", reference="answer", persona="persona"),
         prompt="plain",
         prompts={"plain": PromptSpec(system="{persona}", item="{text}")},
-        persona=PersonaSpec.model_validate(persona),
+        persona=persona_spec().model_validate(persona),
         metrics=["rouge1"],
         headline="rouge1",
     )
@@ -75,7 +78,7 @@ def places(spec: TaskSpec, one: Example) -> list[int]:
     ],
 )
 def test_the_query_is_what_follows_the_marker(question: str, after: str | None, expected: str) -> None:
-    assert query_of(question, PersonaSpec(query_after=after)) == expected
+    assert query_of(question, after) == expected
 
 
 def okapi(query: list[str], documents: list[list[str]]) -> list[float]:
@@ -185,6 +188,6 @@ def test_the_best_are_kept_longest(ranking: list[int], k: int) -> None:
     from perbench.prompts.persona import by_priority
 
     for order in ("best_first", "best_last"):
-        spec = PersonaSpec.model_validate({"retrieve": "bm25", "k": k, "order": order})
+        spec = persona_spec().model_validate({"retrieve": "bm25", "k": k, "order": order})
         stands = standing(ranking, spec)
         assert [stands[place] for place in by_priority(len(stands), spec)] == ranking[:k]

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.engine import Generation
 from perbench.engines import open_engine
-from perbench.engines.base import Generation
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel
-from perbench.prompts.build import build_personas
+from perbench.lm.models import ResolvedModel
+from perbench.persona.build import build_personas
+from perbench.persona.summarisers.recurrent import SummarySpec
+from perbench.persona.summary import FIRST, NEXT, summarise
 from perbench.prompts.pair import build_pair
-from perbench.prompts.summary import FIRST, NEXT, summarise
-from perbench.specs.persona import SummarySpec
-from perbench.specs.sampling import SamplingSpec
-from perbench.specs.task import TaskSpec
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import TaskSpec
 from tests.prompts.test_retrieve import task
 
 
@@ -97,13 +97,13 @@ def test_what_was_answered_is_kept_and_the_model_then_not_loaded() -> None:
 def test_answers_to_prompts_of_another_version_are_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Counting()
     summarise([["a", "b"]], SPEC, "digest", engine.open)
-    monkeypatch.setattr("perbench.prompts.summary.VERSION", 99)
+    monkeypatch.setattr("perbench.persona.summary.VERSION", 99)
     summarise([["a", "b"]], SPEC, "digest", engine.open)
     assert len(engine.asked) == 2
 
 
 def test_a_killed_run_goes_on_from_the_last_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from perbench.prompts import summary
+    from perbench.persona import summary
 
     monkeypatch.setattr(summary, "AT_ONCE", 1)
     engine, rest = Counting(), Counting()
@@ -139,7 +139,7 @@ def built(engine: Counting, persona: tuple[dict[str, Any], ...], **changes: Any)
 
 
 def test_the_summary_replaces_the_history_and_counts_as_one_item(tiny_model_dir: Path) -> None:
-    from perbench.models import load_tokenizer
+    from perbench.lm.models import load_tokenizer
 
     items = tuple({"text": text} for text in ("old", "newer", "newest {text}"))
     spec, found = built(Counting(), items)

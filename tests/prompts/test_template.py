@@ -11,7 +11,7 @@ import pytest
 from transformers.utils import chat_template_utils
 
 from perbench.errors import PerbenchError
-from perbench.models import load_tokenizer
+from perbench.lm.models import load_tokenizer
 from perbench.prompts.chat import chat_text, encode_answer, encode_response, template_notes
 from perbench.prompts.template import closes, is_thought
 from tests.prompts.shapes import CHATML, SHAPES, shape

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.engine import Conversation, Generation, TokenIds
+from perbench.contracts.run import BATCH
 from perbench.data import Dataset
-from perbench.engines.base import Conversation, Generation, TokenIds
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode
-from perbench.protocols.base import BATCH
-from perbench.protocols.dialogue import run, score
-from perbench.protocols.turns import PMI_SYSTEM, fit, strip_actions
-from perbench.specs.dialogue import DialogueSpec, JudgeSpec, SimulatorSpec
+from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec
+from perbench.protocols.dialogue.turns import PMI_SYSTEM, fit, strip_actions
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
+from perbench.specs.compose import task_spec
 from perbench.specs.load import Named
-from perbench.specs.sampling import SamplingSpec
-from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
+from tests.owners import run, score
 
 Store = Any
 """A MemoryStore of conftest.py."""
@@ -48,7 +49,7 @@ def task(
     )
     return Named(
         "toy/dialogue",
-        TaskSpec(
+        task_spec()(
             summary="test",
             protocol="dialogue",
             license="none",

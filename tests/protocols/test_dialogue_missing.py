@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perbench.context import TooLong
+from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.data import Dataset
-from perbench.engines.base import LEFT_OUT, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError
-from perbench.protocols.dialogue import run, score
-from perbench.specs.dialogue import SecondJudgeSpec
+from perbench.lm.context import TooLong
+from perbench.protocols.dialogue.section import SecondJudgeSpec
+from tests.owners import run, score
 from tests.protocols.test_dialogue import Cast, Scripted, persona, quiet, task
 
 ABSENT = Generation("", "content_filter", 5, 0, "filtered")

@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 
+from perbench import plugins
 from perbench.api import Example
+from perbench.contracts.engine import Engine
+from perbench.contracts.run import BATCH, chunks
 from perbench.data import Dataset
-from perbench.engines.base import Engine
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair
-from perbench.protocols import get
-from perbench.protocols.base import BATCH, chunks
-from perbench.protocols.generation import run, score
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.specs.compose import persona_spec, task_spec
 from perbench.specs.load import Named
-from perbench.specs.persona import PersonaSpec
-from perbench.specs.sampling import SamplingSpec
-from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from tests.owners import run, score
 
 TASK: Named[TaskSpec] = Named(
     "toy/writing",
-    TaskSpec(
+    task_spec()(
         summary="test",
         protocol="generation",
         license="none",
@@ -34,7 +34,7 @@ TASK: Named[TaskSpec] = Named(
         fields=FieldSpec(user="user", question="question", reference="answer", persona="persona"),
         prompt="plain",
         prompts={"plain": PromptSpec(system="I wrote: {persona}", item="{text}", join="\n")},
-        persona=PersonaSpec(k=2),
+        persona=persona_spec()(k=2),
         max_length=90,
         sampling=SamplingSpec(max_new_tokens=8, temperature=1.0),
         metrics=["rouge1", "length", "truncated"],
@@ -179,8 +179,7 @@ def test_chunks() -> None:
 
 def test_an_unknown_protocol() -> None:
     with pytest.raises(PerbenchError, match="unknown protocol 'dialog'"):
-        get("dialog")
-    assert get("generation").run is run
+        plugins.get("protocol", "dialog")
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +188,7 @@ def users(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from perbench.models import load_causal_lm
+    from perbench.lm.models import load_causal_lm
 
     found = {}
     for seed, user in enumerate(("u0", "u2")):

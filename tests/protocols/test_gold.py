@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.api import Example
-from perbench.protocols.gold import Gold, distractor_spans, gold_spans
-from perbench.words import occurrences, word_spans
+from perbench.protocols.identification.gold import Gold, distractor_spans, gold_spans
+from perbench.text.words import occurrences, word_spans
 
 
 def example(reference: str, gold: Any) -> Example:

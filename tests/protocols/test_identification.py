@@ -14,14 +14,16 @@ from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError
 from perbench.plugins import load_identifier
-from perbench.protocols.identification import BATCH, persona_text, run_identifier
+from perbench.protocols.identification.scoring import BATCH, persona_text
+from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.specs.compose import task_spec
 from perbench.specs.load import Named
-from perbench.specs.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
-from perbench.words import word_spans
+from perbench.text.words import word_spans
+from tests.owners import run_identifier
 
 TASK: Named[TaskSpec] = Named(
     "identification/test",
-    TaskSpec(
+    task_spec()(
         summary="test",
         protocol="identification",
         license="none",

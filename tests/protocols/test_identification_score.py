@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.protocols.identification_score import score_samples
-from perbench.words import word_spans
+from perbench.protocols.identification.scores import score_samples
+from perbench.text.words import word_spans
 
 RESPONSE = "a bb ccc dddd"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.protocols.improvement import NAMES, fit_lines, improvement
+from perbench.protocols.dialogue.improvement import NAMES, fit_lines, improvement
 
 
 def rows(*ratings: list[int | None]) -> tuple[list[float | None], list[int], list[str]]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.protocols.marks import Share, Tally, read
-from perbench.specs.identification import LEVELS, RULES
-from perbench.words import whole_words, word_spans
+from perbench.protocols.identification.marks import Share, Tally, read
+from perbench.protocols.identification.names import LEVELS, RULES
+from perbench.text.words import whole_words, word_spans
 
 RESPONSE = "I like big ears, truly"
 WORDS = [(0, 1), (2, 6), (7, 10), (11, 15), (17, 22)]

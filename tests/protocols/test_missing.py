@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perbench.contracts import missing
 from perbench.errors import CellError
 from perbench.metrics import Texts, mean_metric, score_texts
-from perbench.protocols import missing
 
 PERHAPS = st.none() | st.sampled_from(["refused", "filtered", "too_long"])
 NAMES = ["rouge1", "rougeL", "bleu", "chrf", "length", "truncated"]

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.engine import LEFT_OUT, Engine, Generation
 from perbench.data import Dataset
-from perbench.engines.base import LEFT_OUT, Engine, Generation
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
-from perbench.protocols.preference import outcome, run, score
+from perbench.protocols.preference.scores import outcome
+from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
+from perbench.specs.compose import helpers_of, task_spec
 from perbench.specs.load import Named, load_task
-from perbench.specs.preference import CheckJudgeSpec, PreferenceSpec
-from perbench.specs.sampling import SamplingSpec
-from perbench.specs.task import DataSpec, FieldSpec, TaskSpec
+from tests.owners import run, score
 from tests.protocols.test_generation import quiet
 
 JUDGE = CheckJudgeSpec(
@@ -29,7 +31,7 @@ JUDGE = CheckJudgeSpec(
 )
 TASK: Named[TaskSpec] = Named(
     "toy/preference",
-    TaskSpec(
+    task_spec()(
         summary="test",
         protocol="preference",
         license="none",
@@ -234,7 +236,7 @@ def test_rows_that_lack_something(stores: Any, extra: dict[str, Any], said: str)
 
 def test_the_task_that_comes_with_perbench() -> None:
     task = load_task("prefeval/explicit")
-    assert task.spec.helpers == {"openai/gpt-4o-mini-2024-07-18"}
+    assert helpers_of(task.spec) == {"openai/gpt-4o-mini-2024-07-18"}
     with pytest.raises(SpecError, match=r"Did you mean 'helpful'"):
         load_task("prefeval/explicit", overrides={"headline": "helpfull"})
     for key, value in (("metrics", ["rouge1"]), ("max_length", 100)):

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.engine import Engine
 from perbench.data import Dataset
-from perbench.engines.base import Engine
 from perbench.engines.transformers import TransformersEngine
-from perbench.metrics.persona_swap import measure
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
-from perbench.protocols.generation import run, score
-from perbench.protocols.swap import others, swap_logp
+from perbench.protocols.generation.section import PersonaSwapSpec
+from perbench.protocols.generation.swap import others, swap_logp
+from perbench.protocols.generation.swap_scores import measure
+from perbench.shapes.task import TaskSpec
 from perbench.specs.load import Named
-from perbench.specs.task import PersonaSwapSpec, TaskSpec
+from tests.owners import run, score
 from tests.protocols.test_generation import TASK, quiet
 
 
@@ -59,7 +60,7 @@ def test_a_user_without_a_persona_or_with_the_same_one_is_no_rival() -> None:
 
 def test_log_probs_are_those_of_the_prompts_answers_come_from(engine: TransformersEngine) -> None:
     spec, first, response = swapped().spec, EXAMPLES[0], "deer in the woods"
-    (found,) = swap_logp(spec, [(first, response)], EXAMPLES, engine)
+    (found,) = swap_logp(spec, spec.persona_swap.others, [(first, response)], EXAMPLES, engine)
     chosen = others(first, EXAMPLES, 2)
     assert found["others"] == [other.user for other in chosen]
     contexts = [
@@ -96,12 +97,14 @@ def test_personas_that_do_not_fit_are_left_out(engine: TransformersEngine) -> No
     bare = build_pair(swapped().spec, replace(people[0], persona=()), engine.tokenizer, with_response=False)
     spec = swapped(3, max_length=len(bare.factual) + 60).spec
     scorer: Any = Liking(engine, {"fish": -2.0, "bake": -1.0, "sew": -3.0})
-    found = swap_logp(spec, [(one, "so it goes") for one in people], people, scorer)
+    found = swap_logp(spec, spec.persona_swap.others, [(one, "so it goes") for one in people], people, scorer)
     assert [sorted(one["others"]) for one in found] == [["b", "c"], ["a", "c"], ["a", "b"], []]
     assert [one["left_out"] for one in found] == [1, 1, 1, 3]
     assert (found[3]["response"], found[3]["reference"], found[3]["tokens"]) == ([], [], 0)
     assert all(any(word in prompt for word in ("fish", "bake", "sew")) for prompt in scorer.prompts)
-    assert swap_logp(spec, [(people[3], "so it goes")], people, engine) == found[3:]  # a batch of nothing
+    assert (
+        swap_logp(spec, spec.persona_swap.others, [(people[3], "so it goes")], people, engine) == found[3:]
+    )  # a batch of nothing
     samples = [{"user": one.user, "persona_swap": swap} for one, swap in zip(people, found, strict=True)]
     assert spec.persona_swap is not None
     measured = measure(spec.persona_swap, samples, 8)

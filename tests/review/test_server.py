@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perbench.annotate.review.server import LARGEST, Server, page
+from perbench.annotate.review.state import Review
 from perbench.cli import main
 from perbench.errors import PerbenchError
-from perbench.review.server import LARGEST, Server, page
-from perbench.review.state import Review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from perbench.annotate.review.state import Review, journal_file
 from perbench.errors import PerbenchError, SpecError
-from perbench.review.state import Review, journal_file
 
 DEER = {"start": 8, "end": 12, "kind": "inference", "sentence": 1}
 Rows = list[dict[str, Any]]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from perbench.digests import canonical_digest
-from perbench.stats import mean_interval
+from perbench.disk.digests import canonical_digest
+from perbench.stats.intervals import mean_interval
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perbench.console.printing import console
 from perbench.errors import PerbenchError
-from perbench.printing import console
 from perbench.site.spans import read_answer, spans_view
 from perbench.site.spans_page import render_spans, write_spans
 from perbench.site.spans_terminal import print_worst

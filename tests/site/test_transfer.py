@@ -11,7 +11,7 @@ import pytest
 from perbench.errors import PerbenchError
 from perbench.site.load import load
 from perbench.site.view import View, build_view
-from perbench.stats import mean_interval
+from perbench.stats.intervals import mean_interval
 from perbench.store import CellRecord, Labels, Metric, TurnValue
 
 if TYPE_CHECKING:

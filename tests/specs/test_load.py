@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from perbench.errors import PerbenchError
-from perbench.specs import load_matrix, load_model, load_task
+from perbench.specs.load import load_model, load_task
+from perbench.specs.matrices import load_matrix
 from tests.specs.diary import GRID, IN_FILE, MATRIX, RATE, ROWS, TALK, TARGETS, TASK, faults
 
 

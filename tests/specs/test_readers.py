@@ -2,7 +2,8 @@
 
 import pytest
 
-from perbench.specs import load_matrix, load_task
+from perbench.specs.load import load_task
+from perbench.specs.matrices import load_matrix
 from tests.specs.diary import IN_FILE, MATRIX, SPOT, TALK, TARGETS, TASK, faults
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perbench.disk.files import append_journal, cut_torn, read_journal, replacing, write_json, write_text
 from perbench.errors import PerbenchError
-from perbench.store.files import append_journal, cut_torn, read_journal, replacing, write_json, write_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from perbench.disk.locks import locked, same_file
 from perbench.errors import PerbenchError
 from perbench.store import RunDir
-from perbench.store.locks import locked, same_file
 
 HOLD = """
 import sys

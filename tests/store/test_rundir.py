@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from perbench.digests import canonical_digest
+from perbench.disk.digests import canonical_digest
+from perbench.disk.files import append_journal, write_json
 from perbench.errors import PerbenchError
 from perbench.store import (
     CellDir,
@@ -29,7 +30,6 @@ from perbench.store import (
 )
 from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
-from perbench.store.files import append_journal, write_json
 from perbench.store.leftovers import sweep_old
 from perbench.store.sealed import seal
 

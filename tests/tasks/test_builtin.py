@@ -13,8 +13,8 @@ from rank_bm25 import BM25Okapi
 
 from perbench import plugins
 from perbench.data import load_examples, spans
-from perbench.models import ResolvedModel, load_tokenizer
-from perbench.prompts.build import build_personas
+from perbench.lm.models import ResolvedModel, load_tokenizer
+from perbench.persona.build import build_personas
 from perbench.prompts.pair import build_pair
 from perbench.prompts.persona import render_items
 from perbench.specs.load import load_task

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from perbench import plugins
+from perbench.annotate.personas import read_personas
 from perbench.api import Family
 from perbench.data import load_examples
-from perbench.data.personas import read_personas
-from perbench.data.prepare import Request, prepare
 from perbench.errors import PerbenchError, SpecError
+from perbench.prepare.prepare import Request, prepare
 from perbench.specs.load import load_task
 
 FAMILIES = ["aloe", "longlamp", "longlamp_temporal", "prefeval", "reviews", "synthetic_persona_chat"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
-from perbench.models import load_tokenizer
+from perbench.lm.models import load_tokenizer
 from perbench.prompts.pair import build_pair
 from perbench.specs.load import load_task
 
@@ -82,7 +82,7 @@ def test_the_latest_eight_stand_and_the_oldest_go_first(tokenizer: Any) -> None:
 
 
 def test_retrieving_the_latest_goes_by_the_time_of_a_review() -> None:
-    from perbench.prompts.build import build_personas
+    from perbench.persona.build import build_personas
 
     task = load_task("reviews/books", overrides={"persona.retrieve": "latest", "persona.k": 2}).spec
     items = tuple({**item, "timestamp": 100 - place} for place, item in enumerate(example(4).persona))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from perbench.models import load_causal_lm
+from perbench.lm.models import load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.training.batch import TokenLoss

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from perbench.contrast import contrast
+from perbench.lm.contrast import contrast
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.training.batch import TokenLoss

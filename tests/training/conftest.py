@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import LoraSpec, TrainingSpec

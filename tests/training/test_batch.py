@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from perbench import contrast as contexts
-from perbench import head
 from perbench.api import ReferenceLogp, TokenBatch, Trainer, View
-from perbench.contrast import Contrast, batches, contrast
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm import contrast as contexts
+from perbench.lm import head
+from perbench.lm.contrast import Contrast, batches, contrast
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import LoraSpec, TrainingSpec

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from perbench.errors import PerbenchError
-from perbench.head import CHUNK, KEEP
+from perbench.lm.head import CHUNK, KEEP
 from perbench.specs.load import load_model
 from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training import budget as module
@@ -112,8 +112,8 @@ def test_what_autograd_keeps_of_a_layer(kind: str, method: Any, precision: Any, 
 PEAK = """
 import gc, json, sys
 from pathlib import Path
-from perbench.memory import peak_mb, reset_peak
-from perbench.models import ResolvedModel
+from perbench.lm.memory import peak_mb, reset_peak
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec

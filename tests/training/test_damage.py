@@ -12,7 +12,7 @@ import pytest
 
 from perbench.api import Example
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import PerUserSpec, TrainingSpec

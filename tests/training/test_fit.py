@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from perbench.api import TokenBatch, Trainer
 from perbench.errors import CellError, PerbenchError
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec

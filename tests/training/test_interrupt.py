@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from perbench.signals import Interrupted, ending_interrupts, held
+from perbench.console.signals import Interrupted, ending_interrupts, held
 from perbench.training import FitResult, network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.watch import Recorder

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training.network import adapt
 

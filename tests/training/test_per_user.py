@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from perbench.adapters import adapted
 from perbench.api import Example
-from perbench.contrast import contrast
 from perbench.errors import PerbenchError
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm.adapters import adapted
+from perbench.lm.contrast import contrast
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.seeds import derive_seed

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perbench.contrast import Contrast, contrast
 from perbench.errors import CellError
-from perbench.models import ResolvedModel, load_causal_lm
+from perbench.lm.contrast import Contrast, contrast
+from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("perbench.store.files.os.replace", full)
+    monkeypatch.setattr("perbench.disk.files.os.replace", full)
     weights = load_causal_lm(model.folder, "float32")
     with pytest.raises(OSError, match="No space left"):
         cached("a", "float32", pairs, lambda share: contrast(weights, share))

@@ -205,7 +205,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 import accelerate, peft, transformers.models.llama.modeling_llama  # imported once, before the forks
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -279,7 +279,7 @@ def test_what_a_training_does_not_read_may_change_in_between(train: Train) -> No
 def test_another_automatic_precision_is_refused(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {"epochs": 0.8, "save_every": 1, "precision": "auto"}
     for native in (torch.bfloat16, torch.float32):
-        monkeypatch.setattr("perbench.models.native_dtype", lambda native=native: native)
+        monkeypatch.setattr("perbench.lm.models.native_dtype", lambda native=native: native)
         if native is torch.bfloat16:
             with pytest.raises(Stop):
                 train(tick=stop_after(1), **settings)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from perbench import processes
-from perbench.models import ResolvedModel
+from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perbench.cache import cache_dir, file_sha256
-from perbench.digests import canonical_digest, read_sha256
+from perbench.disk.digests import canonical_digest, read_sha256
+from perbench.disk.folder import cache_dir, file_sha256
 from perbench.errors import PerbenchError
 from perbench.store.sealed import read_sealed, write_sealed
 

@@ -1,0 +1,1 @@
+"""`perbench data build`, `review` and `stats`: identification data, written and annotated."""

@@ -1,0 +1,213 @@
+"""Rows under review and what was decided of them: every decision is on the disk before it is confirmed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any, Literal, cast, get_args
+
+from perbench.annotate.build import NAMES
+from perbench.data.jsonl import Row, read_jsonl
+from perbench.data.spans import row_faults
+from perbench.disk.files import append_journal, cut_torn, write_text
+from perbench.disk.locks import locked
+from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.protocols.identification.names import KINDS
+from perbench.text.words import occurrences
+
+Decision = Literal["open", "accepted", "rejected"]
+Span = dict[str, Any]
+"""{start, end, kind, sentence}; kind and sentence None until someone says."""
+MEND = "or remove the line: only its decision is lost"
+
+
+@dataclass
+class Item:
+    """A row, its spans now and as the file proposes them, and what was decided."""
+
+    row: Mapping[str, Any]
+    proposed: list[Span]
+    gold: list[Span]
+    decision: Decision = "open"
+
+    def shown(self) -> dict[str, Any]:
+        """What the page gets."""
+        names = ("id", NAMES.persona, NAMES.question, NAMES.answer)
+        return {**{name: self.row[name] for name in names}, "gold": self.gold, "decision": self.decision}
+
+    def exported(self) -> dict[str, Any]:
+        """The row of an accepted item, as annotated sets have it, with `review` accepted or edited."""
+        same = len(self.gold) == len(self.proposed) and all(
+            before["start"] == after["start"]
+            and before["end"] == after["end"]
+            and all(before[name] in (None, after[name]) for name in ("kind", "sentence"))
+            for before, after in zip(self.proposed, self.gold, strict=True)
+        )
+        return {**self.row, "gold": self._with_text(self.gold), "review": "accepted" if same else "edited"}
+
+    def faults(self, gold: Sequence[Span]) -> list[str]:
+        """What of `gold` breaks the rules of annotated data; faults of the rest of the row are not listed,
+        since no span mends them."""
+        beyond = set(row_faults({**self.row, "gold": []}, NAMES, annotated=True))
+        found = row_faults({**self.row, "gold": self._with_text(gold)}, NAMES, annotated=True)
+        return [fault for fault in found if fault not in beyond]
+
+    def _with_text(self, gold: Sequence[Span]) -> list[Span]:
+        answer = self.row[NAMES.answer]
+        return [
+            {
+                "start": span["start"],
+                "end": span["end"],
+                "text": answer[span["start"] : span["end"]],
+                "kind": span["kind"],
+                "sentence": span["sentence"],
+            }
+            for span in gold
+        ]
+
+
+class Review:
+    """Rows of FILE. Decisions are appended to a journal beside OUT, the latest of a row counts; OUT holds the
+    accepted rows and is replaced in one step after each decision. Safe for threads."""
+
+    def __init__(self, items: Mapping[str, Item], out: Path) -> None:
+        self.items = dict(items)
+        self.out = out
+        self._journal = journal_file(out)
+        self._lock = Lock()
+
+    @classmethod
+    @contextmanager
+    def open(cls, file: Path, out: Path) -> Iterator[Review]:
+        """Go on where an earlier review of `file` into `out` ended; no second one may write there meanwhile.
+
+        Raises:
+            PerbenchError: `file` is not there or holds rows without the fields, `out` is no earlier review,
+                its journal holds a line that is no decision, or it is under review by another process.
+            SpecError: every line of `file` that is no row, or whose spans do not fit.
+        """
+        items = _items(read_jsonl(file))
+        journal = journal_file(out)
+        if out.exists() and not journal.exists():
+            raise PerbenchError(
+                f"{out} is no earlier review (there is no {journal.name}); name another --out"
+            )
+        if not out.parent.is_dir() or out.resolve() == file.resolve():
+            raise PerbenchError(f"--out {out}: name another file, in a folder that exists")
+
+        def busy(_: IO[str]) -> None:
+            raise PerbenchError(f"{out} is under review by another process") from None
+
+        with locked(journal, busy):
+            review = cls(items, out)
+            review._replay(cut_torn(journal, MEND).rows)
+            review._export()
+            yield review
+
+    def decide(self, name: str, decision: str, gold: Any) -> dict[str, Any]:
+        """Keep the spans of a row and what was decided; accepting what breaks a rule leaves the row open.
+
+        Returns: {"decision", "faults"}.
+
+        Raises:
+            ValueError: no such row or decision, or spans that are none.
+        """
+        item = self.items.get(name)
+        if item is None or decision not in get_args(Decision):
+            raise ValueError(f"no row {name!r} or no decision {decision!r}")
+        spans = _spans(gold, len(item.row[NAMES.answer]))
+        faults = item.faults(spans) if decision == "accepted" else []
+        kept: Decision = "open" if faults else decision  # type: ignore[assignment]
+        with self._lock:
+            append_journal(self._journal, [{"id": name, "decision": kept, "gold": spans}])
+            item.gold, item.decision = spans, kept
+            self._export()
+        return {"decision": kept, "faults": faults}
+
+    def counts(self) -> Counter[str]:
+        return Counter(item.decision for item in self.items.values())
+
+    def exported(self) -> str:
+        """The accepted rows as JSONL, in the order of the file."""
+        rows = [item.exported() for item in self.items.values() if item.decision == "accepted"]
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def _export(self) -> None:
+        write_text(self.out, self.exported())
+
+    def _replay(self, decisions: Sequence[Mapping[str, Any]]) -> None:
+        """A decision on a row that has changed so that its spans do not fit any more is open again."""
+        for line, entry in enumerate(decisions, start=1):
+            name, decision = entry.get("id"), cast("Any", entry.get("decision"))
+            if not isinstance(name, str) or decision not in get_args(Decision) or "gold" not in entry:
+                raise PerbenchError(
+                    f"{self._journal}:{line}: no decision, which is {{id, decision, gold}}, decision one of "
+                    f"{', '.join(get_args(Decision))}. Restore the file, {MEND}."
+                )
+            item = self.items.get(name)
+            if item is None:
+                continue
+            try:
+                gold = _spans(entry["gold"], len(item.row[NAMES.answer]))
+            except ValueError:
+                item.gold, item.decision = item.proposed, "open"
+                continue
+            kept: Decision = "open" if decision == "accepted" and item.faults(gold) else decision
+            item.gold, item.decision = gold, kept
+
+
+def journal_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.decisions.jsonl")
+
+
+def _items(rows: Sequence[Row]) -> dict[str, Item]:
+    problems = []
+    items: dict[str, Item] = {}
+    for row in rows:
+        fields = {"id": f"line {row.line}", **row.fields}
+        faults = [*row_faults(fields, NAMES, annotated=False)]
+        if not isinstance(fields["id"], str) or fields["id"] in items:
+            faults.append(f"id {fields['id']!r} is no text or a duplicate")
+        problems += [Problem(row.place, row.line, fault) for fault in faults]
+        if not faults:
+            gold = _proposed(fields)
+            items[fields["id"]] = Item(fields, gold, gold)
+    if problems:
+        raise SpecError(problems)
+    return items
+
+
+def _proposed(row: Mapping[str, Any]) -> list[Span]:
+    spans: list[Span] = []
+    for entry in row["gold"]:
+        if isinstance(entry, str):
+            places = occurrences(row[NAMES.answer], entry)
+            spans += [{"start": start, "end": end, "kind": None, "sentence": None} for start, end in places]
+        else:
+            spans.append(
+                {"kind": None, "sentence": None}
+                | {name: entry[name] for name in ("start", "end", "kind", "sentence") if name in entry}
+            )
+    return sorted(spans, key=lambda span: span["start"])
+
+
+def _spans(given: Any, length: int) -> list[Span]:
+    """Spans as a page sends them; ValueError where they are none."""
+    if not isinstance(given, list):
+        raise ValueError(f"spans must be a list, not {given!r}")
+    spans = []
+    for entry in given:
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"no span: {entry!r}")
+        start, end, kind, sentence = (entry.get(name) for name in ("start", "end", "kind", "sentence"))
+        if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
+            raise ValueError(f"no place in {length} characters: {entry!r}")
+        if (kind is not None and kind not in KINDS) or (sentence is not None and type(sentence) is not int):
+            raise ValueError(f"no kind or no sentence: {entry!r}")
+        spans.append({"start": start, "end": end, "kind": kind, "sentence": sentence})
+    return sorted(spans, key=lambda span: (span["start"], span["end"]))

@@ -1,0 +1,82 @@
+"""What all owners share: keys of their own in a task's YAML, the keys they read, the models they ask."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+
+from perbench.shapes.base import Strict
+from perbench.shapes.fields import sampled
+
+Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module"]
+"""What an engine offers: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered decoding;
+weights as an encoder; adapters; the torch module in this process."""
+
+Inputs = dict[str, Any]
+
+
+class NoKeys(Strict):
+    """No keys of its own."""
+
+
+K = TypeVar("K", bound=Strict)
+
+
+@dataclass(frozen=True)
+class Role:
+    """A model that takes part. `model` is its name, None the model under evaluation. `needs` maps what it must
+    offer to what is told where it does not: a sentence with {model} and {what} ("an endpoint")."""
+
+    name: str
+    model: str | None
+    needs: Mapping[Capability, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Requests of one role played in a cell; tokens as the model reads and at most writes them, estimated."""
+
+    requests: int = 0
+    input: int = 0
+    output: int = 0
+
+    def __add__(self, other: Asked) -> Asked:
+        return Asked(self.requests + other.requests, self.input + other.input, self.output + other.output)
+
+
+class Owner(ABC, Generic[K]):
+    """Base of the contracts. `Keys` are the keys it brings to the spec that it is made with, each with its own
+    default; one without a default is asked for where the owner is in force, and only there. Checks across keys
+    belong into a validator of a section, or into what the contract has for faults."""
+
+    Keys: ClassVar[type[Strict]] = NoKeys
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """The keys of others that it reads, as dotted paths of a task; a section's name stands for all of it."""
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+    @property
+    def called(self) -> str:
+        """How messages name it."""
+        kind, _, name = type(self).__module__.removeprefix("perbench.plugins.").partition(".")
+        return f"{kind[:-1]} {name}"
+
+    @property
+    def keys(self) -> K:
+        own = type(self).Keys
+        return cast(K, own.model_construct(**{name: getattr(self.spec, name) for name in own.model_fields}))
+
+    def roles(self) -> Sequence[Role]:
+        """The models that take part besides or as the one under evaluation, as the keys name them."""
+        return ()
+
+    def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
+        """What of its keys enters identities; absent sections stay out."""
+        return {name: value for name, value in sampled(self.keys, helpers).items() if value is not None}
+
+    def idle(self) -> dict[str, str]:
+        """Keys of its own that nothing reads as they are set together: {"x.retries": "under x.method y"}."""
+        return {}

@@ -1,0 +1,97 @@
+"""What an engine is: a model that generates and scores, whatever serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from perbench.shapes.sampling import SamplingSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TokenIds = Sequence[int]
+Conversation = Sequence[Mapping[str, str]]
+"""Messages {"role", "content"}: at most one of role system, first; then user and assistant in turn, the last
+of them the user's."""
+Tick = Callable[[int, int, dict[str, float]], None]
+"""Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
+
+
+Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
+"""refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
+wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:
+the request exceeds what the model reads at once, or what its task allows (`on_too_long: skip`)."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer, or word of its absence. `finish_reason` is "stop", "length" where the answer was cut at
+    max_new_tokens, or what else a server says. `missing` is why there is no answer, `text` then being what
+    came in its place; None where there is one, be it empty."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    new_tokens: int
+    missing: Absence | None = None
+
+
+LEFT_OUT = Generation("", "too_long", 0, 0, "too_long")
+"""In place of the answer to a request that is too long."""
+
+
+class Engine(Protocol):
+    """A loaded model with its tokenizer."""
+
+    name: str
+    """Shown in records: "transformers 5.x"."""
+
+    chat_only: bool
+    """Whether `chat` is all it offers: an endpoint shows neither tokens nor log-probs."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that the model reads at once; None where that is unknown: an endpoint's is its server's."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """A transformers tokenizer with a chat template."""
+
+    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+        """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
+        a different set of prompts in a call may not, so callers keep their batches fixed."""
+
+    def steer(
+        self,
+        prompts: Sequence[TokenIds],
+        without: Sequence[TokenIds],
+        sampling: SamplingSpec,
+        *,
+        lam: float,
+        seed: int,
+    ) -> list[Generation]:
+        """As `generate`, from the contrast of each prompt (c) with another that lacks the context (nc): every
+        token is drawn from log p_c + lam (log p_c - log p_nc), normalised (context steering, CoS, arXiv
+        2405.01768). lam 0 decodes `prompts` as `generate` does, -1 `without`. `prompt_tokens` counts both
+        contexts."""
+
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+    ) -> list[Generation]:
+        """The answer to each conversation's last message, in order; else as `generate`. All that an endpoint
+        can do.
+
+        Raises:
+            TooLong: a conversation and its answer exceed what the model reads at once; with `skip` its place
+                has LEFT_OUT instead.
+        """
+
+    def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
+        """Natural-log probability of each response token given its prompt, float32, one array [len(response)]
+        per pair, in order. Batched inside by length."""
+
+    def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
+        """Serve the adapter saved at `path`, None the base model; with the adapter `user` on top of it."""

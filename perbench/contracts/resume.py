@@ -1,0 +1,84 @@
+"""The one loop over a cell's batches: make what is missing, append it, report progress."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perbench.contracts import missing
+from perbench.errors import CellError
+from perbench.progress import counted
+
+if TYPE_CHECKING:
+    from perbench.contracts.engine import Tick
+    from perbench.contracts.run import SampleStore
+
+Sample = Mapping[str, Any]
+"""A stored sample: JSON values, among them a unique "id" and the "user". Each protocol types its own."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that are made together. `make` gets all that is stored, by id, and returns one sample for each of
+    `ids`, in order; a batch of which anything is missing is made anew as a whole."""
+
+    ids: Sequence[str]
+    make: Callable[[Mapping[str, Sample]], Sequence[Sample]]
+
+
+@dataclass
+class Made:
+    """What a call of `resume` made: the samples, those already stored among them, and the seconds it took."""
+
+    samples: list[Sample] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def resume(
+    batches: Sequence[Batch], store: SampleStore, tick: Tick, *, planned: Sequence[str], most_missing: float
+) -> Made:
+    """Make every batch of which a sample is missing and append what is missing of it. So a run killed at any
+    moment and started again stores the samples of an uninterrupted one.
+
+    Args:
+        planned: the ids that a finished cell's samples have.
+        most_missing: the share of them that may be without an answer.
+
+    Raises:
+        CellError: the batches are not those of `planned`; a batch's samples are not those of its ids; more
+            answers are missing than the task allows.
+    """
+    _same([name for batch in batches for name in batch.ids], planned, "batches()", "sample_ids()")
+    stored: dict[str, Sample] = {sample["id"]: sample for sample in store.samples()}
+    missing.check(list(stored.values()), len(planned), most_missing)
+    tick(len(stored), len(planned), {})
+    found = Made()
+    for batch in batches:
+        if all(name in stored for name in batch.ids):
+            continue
+        begun = time.perf_counter()
+        made = batch.make(stored)
+        spent = time.perf_counter() - begun
+        _same([sample["id"] for sample in made], batch.ids, "make()", "its batch")
+        due = [sample for sample in made if sample["id"] not in stored]
+        store.append(due)
+        stored.update((sample["id"], sample) for sample in due)
+        found.samples += made
+        found.seconds += spent
+        missing.check(list(stored.values()), len(planned), most_missing)
+        written = sum(sample.get("new_tokens", 0) for sample in made)
+        tick(
+            len(stored), len(planned), {"tok/s": written / spent} if written else {"ex/s": len(made) / spent}
+        )
+    return found
+
+
+def _same(found: Sequence[str], wanted: Sequence[str], what: str, where: str) -> None:
+    extra, lacking = Counter(found) - Counter(wanted), Counter(wanted) - Counter(found)
+    for names, verb, other in ((extra, "gives", f"that {where} does not"), (lacking, "lacks", f"of {where}")):
+        if names:
+            first = ", ".join(map(repr, list(names)[:3]))
+            raise CellError(f"{what} {verb} {counted(names.total(), 'sample id')} {other}: {first}")

@@ -1,0 +1,97 @@
+"""What protocols read and return.
+
+A protocol appends finished samples in fixed batches, in a fixed order. Every batch draws from a seed of its
+own; a batch of which anything is missing is computed anew as a whole, and only what is missing is appended.
+So a run killed at any moment and started again stores the samples of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from perbench.contracts.engine import Conversation, Engine, Generation
+from perbench.lm.context import TooLong
+from perbench.shapes.sampling import SamplingSpec
+from perbench.shapes.task import TaskSpec
+from perbench.store.record import Metric, Scores
+
+T = TypeVar("T")
+
+BATCH = 8
+"""Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
+draws for a whole batch, so another size gives other (equally valid) samples."""
+
+ENDPOINT_BATCH = 64
+"""The same where an endpoint takes part: several times what it is asked at once, so that the slowest answer
+of a batch keeps few waiting. A killed run finds the answers of the batch in the cache."""
+
+
+class Engines(Protocol):
+    """The models of an evaluation."""
+
+    @property
+    def subject(self) -> Engine:
+        """The model under evaluation."""
+
+    @property
+    def users(self) -> Mapping[str, Path] | None:
+        """Users' own adapters on top of `subject`, by user; None where the training made none."""
+
+    def subject_of(self, user: str | None) -> AbstractContextManager[Engine]:
+        """`subject` with the own adapter of a user of `users` while the block lasts; None is without."""
+
+    def named(self, model: str) -> Engine:
+        """A simulator's or judge's model, by its registry name."""
+
+    def scorer(self, model: str | None) -> Engine:
+        """What scores given texts: a named model, else the model under evaluation as it was before training.
+
+        Raises:
+            PerbenchError: it is an endpoint, which gives no log-probs of given texts.
+        """
+
+
+class SampleStore(Protocol):
+    """A cell's samples: dicts of JSON values, each with a unique "id"."""
+
+    def samples(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def append(self, samples: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What stored samples amount to. `notes` are caveats to show wherever the numbers are."""
+
+    scores: Scores
+    metrics: dict[str, Metric]
+    counts: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+def ask(
+    task: TaskSpec,
+    engine: Engine,
+    conversations: Sequence[Conversation],
+    sampling: SamplingSpec,
+    *,
+    seed: int,
+) -> list[Generation]:
+    """As `Engine.chat`, with what is too long missing where the task says `on_too_long: skip`.
+
+    Raises:
+        TooLong: it says `fail`.
+    """
+    try:
+        return engine.chat(conversations, sampling, seed=seed, skip=task.on_too_long == "skip")
+    except TooLong as error:
+        raise TooLong(f"{error}; or let the task say on_too_long: skip") from None
+
+
+def chunks(items: Sequence[T], size: int = BATCH) -> list[Sequence[T]]:
+    """Consecutive batches of `size`; the last may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,1 @@
+"""Files, locks, digests and the cache."""

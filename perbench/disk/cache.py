@@ -1,0 +1,103 @@
+"""Persistent content-addressed cache, shared by all runs and processes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from perbench.disk.folder import cache_dir
+from perbench.errors import PerbenchError
+from perbench.progress import Progress
+
+WAIT = 60.0
+"""Seconds to wait for another process's write."""
+AT_ONCE = 500
+"""Keys of one query; SQLite takes at least 999."""
+
+
+TABLE = "sealed"
+SEAL = 32
+"""Bytes of the sha256 before each value."""
+
+
+def _sealed(key: str, value: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + value).digest() + value
+
+
+class Keep:
+    """A table of digest -> bytes, one file in the user cache. A value, once there, is never replaced; each
+    carries a sha256 over key and value, and one that is damaged is dropped and counts as absent.
+
+    What is wrong with the file, or with its disk, is a PerbenchError that says what to do; a full disk an
+    OSError.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def path(self) -> Path:
+        return cache_dir() / f"{self._name}.sqlite"
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values that are there, and intact."""
+        found: dict[str, bytes] = {}
+        damaged: list[str] = []
+        if not self.path.exists():
+            return found
+        with self._open() as table:
+            for start in range(0, len(keys), AT_ONCE):
+                part = keys[start : start + AT_ONCE]
+                marks = ", ".join("?" * len(part))
+                rows = table.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", part)
+                for key, kept in rows.fetchall():
+                    if isinstance(kept, bytes) and _sealed(key, kept[SEAL:]) == kept:
+                        found[key] = kept[SEAL:]
+                    else:
+                        damaged.append(key)
+            if damaged:
+                with table:
+                    table.executemany(f"DELETE FROM {TABLE} WHERE key = ?", [(key,) for key in damaged])
+        if damaged:
+            Progress(0).say(f"{self.path}: {len(damaged)} damaged entries dropped")
+        return found
+
+    def put(self, values: Mapping[str, bytes]) -> None:
+        """Add values, durable on return."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as table, table:
+            rows = [(key, _sealed(key, value)) for key, value in values.items()]
+            table.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", rows)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=WAIT)) as table:
+                table.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
+                yield table
+        except sqlite3.DatabaseError as error:
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.DatabaseError) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds to its kinds
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return PerbenchError(
+                f"{self.path} is damaged: {error}. Delete the file: what it held is made anew, and paid "
+                "again where an endpoint made it"
+            )
+        if code == sqlite3.SQLITE_FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return PerbenchError(
+                f"{self.path}: {error}: for {WAIT:g} s another process was writing to it. Nothing in it is "
+                "lost; run the same command again"
+            )
+        return PerbenchError(
+            f"{self.path}: {error}. See that the file can be read and written and that the disk, or your "
+            "quota, has room; then run the same command again"
+        )

@@ -1,0 +1,1 @@
+"""Language models on this machine: weights, adapters, log-probs, batching, memory."""

@@ -1,0 +1,183 @@
+"""Log-probs of response tokens with the persona and without: what PerContrast, PerCE and NextQuill share.
+
+Sequences are padded on the right and no attention mask is passed: under causal attention no token sees what
+follows it, so the padding cannot change a value, and attention keeps its fast path. The head is applied only
+at the positions that predict response tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from perbench.lm.padding import batches
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from perbench.contracts.engine import TokenIds
+    from perbench.prompts.pair import PromptPair
+
+__all__ = ["Contrast", "batches", "contrast", "even_groups", "packs", "response_hidden", "response_logp"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Natural-log probabilities [n] of one response's tokens in the two contexts, float32."""
+
+    factual: Tensor
+    counterfactual: Tensor
+
+    @property
+    def pir(self) -> Tensor:
+        """Personal Influence Ratio log P(y_i | persona, x, y_<i) - log P(y_i | x, y_<i), [n] (PerContrast,
+        Eq. 2)."""
+        return self.factual - self.counterfactual
+
+
+def response_hidden(body: Any, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> Tensor:
+    """States [N, D] at the positions that predict the response tokens; N runs over all responses, in order.
+    Sequences that recur are computed once. Flash attention reads all in one pass without padding; else there
+    is one padded pass for each group of sequences that are about as long."""
+    import torch
+
+    device = next(body.parameters()).device
+    sequences: dict[tuple[int, ...], int] = {}
+    ends = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        row = sequences.setdefault((*prompt, *response[:-1]), len(sequences))
+        ends.append((row, len(prompt) - 1, len(response)))
+    rows = list(sequences)
+    first = [0] * len(rows)
+    passes, length = [], 0
+    if packs(body):
+        passes.append(_packed(body, rows))
+        for index in range(len(rows)):
+            first[index], length = length, length + len(rows[index])
+    else:
+        for group in even_groups([len(row) for row in rows], _slack(body, device)):
+            width = len(rows[group[0]])
+            ids = torch.tensor([[*rows[i], *[0] * (width - len(rows[i]))] for i in group], device=device)
+            passes.append(body(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1))
+            for index in group:
+                first[index], length = length, length + width
+    places = [
+        place for row, start, size in ends for place in range(first[row] + start, first[row] + start + size)
+    ]
+    states = passes[0] if len(passes) == 1 else torch.cat(passes)
+    return states.index_select(0, torch.tensor(places, device=device))
+
+
+def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
+    """Indices, longest first, cut where a group's padding would exceed `slack` tokens."""
+    groups: list[list[int]] = []
+    longest, padding = 0, 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        padding += longest - lengths[index]
+        if not groups or padding > slack:
+            groups.append([])
+            longest, padding = lengths[index], 0
+        groups[-1].append(index)
+    return groups
+
+
+SLACK = {"cpu": 32.0, "cuda": 512.0}
+"""Tokens that cost about as much as another pass, by device: estimates from what starting its operations
+takes."""
+
+
+def _slack(body: nn.Module, device: Any) -> float:
+    # Processes that share a model's layers must run the same number of passes.
+    shared = any(hasattr(parameter, "full_tensor") for parameter in body.parameters())
+    return float("inf") if shared else SLACK.get(device.type, SLACK["cuda"])
+
+
+def packs(body: Any) -> bool:
+    """Whether attention reads sequences laid end to end at no cost for their neighbours."""
+    return str(body.config._attn_implementation).startswith("flash")
+
+
+def _packed(body: Any, rows: Sequence[tuple[int, ...]]) -> Tensor:
+    """States [tokens, D] of all sequences, end to end: positions that begin anew part them."""
+    import torch
+
+    ids = torch.tensor([[token for row in rows for token in row]], device=body.device)
+    places = torch.tensor([[place for row in rows for place in range(len(row))]], device=body.device)
+    states: Tensor = body(input_ids=ids, position_ids=places, use_cache=False).last_hidden_state[0]
+    return states
+
+
+def response_logp(
+    model: nn.Module, prompts: Sequence[TokenIds], responses: Sequence[TokenIds], *, token_budget: int = 8192
+) -> list[Tensor]:
+    """Natural-log probability of every response token given its prompt and the response before it.
+
+    Args:
+        token_budget: padded tokens of one forward pass.
+
+    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs are computed once,
+    and so is a long beginning that prompts share (`perbench.lm.prefix`).
+
+    Raises:
+        PerbenchError: an empty prompt, a sequence beyond the model's context, a model whose head cannot be
+            applied apart, or whose log-probs are no numbers.
+    """
+    import torch
+
+    from perbench.errors import PerbenchError
+    from perbench.lm.context import check_context, context_of
+    from perbench.lm.finite import check_finite
+    from perbench.lm.head import body_and_head, evaluating
+
+    room = context_of(model.config)
+
+    unique: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    places = []
+    for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        if not len(prompt):
+            raise PerbenchError(
+                f"prompt {index} is empty: nothing predicts the first response token; use a chat template"
+            )
+        check_context(room, len(prompt), len(response), what=f"sequence {index}")
+        places.append(unique.setdefault((tuple(prompt), tuple(response)), len(unique)))
+    pairs = list(unique)
+    results: list[Tensor] = [torch.zeros(0)] * len(pairs)
+    full = [index for index, (_, response) in enumerate(pairs) if response]
+    with torch.no_grad(), evaluating(model):
+        body, head = body_and_head(model)
+        for group, hidden in _hidden(body, [pairs[i] for i in full], token_budget):
+            members = [full[i] for i in group]
+            answers = [pairs[i][1] for i in members]
+            targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
+            logp = head.logp(hidden, targets).float().cpu()
+            check_finite(logp, "log-probs")
+            for index, part in zip(members, torch.split(logp, [len(a) for a in answers]), strict=True):
+                results[index] = part
+    return [results[place] for place in places]
+
+
+def _hidden(
+    body: nn.Module, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], token_budget: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of (indices of pairs, `response_hidden` of them). Prompts that begin alike are read once."""
+    from perbench.lm.prefix import can_continue, continued_hidden, shared_prefixes
+
+    prompts, responses = [prompt for prompt, _ in pairs], [response for _, response in pairs]
+    groups = shared_prefixes(prompts) if can_continue(body) else []
+    shared = [(prefix, members) for prefix, members in groups if prefix]
+    yield from continued_hidden(body, shared, prompts, responses, token_budget)
+    alone = sorted({*range(len(pairs))}.difference(*(members for _, members in shared)))
+    for group in batches([len(prompts[i]) + len(responses[i]) - 1 for i in alone], token_budget):
+        members = [alone[i] for i in group]
+        chosen = [prompts[i] for i in members], [responses[i] for i in members]
+        yield members, response_hidden(body, *chosen)
+
+
+def contrast(model: nn.Module, pairs: Sequence[PromptPair], *, token_budget: int = 8192) -> list[Contrast]:
+    """Both contexts of every pair; see `response_logp`. Persona-free sequences that recur are computed
+    once."""
+    responses = [pair.response for pair in pairs]
+    factual = response_logp(model, [pair.factual for pair in pairs], responses, token_budget=token_budget)
+    free = response_logp(model, [pair.counterfactual for pair in pairs], responses, token_budget=token_budget)
+    return [Contrast(*both) for both in zip(factual, free, strict=True)]

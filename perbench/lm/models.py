@@ -1,0 +1,254 @@
+"""ModelSpec -> a local folder in the HF format (safetensors, config, tokenizer), with a weight digest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.disk.digests import canonical_digest, content_sha256
+from perbench.disk.folder import forget_sha256
+from perbench.errors import PerbenchError
+from perbench.lm import gguf_package
+from perbench.lm.model_files import (
+    FILES,
+    check_folder,
+    check_hub_files,
+    check_loaded,
+    files,
+    folder_digest,
+    verify_if_sealed,
+)
+from perbench.shapes.model import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from perbench.specs.load import Named
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model on this machine. `digest` is the sha256 of what `identify` says; `label` stands by results."""
+
+    name: str
+    folder: Path
+    digest: str
+    label: str | None = None
+
+
+def identify(model: Named[ModelSpec]) -> dict[str, Any]:
+    """The identity inputs of a model: JSON-ready, cheap, without torch, converting or downloading nothing.
+
+    {"gguf_sha256", "pre_tokenizer", "max_position_embeddings", "conversion"} | {"hub", "revision"}, the
+    revision resolved to a commit | {"endpoint"}, the model's name there, with `Endpoint.sent` and
+    the digest of an "address" that the environment gives in place of OpenAI's | {"weights_sha256"}, over
+    weights, config and tokenizer files.
+
+    Raises:
+        PerbenchError: the model cannot be had, with the way out.
+    """
+    spec = model.spec
+    if spec.gguf is not None:
+        return gguf_package.identity(spec.gguf)
+    if spec.hub is not None:
+        return {"hub": spec.hub, "revision": _commit(spec.hub, spec.revision)}
+    if spec.endpoint is not None:
+        named = {"endpoint": spec.endpoint.model, **spec.endpoint.sent}
+        return {**named, "address": canonical_digest(spec.endpoint.url)} if spec.endpoint.elsewhere else named
+    return {"weights_sha256": folder_digest(_local_folder(model))}
+
+
+def resolve(model: Named[ModelSpec]) -> ResolvedModel:
+    """Make the model available as a local folder: convert, download, or check what is there. Every file is
+    hashed by this process, once: the digest is that of what is loaded. A hub model's is that of its commit;
+    its files are compared with the hub's checksums where the hub's client kept them.
+
+    Raises:
+        PerbenchError: as `identify`; also weights that are not safetensors, damaged files, and an endpoint's.
+    """
+    spec = model.spec
+    if spec.endpoint is not None:
+        raise PerbenchError(
+            f"model {model.name} is an endpoint: its weights are not on this machine, so it cannot be "
+            "trained or looked into"
+        )
+    inputs = identify(model)
+    if spec.gguf is not None:
+        folder = gguf_package.materialise(spec.gguf)
+    elif spec.hub is not None:
+        folder = _snapshot(spec.hub, inputs["revision"])
+        again = f"run: hf download {spec.hub} --revision {inputs['revision']}"
+        check_hub_files(folder, f"model {model.name}", again)
+    else:
+        folder = _local_folder(model)
+        if folder_digest(folder, content_sha256) != inputs["weights_sha256"]:
+            for path in files(folder):
+                forget_sha256(path)
+            raise PerbenchError(
+                f"model {model.name}: {folder} holds other files than the plan read, or their remembered "
+                "hashes were wrong (they are deleted now). Run the same command again"
+            )
+    return ResolvedModel(model.name, folder, canonical_digest(inputs), spec.label)
+
+
+def at_hand(model: Named[ModelSpec]) -> Path | None:
+    """The folder that `resolve` would give, if it needs no conversion and no download; else None."""
+    spec = model.spec
+    if spec.gguf is not None:
+        folder = gguf_package.folder(spec.gguf)
+        return folder if folder.is_dir() else None
+    if spec.path is not None:
+        return _local_folder(model)
+    if spec.endpoint is not None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    assert spec.hub is not None
+    found = try_to_load_from_cache(spec.hub, "config.json", revision=identify(model)["revision"])
+    return Path(found).parent if isinstance(found, str) else None
+
+
+# ---------------------------------------------------------------- local folders
+
+
+def _local_folder(model: Named[ModelSpec]) -> Path:
+    """The spec's `path`, relative to its file."""
+    assert model.spec.path is not None
+    folder = Path(model.spec.path).expanduser()
+    if not folder.is_absolute() and model.path is not None and model.path.is_file():
+        folder = model.path.parent / folder
+    if not folder.is_dir():
+        raise PerbenchError(f"model {model.name}: no folder {folder}")
+    check_folder(folder, f"model {model.name}")
+    return folder.absolute()
+
+
+# ---------------------------------------------------------------- the hub
+
+
+def _commit(hub: str, revision: str | None) -> str:
+    """`revision` as a commit: itself if it is one; else, offline, the local copy's; else the hub's answer."""
+    from huggingface_hub import HfApi, is_offline_mode
+
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    if is_offline_mode():
+        # A snapshot's folder is named by its commit; no pattern, so that only the reference is looked up.
+        return _snapshot(hub, revision, check=False).name
+    try:
+        commit = HfApi().model_info(hub, revision=revision).sha
+    except Exception as error:  # the client raises a family of types of its own and of its HTTP library
+        raise PerbenchError(f"model {hub}: {_refused(error)}") from error
+    assert commit is not None
+    return commit
+
+
+def _snapshot(hub: str, revision: str | None, *, check: bool = True) -> Path:
+    from huggingface_hub import is_offline_mode, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    offline = is_offline_mode()
+    try:
+        found = snapshot_download(
+            hub, revision=revision, allow_patterns=list(FILES), local_files_only=offline
+        )
+    except LocalEntryNotFoundError as error:
+        at = f" --revision {revision}" if revision else ""
+        raise PerbenchError(
+            f"model {hub}{at}: not in the local hub cache, and "
+            f"{'HF_HUB_OFFLINE is set' if offline else 'the hub is not reachable'}. With a network, run: "
+            f"hf download {hub}{at}; or give a local folder as the model"
+        ) from error
+    except Exception as error:  # as in _commit
+        raise PerbenchError(f"model {hub}: {_refused(error)}") from error
+    folder = Path(found)
+    if check:
+        check_folder(folder, f"model {hub}")
+    return folder
+
+
+def _refused(error: Exception) -> str:
+    return (
+        f"the hub does not give it ({type(error).__name__}: {_first_line(error)}). Check its name and your "
+        f"access; offline, set HF_HUB_OFFLINE=1 to use the local hub cache, or name a local folder"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def native_dtype() -> torch.dtype:
+    """bfloat16 where the device computes it natively (CUDA from capability 8, CPUs with AVX512-BF16 or AMX),
+    else float32: emulated bfloat16 is slower and less exact."""
+    import torch
+
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer, its chat template's clock pinned (`perbench.prompts.template`).
+
+    Raises:
+        PerbenchError: it has no chat template: every prompt is a chat.
+    """
+    from transformers import AutoTokenizer
+
+    from perbench.prompts.template import pin
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # of damaged files: whatever the parser at that place raises
+        raise PerbenchError(f"{folder}: the tokenizer does not load: {_first_line(error)}") from error
+    if tokenizer.chat_template is None:
+        raise PerbenchError(
+            f"{folder}: the tokenizer has no chat template. Use the model's instruction-tuned version, "
+            f"or save a chat_template.jinja beside it"
+        )
+    pin(tokenizer)
+    return tokenizer
+
+
+def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:
+    """The folder's causal language model on the CPU, in eval mode. dtype: a torch dtype, its name, or "auto"
+    (`native_dtype`, whatever the weights were saved in).
+
+    Raises:
+        PerbenchError: the architecture is not known to transformers; the files are damaged, or their tensors
+            are not the architecture's; an adapter's folder.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # progress is shown by the commands, in one place
+    wanted = native_dtype() if dtype == "auto" else dtype
+    if isinstance(wanted, str):
+        wanted = getattr(torch, wanted)
+    if (folder / "adapter_config.json").is_file():
+        check_folder(folder, "model")
+    verify_if_sealed(folder)
+    options = {"dtype": wanted, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    level = logging.get_verbosity()
+    logging.set_verbosity(40)  # errors only: its report of missing weights becomes an error below
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    except Exception as error:  # of damaged files: whatever the parser at that place raises
+        raise PerbenchError(f"{folder}: the model does not load: {_first_line(error)}") from error
+    finally:
+        logging.set_verbosity(level)
+    model, info = loaded
+    check_loaded(info, folder)
+    model.eval()
+    return model

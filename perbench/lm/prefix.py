@@ -1,0 +1,159 @@
+"""Prompts that begin alike are read once: their common prefix fills a key-value cache, which all continue.
+
+Several answers of one user share the persona at the head of their prompts, so most of what a pass over every
+sequence by itself would compute is the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from perbench.contracts.engine import TokenIds
+
+LEAST = 16
+"""Tokens that a shared prefix must have. Measured: shorter ones save less than the additional pass costs."""
+TOGETHER = 512
+"""Padded tokens of several prefixes read in one pass. Measured: longer ones gain nothing from company, and
+lose the fast path of unmasked attention."""
+MOST = 64
+"""Prompts that share one prefix; bounds the search for the best partition."""
+
+
+def common_length(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many elements (tokens, characters) both begin with."""
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
+
+
+def shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, list[int]]]:
+    """(length of the prefix, indices of the prompts that share it), every index once: the partition into
+    groups of neighbours in sorted order that saves most tokens. A prompt that shares nothing is a group of
+    its own, with length 0. A prompt's last token is never in its prefix: it predicts."""
+    order = sorted(range(len(prompts)), key=prompts.__getitem__)
+    common = [
+        min(common_length(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1)
+        for a, b in pairwise(order)
+    ]
+    # best[n]: (tokens saved among the first n, where the last group begins, its prefix)
+    best = [(0, 0, 0)]
+    for stop in range(1, len(order) + 1):
+        best.append((best[-1][0], stop - 1, 0))
+        prefix = None
+        for first in range(stop - 2, max(-1, stop - 1 - MOST), -1):
+            prefix = common[first] if prefix is None else min(prefix, common[first])
+            if prefix < LEAST:
+                break
+            best[stop] = max(best[stop], (best[first][0] + prefix * (stop - first - 1), first, prefix))
+    groups = []
+    stop = len(order)
+    while stop:
+        _, first, prefix = best[stop]
+        groups.append((prefix, order[first:stop]))
+        stop = first
+    return groups
+
+
+def can_continue(body: Any) -> bool:
+    """Whether the model's state after a prefix is a key-value cache of attention, full or sliding, alone."""
+    config = body.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return (
+        {"past_key_values", "position_ids"} <= set(inspect.signature(body.forward).parameters)
+        and kinds <= {"full_attention", "sliding_attention"}
+        and not body._is_stateful
+        and getattr(config, "kv_sharing_modes", None) is None
+    )
+
+
+def continued_hidden(
+    body: Any,
+    groups: Sequence[tuple[int, Sequence[int]]],
+    prompts: Sequence[TokenIds],
+    responses: Sequence[TokenIds],
+    token_budget: int,
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order).
+
+    `token_budget` bounds the padded tokens of the cache that a pass over the rest of the sequences continues.
+    """
+    import torch
+
+    from perbench.lm.padding import batches
+
+    for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
+        bundle = [groups[i] for i in chosen]
+        prefixes = [prompts[members[0]][:prefix] for prefix, members in bundle]
+        width = max(map(len, prefixes))
+        cache = _read(body, prefixes, width)
+        rows = [(row, index) for row, (_, members) in enumerate(bundle) for index in members]
+        rest = [(*prompts[index], *responses[index][:-1])[len(prefixes[row]) :] for row, index in rows]
+        for batch in batches([width + len(tail) for tail in rest], token_budget):
+            picked = [rows[i][0] for i in batch]
+            hidden = _continue(
+                body, cache, picked, [prefixes[row] for row in picked], [rest[i] for i in batch]
+            )
+            indices = [rows[i][1] for i in batch]
+            states = [
+                hidden[row, len(rest[i]) - len(responses[index]) : len(rest[i])]
+                for row, (i, index) in enumerate(zip(batch, indices, strict=True))
+            ]
+            yield indices, torch.cat(states)
+
+
+def _read(body: Any, prefixes: Sequence[TokenIds], width: int) -> Any:
+    """The cache after the prefixes, padded on the left, so that what follows is as far from a token as in its
+    sequence: sliding windows count places. It keeps all tokens, also those out of a window."""
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    device = body.device
+    ids = torch.tensor([[*[0] * (width - len(prefix)), *prefix] for prefix in prefixes], device=device)
+    padding = torch.tensor([width - len(prefix) for prefix in prefixes], device=device)[:, None]
+    places = torch.arange(width, device=device)[None]
+    options = {"position_ids": (places - padding).clamp(min=0), "attention_mask": places >= padding}
+    body(input_ids=ids, past_key_values=cache, use_cache=True, **(options if padding.any() else {}))
+    return cache
+
+
+def _continue(
+    body: Any,
+    cache: Any,
+    rows: Sequence[int],
+    prefixes: Sequence[TokenIds],
+    tails: Sequence[TokenIds],
+) -> Tensor:
+    """States [len(rows), longest tail, D] of the tails, each after its row of the cache, padded on the
+    right."""
+    import torch
+    from transformers import DynamicCache
+
+    device = body.device
+    picked = torch.tensor(rows, device=device)
+
+    def of_rows(states: Tensor) -> Tensor:
+        # One row is shared, not copied: the cache never writes to what it was given.
+        return states.expand(len(rows), -1, -1, -1) if len(states) == 1 else states.index_select(0, picked)
+
+    copied = DynamicCache([(of_rows(layer.keys), of_rows(layer.values)) for layer in cache.layers])
+    width, length = cache.get_seq_length(), max(map(len, tails))
+    ids = torch.tensor([[*tail, *[0] * (length - len(tail))] for tail in tails], device=device)
+    before = torch.tensor([len(prefix) for prefix in prefixes], device=device)[:, None]
+    places = torch.arange(width + length, device=device)[None]
+    options = {
+        "position_ids": before + torch.arange(length, device=device)[None],
+        "attention_mask": places >= width - before,
+    }
+    padded = bool((before < width).any())
+    states: Tensor = body(
+        input_ids=ids, past_key_values=copied, use_cache=True, **(options if padded else {})
+    ).last_hidden_state
+    return states

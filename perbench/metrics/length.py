@@ -1,0 +1,16 @@
+"""Words of an answer: a gain elsewhere may be no more than this."""
+
+from __future__ import annotations
+
+from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_metric
+from perbench.text.scripts import UNSPACED_ANSWER, word_count
+
+
+class Length(TextMetric):
+    scale = Scale(better=None, bounds=(0.0, float("inf")))
+
+    def measure(self, name: str, texts: Texts) -> Measured:
+        """White-space separated words of the answer, None for a script without spaces."""
+        values = [word_count(prediction) for prediction in texts.predictions]
+        why = [UNSPACED_ANSWER] * len(values)
+        return Measured(mean_metric(values, texts.clusters, "length|words:whitespace", why), values)

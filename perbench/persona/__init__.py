@@ -1,0 +1,1 @@
+"""What becomes of a history before it enters a prompt."""

@@ -1,0 +1,66 @@
+"""Which items of a history enter the prompts of a data set, and the summaries that replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from perbench.api import Example
+from perbench.contracts.persona import Models
+from perbench.errors import PerbenchError
+from perbench.persona.retrieve import absent
+from perbench.prompts.persona import SUMMARY, rendered
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import ranked_text, ranking_of, summariser_of
+
+
+@dataclass(frozen=True)
+class Built:
+    """`examples` with the items that prompts are made of, in the order they stand in; `counts` go into the
+    record: {"summaries", "summaries_truncated", "persona_items_cut"} of a summarised history, and
+    "summaries_missing" where the model left a block of a history without a summary."""
+
+    examples: list[Example]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) -> Built:
+    """Retrieve, then summarise, as the task's `persona` says. Every user's own items only; of an example,
+    nothing is read but its id, its request and its items.
+
+    Raises:
+        PerbenchError: naming the example whose items lack what the task reads; a model that cannot be
+            had; a package that is not installed.
+    """
+    if not task.persona.resolved:
+        return Built(list(examples))
+    if missing := absent(task.persona):
+        raise PerbenchError(missing[0])
+    assert task.prompt is not None, "the spec of a generation task names its prompt"
+    form, spec = task.prompts[task.prompt], task.persona
+    text = ranked_text(task) or form.item
+    rankings = ranking_of(spec).rank(text, examples, models)
+    chosen = [
+        replace(example, persona=tuple(example.persona[place] for place in standing(ranking, spec)))
+        for example, ranking in zip(examples, rankings, strict=True)
+    ]
+    summariser = summariser_of(spec)
+    if summariser is None:
+        return Built(chosen)
+    found = summariser.rewrite([rendered(form.item, example) for example in chosen], models)
+    return Built(
+        [
+            replace(example, persona=({SUMMARY: one},) if one else ())
+            for example, one in zip(chosen, found.texts, strict=True)
+        ],
+        found.counts,
+    )
+
+
+def standing(ranking: Sequence[int], spec: PersonaSpec) -> list[int]:
+    """Of a ranking, best first: the places of the `k` best, in the order they stand in a prompt."""
+    if ranking_of(spec).keeps_order:
+        return sorted(ranking[: spec.k])
+    best = list(ranking[: spec.k])
+    return best if spec.order == "best_first" else best[::-1]

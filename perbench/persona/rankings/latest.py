@@ -1,0 +1,55 @@
+"""Newest items first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perbench.api import Example
+from perbench.contracts.persona import Models, Ranking, Rankings
+from perbench.errors import PerbenchError, suggest
+from perbench.shapes.base import Strict
+
+
+class Keys(Strict):
+    time: str | None = None
+    """The item's field that holds its time, a number; None: items stand oldest first."""
+
+
+class Latest(Ranking[Keys]):
+    Keys = Keys
+
+    def item_fields(self) -> dict[str, str]:
+        return {} if self.keys.time is None else {self.keys.time: ", which persona.time names"}
+
+    def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
+        found = []
+        for example in examples:
+            try:
+                found.append(latest(example.persona, self.keys.time))
+            except PerbenchError as error:
+                raise PerbenchError(f"example {example.id}: {error}") from None
+        return found
+
+
+def latest(items: Sequence[Mapping[str, Any]], time: str | None) -> list[int]:
+    """Newest first, by the field `time`; of equal times, and without a field, what stands later is newer.
+
+    Raises:
+        PerbenchError: an item lacks the field, or holds no number in it.
+    """
+    places = range(len(items))
+    if time is None:
+        return list(reversed(places))
+    return sorted(places, key=lambda place: (_number(items[place], place, time), place), reverse=True)
+
+
+def _number(item: Mapping[str, Any], place: int, field: str) -> float:
+    if field not in item:
+        raise PerbenchError(f"persona item {place} has no field {field!r}.{suggest(field, map(str, item))}")
+    try:
+        return float(item[field])
+    except (TypeError, ValueError):
+        raise PerbenchError(
+            f"persona item {place}: {field} is {item[field]!r}, no number; name another field: persona.time"
+        ) from None

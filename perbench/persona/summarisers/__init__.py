@@ -1,0 +1,1 @@
+"""Built-in summarisers: what rewrites a history (persona.summarise). One file each."""

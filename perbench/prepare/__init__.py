@@ -1,0 +1,1 @@
+"""`perbench data prepare`: raw files to checked tables."""

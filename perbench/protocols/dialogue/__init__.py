@@ -1,0 +1,126 @@
+"""Dialogue (ALOE, arXiv 2410.03642): a simulated user with a profile and a personality talks to the model,
+which has no system prompt and must find out whom it talks to. Every reply is rated by a judge.
+
+AL(k), ALOE's alignment level at turn k, is the mean rating of turn k; PerCE reports the mean over turns 6-10
+(`report_turns`), ALOE also how AL(k) rises with k. Beside the rating stands a score that needs no judgement:
+PMI, how much more likely the reply is under the judge's model once it is told who the user is, per token.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from perbench.contracts.base import Asked, Role
+from perbench.contracts.metric import Scale
+from perbench.contracts.protocol import EXAMPLES, Batch, Protocol, Sample
+from perbench.shapes.base import Strict
+
+from .section import DialogueSpec
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.contracts.run import Engines, Scored
+    from perbench.data import Dataset
+
+
+class Keys(Strict):
+    dialogue: DialogueSpec
+
+
+class Dialogue(Protocol[Keys]):
+    """One sample, a `samples.Turn`, per persona and turn."""
+
+    Keys = Keys
+    reads = EXAMPLES | {"max_length", "sampling"}
+    extra = ("profile", "personality")
+    version = 1
+
+    def headlines(self) -> Sequence[str]:
+        return ["rating", "pmi"] if self.keys.dialogue.judge.pmi else ["rating"]
+
+    def scale(self, metric: str) -> Scale:
+        from .scores import scale
+
+        return scale(metric)
+
+    def idle(self) -> dict[str, str]:
+        if any(judge.method != "likeliest" for judge in self.keys.dialogue.judges()):
+            return {}
+        keys = ("retries", "sampling.temperature", "sampling.top_p")
+        return {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
+
+    def roles(self) -> Sequence[Role]:
+        spec = self.keys.dialogue
+        found = [Role("simulator", spec.simulator.model)]
+        for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
+            wrong = ["pmi: false"] if judge.pmi else []
+            wrong += ["method: reply"] if judge.method == "likeliest" else []
+            told = (
+                f"the model {{model}} of dialogue.{role} is {{what}}, which gives no log-probs. Set "
+                f"dialogue.{role}.{f' and dialogue.{role}.'.join(wrong)}"
+                + (" and headline: rating" if self.spec.headline == "pmi" else "")
+                + "; or name a model whose weights are on this machine"
+            )
+            found.append(Role(role, judge.model, {"score": told} if wrong else {}))
+        return found
+
+    def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
+        from perbench.prompts.messages import estimated
+
+        spec = self.keys.dialogue
+        found: defaultdict[str, Asked] = defaultdict(Asked)
+        said, answered = spec.simulator.sampling.max_new_tokens, self.spec.sampling.max_new_tokens
+        for example in examples:
+            persona = sum(estimated(str(value)) for value in example.extra.values())
+            for turn in range(spec.turns):
+                before = turn * (said + answered)
+                told = persona + estimated(spec.simulator.instruction + spec.simulator.opening)
+                found["simulator"] += Asked(1, told + before, said)
+                found["subject"] += Asked(1, before + said, answered)
+                for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
+                    read = persona + estimated(judge.instruction) + said + answered
+                    found[role] += Asked(1, read, judge.sampling.max_new_tokens)
+        return dict(found)
+
+    def example_of(self, sample: str) -> str:
+        return sample.rpartition("#")[0]
+
+    def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
+        turns = range(1, self.keys.dialogue.turns + 1)
+        return [f"{example.id}#{turn}" for turn in turns for example in dataset.examples]
+
+    def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
+        """Turn by turn, all dialogues side by side in fixed batches.
+
+        Raises:
+            PerbenchError: a persona without profile and personality, or (when made) a message so long that it
+                exceeds max_length alone.
+        """
+        from perbench.contracts.run import chunks
+
+        from .turns import Talk, check_persona
+
+        examples = sorted(dataset.examples, key=lambda example: example.id)
+        for example in examples:
+            check_persona(example)
+        talk = Talk(self.spec, self.keys.dialogue, engines, seed)
+        return [
+            Batch([f"{one.id}#{turn}" for one in batch], partial(talk.turn, turn, number, batch))
+            for turn in range(1, self.keys.dialogue.turns + 1)
+            for number, batch in enumerate(chunks(examples, talk.batch))
+        ]
+
+    def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
+        totals = super().tokens(samples)
+        for sample in samples:
+            for name, count in sample["overhead"].items():
+                totals[name] = totals.get(name, 0) + count
+        return totals
+
+    def score(self, samples: Sequence[Sample]) -> Scored:
+        from .scores import score
+
+        return score(self.keys.dialogue, samples)

@@ -1,0 +1,112 @@
+"""Scores of stored turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perbench.contracts import missing
+from perbench.contracts.metric import Scale
+from perbench.contracts.resume import Sample
+from perbench.contracts.run import Scored
+from perbench.disk.digests import canonical_digest
+from perbench.judges.agreement import judge_agreement
+from perbench.metrics import mean_metric
+from perbench.store.record import Metric, Scores, TurnValue
+from perbench.text.scripts import UNSPACED_ANSWER, word_count
+
+from .improvement import improvement
+from .section import DialogueSpec, JudgeSpec
+from .turns import PMI_SYSTEM
+
+
+def scale(metric: str) -> Scale:
+    """Ratings are 1 to 5, agreement at most 1; PMI, and how ratings rise, have no bounds to check."""
+    if metric == "rating":
+        return Scale(bounds=(1.0, 5.0))
+    if metric == "length":
+        return Scale(better=None, bounds=(0.0, float("inf")))
+    return Scale()
+
+
+def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
+    """Ratings and PMI, by turn and over the reported turns. `scores` holds the reported turns only, so that
+    a comparison between cells is one of headlines."""
+    reported = set(spec.report_turns or range(1, spec.turns + 1))
+    chosen = [sample for sample in samples if sample["turn"] in reported]
+    judge = spec.judge
+    turns = ",".join(map(str, sorted(reported)))
+    signatures = {"rating": f"rating|1-5|{_signature(judge)}|turns:{turns}"}
+    if judge.pmi:
+        wording = canonical_digest(PMI_SYSTEM)[:12]
+        signatures["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"
+    metrics = {name: _metric(name, samples, chosen, signature) for name, signature in signatures.items()}
+    clusters = [sample["user"] for sample in chosen]
+    words = [word_count(one["response"]) if missing.reason(one) is None else None for one in chosen]
+    why = [missing.reason(sample) or UNSPACED_ANSWER for sample in chosen]
+    metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}", why)
+    there = missing.answered(samples)
+    notes = []
+    rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
+    if spec.turns > 1:
+        at = [sample["turn"] for sample in samples]
+        metrics |= improvement(rated, at, people, f"rating|1-5|{_signature(judge)}")
+    if spec.second_judge is not None:
+        second = [sample["rating_second"] for sample in samples]
+        agreed = judge_agreement(rated, second, people, f"rating|{'|'.join(map(_signature, spec.judges()))}")
+        metrics |= agreed
+        if agreed["judge_kappa"].value is None and agreed["judge_kappa"].n:
+            notes.append(
+                "judge_kappa has no value: both judges gave one rating throughout, so that chance alone "
+                "would agree in full"
+            )
+    if not judge.calibrated:
+        notes.append(
+            f"rating: the judge {judge.model} is uncalibrated; its ratings are no measure of quality"
+        )
+    return Scored(
+        scores=Scores(
+            ids=[sample["id"] for sample in chosen],
+            clusters=clusters,
+            scores={**{name: [sample[name] for sample in chosen] for name in signatures}, "length": words},
+        ),
+        metrics=metrics,
+        counts={
+            "samples": len(samples),
+            "truncated": sum(sample["finish_reason"] == "length" for sample in there),
+            "empty": sum(not sample["response"].strip() for sample in there),
+            "empty_messages": sum(not sample["message"] for sample in there),
+            "turns_dropped": sum(sample["turns_dropped"] for sample in there),
+            "missing_scores": sum(sample["rating"] is None for sample in there),
+            "judge_retries": sum(len(sample["rating_raw"]) - 1 for sample in there),
+            **(
+                {"missing_second_scores": sum(sample["rating_second"] is None for sample in there)}
+                if spec.second_judge is not None
+                else {}
+            ),
+            **missing.counts(samples),
+        },
+        notes=notes,
+    )
+
+
+def _signature(judge: JudgeSpec) -> str:
+    wording = canonical_digest(judge.instruction)[:12]
+    return f"judge:{judge.model}|method:{judge.method}|instruction:{wording}"
+
+
+def _unscored(name: str, sample: Sample) -> str | None:
+    """Why a sample without a score has none."""
+    unrated = sample.get("rating_missing") if name == "rating" else "reply without tokens"
+    return missing.reason(sample) or unrated
+
+
+def _metric(name: str, samples: Sequence[Sample], chosen: Sequence[Sample], signature: str) -> Metric:
+    def mean(part: Sequence[Sample]) -> Metric:
+        values, people = [sample[name] for sample in part], [sample["user"] for sample in part]
+        return mean_metric(values, people, signature, [_unscored(name, sample) for sample in part])
+
+    by_turn = []
+    for turn in sorted({sample["turn"] for sample in samples}):
+        found = mean([sample for sample in samples if sample["turn"] == turn])
+        by_turn.append(TurnValue(turn=turn, value=found.value, ci=found.ci, n=found.n))
+    return mean(chosen).model_copy(update={"by_turn": by_turn})

@@ -1,0 +1,157 @@
+"""Generation: one answer per example, scored against what the user really wrote (LongLaMP, NextQuill)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from perbench.contracts import missing
+from perbench.contracts.base import Asked, Role
+from perbench.contracts.metric import UNIT, Scale
+from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
+from perbench.shapes.base import Strict
+
+from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.contracts.run import Engines, Scored
+    from perbench.data import Dataset
+
+    from .answers import Endpoint, Local
+
+
+class Keys(Strict):
+    persona_swap: PersonaSwapSpec | None = None
+
+
+class Generation(Protocol[Keys]):
+    """Samples are `samples.Answer`."""
+
+    Keys = Keys
+    reads = EXAMPLES | PROMPTS | {"persona", "fields", "sampling", "decoding", "metrics"}
+    fields = ("user", "question", "reference", "persona")
+    trains = True
+    prompted = True
+    of_answers = (*ANSWERS, "decoding", "metrics", "persona_swap")
+    version = 1
+
+    def headlines(self) -> Sequence[str]:
+        return [*self.spec.metrics, *(SWAP_METRICS if self.keys.persona_swap is not None else ())]
+
+    def scale(self, metric: str) -> Scale:
+        from perbench.metrics import text_metric
+
+        return UNIT if metric in SWAP_METRICS else text_metric(metric).scale
+
+    def roles(self) -> Sequence[Role]:
+        found, swap, method = [], self.keys.persona_swap, self.spec.decoding.method
+        if swap is not None:
+            told = (
+                "persona_swap by {model}, {what}, which gives no log-probs of given texts; name a local model: "
+                "persona_swap.scorer"
+            )
+            found.append(Role("scorer", swap.scorer, {"score": told}))
+        if method != "ordinary":
+            told = (
+                f"decoding.method {method} of {{model}}, {{what}}, which shows no logits; use a model whose weights "
+                "are on this machine"
+            )
+            found.append(Role("subject", None, {"steer": told}))
+        return found
+
+    def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().inputs(helpers)
+        return {name: {"version": SWAP_VERSION, **section} for name, section in found.items()}
+
+    def unverified(self) -> Iterator[str]:
+        return iter(())  # the scorer's log-probs are numbers, not verdicts
+
+    def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
+        from perbench.prompts.messages import build_request
+
+        total = Asked()
+        for example in examples:
+            total += Asked(1, build_request(self.spec, example).tokens, self.spec.sampling.max_new_tokens)
+        return {"subject": total}
+
+    def work(self, examples: Sequence[Example], tokenizer: Any) -> tuple[int, bool]:
+        from perbench.prompts.messages import guessed
+        from perbench.prompts.pair import build_pairs
+
+        answer = self.spec.sampling.max_new_tokens
+        if tokenizer is None:
+            return sum(guessed(self.spec, example, answer)[0] for example in examples), False
+        swap, total = self.keys.persona_swap, 0
+        steered = self.spec.decoding.method == "context_steering"
+        times = 1 + (2 * swap.others + 2 if swap is not None else 0)
+        for pair in build_pairs(self.spec, examples, tokenizer, with_response=False, context=None):
+            if pair is not None:
+                beside = len(pair.counterfactual) + answer if steered else 0
+                total += times * (len(pair.factual) + answer) + beside
+        return total, True
+
+    def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
+        """
+        Raises:
+            PerbenchError: an example whose request alone exceeds max_length.
+        """
+        from .answers import Endpoint, Local, grouped
+
+        examples = dataset.examples
+        asker = Endpoint if engines.subject.chat_only else Local
+        asked = asker(self.spec, dataset, engines.subject, seed)
+        # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
+        order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], examples[i].id))
+        return [
+            Batch(
+                [examples[i].id for i in batch],
+                partial(self._answer, dataset, engines, asked, user, number, batch),
+            )
+            for user, number, batch in grouped(examples, order, asked.batch, engines.users)
+        ]
+
+    def _answer(
+        self,
+        dataset: Dataset,
+        engines: Engines,
+        asked: Local | Endpoint,
+        user: str | None,
+        number: int,
+        batch: Sequence[int],
+        stored: Mapping[str, Sample],
+    ) -> Sequence[Sample]:
+        from .answers import sample
+
+        own = () if user is None else (user,)  # a user's samples depend on no other user
+        with engines.subject_of(user):
+            answers = asked.answers(batch, *own, number)
+        samples = [
+            sample(dataset.examples[i], asked.prompts[i], answer)
+            for i, answer in zip(batch, answers, strict=True)
+        ]
+        if engines.users is not None:
+            for one in samples:
+                one["own_adapter"] = user is not None
+        swap = self.keys.persona_swap
+        if swap is not None:
+            from .swap import swap_logp
+
+            there = [place for place, one in enumerate(samples) if missing.reason(one) is None]
+            texts = [(dataset.examples[batch[place]], samples[place]["response"]) for place in there]
+            found = swap_logp(self.spec, swap.others, texts, dataset.examples, engines.scorer(swap.scorer))
+            for place, logp in zip(there, found, strict=True):
+                samples[place]["persona_swap"] = logp
+        return samples
+
+    def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
+        found = super().tokens(samples)
+        if self.keys.persona_swap is not None:
+            found["scored"] = sum(one["persona_swap"]["tokens"] for one in missing.answered(samples))
+        return found
+
+    def score(self, samples: Sequence[Sample]) -> Scored:
+        from .scores import score
+
+        return score(self.spec, self.keys.persona_swap, samples)

@@ -1,0 +1,101 @@
+"""Prompts of examples, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench.contracts import missing
+from perbench.contracts.engine import LEFT_OUT, Generation
+from perbench.contracts.run import BATCH, ENDPOINT_BATCH, ask, chunks
+from perbench.prompts.messages import Request, build_request
+from perbench.prompts.pair import PromptPair, build_pairs
+from perbench.seeds import derive_seed
+
+from .samples import Answer
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.contracts.engine import Engine
+    from perbench.data import Dataset
+    from perbench.shapes.task import TaskSpec
+
+
+def grouped(
+    examples: Sequence[Example], order: Sequence[int], size: int, users: Mapping[str, Path] | None
+) -> list[tuple[str | None, int, Sequence[int]]]:
+    """(user whose adapter serves, number among that user's, indices): first those of no user's adapter."""
+    groups: dict[str | None, list[int]] = {}
+    for index in order:
+        user = examples[index].user
+        groups.setdefault(user if user in (users or {}) else None, []).append(index)
+    return [
+        (user, number, batch)
+        for user in sorted(groups, key=lambda user: (user is not None, user or ""))
+        for number, batch in enumerate(chunks(groups[user], size))
+    ]
+
+
+class Local:
+    """Prompts as token ids, answered by a model on this machine."""
+
+    batch = BATCH
+
+    def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
+        pairs = build_pairs(
+            task, dataset.examples, engine.tokenizer, with_response=False, context=engine.context
+        )
+        self._skipped = {i for i, pair in enumerate(pairs) if pair is None}
+        self.prompts = [PromptPair((), (), (), 0, 0) if pair is None else pair for pair in pairs]
+        self.lengths = [len(prompt.factual) for prompt in self.prompts]
+        self._task, self._engine, self._seed = task, engine, seed
+
+    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
+        asked = [i for i in batch if i not in self._skipped]
+        found = dict(zip(asked, self._answers(asked, *place), strict=True)) if asked else {}
+        return [found.get(i, LEFT_OUT) for i in batch]
+
+    def _answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
+        prompts = [self.prompts[i].factual for i in batch]
+        seed = derive_seed("generation", self._seed, *place)
+        decoding, sampling = self._task.decoding, self._task.sampling
+        if decoding.method == "ordinary":
+            return self._engine.generate(prompts, sampling, seed=seed)
+        without = [self.prompts[i].counterfactual for i in batch]
+        return self._engine.steer(prompts, without, sampling, lam=decoding.lam, seed=seed)
+
+
+class Endpoint:
+    """Prompts as messages, answered by an endpoint. Requests stand alone: whatever batch they are in, the
+    cache of replies shall know them again."""
+
+    batch = ENDPOINT_BATCH
+
+    def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
+        self.prompts = [build_request(task, example) for example in dataset.examples]
+        self.lengths = [prompt.tokens for prompt in self.prompts]
+        self._task, self._engine, self._seed = task, engine, seed
+
+    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
+        messages = [self.prompts[i].messages for i in batch]
+        seed = derive_seed("generation", self._seed)
+        return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
+
+
+def sample(example: Example, prompt: PromptPair | Request, answer: Generation) -> Answer:
+    made = Answer(
+        id=example.id,
+        user=example.user,
+        question=example.question,
+        reference=example.reference,
+        response=answer.text,
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        new_tokens=answer.new_tokens,
+        persona_kept=prompt.kept,
+        persona_trimmed=prompt.trimmed,
+    )
+    if answer.missing is not None:
+        made[missing.MISSING] = answer.missing
+    return made

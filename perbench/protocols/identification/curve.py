@@ -1,0 +1,78 @@
+"""Scores without a threshold: average precision, and the threshold that serves best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perbench.stats.intervals import Floats, bootstrap_interval
+
+DRAWS_AT_ONCE = 64  # rows of [draws, units] held at once; some MiB for thousands of units
+
+
+class Curve:
+    """Units (tokens or words) of all responses in order of their scores, highest first.
+
+    `correct` [T] says whether a unit is right when predicted; `gold` [C] counts the units to be found in each
+    of C clusters, `cluster` [T] numbers the unit's. A gold unit may be none that can be right (a token that
+    runs over the edge of its gold span) and is then never found.
+    """
+
+    def __init__(
+        self,
+        scores: Sequence[float],
+        correct: Sequence[bool],
+        cluster: Sequence[int],
+        gold: Floats | Sequence[int],
+    ) -> None:
+        order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable")
+        self.scores: Floats = np.asarray(scores, dtype=np.float64)[order]
+        self._correct: Floats = np.asarray(correct, dtype=np.float64)[order]
+        self._cluster: NDArray[np.intp] = np.asarray(cluster, dtype=np.intp)[order]
+        self._gold: Floats = np.asarray(gold, dtype=np.float64)
+        # The last unit of each distinct score: units of one score can only be predicted together.
+        self._ends = np.flatnonzero(np.diff(self.scores, append=-np.inf) != 0)
+
+    def average_precision(self) -> float | None:
+        """Sum over the distinct scores, from the highest, of precision times the gain in recall: the area
+        under the precision-recall curve without interpolation. None without gold."""
+        value = float(self._averages(np.ones((1, len(self._gold))))[0])
+        return None if np.isnan(value) else value
+
+    def interval(self) -> tuple[float, float] | None:
+        """Percentile bootstrap interval of the average precision; clusters are resampled."""
+
+        def statistic(times: Floats) -> Floats:
+            starts = range(0, len(times), DRAWS_AT_ONCE)
+            return np.concatenate([self._averages(times[s : s + DRAWS_AT_ONCE]) for s in starts])
+
+        return bootstrap_interval(statistic, len(self._gold))
+
+    def best_threshold(self) -> float | None:
+        """The threshold under which F1 is largest: half way to the next lower score, and below every score
+        where all are predicted. Of equal F1, the highest. None where no unit can be right."""
+        found = np.cumsum(self._correct)[self._ends]
+        if not len(found) or not found[-1]:
+            return None
+        f1 = 2 * found / (self._ends + 1 + self._gold.sum())
+        best = int(np.argmax(f1))
+        value = float(self.scores[self._ends[best]])
+        if best + 1 == len(f1):
+            return value - 1.0
+        below = float(self.scores[self._ends[best + 1]])
+        middle = value / 2 + below / 2
+        return middle if below <= middle < value else below
+
+    def _averages(self, times: Floats) -> Floats:
+        """Average precision [B] with each cluster counted `times` [B, C] times; nan without gold."""
+        weights = times[:, self._cluster]
+        predicted = np.cumsum(weights, axis=1)[:, self._ends]
+        found = np.cumsum(weights * self._correct, axis=1)[:, self._ends]
+        gained = np.diff(found, axis=1, prepend=0.0)
+        precision = np.divide(found, predicted, out=np.zeros_like(found), where=predicted > 0)
+        gold = times @ self._gold
+        values = np.full(len(times), np.nan)
+        np.divide((precision * gained).sum(axis=1), gold, out=values, where=gold > 0)
+        return values

@@ -1,0 +1,43 @@
+"""Gold spans of an identification task, read from its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from perbench.api import Example
+from perbench.data.gold import places
+from perbench.text.words import Span, occurrences
+
+
+class Gold(NamedTuple):
+    """A personal span: [start, end) characters of the response; its kind and the index of the persona's
+    sentence that supports it, where the data say."""
+
+    start: int
+    end: int
+    kind: str | None = None
+    sentence: int | None = None
+
+
+def gold_spans(example: Example) -> list[Gold]:
+    """`example.extra["gold"]` by place, each once; `perbench.data.gold` says what it holds and checked it."""
+    found: dict[Span, Gold] = {}
+    for entry in example.extra["gold"]:
+        told = (entry.get("kind"), entry.get("sentence")) if isinstance(entry, Mapping) else ()
+        for place in places(entry, example.reference):
+            found.setdefault(place, Gold(*place, *told))
+    return [found[place] for place in sorted(found)]
+
+
+def distractor_spans(example: Example, gold: Sequence[Gold]) -> list[Span]:
+    """Where the example's distractor (`example.extra["distractor"]`, a word or None) stands outside the gold
+    spans; empty where the data name none."""
+    word = example.extra.get("distractor")
+    if not isinstance(word, str):
+        return []
+    return [
+        (start, end)
+        for start, end in occurrences(example.reference, word)
+        if all(end <= span.start or span.end <= start for span in gold)
+    ]

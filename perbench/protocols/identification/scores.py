@@ -1,0 +1,260 @@
+"""Metrics of stored identification samples: docs/identification.md, "Counting", says what each one is.
+
+Everything is micro-averaged over the test samples. The threshold that ends on `_tuned` is the one with the
+largest token F1 on the dev samples; intervals take it as given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perbench.contracts import missing
+from perbench.contracts.resume import Sample
+from perbench.contracts.run import Scored
+from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
+from perbench.store.record import Metric, Scores
+from perbench.text.scripts import UNSPACED_ANSWER, unspaced
+
+from .curve import Curve
+from .marks import Share, read
+from .names import LEVELS, RULES, TUNED, metric_name
+
+VERSION = "v2"
+Statistic = Callable[[Floats], Floats]
+
+
+class Cut(NamedTuple):
+    """A threshold for each sample: the identifier's own (no suffix), or the one chosen on dev."""
+
+    suffix: str
+    thresholds: tuple[float, ...]
+
+    @property
+    def signature(self) -> str:
+        return f"micro|score>{'/'.join(sorted({f'{value:g}' for value in self.thresholds}))}|{VERSION}"
+
+
+class Samples:
+    """Test samples as marks, and the clusters (personas) that intervals resample."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.marks = [read(sample) for sample in samples]
+        self.spaced = [not unspaced(sample["response"]) for sample in samples]
+        """Whether the response's script parts words: else it has none, and no score of words and spans."""
+        self.cluster, self._names = cluster_numbers([sample["user"] for sample in samples])
+
+    def metric(
+        self, rows: Sequence[Sequence[int]], statistic: Statistic, signature: str, *, words: bool = False
+    ) -> Metric:
+        """`statistic` of the sums of `rows`, a row of counts for each sample; where they are of `words`, of
+        those whose response has words."""
+        kept = [spaced or not words for spaced in self.spaced]
+        sums = self._sums(np.array(rows, dtype=np.float64) * np.array(kept)[:, None])
+        value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
+        return Metric(
+            value=None if np.isnan(value) else value,
+            ci=bootstrap_interval(lambda times: statistic(times @ sums), len(self._names)),
+            signature=signature,
+            **self._counted(kept),
+        )
+
+    def average_precision(self, level: str) -> Metric:
+        """Of all tokens or words under the rule contained."""
+        ranked = self.ranking(level)
+        return Metric(
+            value=ranked.average_precision(),
+            ci=ranked.interval(),
+            signature=f"average precision|{level}|contained|{VERSION}",
+            **self._counted([spaced or level == "token" for spaced in self.spaced]),
+        )
+
+    def _counted(self, kept: Sequence[bool]) -> dict[str, Any]:
+        absent = len(kept) - sum(kept)
+        return {"n": sum(kept), "missing": absent, "why": {UNSPACED_ANSWER: absent} if absent else {}}
+
+    def ranking(self, level: str) -> Curve:
+        """Of all tokens or words under the rule contained."""
+        scores: list[float] = []
+        correct: list[bool] = []
+        cluster: list[int] = []
+        gold = []
+        for number, marks, spaced in zip(self.cluster, self.marks, self.spaced, strict=True):
+            if level == "word" and not spaced:
+                units = []
+            elif level == "token":
+                units = [(token.score, token.inside, bool(token.touched)) for token in marks.tokens]
+            else:
+                pairs = zip(marks.word_scores, marks.word_gold, strict=True)
+                units = [(score, bool(of), bool(of)) for score, of in pairs]
+            gold.append([sum(touched for _, _, touched in units)])
+            shown = [(score, right) for score, right, _ in units if score > -np.inf]
+            scores += [score for score, _ in shown]
+            correct += [right for _, right in shown]
+            cluster += [int(number)] * len(shown)
+        return Curve(scores, correct, cluster, self._sums(np.array(gold, dtype=np.float64))[:, 0])
+
+    def _sums(self, rows: Floats) -> Floats:
+        sums = np.zeros((len(self._names), rows.shape[1]))
+        np.add.at(sums, self.cluster, rows)
+        return sums
+
+
+def score_samples(samples: Sequence[Sample]) -> Scored:
+    """Metrics, per-sample scores and counts of the samples of one cell; an example without an answer of the
+    identifier's model counts in no metric, and for no threshold."""
+    tested = [sample for sample in samples if sample["split"] == "test"]
+    test = missing.answered(tested)
+    dev = missing.answered([sample for sample in samples if sample["split"] == "dev"])
+    absent = Counter(why for why in missing.reasons(tested) if why is not None)
+    if not test:
+        whole = Metric(value=None, n=0, missing=len(tested), why=dict(absent), signature=f"f1|{VERSION}")
+        counts = {"samples": len(tested), **missing.counts(tested)}
+        return Scored(Scores(ids=[], clusters=[], scores={}), {"f1": whole}, counts)
+    found = Samples(test)
+    cuts = [Cut("", tuple(sample["threshold"] for sample in test))]
+    notes = _notes(test)
+    ranking = Samples(dev).ranking("token") if dev else None
+    tuned = ranking.best_threshold() if ranking is not None else None
+    if ranking is not None and tuned is not None:
+        cuts.append(Cut(TUNED, (tuned,) * len(test)))
+        if tuned < ranking.scores[-1]:
+            notes.append("the threshold chosen on dev predicts every token: no other has a larger F1 there")
+    else:
+        why = "no token of the dev split can be right" if dev else "the task has no dev split"
+        notes.append(f"no threshold was chosen: {why}")
+    metrics = {
+        "threshold": Metric(value=max(cuts[0].thresholds), n=len(test), signature="the identifier's own")
+    }
+    if tuned is not None:
+        signature = f"largest token F1 on dev|{VERSION}"
+        metrics["threshold" + TUNED] = Metric(value=tuned, n=len(dev), signature=signature)
+    for level in ("token", "word"):
+        metrics[metric_name("average_precision", level)] = found.average_precision(level)
+    scores: dict[str, list[float | None]] = {}
+    for cut in cuts:
+        metrics |= _levels(found, cut) | _breakdowns(found, cut)
+        scores |= _per_sample(found, cut)
+    sources = [marks.right_sources() for marks in found.marks]
+    if any(sample.get("sources") for sample in test) and any(share.whole for share in sources):
+        metrics["source_accuracy"] = found.metric(sources, _ratio, f"tokens in gold spans|{VERSION}")
+    for cut in cuts:
+        if metrics[f"precision{cut.suffix}"].value is None:
+            notes.append(f"precision{cut.suffix} has no value: no token was predicted")
+    if absent:
+        metrics = {
+            name: one if name.startswith("threshold") else _with_absent(one, absent)
+            for name, one in metrics.items()
+        }
+    return Scored(
+        scores=Scores(
+            ids=[sample["id"] for sample in test], clusters=[sample["user"] for sample in test], scores=scores
+        ),
+        metrics=metrics,
+        counts={
+            "samples": len(tested),
+            **({"dev_samples": len(dev)} if dev else {}),
+            **_problems(test),
+            **missing.counts(tested),
+        },
+        notes=notes,
+    )
+
+
+def _with_absent(metric: Metric, absent: Counter[str]) -> Metric:
+    why = dict(sorted((Counter(metric.why) + absent).items()))
+    return metric.model_copy(update={"missing": metric.missing + absent.total(), "why": why})
+
+
+def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
+    tallies = [marks.tallies(value) for marks, value in zip(found.marks, cut.thresholds, strict=True)]
+    statistics = {"precision": _ratio, "recall": _recall, "f1": _f1}
+    metrics = {}
+    for level in LEVELS:
+        for rule in RULES:
+            rows = [tally[level, rule] for tally in tallies]
+            for name, statistic in statistics.items():
+                signature = f"{name}|{level}|{rule}|{cut.signature}"
+                metrics[metric_name(name, level, rule) + cut.suffix] = found.metric(
+                    rows, statistic, signature, words=level != "token"
+                )
+    return metrics
+
+
+def _breakdowns(found: Samples, cut: Cut) -> dict[str, Metric]:
+    """Recall of each kind, and false positives where they say most; absent where the data have no case."""
+    pairs = list(zip(found.marks, cut.thresholds, strict=True))
+    kinds = sorted({gold.kind for marks in found.marks for gold in marks.gold if gold.kind is not None})
+    shares: dict[str, list[Share]] = {
+        f"recall_{kind}": [marks.kind_recall(kind, value) for marks, value in pairs] for kind in kinds
+    }
+    shares["false_distractor"] = [marks.false_distractors(value) for marks, value in pairs]
+    shares["false_none"] = [marks.false_in_none(value) for marks, value in pairs]
+    return {
+        name + cut.suffix: found.metric(
+            rows, _ratio, f"{name}|{cut.signature}", words=name.startswith("false_")
+        )
+        for name, rows in shares.items()
+        if any(share.whole for share in rows)
+    }
+
+
+def _per_sample(found: Samples, cut: Cut) -> dict[str, list[float | None]]:
+    """Token level, rule contained: what paired comparisons between identifiers need."""
+    scores: dict[str, list[float | None]] = {}
+    tallies = [
+        marks.tallies(value)["token", "contained"]
+        for marks, value in zip(found.marks, cut.thresholds, strict=True)
+    ]
+    rows = np.array(tallies, dtype=np.float64).reshape(-1, 4)
+    for name, statistic in (("precision", _ratio), ("recall", _recall), ("f1", _f1)):
+        scores[name + cut.suffix] = [None if np.isnan(value) else float(value) for value in statistic(rows)]
+    scores["tp" + cut.suffix] = [float(tally.correct) for tally in tallies]
+    scores["fp" + cut.suffix] = [float(tally.predicted - tally.correct) for tally in tallies]
+    scores["fn" + cut.suffix] = [float(tally.gold - tally.found) for tally in tallies]
+    return scores
+
+
+def _problems(samples: Sequence[Sample]) -> dict[str, int]:
+    problems: dict[str, int] = {}
+    for sample in samples:
+        for key, value in sample["counts"].items():
+            problems[key] = problems.get(key, 0) + value
+    return problems
+
+
+def _notes(samples: Sequence[Sample]) -> list[str]:
+    unparsable = _problems(samples).get("unparsable")
+    if not unparsable:
+        return []
+    return [f"{unparsable} of {len(samples)} replies hold no list and count as naming nothing"]
+
+
+# ---------------------------------------------------------------- of sums [B, 4] as in Tally, or [B, 2]
+
+
+def _ratio(sums: Floats) -> Floats:
+    """A share, or precision: correct of predicted."""
+    return _divided(sums[:, 0], sums[:, 1])
+
+
+def _recall(sums: Floats) -> Floats:
+    return _divided(sums[:, 2], sums[:, 3])
+
+
+def _f1(sums: Floats) -> Floats:
+    """2PR / (P + R); 0 where something is predicted or gold, and nothing is right."""
+    correct, predicted, found, gold = sums.T
+    some: NDArray[np.bool_] = (correct > 0) & (found > 0)
+    bottom = np.where(some, correct * gold + found * predicted, predicted + gold)
+    return _divided(np.where(some, 2 * correct * found, 0.0), bottom)
+
+
+def _divided(top: Floats, bottom: Floats) -> Floats:
+    values = np.full(len(top), np.nan)
+    np.divide(top, bottom, out=values, where=bottom > 0)
+    return values

@@ -1,0 +1,97 @@
+"""Tasks of lm-evaluation-harness as targets; one sample per document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from perbench.contracts.base import Role
+from perbench.contracts.protocol import Batch, Protocol, Sample
+from perbench.shapes.base import Strict
+
+from .catalogue import PREFIX
+
+if TYPE_CHECKING:
+    from perbench.contracts.run import Engines, Scored
+    from perbench.data import Dataset
+
+
+class LmEvalSpec(Strict):
+    """How a task of lm-evaluation-harness is put to the model."""
+
+    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """None: as many as the task itself says."""
+    chat_template: bool = False
+
+
+class Keys(Strict):
+    lm_eval: LmEvalSpec = LmEvalSpec()
+
+
+class LmEval(Protocol[Keys]):
+    """lm-eval builds the prompts, calls the model and computes each document's metrics. Samples are
+    `samples.Document`."""
+
+    Keys = Keys
+    reads = frozenset({"examples.test"})
+    fields = ()
+    late = True
+    version = 1
+    prefix = PREFIX
+
+    @classmethod
+    def values(cls, name: str) -> dict[str, Any]:
+        from .catalogue import spec_values
+
+        return spec_values(name)
+
+    def faults(self) -> Iterator[str]:
+        if self.spec.data.lm_eval is None:
+            yield "data.lm_eval and protocol lm_eval go together: name both or neither"
+
+    def headlines(self) -> None:
+        return None
+
+    def roles(self) -> Sequence[Role]:
+        told = (
+            "lm-evaluation-harness reads tokens and log-probs, and {model} is {what}, which shows none; use models "
+            "whose weights are on this machine"
+        )
+        return [Role("subject", None, {"module": told})]
+
+    def unverified(self) -> Iterator[str]:
+        yield "lm-eval's documents, and the scores that it gave them, are not looked at again"
+
+    def renders(self) -> bool:
+        return self.keys.lm_eval.chat_template
+
+    def dataset(self, limit: int | None) -> Dataset:
+        from perbench.data import Dataset
+
+        from .catalogue import describe
+
+        counts = [count for count in (self.spec.examples.test, limit) if count is not None]
+        assert self.spec.data.lm_eval is not None, "faults() saw to it"
+        digest, described = describe(self.spec.data.lm_eval, min(counts, default=None))
+        return Dataset([], digest, source=described)
+
+    def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
+        from .documents import sample_ids
+
+        return sample_ids(dataset)
+
+    def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
+        from .documents import batches
+
+        return batches(self.keys.lm_eval, dataset, engines, seed)
+
+    def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
+        return {}  # nothing is known of what lm-eval reads
+
+    def score(self, samples: Sequence[Sample]) -> Scored:
+        from .documents import score
+
+        assert self.spec.data.lm_eval is not None, "faults() saw to it"
+        return score(self.spec.data.lm_eval, self.keys.lm_eval, samples)

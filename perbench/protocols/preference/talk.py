@@ -1,0 +1,99 @@
+"""The conversation, and what the judge is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from perbench.contracts import missing
+from perbench.errors import PerbenchError
+from perbench.judges.checks import Check, check, check_likeliest
+
+from .samples import Judged, Overhead
+from .section import CHECKS, PreferenceSpec
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.contracts.engine import Engine, Generation
+
+Message = dict[str, str]
+
+
+def opening(spec: PreferenceSpec, example: Example) -> list[Message]:
+    preference, turns = example.extra.get("preference"), example.extra.get("turns")
+    if not isinstance(preference, str) or not preference.strip():
+        raise PerbenchError(f"example {example.id}: no text `preference`; list it in the task's fields.extra")
+    fits = isinstance(turns, Sequence) and all(
+        isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in turns
+    )
+    if spec.turns and (not fits or len(turns or ()) < spec.turns):
+        raise PerbenchError(
+            f"example {example.id}: preference.turns asks for {spec.turns} exchanges; its `turns` must be "
+            f"so many [user, assistant] pairs (found {len(turns) if fits and turns else 'none'}); lower it"
+        )
+    system = [{"role": "system", "content": spec.system}] if spec.system is not None else []
+    return [*system, {"role": "user", "content": preference}]
+
+
+def conversation(spec: PreferenceSpec, example: Example, told: list[Message], reply: str) -> list[Message]:
+    between = [
+        {"role": role, "content": text}
+        for pair in (example.extra["turns"][: spec.turns] if spec.turns else [])
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+    question = spec.question.format_map({"question": example.question})
+    answered = {"role": "assistant", "content": reply}
+    return [*told, answered, *between, {"role": "user", "content": question}]
+
+
+def judged(
+    spec: PreferenceSpec, engine: Engine, batch: Sequence[Example], responses: Sequence[str]
+) -> list[dict[str, Check]]:
+    judge = spec.judge
+    found: list[dict[str, Check]] = [{} for _ in batch]
+    for name in CHECKS:
+        texts = [
+            getattr(judge, name).format_map(
+                {
+                    "preference": example.extra["preference"],
+                    "question": example.question,
+                    "response": response,
+                }
+            )
+            for example, response in zip(batch, responses, strict=True)
+        ]
+        likeliest = judge.method == "likeliest"
+        answers = check_likeliest(engine, texts) if likeliest else check(engine, texts, judge.max_new_tokens)
+        for kept, answer in zip(found, answers, strict=True):
+            kept[name] = answer
+    return found
+
+
+def sample(
+    example: Example, first: Generation, answer: Generation | None, checks: Mapping[str, Check]
+) -> Judged:
+    """`answer` is None where the reply to the preference is missing, so that nothing more was asked."""
+    last = first if answer is None else answer
+    made = Judged(
+        id=example.id,
+        user=example.user,
+        preference=example.extra["preference"],
+        question=example.question,
+        turns_from=example.extra.get("turns_from"),
+        first_reply=first.text,
+        response="" if answer is None else answer.text,
+        finish_reason=last.finish_reason,
+        prompt_tokens=first.prompt_tokens + (0 if answer is None else answer.prompt_tokens),
+        new_tokens=first.new_tokens + (0 if answer is None else answer.new_tokens),
+        checks={name: checks[name].value if name in checks else None for name in CHECKS},
+        checks_raw={name: checks[name].raw if name in checks else "" for name in CHECKS},
+        checks_missing={name: found.why for name, found in checks.items() if found.why is not None},
+        overhead=Overhead(
+            judge_prompt=sum(found.prompt_tokens for found in checks.values()),
+            judge_generated=sum(found.new_tokens for found in checks.values()),
+        ),
+    )
+    if last.missing is not None:
+        made[missing.MISSING] = last.missing
+    return made

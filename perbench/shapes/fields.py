@@ -1,0 +1,89 @@
+"""What a key of a spec is, said at its field: `model: ModelName`, `calibrated: Annotated[bool, SCORING]`.
+
+By these marks the engine finds the models that a spec names, and makes a cell's identity of a section that it
+knows nothing else of."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from perbench.shapes.base import Strict
+
+
+@dataclass(frozen=True)
+class Mark:
+    what: str
+
+
+SCORING = Mark("scoring")
+"""Only scores read it, which are made anew from stored samples: it stays out of identities."""
+LATER = Mark("later")
+"""Came after cells had identities: in an identity only where it is set to other than its default."""
+_MODEL = Mark("model")
+ModelName = Annotated[str, _MODEL]
+"""The name of a model; what identifies the model stands for it in identities."""
+
+
+def marked(info: FieldInfo, mark: Mark) -> bool:
+    return mark in info.metadata or _within(info.annotation, mark)
+
+
+def _within(annotation: Any, mark: Mark) -> bool:
+    if typing.get_origin(annotation) is Annotated:
+        return mark in annotation.__metadata__
+    return any(_within(arg, mark) for arg in typing.get_args(annotation))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in typing.get_args(annotation) for model in _models(arg)]
+
+
+def model_keys(spec: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """The key paths at which a spec names models."""
+    for name, info in spec.model_fields.items():
+        if marked(info, _MODEL):
+            yield (name,)
+        else:
+            for inner in _models(info.annotation):
+                yield from ((name, *rest) for rest in model_keys(inner))
+
+
+def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a section samples depend on: all but what is marked otherwise, in JSON's values; `helpers` maps
+    the names of models to what identifies them."""
+    found: dict[str, Any] = {}
+    dumped = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if marked(info, SCORING) or (marked(info, LATER) and value == info.default):
+            continue
+        if marked(info, _MODEL):
+            found[name] = None if value is None else helpers[value]
+        else:
+            found[name] = sampled(value, helpers) if isinstance(value, BaseModel) else dumped[name]
+    return found
+
+
+def unread(spec: Strict, reads: Collection[str], under: str = "") -> list[str]:
+    """The keys that were given though they are not among `reads`, as dotted paths; a whole section by its own
+    name where nothing in it is read."""
+    found = []
+    for name, field in type(spec).model_fields.items():
+        key = under + name
+        inner = getattr(spec, name)
+        absent = inner is None and field.default is None  # `key: null` takes away what is not there
+        if name not in spec.model_fields_set or absent or key in reads:
+            continue
+        if isinstance(inner, Strict) and any(known.startswith(f"{key}.") for known in reads):
+            found += unread(inner, reads, f"{key}.")
+        else:
+            found.append(key)
+    return found

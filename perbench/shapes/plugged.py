@@ -1,0 +1,25 @@
+"""Keys of specs that name plugins."""
+
+from __future__ import annotations
+
+from pydantic import AfterValidator
+
+from perbench import plugins
+from perbench.errors import PerbenchError, suggest
+
+
+def plugin_of(kind: str, *others: str) -> AfterValidator:
+    """Of a text: that it names a plugin of that kind which can be loaded, or is one of `others`."""
+
+    def check(value: str) -> str:
+        known = [*others, *plugins.names(kind)]
+        if value not in known:
+            raise ValueError(f"got {value!r} (a string).{suggest(value, known)}")
+        if value not in others:
+            try:
+                plugins.get(kind, value).load_class()
+            except PerbenchError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    return AfterValidator(check)

@@ -1,0 +1,205 @@
+"""TaskSpec: one YAML file under `tasks/`. Its name is its path there without the suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from perbench.shapes.base import Strict
+from perbench.shapes.fields import unread
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.plugged import plugin_of
+from perbench.shapes.registry import SOURCES
+from perbench.shapes.sampling import DecodingSpec, SamplingSpec
+from perbench.shapes.templates import Count, placeholders, refuse, template_faults
+
+
+class SplitSpec(Strict):
+    """How one file of rows becomes a part to train on and a part to test on (perbench.data.split)."""
+
+    by: Literal["user", "row"]
+    """Whether all rows of a user stay together, so that the tested users are new ones."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """The share of the users, or rows, that are tested."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class DataSpec(Strict):
+    """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`, `lm_eval`.
+
+    python: "package.module:function", called with the split's name, yields rows (mappings);
+    hub: a dataset repository `owner/name` with `config` and `revision`;
+    files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
+    prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
+    lm_eval: a task of lm-evaluation-harness, which reads its own documents.
+    `shared`: a folder beside `config` whose one row's fields are every row's, so that they are stored once.
+    `split` cuts a single file in two; without it, such a file serves a matrix as a source or as a target.
+    `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
+    sets it.
+    """
+
+    python: str | None = None
+    requires: str | None = None
+    """The pip requirement a `python` source needs, for the message when it is missing."""
+    hub: str | None = None
+    config: str | None = None
+    shared: str | None = None
+    revision: str | None = None
+    files: str | None = None
+    prepared: str | None = None
+    lm_eval: str | None = None
+    data_dir: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    split: SplitSpec | None = None
+    overlap: Literal["accepted"] | None = None
+    """Of a target: evaluate it even after a training that saw some of its answers (perbench.data.overlap)."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSpec:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = ", ".join(SOURCES)
+            raise ValueError(f"give exactly one of {told} (got {', '.join(given) or 'none'})")
+        if self.python is not None and self.python.count(":") != 1:
+            raise ValueError("python must be 'package.module:function'")
+        if self.prepared is not None and self.config is None:
+            raise ValueError("prepared needs a config, a folder of the prepared family")
+        if self.data_dir is not None and (self.config is None or (self.hub or self.prepared) is None):
+            raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
+        if self.shared is not None and (self.config is None or (self.hub or self.prepared) is None):
+            raise ValueError("shared is a folder of a hub dataset or prepared family, beside config")
+        if self.split is not None and {"train_split", "test_split"} & self.model_fields_set:
+            raise ValueError("split names no files: remove train_split and test_split")
+        (source,) = given
+        unknown = unread(self, {source, *SOURCES[source]})
+        refuse([f"{key}: has no reader beside data.{source}; remove it" for key in unknown])
+        return self
+
+
+class ItemExampleSpec(Strict):
+    """How a history item becomes a training example of its user (`training.per_user`): templates over the
+    item's fields. Fields of `fields.extra` are taken from the item's of the same name."""
+
+    question: str = ""
+    reference: str
+
+    @model_validator(mode="after")
+    def _braces(self) -> ItemExampleSpec:
+        refuse(
+            [fault for key in ("question", "reference") for fault in template_faults(key, getattr(self, key))]
+        )
+        return self
+
+
+class FieldSpec(Strict):
+    """Names of a row's fields. `question` and `reference` may be absent in dialogue tasks."""
+
+    user: str | None = None
+    """May be absent under protocol identification, where then every distinct persona is a user."""
+    question: str | None = None
+    reference: str | None = None
+    persona: str | None = None
+    """A list of strings or of mappings; a string counts as {"text": string}."""
+    item_aliases: dict[str, str] = {}
+    """Older names of a persona item's fields: {missing name: name to read instead}."""
+    item_example: ItemExampleSpec | None = None
+    item_text: str | None = None
+    """Of bm25 and dense: the text of a history item that is compared with the request, a template over the
+    item's fields; None: the item as the prompt form renders it."""
+    extra: list[str] = []
+    """Row fields carried through in Example.extra (gold spans, ratings); prompts may hold them."""
+
+    @model_validator(mode="after")
+    def _braces(self) -> FieldSpec:
+        refuse(template_faults("item_text", self.item_text))
+        return self
+
+
+class PromptSpec(Strict):
+    """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request; row fields
+    that `fields.extra` lists may stand in it, too. In `item` stand the item's fields, and `{number}`, its
+    place in the history, from 1.
+
+    Without the persona: a `system` that holds {persona} is dropped unless `system_without` replaces it;
+    a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
+    turn.)
+    """
+
+    system: str | None = None
+    user: str = "{question}"
+    item: str
+    join: str = "\n\n"
+    system_without: str | None = None
+    user_without: str | None = None
+
+    @model_validator(mode="after")
+    def _braces(self) -> PromptSpec:
+        names = ("item", "system", "user", "system_without", "user_without")
+        refuse([fault for name in names for fault in template_faults(name, getattr(self, name))])
+        return self
+
+    def faults(self, name: str, extra: Collection[str]) -> list[str]:
+        """What is wrong with the placeholders of form `name`, given the row fields it may hold."""
+        faults = []
+        for key in ("system", "user", "system_without", "user_without"):
+            allowed = {"question", *extra, *(() if key.endswith("without") else ("persona",))}
+            faults += template_faults(f"prompts.{name}.{key}", getattr(self, key), allowed)
+        if faults:
+            return faults
+        holds = [key for key in ("system", "user") if "persona" in placeholders(getattr(self, key) or "")]
+        if len(holds) != 1:
+            faults.append(f"prompts.{name}: {{persona}} must be in exactly one of system and user")
+        if holds == ["user"] and self.user_without is None:
+            faults.append(
+                f"prompts.{name}: user holds {{persona}}, so user_without must say the persona-free turn"
+            )
+        without = self.user_without if self.user_without is not None else self.user
+        request = {"question", *extra}
+        if not (request & placeholders(without) and request & placeholders(self.user)):
+            told = " or a field of fields.extra" if extra else ""
+            faults.append(f"prompts.{name}: user must hold {{question}}{told}, with the persona and without")
+        return faults
+
+
+class ExamplesSpec(Strict):
+    """How many examples are drawn from a split, with a fixed seed, when it holds more; None is all."""
+
+    train: Count | None = 2000
+    test: Count | None = 500
+
+
+class TaskSpec(Strict):
+    """One task. `prompt` names the form in force out of `prompts`."""
+
+    owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
+    """The classes of protocols by name, in the spec that `compose` makes of this one."""
+
+    summary: str
+    protocol: Annotated[str, plugin_of("protocol")]
+    license: str
+    notes: str = ""
+    data: DataSpec
+    fields: FieldSpec = FieldSpec()
+    prompt: str | None = None
+    prompts: dict[str, PromptSpec] = {}
+    persona: PersonaSpec = Field(default_factory=PersonaSpec)
+    examples: ExamplesSpec = ExamplesSpec()
+    max_length: Count = 5000
+    """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
+    on_too_long: Literal["fail", "skip"] = "fail"
+    """What becomes of an example that exceeds `max_length`, or the model's context, without any history."""
+    max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The share of answers that may be missing (refused, filtered...); with more the cell fails."""
+    sampling: SamplingSpec = SamplingSpec()
+    decoding: DecodingSpec = DecodingSpec()
+    metrics: list[Annotated[str, plugin_of("metric")]] = []
+    headline: str
+
+    @property
+    def single_file(self) -> bool:
+        """Whether the rows are those of one file, uncut: the same for training and for testing."""
+        files = self.data.files
+        return files is not None and files.endswith((".jsonl", ".json")) and self.data.split is None

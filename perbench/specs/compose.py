@@ -1,0 +1,213 @@
+"""Specs with the keys that owners bring: what a task or a `persona` may hold where these roots are included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic import Field, create_model, model_validator
+from pydantic.fields import FieldInfo
+
+from perbench import plugins
+from perbench.contracts.base import Owner, Role
+from perbench.contracts.persona import Ranking, Summariser
+from perbench.contracts.protocol import Protocol
+from perbench.errors import PerbenchError, suggest
+from perbench.shapes.base import Strict
+from perbench.shapes.fields import unread
+from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.task import TaskSpec
+from perbench.shapes.templates import refuse
+
+S = TypeVar("S", bound=Strict)
+Owners = Mapping[str, type[Owner[Any]]]
+KINDS = ("protocol", "ranking", "summariser")
+ALL = ("summary", "protocol", "license", "notes", "headline", "data")
+"""Keys that every protocol's tasks have."""
+
+
+def owners(kind: str) -> Owners:
+    """The owners of a kind that can be loaded, by name."""
+    return _loaded(_files())[kind]
+
+
+def protocols() -> Mapping[str, type[Protocol[Any]]]:
+    return cast("Mapping[str, type[Protocol[Any]]]", owners("protocol"))
+
+
+def _files() -> tuple[tuple[str, str, str, int], ...]:
+    return tuple(
+        (kind, name, str(plugin.path), plugin.path.stat().st_mtime_ns)
+        for (kind, name), plugin in plugins.discover().items()
+        if kind in KINDS
+    )
+
+
+@lru_cache(maxsize=8)
+def _loaded(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Owners]:
+    return {kind: plugins.classes(kind) for kind in KINDS}
+
+
+def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]] | None = None) -> type[S]:
+    """`base` with the keys of all owners of these kinds. A key that an owner cannot do without may be absent
+    where another one is in force.
+
+    Raises:
+        PerbenchError: two owners bring one key, and not by one definition.
+    """
+    found: dict[str, tuple[Any, Any]] = dict(replaced or {})
+    by: dict[str, tuple[str, FieldInfo]] = {
+        name: (base.__name__, info) for name, info in base.model_fields.items()
+    }
+    for kind in kinds:
+        for owner, cls in owners(kind).items():
+            for name, info in cls.Keys.model_fields.items():
+                who = f"{kind} {owner}"
+                other = by.setdefault(name, (who, info))
+                if other[0] != who and repr(other[1]) != repr(info):
+                    raise PerbenchError(f"{who} and {other[0]} both bring the key {name!r}; rename one")
+                found[name] = _optional(info)
+    made: Any = create_model(
+        base.__name__.lstrip("_") + ("Spec" if base.__name__[0] == "_" else ""),
+        __base__=base,
+        __module__=base.__module__,
+        **cast(Any, found),
+    )
+    made.owned = {
+        kind: owners(kind) for kind in kinds
+    }  # instances find their owners without looking at folders
+    return cast("type[S]", made)
+
+
+def _optional(info: FieldInfo) -> tuple[Any, Any]:
+    annotation = info.rebuild_annotation()
+    if not info.is_required():
+        return annotation, info
+    return annotation | None, None
+
+
+def absent_keys(cls: type[Owner[Any]], spec: Strict) -> list[str]:
+    """Keys that the owner in force cannot do without and that are not given."""
+    needed = (name for name, info in cls.Keys.model_fields.items() if info.is_required())
+    return [name for name in needed if getattr(spec, name) is None]
+
+
+# ---------------------------------------------------------------- what is in force
+
+
+def owner_of(task: TaskSpec) -> Protocol[Any]:
+    """The protocol of a task, made for it."""
+    return cast("Protocol[Any]", task.owned["protocol"][task.protocol](task))
+
+
+def ranking_of(persona: PersonaSpec) -> Ranking[Any]:
+    return cast("Ranking[Any]", persona.owned["ranking"][persona.retrieve](persona))
+
+
+def summariser_of(persona: PersonaSpec) -> Summariser[Any] | None:
+    found = persona.owned["summariser"]
+    return None if persona.summarise == "none" else cast("Summariser[Any]", found[persona.summarise](persona))
+
+
+def persona_roles(persona: PersonaSpec) -> list[Role]:
+    """The models that build a persona."""
+    summariser = summariser_of(persona)
+    return [*ranking_of(persona).roles(), *(summariser.roles() if summariser is not None else ())]
+
+
+def persona_helpers(persona: PersonaSpec) -> list[str]:
+    return [role.model for role in persona_roles(persona) if role.model is not None]
+
+
+def helpers_of(task: TaskSpec) -> set[str]:
+    """Models besides the one under evaluation, by registry name: those of the protocol, and those that build
+    the persona."""
+    own = {role.model for role in owner_of(task).roles() if role.model is not None}
+    return own | set(persona_helpers(task.persona))
+
+
+def ranked_text(task: TaskSpec) -> str | None:
+    """`fields.item_text` where `persona.retrieve` compares texts, None elsewhere."""
+    return task.fields.item_text if "fields.item_text" in ranking_of(task.persona).reads else None
+
+
+def leading(persona: PersonaSpec) -> Literal["first", "last"]:
+    """The end of the items, as they stand, that is kept longest."""
+    if ranking_of(persona).keeps_order:
+        return persona.priority
+    return "first" if persona.order == "best_first" else "last"
+
+
+# ---------------------------------------------------------------- the whole specs
+
+
+class _Persona(PersonaSpec):
+    @model_validator(mode="after")
+    def _complete(self) -> _Persona:
+        for part in filter(None, (ranking_of(self), summariser_of(self))):
+            refuse([f"{key}: is needed by {part.called}" for key in absent_keys(type(part), self)])
+        return self
+
+
+class _Task(TaskSpec):
+    @model_validator(mode="after")
+    def _consistent(self) -> _Task:
+        owner, name = owner_of(self), self.protocol
+        faults = [
+            f"{key}: has no reader under protocol {name}; remove it"
+            for key in unread(self, {*ALL, *owner.reads, *type(owner).Keys.model_fields})
+        ]
+        faults += [
+            f"fields.{key} is needed by protocol {name}"
+            for key in owner.fields
+            if getattr(self.fields, key) is None
+        ]
+        missing = absent_keys(type(owner), self)
+        faults += [f"protocol {name} needs a `{key}:` section" for key in missing]
+        if owner.prompted:
+            faults += self._prompt_faults()
+        if not missing:
+            faults += [*owner.faults(), *self._headline_faults(owner.headlines())]
+        refuse(faults)
+        return self
+
+    def _prompt_faults(self) -> list[str]:
+        faults = []
+        if self.prompt not in self.prompts:
+            told = suggest(self.prompt or "", self.prompts)
+            faults.append(f"prompt {self.prompt!r} is not one of prompts.{told}")
+        for name, form in self.prompts.items():
+            faults += form.faults(name, self.fields.extra)
+        return faults
+
+    def _headline_faults(self, known: Sequence[str] | None) -> list[str]:
+        if known is None or self.headline in known:
+            return []
+        if "metrics" in owner_of(self).reads:
+            if not self.metrics:
+                return ["metrics: name at least one"]
+            return [f"headline {self.headline!r} is not among metrics.{suggest(self.headline, known)}"]
+        told = suggest(self.headline, known)
+        return [f"headline {self.headline!r} is not a metric of protocol {self.protocol}.{told}"]
+
+
+def persona_spec() -> type[PersonaSpec]:
+    """PersonaSpec with the keys of all rankings and summarisers there are."""
+    return _persona_spec(_files())
+
+
+def task_spec() -> type[TaskSpec]:
+    """TaskSpec with the keys of all protocols, rankings and summarisers there are."""
+    return _task_spec(_files())
+
+
+@lru_cache(maxsize=8)
+def _persona_spec(_: object) -> type[PersonaSpec]:
+    return composed(_Persona, "ranking", "summariser")
+
+
+@lru_cache(maxsize=8)
+def _task_spec(_: object) -> type[TaskSpec]:
+    persona = persona_spec()
+    return composed(_Task, "protocol", replaced={"persona": (persona, Field(default_factory=persona))})

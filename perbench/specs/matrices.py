@@ -1,0 +1,46 @@
+"""Load matrices by name or path, with every fault of them and of what they name at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perbench.errors import Problem, SpecError
+from perbench.specs import yaml
+from perbench.specs.faults import check
+from perbench.specs.load import Named, find
+from perbench.specs.matrix import MatrixSpec
+from perbench.specs.names import apply_sets, name_problems
+from perbench.specs.yaml import Document
+
+
+def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[MatrixSpec]:
+    """A matrix by name or YAML file; `sets` are "dotted.path=value" with values read as YAML
+    ("training.learning_rate=1e-4", "tasks.embedded/dialogue.dialogue.turns=3").
+
+    Raises:
+        SpecError: every fault of the file, of the tasks, models and plugins it names, and of the sets.
+        PerbenchError: no such matrix.
+    """
+    name, path = find("matrix", name_or_path)
+    return matrix_of(name, path, yaml.read(path), sets)
+
+
+def matrix_of(
+    name: str, path: Path | None, document: Document, sets: Sequence[str] = ()
+) -> Named[MatrixSpec]:
+    """As `load_matrix`, from a document that is already read or was never a file."""
+    problems = apply_sets(document, sets)
+    spec, found = check(MatrixSpec, document.data, document.place)
+    problems += found + name_problems(document)
+    if spec is None or problems:
+        raise SpecError(in_order(problems))
+    return Named(name, spec, path)
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Each fault once; a file's faults by line, files in the order they were met."""
+    files = list(dict.fromkeys(str(problem.path) for problem in problems))
+    return sorted(
+        dict.fromkeys(problems), key=lambda problem: (files.index(str(problem.path)), problem.line or 0)
+    )
