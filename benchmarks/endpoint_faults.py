@@ -218,8 +218,8 @@ def write_root(root: Path, address: str, turns: int, people: int) -> None:
 
 def measure(turns: int, people: int, every: int) -> dict[str, Any]:
     from perbench import cli
-    from perbench.store import read_records
     from perbench.disk.files import read_journal
+    from perbench.store import read_records
 
     folder = Path(tempfile.mkdtemp())
     backend = Backend()

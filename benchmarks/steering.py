@@ -20,14 +20,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from perbench.contracts.engine import TokenIds
 from perbench.data import load_examples
 from perbench.engines import open_engine
-from perbench.contracts.engine import TokenIds
 from perbench.engines.transformers import TransformersEngine
 from perbench.lm.models import resolve
 from perbench.prompts.pair import build_pair
-from perbench.specs.load import load_model, load_task
 from perbench.shapes.sampling import SamplingSpec
+from perbench.specs.load import load_model, load_task
 
 TASK = "embedded/sotu_writing"
 Prompts = list[TokenIds]

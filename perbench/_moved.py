@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 MOVED = {
-    "perbench.attribution": "perbench.lm.attribution",
+    "perbench.attribution": "perbench.prompts.attribution",
     "perbench.contrast": "perbench.lm.contrast",
     "perbench.engines.base": "perbench.contracts.engine",
     "perbench.head": "perbench.lm.head",

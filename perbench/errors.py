@@ -21,6 +21,10 @@ class CellError(PerbenchError):
     exit_code = 1
 
 
+class MetricAbsent(Exception):
+    """A metric's data is not on this machine; the message holds the command that adds it."""
+
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """Faults of a disk that takes no more, whatever was being written."""
 

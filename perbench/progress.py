@@ -15,7 +15,8 @@ from perbench.console.printing import console, folded, guarded, guarded_streams,
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from perbench.contracts.engine import Tick
+Tick = Callable[[int, int, dict[str, float]], None]
+"""Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
 
 LINES = 10
 """Plain lines of one cell, beside the one at its first unit: one for each such part of it that is done."""

@@ -12,7 +12,7 @@ import pytest
 from perbench.disk import digests
 from perbench.disk.digests import read_sha256
 from perbench.disk.folder import file_sha256
-from perbench.store.sealed import write_sealed
+from perbench.disk.sealed import write_sealed
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from perbench import cli, plugins
+from perbench._moved import MOVED
 from perbench.prepare.prepare import Request, prepare
 from perbench.shapes.model import ModelSpec
 from perbench.specs.compose import task_spec
@@ -115,7 +116,7 @@ def test_what_built_in_methods_import_is_open_to_plugins():
         DOCS.parent / "perbench" / "cli" / "skeletons" / f"{kind}.txt" for kind in ("identifier", "trainer")
     ]
     used = {
-        name
+        MOVED.get(name, name)
         for file in files
         for name in re.findall(r"^ *from (perbench[\w.]*) import", file.read_text("utf-8"), re.MULTILINE)
     }

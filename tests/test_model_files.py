@@ -18,16 +18,16 @@ from safetensors.torch import load_file, save_file
 
 from perbench.disk import digests
 from perbench.disk.digests import read_sha256
+from perbench.disk.manifest import seal_folder
+from perbench.disk.sealed import write_sealed
 from perbench.errors import PerbenchError
 from perbench.lm import gguf_package, models
 from perbench.lm.adapters import adapted
 from perbench.lm.model_files import check_hub_files, folder_digest
 from perbench.lm.models import identify, load_causal_lm, load_tokenizer, resolve
 from perbench.persona.dense import Encoder
+from perbench.shapes.base import Named
 from perbench.shapes.model import GgufPackage, ModelSpec
-from perbench.specs.load import Named
-from perbench.store.manifest import seal_folder
-from perbench.store.sealed import write_sealed
 from tests.damage import DAMAGES, flip
 
 Tensors = dict[str, torch.Tensor]

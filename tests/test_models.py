@@ -24,8 +24,9 @@ from perbench.lm.models import (
     native_dtype,
     resolve,
 )
+from perbench.shapes.base import Named
 from perbench.shapes.model import GgufPackage, ModelSpec
-from perbench.specs.load import Named, load_model
+from perbench.specs.load import load_model
 
 
 @pytest.fixture

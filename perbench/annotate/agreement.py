@@ -15,8 +15,8 @@ import numpy as np
 from perbench.data.jsonl import Row
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
-from perbench.protocols.identification.names import KINDS
 from perbench.stats.kappa import cohen_kappa
+from perbench.text.marks import KINDS
 from perbench.text.words import Span, touch, whole_words
 
 Statistics = dict[str, float | int | None]

@@ -16,7 +16,8 @@ from perbench.disk.files import append_journal, cut_torn, read_journal
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Engine, Generation, Tick
+    from perbench.contracts.engine import Engine, Generation
+    from perbench.progress import Tick
 
 BATCH = 16
 """Personas per call of the engine and per write."""

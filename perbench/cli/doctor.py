@@ -182,7 +182,7 @@ def _devices() -> Check:
 
 
 def _wordnet() -> Iterator[Check]:
-    from perbench.contracts.metric import MetricAbsent
+    from perbench.errors import MetricAbsent
     from perbench.text import wordnet
 
     try:

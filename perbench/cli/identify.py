@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perbench.matrix.session import Options
-    from perbench.specs.load import Named
+    from perbench.shapes.base import Named
     from perbench.specs.matrix import MatrixSpec
     from perbench.store import CellRecord
 

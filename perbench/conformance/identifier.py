@@ -11,9 +11,9 @@ from typing import Any
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.conformance.report import Fault, Report, settings
 from perbench.contracts.engine import Conversation, Generation, TokenIds
+from perbench.contracts.identifier import checked
 from perbench.errors import CellError, PerbenchError
 from perbench.progress import counted
-from perbench.protocols.identification.scoring import checked
 from perbench.shapes.sampling import SamplingSpec
 
 VOCABULARY = 97

@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
+from perbench.plugins import roots
 from perbench.shapes.base import Strict
 from perbench.shapes.fields import sampled
 
 Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module"]
-"""What an engine offers: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered decoding;
-weights as an encoder; adapters; the torch module in this process."""
+"""What an engine offers: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered
+decoding; weights as an encoder; adapters; the torch module in this process."""
 
 Inputs = dict[str, Any]
 
@@ -26,8 +28,8 @@ K = TypeVar("K", bound=Strict)
 
 @dataclass(frozen=True)
 class Role:
-    """A model that takes part. `model` is its name, None the model under evaluation. `needs` maps what it must
-    offer to what is told where it does not: a sentence with {model} and {what} ("an endpoint")."""
+    """A model that takes part. `model` is its name, None the model under evaluation. `needs` maps what it
+    must offer to what is told where it does not: a sentence with {model} and {what} ("an endpoint")."""
 
     name: str
     model: str | None
@@ -47,9 +49,9 @@ class Asked:
 
 
 class Owner(ABC, Generic[K]):
-    """Base of the contracts. `Keys` are the keys it brings to the spec that it is made with, each with its own
-    default; one without a default is asked for where the owner is in force, and only there. Checks across keys
-    belong into a validator of a section, or into what the contract has for faults."""
+    """Base of the contracts. `Keys` are the keys it brings to the spec that it is made with, each with its
+    own default; one without a default is asked for where the owner is in force, and only there. Checks across
+    keys belong into a validator of a section, or into what the contract has for faults."""
 
     Keys: ClassVar[type[Strict]] = NoKeys
     reads: ClassVar[frozenset[str]] = frozenset()
@@ -80,3 +82,8 @@ class Owner(ABC, Generic[K]):
     def idle(self) -> dict[str, str]:
         """Keys of its own that nothing reads as they are set together: {"x.retries": "under x.method y"}."""
         return {}
+
+
+def folders(name: str) -> list[Path]:
+    """The folders of this name that plugin roots have, for what an owner looks up beside plugins."""
+    return [root.path / name for root in roots() if (root.path / name).is_dir()]

@@ -1,11 +1,26 @@
-"""What a protocol is given."""
+"""What protocols, trainers and identifiers are given: the examples of a task."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from perbench.api import Example
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task: a user's request with the user's history.
+
+    `persona` holds the history's items in the task's order, each a mapping of its fields; `reference` is the
+    text the user really wrote (or the gold answer); `extra` keeps what only one protocol reads (gold spans).
+    """
+
+    id: str
+    user: str
+    question: str
+    reference: str
+    persona: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

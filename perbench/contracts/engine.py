@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,10 +16,6 @@ TokenIds = Sequence[int]
 Conversation = Sequence[Mapping[str, str]]
 """Messages {"role", "content"}: at most one of role system, first; then user and assistant in turn, the last
 of them the user's."""
-Tick = Callable[[int, int, dict[str, float]], None]
-"""Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
-
-
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
 wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from perbench.errors import MetricAbsent as MetricAbsent
 from perbench.store.record import Metric
 
 Better = Literal["higher", "lower"]
@@ -28,10 +29,6 @@ class Scale:
 
 UNIT = Scale(bounds=(0.0, 1.0))
 """A share or an F-measure."""
-
-
-class MetricAbsent(Exception):
-    """A metric's data is not on this machine; the message holds the command that adds it."""
 
 
 @dataclass(frozen=True)

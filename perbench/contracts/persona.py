@@ -13,7 +13,7 @@ from perbench.shapes.base import Strict
 if TYPE_CHECKING:
     import numpy as np
 
-    from perbench.api import Example
+    from perbench.contracts.data import Example
     from perbench.contracts.engine import Engine
     from perbench.shapes.persona import PersonaSpec
 
@@ -41,7 +41,7 @@ COMPARES = frozenset({"persona.order", "fields.item_text"})
 
 
 class Ranking(Owner[K]):
-    """`reads` and `Keys` are of `persona`; of an example, nothing is read but its id, its request and its items."""
+    """`reads` and `Keys` are of `persona`; of an example, only its id, its request and its items are read."""
 
     spec: PersonaSpec
     reads = frozenset({"persona.order"})
@@ -57,8 +57,9 @@ class Ranking(Owner[K]):
 
     @abstractmethod
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
-        """Of every example's items the places, the most important first. `text`: the template of what is compared
-        with the request. May raise PerbenchError, naming the example whose items lack what it reads."""
+        """Of every example's items the places, the most important first. `text`: the template of what is
+        compared with the request. May raise PerbenchError, naming the example whose items lack what it
+        reads."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Protocol: how a target task turns a model into samples, and samples into scores. One file in `protocols/`."""
+"""How a target task turns a model into samples, and samples into scores: one file `protocols/NAME.py`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from perbench.contracts.resume import Batch, Made, Sample, resume
 __all__ = ["EXAMPLES", "PROMPTS", "Batch", "Protocol", "Sample"]
 
 if TYPE_CHECKING:
-    from perbench.api import Example, Identifier
-    from perbench.contracts.data import Dataset
-    from perbench.contracts.engine import Engine, Tick
+    from perbench.contracts.data import Dataset, Example
+    from perbench.contracts.engine import Engine
+    from perbench.contracts.identifier import Identifier
     from perbench.contracts.run import Engines, SampleStore, Scored
+    from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
 
 EXAMPLES = frozenset(
@@ -93,8 +94,8 @@ class Protocol(Owner[K]):
         return {}
 
     def work(self, examples: Sequence[Example], tokenizer: Any) -> tuple[int, bool]:
-        """Tokens read and at most written, and whether they were counted exactly; `tokenizer` is None where the
-        model is not at hand."""
+        """Tokens read and at most written, and whether they were counted exactly; `tokenizer` is None where
+        the model is not at hand."""
         return sum(asked.input + asked.output for asked in self.asks(examples).values()), False
 
     def unverified(self) -> Iterator[str]:

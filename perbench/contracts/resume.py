@@ -13,8 +13,8 @@ from perbench.errors import CellError
 from perbench.progress import counted
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Tick
     from perbench.contracts.run import SampleStore
+    from perbench.progress import Tick
 
 Sample = Mapping[str, Any]
 """A stored sample: JSON values, among them a unique "id" and the "user". Each protocol types its own."""
@@ -22,8 +22,8 @@ Sample = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples that are made together. `make` gets all that is stored, by id, and returns one sample for each of
-    `ids`, in order; a batch of which anything is missing is made anew as a whole."""
+    """Samples that are made together. `make` gets all that is stored, by id, and returns one sample for each
+    of `ids`, in order; a batch of which anything is missing is made anew as a whole."""
 
     ids: Sequence[str]
     make: Callable[[Mapping[str, Sample]], Sequence[Sample]]

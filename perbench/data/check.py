@@ -13,8 +13,8 @@ from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.specs.compose import owner_of
 
 if TYPE_CHECKING:
+    from perbench.shapes.base import Named
     from perbench.shapes.task import TaskSpec
-    from perbench.specs.load import Named
 
 Split = Literal["train", "test"]
 

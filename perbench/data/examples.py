@@ -23,7 +23,7 @@ from perbench.specs.compose import owner_of, ranked_text, ranking_of
 __all__ = ["Dataset", "load_examples", "needed_fields"]
 
 if TYPE_CHECKING:
-    from perbench.specs.load import Named
+    from perbench.shapes.base import Named
 
 DRAW = 0
 """Seed of every draw: one task has one set of examples, whatever the run's seed."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from perbench.errors import suggest
-from perbench.protocols.identification.names import KINDS
+from perbench.text.marks import KINDS
 from perbench.text.words import Span, occurrences
 
 

@@ -12,8 +12,8 @@ from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
+    from perbench.shapes.base import Named
     from perbench.shapes.task import ItemExampleSpec, TaskSpec
-    from perbench.specs.load import Named
 
 
 @dataclass(frozen=True)

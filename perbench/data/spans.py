@@ -21,8 +21,8 @@ from perbench.errors import Problem, SpecError
 from perbench.text.words import occurrences, touching
 
 if TYPE_CHECKING:
+    from perbench.shapes.base import Named
     from perbench.shapes.task import TaskSpec
-    from perbench.specs.load import Named
 
 SENTENCES = range(4, 7)
 ANSWER_WORDS = range(5, 21)

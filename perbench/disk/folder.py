@@ -24,7 +24,7 @@ def file_sha256(path: Path) -> str:
     An entry holds for one `file_state`. What changes bits below the file system, or forges a whole entry with
     its seal, is not seen here. Therefore what is loaded is hashed again by `content_sha256`.
     """
-    from perbench.store.sealed import read_sealed, write_sealed
+    from perbench.disk.sealed import read_sealed, write_sealed
 
     state, settled = digests.file_state(path)
     if state in digests.KNOWN:

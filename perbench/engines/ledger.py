@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
+from perbench.disk.sealed import SealedJournal
 from perbench.progress import counted
 from perbench.shapes.model import Prices
 from perbench.store.record import EndpointUse
-from perbench.store.sealed import SealedJournal
 
 COUNTS = (
     "requests",

@@ -9,8 +9,8 @@ from typing import Any
 from perbench.contracts.engine import Generation
 from perbench.disk.digests import canonical_digest
 from perbench.disk.folder import cache_dir
+from perbench.disk.sealed import Unsealed, read_sealed, write_sealed
 from perbench.progress import Progress
-from perbench.store.sealed import Unsealed, read_sealed, write_sealed
 
 FIELDS = ("text", "finish_reason", "prompt_tokens", "new_tokens", "missing")
 

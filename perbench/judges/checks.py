@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from perbench.judges.rating import unjudged
 from perbench.prompts.chat import chat_text, encode, encode_response
-from perbench.protocols.preference.section import CHECK_TOKENS
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def check_likeliest(engine: Engine, instructions: Sequence[str]) -> list[Check]:
     ]
 
 
-def check(engine: Engine, instructions: Sequence[str], max_new_tokens: int = CHECK_TOKENS) -> list[Check]:
+def check(engine: Engine, instructions: Sequence[str], max_new_tokens: int) -> list[Check]:
     """One greedy answer per instruction, as PrefEval asks."""
     questions = [[{"role": "user", "content": text}] for text in instructions]
     sampling = SamplingSpec(max_new_tokens=max_new_tokens, temperature=0.0)

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perbench.lm.padding import batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from perbench.contracts.engine import TokenIds
-    from perbench.prompts.pair import PromptPair
 
 __all__ = ["Contrast", "batches", "contrast", "even_groups", "packs", "response_hidden", "response_logp"]
+
+
+class Pair(Protocol):
+    """Token ids of a response and of the two prompts that it follows (`perbench.prompts.pair`)."""
+
+    @property
+    def factual(self) -> tuple[int, ...]: ...
+
+    @property
+    def counterfactual(self) -> tuple[int, ...]: ...
+
+    @property
+    def response(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,9 @@ class Contrast:
         return self.factual - self.counterfactual
 
 
-def response_hidden(body: Any, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> Tensor:
+def response_hidden(
+    body: Any, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> Tensor:
     """States [N, D] at the positions that predict the response tokens; N runs over all responses, in order.
     Sequences that recur are computed once. Flash attention reads all in one pass without padding; else there
     is one padded pass for each group of sequences that are about as long."""
@@ -109,7 +122,11 @@ def _packed(body: Any, rows: Sequence[tuple[int, ...]]) -> Tensor:
 
 
 def response_logp(
-    model: nn.Module, prompts: Sequence[TokenIds], responses: Sequence[TokenIds], *, token_budget: int = 8192
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    token_budget: int = 8192,
 ) -> list[Tensor]:
     """Natural-log probability of every response token given its prompt and the response before it.
 
@@ -174,7 +191,7 @@ def _hidden(
         yield members, response_hidden(body, *chosen)
 
 
-def contrast(model: nn.Module, pairs: Sequence[PromptPair], *, token_budget: int = 8192) -> list[Contrast]:
+def contrast(model: nn.Module, pairs: Sequence[Pair], *, token_budget: int = 8192) -> list[Contrast]:
     """Both contexts of every pair; see `response_logp`. Persona-free sequences that recur are computed
     once."""
     responses = [pair.response for pair in pairs]

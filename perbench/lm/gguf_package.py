@@ -11,10 +11,10 @@ from typing import Any
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.folder import cache_dir, file_sha256
 from perbench.disk.locks import locked
+from perbench.disk.manifest import faults, seal_folder
 from perbench.errors import PerbenchError
 from perbench.progress import Progress
 from perbench.shapes.model import GgufPackage
-from perbench.store.manifest import faults, seal_folder
 
 CONVERSION = 1
 """Raised by hand when the same GGUF would become other weights or another tokenizer."""

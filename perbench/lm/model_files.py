@@ -11,8 +11,8 @@ from typing import Any
 
 from perbench.disk.digests import canonical_digest, content_sha256
 from perbench.disk.folder import file_sha256
+from perbench.disk.manifest import MANIFEST, verify
 from perbench.errors import PerbenchError
-from perbench.store.manifest import MANIFEST, verify
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "additional_chat_templates/*.jinja")
 """What a model folder is made of. Pickled weights are not among it: loading them can run code."""
@@ -97,7 +97,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def folder_digest(folder: Path, digest: Callable[[Path], str] = file_sha256) -> str:
-    """sha256 over the names and contents of `files`; `digest` as in `perbench.store.manifest.faults`."""
+    """sha256 over the names and contents of `files`; `digest` as in `perbench.disk.manifest.faults`."""
     return canonical_digest({path.relative_to(folder).as_posix(): digest(path) for path in files(folder)})
 
 

@@ -25,7 +25,7 @@ from perbench.shapes.model import ModelSpec
 if TYPE_CHECKING:
     import torch
 
-    from perbench.specs.load import Named
+    from perbench.shapes.base import Named
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,14 @@ def native_dtype() -> torch.dtype:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer, its chat template's clock pinned (`perbench.prompts.template`).
+    """The folder's fast tokenizer, its chat template's clock pinned (`perbench.lm.template`).
 
     Raises:
         PerbenchError: it has no chat template: every prompt is a chat.
     """
     from transformers import AutoTokenizer
 
-    from perbench.prompts.template import pin
+    from perbench.lm.template import pin
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from perbench.contracts.engine import TokenIds
 
 LEAST = 16
 """Tokens that a shared prefix must have. Measured: shorter ones save less than the additional pass costs."""
@@ -76,8 +75,8 @@ def can_continue(body: Any) -> bool:
 def continued_hidden(
     body: Any,
     groups: Sequence[tuple[int, Sequence[int]]],
-    prompts: Sequence[TokenIds],
-    responses: Sequence[TokenIds],
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
     token_budget: int,
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order).
@@ -108,7 +107,7 @@ def continued_hidden(
             yield indices, torch.cat(states)
 
 
-def _read(body: Any, prefixes: Sequence[TokenIds], width: int) -> Any:
+def _read(body: Any, prefixes: Sequence[Sequence[int]], width: int) -> Any:
     """The cache after the prefixes, padded on the left, so that what follows is as far from a token as in its
     sequence: sliding windows count places. It keeps all tokens, also those out of a window."""
     import torch
@@ -128,8 +127,8 @@ def _continue(
     body: Any,
     cache: Any,
     rows: Sequence[int],
-    prefixes: Sequence[TokenIds],
-    tails: Sequence[TokenIds],
+    prefixes: Sequence[Sequence[int]],
+    tails: Sequence[Sequence[int]],
 ) -> Tensor:
     """States [len(rows), longest tail, D] of the tails, each after its row of the cache, padded on the
     right."""

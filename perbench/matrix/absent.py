@@ -8,11 +8,12 @@ from perbench import plugins
 from perbench.engines import openai
 from perbench.lm import gguf_package
 from perbench.persona import retrieve
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import helpers_of
 from perbench.specs.expand import variants
-from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.rows import task_variants
 

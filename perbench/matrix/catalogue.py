@@ -18,10 +18,11 @@ from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
 from perbench.lm import models
 from perbench.matrix.identity import PROMPTS, Inputs
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of
-from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
 

@@ -20,6 +20,7 @@ from perbench.matrix.identity import (
     plugin_inputs,
     train_inputs,
 )
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import helpers_of, owner_of
@@ -28,7 +29,6 @@ from perbench.specs.expand import (
     training_variants,
     variants,
 )
-from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
@@ -144,7 +144,7 @@ def _train_cell(
     seed: int,
 ) -> Cell:
     named, task = catalogue.model(model), source.named
-    trainer = plugins.load_trainer(variant.name, variant.params)
+    trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
     check_settings(trainer, training)
     wanted = trainer.reference()
     reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
@@ -206,7 +206,7 @@ def _identify_cell(
     catalogue: Catalogue, model: str, variant: Variant, target: LabelledTask, seed: int
 ) -> Cell:
     named, task = catalogue.model(model), target.named
-    identifier = plugins.load_identifier(variant.name, variant.params)
+    identifier: Identifier = plugins.load_identifier(variant.name, variant.params)
     check_identifier(variant.name, identifier, named)
     dev = catalogue.dev(task)
     inputs = identify_inputs(

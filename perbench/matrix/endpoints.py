@@ -8,10 +8,10 @@ from typing import get_args
 from perbench.api import Identifier
 from perbench.contracts.base import Capability
 from perbench.errors import PerbenchError
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, persona_roles
-from perbench.specs.load import Named
 from perbench.specs.matrix import MatrixSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]

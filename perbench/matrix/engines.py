@@ -11,8 +11,8 @@ from perbench.disk.digests import canonical_digest
 from perbench.lm import models
 from perbench.lm.device import free
 from perbench.matrix.catalogue import Catalogue
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec, Prices
-from perbench.specs.load import Named
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 from perbench import plugins
 from perbench.disk.digests import canonical_digest
-from perbench.prompts.template import CLOCK
+from perbench.lm.template import CLOCK
 from perbench.shapes.fields import sampled
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec

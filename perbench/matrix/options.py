@@ -10,7 +10,7 @@ from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
     from perbench.matrix.session import Options
-    from perbench.specs.load import Named
+    from perbench.shapes.base import Named
     from perbench.specs.matrix import MatrixSpec
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from perbench.data.overlap import Overlap
     from perbench.matrix.catalogue import Catalogue
     from perbench.matrix.cells import Cell
+    from perbench.shapes.base import Named
     from perbench.shapes.task import TaskSpec
-    from perbench.specs.load import Named
 
 SHOWN = 3
 """Places that a message names."""

@@ -15,9 +15,10 @@ from perbench.matrix.catalogue import model_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.matrix.overlaps import overlap_notes
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import helpers_of, owner_of
-from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.load import load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 

@@ -35,12 +35,12 @@ from perbench.store.environment import capture, shorten
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.contracts.engine import Tick
     from perbench.data import Dataset
     from perbench.persona.build import Built
+    from perbench.progress import Tick
     from perbench.prompts.pair import PromptPair
+    from perbench.shapes.base import Named
     from perbench.shapes.task import TaskSpec
-    from perbench.specs.load import Named
     from perbench.training import FitResult
 
 

@@ -25,8 +25,9 @@ from perbench.matrix.run import Runner, now
 from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
+from perbench.shapes.base import Named
 from perbench.specs.compose import helpers_of, persona_helpers
-from perbench.specs.load import Named, family_of
+from perbench.specs.load import family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
 from perbench.store.environment import shorten

@@ -11,11 +11,11 @@ from perbench.contracts.base import Asked
 from perbench.engines.ledger import cost
 from perbench.matrix.endpoints import Lookup
 from perbench.prompts.messages import estimated
+from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, summariser_of
-from perbench.specs.load import Named
 
 
 @dataclass(frozen=True)

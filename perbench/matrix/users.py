@@ -18,7 +18,7 @@ from perbench.seeds import derive_seed
 from perbench.store import CellDir
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Tick
+    from perbench.progress import Tick
     from perbench.prompts.pair import PromptPair
     from perbench.training import FitResult
 

@@ -15,18 +15,18 @@ from typing import Any
 from perbench.contracts.run import Scored
 from perbench.data import Dataset, load_examples
 from perbench.data.sources import has_train_split
+from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
 from perbench.matrix.rescore import rescored, task_of
 from perbench.matrix.weights import USERS
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of
-from perbench.specs.load import Named
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
 from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of
-from perbench.store.sealed import SealedJournal
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.per_user import user_adapters
 

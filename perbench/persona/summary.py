@@ -116,7 +116,7 @@ class _Asker:
         self._keep = Keep("summaries")
 
     def __call__(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
-        """{"text", "finish_reason", "missing"} of each, as `perbench.contracts.engine.Generation` has them."""
+        """{"text", "finish_reason", "missing"} of each, as in `perbench.contracts.engine.Generation`."""
         longest = self._spec.max_new_tokens
         keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))

@@ -89,7 +89,7 @@ def builtin_root() -> Path:
 
 
 def is_root(folder: Path) -> bool:
-    """Whether it holds a folder of plugins. Names as common as `metrics` count only with a plugin file inside."""
+    """Whether it holds a folder of plugins; names as common as `metrics` need a plugin file inside."""
     return (folder / LM_EVAL).is_dir() or any(
         kind.files(folder / kind.folder) if kind.home is not None else (folder / kind.folder).is_dir()
         for kind in KINDS.values()

@@ -28,7 +28,7 @@ from perbench.errors import PerbenchError
 from perbench.progress import Progress
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Tick
+    from perbench.progress import Tick
 
 GITHUB = "https://raw.githubusercontent.com"
 HUGGINGFACE = "https://huggingface.co"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench import plugins
 from perbench.data.examples import load_examples
+from perbench.shapes.base import Named
 from perbench.specs.compose import persona_helpers
-from perbench.specs.load import Named, load_task
+from perbench.specs.load import load_task
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.contracts.engine import Tick
+    from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
 
 Lengths = dict[str, dict[str, float | int]]

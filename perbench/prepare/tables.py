@@ -18,7 +18,7 @@ from perbench.errors import PerbenchError
 from perbench.prepare.raw import RawFiles
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Tick
+    from perbench.progress import Tick
 
 EVERY = 100
 """Rows between two reports of progress."""

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from perbench.errors import PerbenchError
 from perbench.lm.prefix import common_length
+from perbench.lm.template import attempt, closes, is_thought, reads_clock, render, template_of
 from perbench.prompts.following import BEFORE, Pieces, following, pieces, spelled
-from perbench.prompts.template import attempt, closes, is_thought, reads_clock, render, template_of
 from perbench.text.words import Span
 
 _SYSTEM, _USER, _ANSWER, _MORE = "a-system-text", "a-user-text", "an-answer", "one-more-question"
@@ -295,6 +295,6 @@ def _inert(facts: _Facts, text: str) -> str:
 
 
 def _today() -> str:
-    from perbench.prompts.template import CLOCK
+    from perbench.lm.template import CLOCK
 
     return CLOCK.date().isoformat()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -9,3 +13,15 @@ class Strict(BaseModel):
     """Frozen, no unknown keys, no coercion (an int where a float is meant is accepted, "3" for 3 is not)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+T = TypeVar("T", bound=Strict, covariant=True)
+
+
+@dataclass(frozen=True)
+class Named(Generic[T]):
+    """A spec with its name; `path` is its file, None for a model given by folder or hub name."""
+
+    name: str
+    spec: T
+    path: Path | None

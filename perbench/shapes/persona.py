@@ -14,10 +14,10 @@ from perbench.shapes.templates import Count
 class PersonaSpec(Strict):
     """Which items of the history enter the prompt, and in what order.
 
-    retrieve names a ranking, one file in `rankings/`; the best items stand first (`order`) or last. Whole items
-    are kept, from the most important on, until `k` items or `max_tokens` rendered tokens are reached (or the
-    prompt's room, whichever is less). summarise names what rewrites them, one file in `summarisers/`. Rankings
-    and summarisers bring keys of their own (`composed`).
+    retrieve names a ranking, one file in `rankings/`; the best items stand first (`order`) or last. Whole
+    items are kept, from the most important on, until `k` items or `max_tokens` rendered tokens are reached
+    (or the prompt's room, whichever is less). summarise names what rewrites them, one file in `summarisers/`.
+    Rankings and summarisers bring keys of their own (`composed`).
     """
 
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}

@@ -9,10 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from perbench.contracts import missing
-from perbench.protocols.identification.gold import Gold
-from perbench.protocols.identification.marks import Marks, Token, read
 from perbench.site.format import number, variation
 from perbench.store import CellRecord
+from perbench.text.marks import Gold, Marks, Token, read
 
 LEVELS = 5
 """Shades of a score, beside none."""

@@ -1,4 +1,4 @@
-"""Specs with the keys that owners bring: what a task or a `persona` may hold where these roots are included."""
+"""Specs with the keys that owners bring: what a task or a `persona` may hold with these roots."""
 
 from __future__ import annotations
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
-from perbench.shapes.base import Strict
+from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import model_keys
 from perbench.shapes.model import Endpoint, ModelSpec
 from perbench.shapes.task import TaskSpec
@@ -22,17 +21,7 @@ from perbench.specs.yaml import Document, Place
 
 OPENAI = "openai/"
 """Begins the name of a model behind OpenAI's API. The hub's models of that owner need a YAML file."""
-T = TypeVar("T", bound=Strict, covariant=True)
 S = TypeVar("S", bound=Strict)
-
-
-@dataclass(frozen=True)
-class Named(Generic[T]):
-    """A spec with its name; `path` is its file, None for a model given by folder or hub name."""
-
-    name: str
-    spec: T
-    path: Path | None
 
 
 def load_task(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perbench.errors import Problem, SpecError
+from perbench.shapes.base import Named
 from perbench.specs import yaml
 from perbench.specs.faults import check
-from perbench.specs.load import Named, find
+from perbench.specs.load import find
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.names import apply_sets, name_problems
 from perbench.specs.yaml import Document

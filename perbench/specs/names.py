@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from perbench import plugins
-from perbench.api import Trainer
+from perbench.contracts.trainer import Trainer
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
 from perbench.specs.compose import owner_of, protocols
 from perbench.specs.faults import check, path_fault
 from perbench.specs.grid import grid, leaves, nest
-from perbench.specs.load import Named, checked_task, model_problems, put
+from perbench.specs.load import checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.readers import idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 
 from perbench.disk.digests import read_sha256
 from perbench.disk.files import write_json, write_text
+from perbench.disk.sealed import Lines, SealedJournal, Unsealed, read_sealed, write_sealed
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
 from perbench.store.record import SCHEMA, CellRecord, Scores
-from perbench.store.sealed import Lines, SealedJournal, Unsealed, read_sealed, write_sealed
 
 Kind = Literal["train", "eval", "identify"]
 CLOCK_SECONDS = 5.0

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from perbench.disk.digests import canonical_digest, read_sha256
+from perbench.disk.sealed import SealedJournal, seal_holds
 from perbench.errors import PerbenchError
 from perbench.store.record import SCHEMA, CellRecord, Scores
-from perbench.store.sealed import SealedJournal, seal_holds
 
 RECORD, SAMPLES, SCORES, LOG = "cell.json", "samples.jsonl", "scores.json", "training.jsonl"
 WAY_OUT = "`perbench run` with its matrix runs the cell again; or delete the folder"

@@ -130,7 +130,7 @@ class CellRecord(Strict):
     files: dict[str, str] = {}
     """sha256 of the finished cell's other files, by name."""
     sha256: str | None = None
-    """Seal of all the above (`perbench.store.sealed`)."""
+    """Seal of all the above (`perbench.disk.sealed`)."""
 
     @property
     def verifiable(self) -> bool:

@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import IO, Any
 
 from perbench.disk.locks import locked, same_file
+from perbench.disk.sealed import Unsealed, read_sealed, write_sealed
 from perbench.errors import NO_ROOM, PerbenchError, suggest
 from perbench.store.cell import CellDir, Kind, cell_folder
 from perbench.store.check import DamagedRecord, read_record
 from perbench.store.leftovers import sweep
 from perbench.store.record import CellRecord, Labels
-from perbench.store.sealed import Unsealed, read_sealed, write_sealed
 
 RUN_SCHEMA = 1
 RUN = "run.json"

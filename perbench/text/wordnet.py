@@ -12,11 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from perbench.contracts.metric import MetricAbsent
 from perbench.disk.digests import content_sha256
 from perbench.disk.folder import cache_dir
 from perbench.disk.locks import locked
-from perbench.errors import PerbenchError
+from perbench.errors import MetricAbsent, PerbenchError
 from perbench.progress import Progress
 
 COMMAND = "perbench data prepare wordnet"

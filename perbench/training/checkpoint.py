@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from perbench.disk.manifest import faults, seal_folder
+from perbench.disk.sealed import read_sealed, write_sealed
 from perbench.errors import CellError, PerbenchError
 from perbench.progress import Progress
-from perbench.store.manifest import faults, seal_folder
-from perbench.store.sealed import read_sealed, write_sealed
 
 STATE = "state.json"
 BUDGET = "micro_batch_tokens.json"
@@ -144,7 +144,7 @@ class Checkpoints:
 
 
 def checkpoint_faults(path: Path, seal: str | None = None, **options: Any) -> list[str]:
-    """As `perbench.store.manifest.faults`; also a checkpoint that goes by another's name."""
+    """As `perbench.disk.manifest.faults`; also a checkpoint that goes by another's name."""
     if found := faults(path, seal=seal, **options):
         return found
     name = json.loads((path / STATE).read_bytes()).get("name")

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from perbench import processes
 from perbench.api import Trainer
 from perbench.console.signals import Held, Interrupted, held
-from perbench.contracts.engine import Tick
+from perbench.disk.manifest import seal_of
+from perbench.disk.sealed import SealedJournal
 from perbench.errors import CellError
 from perbench.lm.context import context_in
 from perbench.lm.device import free
 from perbench.lm.memory import keep_freed, peak_mb
 from perbench.plugins.faults import place_of
+from perbench.progress import Tick
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.store.manifest import seal_of
-from perbench.store.sealed import SealedJournal
 from perbench.training import network
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from perbench import processes
 from perbench.api import Trainer
-from perbench.contracts.engine import Tick
 from perbench.disk.digests import content_sha256
+from perbench.disk.sealed import SealedJournal, read_sealed, write_sealed
 from perbench.lm.models import ResolvedModel
+from perbench.progress import Tick
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.store.sealed import SealedJournal, read_sealed, write_sealed
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.loop import fit
 from perbench.training.plan import Plan
@@ -95,7 +95,7 @@ def user_adapters(
     folder: Path, *, seal: str | None = None, digest: Callable[[Path], str] = content_sha256
 ) -> tuple[dict[str, Path], list[str]]:
     """The adapters that `fit_users` trained into `folder`, by user; and what is wrong with them, as
-    `perbench.store.manifest.faults` says it. `seal` is what `fit_users` returned, where it is known."""
+    `perbench.disk.manifest.faults` says it. `seal` is what `fit_users` returned, where it is known."""
     try:
         value = read_sealed(folder / INDEX, expected=seal)
     except FileNotFoundError:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench import processes
+from perbench.disk.sealed import SEAL, SealedJournal
 from perbench.errors import PerbenchError
 from perbench.lm.memory import peak_mb
 from perbench.progress import Progress, counted
-from perbench.store.sealed import SEAL, SealedJournal
 
 if TYPE_CHECKING:
     from torch import Tensor

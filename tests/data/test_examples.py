@@ -13,9 +13,9 @@ import pytest
 from perbench.data import load_examples
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import task_spec
-from perbench.specs.load import Named
 
 
 def row(user: object = "ann", **keys: Any) -> dict[str, Any]:

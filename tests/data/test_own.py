@@ -9,9 +9,9 @@ import pytest
 from perbench.api import Example
 from perbench.data.own import own_data
 from perbench.errors import PerbenchError
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import task_spec
-from perbench.specs.load import Named
 
 SPEC: dict[str, Any] = {
     "summary": "Reviews",

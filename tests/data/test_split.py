@@ -17,8 +17,8 @@ from perbench.data.overlap import Seen
 from perbench.data.sources import has_train_split
 from perbench.data.split import cut
 from perbench.errors import PerbenchError, SpecError
+from perbench.shapes.base import Named
 from perbench.shapes.task import DataSpec, FieldSpec, SplitSpec, TaskSpec
-from perbench.specs.load import Named
 from tests.data.test_examples import row, task
 
 FIELDS = FieldSpec(user="u", question="q", reference="r", persona="p")

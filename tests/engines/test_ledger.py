@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from perbench.disk.sealed import SealedJournal
 from perbench.engines.ledger import Ledger, added, caveats, cost, priced
 from perbench.shapes.model import Prices
 from perbench.store import EndpointUse
-from perbench.store.sealed import SealedJournal
 
 PRICES = Prices(input=2.0, cached_input=0.5, output=10.0, currency="EUR")
 

@@ -18,8 +18,9 @@ from perbench.lm import models
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import persona_text
+from perbench.shapes.base import Named
 from perbench.shapes.model import OPENAI_URL, Endpoint, ModelSpec
-from perbench.specs.load import Named, load_model, load_task
+from perbench.specs.load import load_model, load_task
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
 

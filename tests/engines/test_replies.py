@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from perbench.contracts.engine import Generation
+from perbench.disk.sealed import SealedJournal
 from perbench.engines.ledger import Ledger, added, caveats
 from perbench.engines.replies import ReplyCache
 from perbench.errors import PerbenchError
@@ -20,7 +21,6 @@ from perbench.lm import models
 from perbench.shapes.model import OPENAI_URL
 from perbench.specs.load import load_model
 from perbench.store import EndpointUse
-from perbench.store.sealed import SealedJournal
 from tests.damage import DAMAGES
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes
@@ -114,7 +114,7 @@ from pathlib import Path
 from perbench.engines.ledger import Ledger
 from perbench.engines.openai import OpenAIEngine
 from perbench.engines.replies import ReplyCache
-from perbench.store.sealed import SealedJournal
+from perbench.disk.sealed import SealedJournal
 from tests.engines.endpoint import ENDPOINT, GREEDY, user
 
 ReplyCache.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

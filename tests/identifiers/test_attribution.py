@@ -11,8 +11,8 @@ import torch
 from perbench.api import PersonaText
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
-from perbench.lm.attribution import persona_slot
 from perbench.plugins import load_identifier
+from perbench.prompts.attribution import persona_slot
 
 MakeText = Callable[..., PersonaText]
 

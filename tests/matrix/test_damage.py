@@ -13,11 +13,11 @@ import pytest
 
 from perbench.cli import main
 from perbench.disk.digests import read_sha256
+from perbench.disk.sealed import seal
 from perbench.matrix.rescore import rescore
 from perbench.matrix.verify import verify
 from perbench.site.load import load
 from perbench.store import CellDir, CellRecord, RunDir, Scores, read_records
-from perbench.store.sealed import seal
 from tests.damage import damage_run
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs, results

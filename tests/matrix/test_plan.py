@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from perbench.cli import main
+from perbench.disk.manifest import seal_folder
 from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
 from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
-from perbench.store.manifest import seal_folder
 from tests.matrix.conftest import Root, write_rows, writing_rows
 
 

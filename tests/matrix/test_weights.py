@@ -11,13 +11,13 @@ import pytest
 
 from perbench.disk import digests
 from perbench.disk.folder import file_sha256
+from perbench.disk.manifest import seal_folder
 from perbench.errors import CellError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.weights import serving_weights, trained_weights
 from perbench.specs.matrices import load_matrix
 from perbench.store import CellDir, CellRecord, RunDir
-from perbench.store.manifest import seal_folder
 from tests.damage import DAMAGES, flip
 from tests.matrix.conftest import Root
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import nltk
 import pytest
 
-from perbench.contracts.metric import MetricAbsent
-from perbench.errors import PerbenchError
+from perbench.errors import MetricAbsent, PerbenchError
 from perbench.text import wordnet
 from tests.damage import DAMAGES
 

@@ -1,4 +1,4 @@
-"""A third party's metric and protocol, one file each, found by --include: names, faults by line, a run, resuming."""
+"""A third party's metric and protocol, one file each: names, faults by line, a run, resuming."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from transformers.utils import chat_template_utils
 
 from perbench.errors import PerbenchError
 from perbench.lm.models import load_tokenizer
+from perbench.lm.template import closes, is_thought
 from perbench.prompts.chat import chat_text, encode_answer, encode_response, template_notes
-from perbench.prompts.template import closes, is_thought
 from tests.prompts.shapes import CHATML, SHAPES, shape
 
 PLAIN = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"

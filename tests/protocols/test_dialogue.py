@@ -17,10 +17,10 @@ from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.protocols.dialogue.turns import PMI_SYSTEM, fit, strip_actions
+from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
 from perbench.specs.compose import task_spec
-from perbench.specs.load import Named
 from tests.owners import run, score
 
 Store = Any

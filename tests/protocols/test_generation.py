@@ -18,10 +18,10 @@ from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair
+from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import persona_spec, task_spec
-from perbench.specs.load import Named
 from tests.owners import run, score
 
 TASK: Named[TaskSpec] = Named(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.api import Example
-from perbench.protocols.identification.gold import Gold, distractor_spans, gold_spans
+from perbench.protocols.identification.gold import distractor_spans, gold_spans
+from perbench.text.marks import Gold
 from perbench.text.words import occurrences, word_spans
 
 

@@ -15,9 +15,9 @@ from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import BATCH, persona_text
+from perbench.shapes.base import Named
 from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import task_spec
-from perbench.specs.load import Named
 from perbench.text.words import word_spans
 from tests.owners import run_identifier
 

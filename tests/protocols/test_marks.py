@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.protocols.identification.marks import Share, Tally, read
-from perbench.protocols.identification.names import LEVELS, RULES
+from perbench.text.marks import LEVELS, RULES, Share, Tally, read
 from perbench.text.words import whole_words, word_spans
 
 RESPONSE = "I like big ears, truly"

@@ -15,10 +15,11 @@ from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference.scores import outcome
 from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec
+from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
 from perbench.specs.compose import helpers_of, task_spec
-from perbench.specs.load import Named, load_task
+from perbench.specs.load import load_task
 from tests.owners import run, score
 from tests.protocols.test_generation import quiet
 

@@ -19,8 +19,8 @@ from perbench.prompts.pair import build_pair
 from perbench.protocols.generation.section import PersonaSwapSpec
 from perbench.protocols.generation.swap import others, swap_logp
 from perbench.protocols.generation.swap_scores import measure
+from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
-from perbench.specs.load import Named
 from tests.owners import run, score
 from tests.protocols.test_generation import TASK, quiet
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perbench.store.manifest import (
+from perbench.disk.manifest import (
     MANIFEST,
     Damaged,
     faults,

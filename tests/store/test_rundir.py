@@ -15,6 +15,7 @@ import pytest
 
 from perbench.disk.digests import canonical_digest
 from perbench.disk.files import append_journal, write_json
+from perbench.disk.sealed import seal
 from perbench.errors import PerbenchError
 from perbench.store import (
     CellDir,
@@ -31,7 +32,6 @@ from perbench.store import (
 from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
 from perbench.store.leftovers import sweep_old
-from perbench.store.sealed import seal
 
 INPUTS = {"seed": 0}
 IDENTITY = canonical_digest(INPUTS)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perbench.store.sealed import SEAL, Unsealed, open_sealed, read_sealed, write_sealed
+from perbench.disk.sealed import SEAL, Unsealed, open_sealed, read_sealed, write_sealed
 from tests.damage import DAMAGES
 
 

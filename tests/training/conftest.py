@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from perbench.disk.sealed import SealedJournal
 from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import LoraSpec, TrainingSpec
-from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult, fit
 
 SPEC = TrainingSpec(

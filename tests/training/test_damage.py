@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from perbench.api import Example
+from perbench.disk.manifest import seal_of
 from perbench.errors import PerbenchError
 from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import PerUserSpec, TrainingSpec
-from perbench.store.manifest import seal_of
 from perbench.training import FitResult
 from perbench.training.checkpoint import Checkpoints, checkpoint_faults, fingerprint_of
 from perbench.training.per_user import fit_users, user_adapters

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from perbench.api import Example
+from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted
 from perbench.lm.contrast import contrast
@@ -21,7 +22,6 @@ from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.seeds import derive_seed
 from perbench.specs.matrix import PerUserSpec, TrainingSpec
-from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult, fit
 from perbench.training.per_user import UsersResult, fit_users, user_adapters
 

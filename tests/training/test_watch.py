@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from perbench.api import TokenBatch, Trainer
+from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.plugins import load_trainer
-from perbench.store.sealed import SealedJournal
 from perbench.training import FitResult
 from perbench.training.watch import Recorder, Spread, Tally, Watched, check_tracker
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from perbench.annotate.review.state import Review
 from perbench.errors import PerbenchError
-from perbench.protocols.identification.names import KINDS
 from perbench.site.templates import render_page
+from perbench.text.marks import KINDS
 
 LARGEST = 1 << 20
 """Bytes of a request."""

@@ -17,7 +17,7 @@ from perbench.data.spans import row_faults
 from perbench.disk.files import append_journal, cut_torn, write_text
 from perbench.disk.locks import locked
 from perbench.errors import PerbenchError, Problem, SpecError
-from perbench.protocols.identification.names import KINDS
+from perbench.text.marks import KINDS
 from perbench.text.words import occurrences
 
 Decision = Literal["open", "accepted", "rejected"]

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.folder import cache_dir, file_sha256
+from perbench.disk.sealed import read_sealed, write_sealed
 from perbench.errors import PerbenchError
-from perbench.store.sealed import read_sealed, write_sealed
 
 T = TypeVar("T")
 

@@ -25,8 +25,8 @@ class Dense(Ranking[Keys]):
 
     def roles(self) -> Sequence[Role]:
         told = (
-            "persona.encoder {model} is {what}, which can only chat; name an encoder whose weights are on this "
-            "machine"
+            "persona.encoder {model} is {what}, which can only chat; name an encoder whose weights are on "
+            "this machine"
         )
         return [Role("encoder", self.keys.encoder, {"vectors": told})]
 

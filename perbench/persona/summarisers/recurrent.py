@@ -1,4 +1,4 @@
-"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, renewed with each further block of items."""
+"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, renewed with each block of items."""
 
 from __future__ import annotations
 

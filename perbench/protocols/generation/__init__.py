@@ -49,14 +49,14 @@ class Generation(Protocol[Keys]):
         found, swap, method = [], self.keys.persona_swap, self.spec.decoding.method
         if swap is not None:
             told = (
-                "persona_swap by {model}, {what}, which gives no log-probs of given texts; name a local model: "
-                "persona_swap.scorer"
+                "persona_swap by {model}, {what}, which gives no log-probs of given texts; name a local "
+                "model: persona_swap.scorer"
             )
             found.append(Role("scorer", swap.scorer, {"score": told}))
         if method != "ordinary":
             told = (
-                f"decoding.method {method} of {{model}}, {{what}}, which shows no logits; use a model whose weights "
-                "are on this machine"
+                f"decoding.method {method} of {{model}}, {{what}}, which shows no logits; use a model whose "
+                "weights are on this machine"
             )
             found.append(Role("subject", None, {"steer": told}))
         return found

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from perbench.api import Example
 from perbench.data.gold import places
+from perbench.text.marks import Gold
 from perbench.text.words import Span, occurrences
-
-
-class Gold(NamedTuple):
-    """A personal span: [start, end) characters of the response; its kind and the index of the persona's
-    sentence that supports it, where the data say."""
-
-    start: int
-    end: int
-    kind: str | None = None
-    sentence: int | None = None
 
 
 def gold_spans(example: Example) -> list[Gold]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-LEVELS = ("token", "word", "span")
-RULES = ("contained", "strict")
-KINDS = ("lexical", "paraphrase", "inference", "style")
-"""How a gold span relates to the persona; no other may stand in the data."""
+from perbench.text.marks import KINDS, LEVELS, RULES
+
 TUNED = "_tuned"
 """Ends the names of what the threshold chosen on dev gives."""
 

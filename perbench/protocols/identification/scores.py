@@ -18,11 +18,11 @@ from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
 from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
 from perbench.store.record import Metric, Scores
+from perbench.text.marks import LEVELS, RULES, Share, read
 from perbench.text.scripts import UNSPACED_ANSWER, unspaced
 
 from .curve import Curve
-from .marks import Share, read
-from .names import LEVELS, RULES, TUNED, metric_name
+from .names import TUNED, metric_name
 
 VERSION = "v2"
 Statistic = Callable[[Floats], Floats]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.contracts import missing
+from perbench.contracts.identifier import checked
 from perbench.contracts.resume import Batch, Sample
 from perbench.contracts.run import chunks
-from perbench.errors import CellError
 from perbench.lm.context import check_context
-from perbench.plugins.faults import place_of
 from perbench.prompts.pair import build_pair, build_pairs, build_prompt
 from perbench.prompts.persona import render_items
 from perbench.prompts.spans import encode_with_spans
+from perbench.text.marks import Gold
 
-from .gold import Gold, distractor_spans, gold_spans
+from .gold import distractor_spans, gold_spans
 from .samples import Marked, Skipped
 
 if TYPE_CHECKING:
@@ -33,8 +32,9 @@ BATCH = 16
 def batches(
     spec: TaskSpec, splits: Mapping[str, Sequence[Example]], identifier: Identifier, engine: Engine | None
 ) -> list[Batch]:
-    """The examples of the splits dev, where there is one, and test. Examples of one user are neighbours: methods
-    may share work among them. Those that the task skips as too long come first, and no identifier sees them.
+    """The examples of the splits dev, where there is one, and test. Examples of one user are neighbours:
+    methods may share work among them. Those that the task skips as too long come first, and no identifier
+    sees them.
 
     Raises:
         PerbenchError: an example too long for the model.
@@ -164,42 +164,3 @@ def _sample(
     if found.missing is not None:
         sample[missing.MISSING] = found.missing
     return sample
-
-
-def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -> list[TokenScores]:
-    """What an identifier returned, if it keeps the contract.
-
-    Raises:
-        CellError: it does not; the message names the identifier's file and line.
-    """
-    name = type(identifier).__module__.rpartition(".")[2]
-    at = f"{place_of(identifier, 'score')}: "
-    if not isinstance(found, list) or len(found) != len(texts):
-        given = f"{len(found)} results" if isinstance(found, list) else repr(found)[:80]
-        raise CellError(
-            f"{at}identifier {name}: score() must return a list of {len(texts)} TokenScores for the examples "
-            f"{texts[0].id!r} to {texts[-1].id!r}, one each, and returned {given}"
-        )
-    for text, one in zip(texts, found, strict=True):
-        place = f"{at}identifier {name}, example {text.id!r}"
-        if not isinstance(one, TokenScores):
-            raise CellError(f"{place}: score() must return TokenScores, not {type(one).__name__}")
-        if len(one.scores) != len(one.spans):
-            raise CellError(
-                f"{place}: {len(one.scores)} scores for {len(one.spans)} spans; give one for each"
-            )
-        if one.sources and len(one.sources) != len(one.spans):
-            raise CellError(
-                f"{place}: {len(one.sources)} sources for {len(one.spans)} spans; give one for each, or none"
-            )
-        for source in one.sources:
-            if source is not None and not 0 <= source < len(text.persona):
-                raise CellError(f"{place}: source {source} is none of the {len(text.persona)} sentences")
-        for span, score in zip(one.spans, one.scores, strict=True):
-            if not 0 <= span[0] <= span[1] <= len(text.response):
-                raise CellError(
-                    f"{place}: span {list(span)} is outside the response's {len(text.response)} characters"
-                )
-            if not math.isfinite(score):
-                raise CellError(f"{place}: score {score} of span {list(span)} is not finite")
-    return found

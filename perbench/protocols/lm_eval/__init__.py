@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Role
 from perbench.contracts.protocol import Batch, Protocol, Sample
 from perbench.shapes.base import Strict
 
 from .catalogue import PREFIX
+from .section import LmEvalSpec
 
 if TYPE_CHECKING:
     from perbench.contracts.run import Engines, Scored
     from perbench.data import Dataset
-
-
-class LmEvalSpec(Strict):
-    """How a task of lm-evaluation-harness is put to the model."""
-
-    num_fewshot: Annotated[int, Field(ge=0)] | None = None
-    """None: as many as the task itself says."""
-    chat_template: bool = False
 
 
 class Keys(Strict):
@@ -56,8 +47,8 @@ class LmEval(Protocol[Keys]):
 
     def roles(self) -> Sequence[Role]:
         told = (
-            "lm-evaluation-harness reads tokens and log-probs, and {model} is {what}, which shows none; use models "
-            "whose weights are on this machine"
+            "lm-evaluation-harness reads tokens and log-probs, and {model} is {what}, which shows none; use "
+            "models whose weights are on this machine"
         )
         return [Role("subject", None, {"module": told})]
 

@@ -12,10 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from perbench import plugins
+from perbench.contracts.base import folders
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError, suggest
-from perbench.plugins.roots import LM_EVAL
 
 PREFIX = "lm_eval:"
 """Begins a target's name: "lm_eval:drop"."""
@@ -42,12 +41,11 @@ def manager(name: str) -> Any:
         PerbenchError: no such task, or lm-eval is not installed.
     """
     lm_eval_version()
-    places = [root.path / LM_EVAL for root in plugins.roots()]
-    folders = tuple(str(place) for place in places if place.is_dir())
-    own = _manager(folders, own=False) if folders else None
+    places = tuple(map(str, folders("lm_eval")))
+    own = _manager(places, own=False) if places else None
     if own is not None and name in own.task_index:
         return own
-    found = _manager(folders, own=True)
+    found = _manager(places, own=True)
     if name not in found.task_index:
         told = f"lm-eval has no task {name!r}.{suggest(name, found.all_tasks)}"
         raise PerbenchError(f"{told} `lm-eval ls tasks` lists them all.")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perbench.contracts.engine import Engine
     from perbench.data import Dataset
 
-    from . import LmEvalSpec
+    from .section import LmEvalSpec
 
 CHUNK = 128
 """Documents evaluated together; what a killed run may have to redo. Each draws its own few-shot examples."""

@@ -22,9 +22,22 @@ from itertools import groupby
 from math import inf
 from typing import Any, NamedTuple
 
-from perbench.protocols.identification.gold import Gold
-from perbench.protocols.identification.names import LEVELS, RULES
 from perbench.text.words import Span, touch, visible, whole_words
+
+LEVELS = ("token", "word", "span")
+RULES = ("contained", "strict")
+KINDS = ("lexical", "paraphrase", "inference", "style")
+"""How a gold span relates to the persona; no other may stand in the data."""
+
+
+class Gold(NamedTuple):
+    """A personal span: [start, end) characters of the response; its kind and the index of the persona's
+    sentence that supports it, where the data say."""
+
+    start: int
+    end: int
+    kind: str | None = None
+    sentence: int | None = None
 
 
 class Tally(NamedTuple):
@@ -126,7 +139,7 @@ class Marks:
 
 
 def read(sample: Mapping[str, Any]) -> Marks:
-    """Of a stored sample of the protocol."""
+    """Of a stored sample of protocol identification."""
     response = sample["response"]
     gold = tuple(
         Gold(start, end, kind, sentence)

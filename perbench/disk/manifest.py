@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from perbench.disk.digests import content_sha256
+from perbench.disk.sealed import open_sealed, write_sealed
 from perbench.errors import PerbenchError
-from perbench.store.sealed import open_sealed, write_sealed
 
 MANIFEST = "manifest.json"
 THREADS = 4
@@ -48,7 +48,7 @@ def faults(
 
     Args:
         seal: what `seal_folder` returned, where it is known: another sealed folder in its place is a fault.
-        digest: how files are hashed: read by this process (the default), or `perbench.disk.folder.file_sha256`.
+        digest: how files are hashed: by reading them (the default), or `perbench.disk.folder.file_sha256`.
     """
     if not folder.is_dir():
         return [f"{folder} is missing"]

@@ -1,0 +1,100 @@
+"""A loss: one file `trainers/NAME.py`. Shapes: `N` response tokens of a micro-batch (all its examples
+concatenated, in order), `D` hidden size, `V` vocabulary, `E` examples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from perbench.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """The N response tokens under one context. `logp` [N], natural log, float32; `hidden` [N, D], the states
+    the language-model head reads at the positions that predict the tokens."""
+
+    logp: Tensor
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class ReferenceLogp:
+    """Log-probs [N] of the same tokens under a frozen reference model, float32, no gradient."""
+
+    factual: Tensor
+    counterfactual: Tensor
+
+
+class TokenBatch(Protocol):
+    """What a loss sees: the same N response tokens with the persona (factual) and without (counterfactual).
+
+    `counterfactual` and `reference` are present exactly when the trainer asks for them
+    (`Trainer.counterfactual`, `Trainer.reference`), `factual` unless it says not to; reading an absent one
+    raises an error that says so.
+    """
+
+    @property
+    def targets(self) -> Tensor:
+        """Token ids [N]."""
+
+    @property
+    def example(self) -> Tensor:
+        """Index [N] of the example each token belongs to, 0..E-1, non-decreasing."""
+
+    @property
+    def progress(self) -> float:
+        """How far the training is: 0 at its first update, 1 at its last."""
+
+    @property
+    def factual(self) -> View: ...
+
+    @property
+    def counterfactual(self) -> View: ...
+
+    @property
+    def reference(self) -> ReferenceLogp: ...
+
+    @property
+    def entropy(self) -> Tensor:
+        """Entropy [N] in nats of the factual predictions, float32, without gradient. Computed when read, by
+        one more product with the head."""
+
+    def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
+        """Put `values` [N], such as the tokens' weights, on the training's record: mean, range and histogram
+        over every token of the update, and with `bounds` the share of tokens at either. Changes no result."""
+
+    def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
+        """log softmax(z_h - z_0)[target], [N]: z_h and z_0 are the factual and counterfactual logits.
+
+        A linear head gives z_h - z_0 = (h_h - h_0) W^T, so no logits are kept (a head bias cancels);
+        a head with logit soft-capping is computed chunk by chunk instead.
+        """
+
+
+class Trainer(Hyperparameters, ABC):
+    """A loss plugin: one file in `trainers/`, named as the method, holding exactly one subclass.
+
+    Hyperparameters are annotated class fields with defaults. They are validated, shown by
+    `perbench show trainer NAME`, and part of a cell's identity.
+    """
+
+    factual: ClassVar[bool] = True
+    """Whether the pass with the persona is needed; always with gradient."""
+
+    counterfactual: ClassVar[Literal["none", "no_grad", "grad"]] = "none"
+    """Whether the pass without the persona is needed, and whether gradients flow through it."""
+
+    def reference(self) -> str | None:
+        """Frozen model whose log-probs the loss reads: None, "initial" (the model before training),
+        or a model's name or path. Computed once, before the first update."""
+        return None
+
+    @abstractmethod
+    def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """Return (numerator [N], denominator [N]). The step's loss is sum(numerator) / sum(denominator) over
+        every token of the update: all micro-batches and all devices. The denominator carries no gradient."""
