@@ -8,7 +8,8 @@ from perbench.specs.compose import owner_of
 
 
 def run(task: Any, dataset: Any, engines: Any, store: Any, *, seed: int, tick: Any) -> dict[str, int]:
-    return owner_of(task.spec).run(dataset, engines, store, seed=seed, tick=tick)  # type: ignore[no-any-return]
+    owner = owner_of(task.spec)
+    return owner.run(dataset, engines, store, planned=owner.sample_ids(dataset), seed=seed, tick=tick)  # type: ignore[no-any-return]
 
 
 def score(task: Any, samples: Any) -> Any:
@@ -18,4 +19,5 @@ def score(task: Any, samples: Any) -> Any:
 def run_identifier(
     task: Any, dataset: Any, identifier: Any, engine: Any, store: Any, *, dev: Any = None, tick: Any
 ) -> dict[str, int]:
-    return owner_of(task.spec).identify(dataset, identifier, engine, store, dev=dev, tick=tick)  # type: ignore[no-any-return]
+    owner, ids = owner_of(task.spec), owner_of(task.spec).sample_ids(dataset, dev)
+    return owner.identify(dataset, identifier, engine, store, planned=ids, dev=dev, tick=tick)  # type: ignore[no-any-return]

@@ -19,10 +19,10 @@ from perbench.lm.models import ResolvedModel
 from perbench.matrix.identity import target_inputs
 from perbench.plugins import load_identifier, load_trainer
 from perbench.prompts.pair import PromptPair, build_pair, build_pairs
-from perbench.protocols import generation, identification
 from perbench.protocols.generation.swap import swap_logp
 from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training import fit
+from tests.owners import run, run_identifier, score
 from tests.protocols.conftest import MemoryStore
 from tests.protocols.test_generation import TASK, One, example, quiet
 
@@ -99,7 +99,7 @@ def test_persona_swap_is_refused(engine: TransformersEngine) -> None:
 
     people = [person("a", 0), person("b", 0, "I hunt deer in the woods. " * 400)]
     with pytest.raises(PerbenchError, match="context of 2048"):
-        swap_logp(swapped(max_length=100_000).spec, [(people[0], "so")], people, engine)
+        swap_logp(swapped(max_length=100_000).spec, 2, [(people[0], "so")], people, engine)
 
 
 def whale(number: int) -> Example:
@@ -125,16 +125,16 @@ def test_a_generation_skips_counts_and_scores_the_others(engine: TransformersEng
     task = replace(TASK, spec=spec(on_too_long="skip"))
     rows = [whale(0), *(example(number) for number in range(1, 4))]
     store, plain = MemoryStore(), MemoryStore()
-    generation.run(task, Dataset(rows, "d"), One(engine), store, seed=1, tick=quiet)
-    generation.run(TASK, Dataset(rows[1:], "d"), One(engine), plain, seed=1, tick=quiet)
+    run(task, Dataset(rows, "d"), One(engine), store, seed=1, tick=quiet)
+    run(TASK, Dataset(rows[1:], "d"), One(engine), plain, seed=1, tick=quiet)
     left_out = {sample["id"]: sample.get("missing") for sample in store.samples()}
     assert left_out == {"whale0": "too_long", "e01": None, "e02": None, "e03": None}
     assert [sample for sample in store.samples() if "missing" not in sample] == plain.samples()
-    found = generation.score(task, store.samples())
+    found = score(task, store.samples())
     assert found.counts["missing_too_long"] == 1
     metric = found.metrics["rouge1"]
     assert (metric.n, metric.missing, metric.why) == (3, 1, {"too_long": 1})
-    assert metric.value == generation.score(TASK, plain.samples()).metrics["rouge1"].value
+    assert metric.value == score(TASK, plain.samples()).metrics["rouge1"].value
 
 
 def test_a_conversation_beyond_the_context_is_left_out_or_an_error(engine: TransformersEngine) -> None:
@@ -156,7 +156,7 @@ def test_an_identification_checks_first_and_skips(engine: TransformersEngine) ->
     percontrast = load_identifier("percontrast", {})
 
     def run(rows: list[Example], store: MemoryStore) -> None:
-        identification.run_identifier(task, Dataset(rows, "d"), percontrast, engine, store, tick=quiet)
+        run_identifier(task, Dataset(rows, "d"), percontrast, engine, store, tick=quiet)
 
     store = MemoryStore()
     with pytest.raises(PerbenchError, match=r"example i1: a prompt of .* context of 2048; lower"):
@@ -171,7 +171,7 @@ def test_an_identification_checks_first_and_skips(engine: TransformersEngine) ->
         "i2": None,
     }
     assert len(store.rows) == 3
-    found = identification.score(task, store.samples())
+    found = score(task, store.samples())
     assert (found.counts["samples"], found.counts["missing_too_long"]) == (3, 1)
     assert sorted(found.scores.ids) == ["i0", "i2"]
     assert all(metric.why.get("too_long") == 1 for metric in found.metrics.values() if metric.ci)

@@ -50,7 +50,7 @@ def test_both_carry_every_built_in_plugin_and_no_leftovers(built):
     beside = [path.relative_to(REPOSITORY).as_posix() for path in carried]
     for path in [*builtin, *beside, "leaderboard/templates/page.html"]:
         assert path in in_sdist
-        assert f"perbench/builtin/{path}" in in_wheel
+        assert (path if path.startswith("perbench/") else f"perbench/builtin/{path}") in in_wheel
     assert "perbench/cli/skeletons/trainer.txt" in in_wheel
     assert {"LICENSE", "README.md", "pyproject.toml", "constraints.txt", "Makefile"} <= in_sdist
     tops = {name.partition("/")[0] for name in in_wheel}
@@ -66,7 +66,8 @@ def test_an_installed_wheel_finds_its_roots(installed, tmp_path):
     rows = {(row["kind"], row["name"]): Path(row["path"]) for row in json.loads(out)}
     assert set(rows) == set(discover())
     for (kind, _), path in rows.items():
-        assert path.is_relative_to(installed / "perbench" / "builtin" / KINDS[kind].folder)
+        inner = KINDS[kind].home or f"builtin/{KINDS[kind].folder}"
+        assert path.is_relative_to(installed / "perbench" / inner)
     shown = run(sys.executable, "-m", "perbench", "show", "trainer", "perce", "--json", cwd=tmp_path, env=env)
     assert json.loads(shown)["path"] == str(rows["trainer", "perce"])
 

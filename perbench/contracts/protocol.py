@@ -127,10 +127,20 @@ class Protocol(Owner[K]):
         raise NotImplementedError
 
     def run(
-        self, dataset: Dataset, engines: Engines, store: SampleStore, *, seed: int, tick: Tick
+        self,
+        dataset: Dataset,
+        engines: Engines,
+        store: SampleStore,
+        *,
+        planned: Sequence[str],
+        seed: int,
+        tick: Tick,
     ) -> dict[str, int]:
-        """Make what is not stored yet. Returns: tokens of all stored samples."""
-        self._resume(self.batches(dataset, engines, seed), store, tick, self.sample_ids(dataset))
+        """Make what is not stored yet of `planned`, which is what `sample_ids` gave.
+
+        Returns: tokens of all stored samples.
+        """
+        self._resume(self.batches(dataset, engines, seed), store, tick, planned)
         return self.tokens(store.samples())
 
     def identify(
@@ -140,12 +150,13 @@ class Protocol(Owner[K]):
         engine: Engine | None,
         store: SampleStore,
         *,
+        planned: Sequence[str],
         dev: Dataset | None = None,
         tick: Tick,
     ) -> dict[str, int]:
         """As `run`, by an identifier; with what this call made, for throughput."""
         batches = self.identified(dataset, identifier, engine, dev)
-        made = self._resume(batches, store, tick, self.sample_ids(dataset, dev))
+        made = self._resume(batches, store, tick, planned)
         return {**self.tokens(store.samples()), **self.timed(made)}
 
     def _resume(

@@ -276,10 +276,10 @@ class Runner:
         if cell.identifier is not None:
             engine = self._pool.serve(cell.model, None) if cell.identifier.needs_model else None
             dev = self.catalogue.dev(cell.task)
-            tokens = protocol.identify(data, cell.identifier, engine, folder, dev=dev, tick=tick)
+            tokens = protocol.identify(data, cell.identifier, engine, folder, planned=ids, dev=dev, tick=tick)
         else:
             self._pool.serve(cell.model, checkpoint, users)
-            tokens = protocol.run(data, self._pool, folder, seed=cell.labels.seed, tick=tick)
+            tokens = protocol.run(data, self._pool, folder, planned=ids, seed=cell.labels.seed, tick=tick)
         samples = folder.samples()
         check_ids(ids, [sample["id"] for sample in samples], folder.path)
         scored = protocol.score(samples)

@@ -163,6 +163,9 @@ class _Task(TaskSpec):
             for key in owner.fields
             if getattr(self.fields, key) is None
         ]
+        if absent := [name for name in owner.extra if name not in self.fields.extra]:
+            told = ", ".join(absent)
+            faults.append(f"fields.extra: protocol {name} reads these fields of a row, too: [{told}]")
         missing = absent_keys(type(owner), self)
         faults += [f"protocol {name} needs a `{key}:` section" for key in missing]
         if owner.prompted:

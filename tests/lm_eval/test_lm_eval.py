@@ -23,6 +23,7 @@ from perbench.protocols.lm_eval import documents as protocol
 from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task
 from tests.lm_eval.conftest import choice_rows, write_tasks
+from tests.owners import run
 from tests.protocols.conftest import MemoryStore
 
 
@@ -44,9 +45,10 @@ class One:
 def evaluate(name: str, engine: Any, store: MemoryStore, limit: int | None = None, **overrides: Any) -> Any:
     task = load_task(f"lm_eval:{name}", overrides=overrides)
     ticks: list[tuple[int, int]] = []
-    owner_of(task.spec).run(
+    run(
+        task,
         load_examples(task, "test", limit),
-        One(engine),  # type: ignore[arg-type]
+        One(engine),
         store,
         seed=0,
         tick=lambda done, total, _: ticks.append((done, total)),
@@ -104,7 +106,7 @@ def test_what_is_no_mean_is_left_out_and_told(lm_root: Path, engine: Transformer
     task = load_task("lm_eval:tiny_choice")
     with pytest.raises(PerbenchError, match="'tiny_rolling' names no metric"):
         load_task("lm_eval:tiny_rolling")
-    owner_of(task.spec).run(load_examples(task, "test"), One(engine), store, seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
+    run(task, load_examples(task, "test"), One(engine), store, seed=0, tick=lambda *_: None)
     rows = [{**row, "unscored": ["word_perplexity"]} for row in store.rows]
     notes = owner_of(task.spec).score(rows).notes
     assert notes == ["metric word_perplexity absent: lm-eval does not average it over documents"]
@@ -281,7 +283,8 @@ def test_what_lm_eval_warns_of_is_a_note_of_the_record(
         "lm-eval warns: length was 4, cut in x (and 1 more like it)",
         "lm-eval warns: the filter is odd",
     ]
-    assert protocol.score(load_task("lm_eval:tiny_choice"), store.samples()).notes == scored.notes
+    rescored = owner_of(load_task("lm_eval:tiny_choice").spec).score(store.samples())
+    assert rescored.notes == scored.notes
 
 
 def test_a_plain_run_warns_of_nothing(lm_root: Path, engine: TransformersEngine) -> None:

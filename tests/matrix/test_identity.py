@@ -322,7 +322,7 @@ def test_a_dialogue_depends_on_what_its_helpers_are_not_on_their_names() -> None
     common = {key: TASK[key] for key in ("summary", "license", "data")}
     fields = {"user": "u", "extra": ["profile", "personality"]}
     common |= {"protocol": "dialogue", "fields": fields, "headline": "pmi"}
-    spec = TaskSpec(**common, dialogue=section)
+    spec = task_spec()(**common, dialogue=section)
     one = evaluation(spec, helpers={"a/path": {"weights_sha256": "w"}})
     assert one != evaluation(spec, helpers={"a/path": {"weights_sha256": "v"}})
     moved = {

@@ -58,13 +58,16 @@ def test_it_runs_and_resumes(tiny_model_dir: Path) -> None:
     task = load_task("quiz/colours")
     data = load_examples(task, "test")
     owner, whole = owner_of(task.spec), MemoryStore()
-    tokens = owner.run(data, Engines(), whole, seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
+    tokens = owner.run(data, Engines(), whole, planned=owner.sample_ids(data), seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
     for fuse in (0, 3, 8, 19):
         store = MemoryStore(fuse=fuse)
         with pytest.raises(MemoryStore.Killed):
-            owner.run(data, Engines(), store, seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
+            owner.run(data, Engines(), store, planned=owner.sample_ids(data), seed=0, tick=lambda *_: None)  # type: ignore[arg-type]
         store.fuse = None
-        assert owner.run(data, Engines(), store, seed=0, tick=lambda *_: None) == tokens  # type: ignore[arg-type]
+        assert (
+            owner.run(data, Engines(), store, planned=owner.sample_ids(data), seed=0, tick=lambda *_: None)
+            == tokens
+        )  # type: ignore[arg-type]
         assert store.rows == whole.rows
     assert set(owner.score(whole.rows).metrics) == {"accuracy", "margin"}
 

@@ -248,7 +248,12 @@ def test_an_identifier_sees_the_personas_of_all_users_once(
     engine: TransformersEngine, with_model: bool
 ) -> None:
     identifier = Sourced()
-    run(identifier, [example(i % 20) for i in range(BATCH + 9)], Store(), engine if with_model else None)
+    run(
+        identifier,
+        [replace(example(i % 20), id=f"e{i}") for i in range(BATCH + 9)],
+        Store(),
+        engine if with_model else None,
+    )
     personas = tuple(("I like to hunt.", f"I am {i}.") for i in range(20))
     assert [text.background for text in identifier._texts] == [personas] * (BATCH + 9)
 

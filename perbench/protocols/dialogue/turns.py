@@ -190,7 +190,7 @@ class Talk:
         for i, dialogue in enumerate(batch):
             reply, message = replies.get(i, NO_REPLY), said.get(i, NO_REPLY)
             rated = [of.get(i, UNRATED) for of in ratings]
-            sample = Turn(  # type: ignore[typeddict-item]  # whether there is a `missing` is known below
+            sample = Turn(
                 id=dialogue.sample_id(turn),
                 user=dialogue.user,
                 turn=turn,
@@ -200,7 +200,7 @@ class Talk:
                 prompt_tokens=reply.prompt_tokens,
                 new_tokens=reply.new_tokens,
                 turns_dropped=dropped.get(i, 0),
-                **_rated(rated),
+                **_rated(rated),  # type: ignore[typeddict-item]  # `missing` is added below
                 pmi=pmis.get(i),
                 overhead=Overhead(
                     simulator_prompt=message.prompt_tokens,
