@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from perbench.data.jsonl import MOST_PROBLEMS, Row, read_jsonl
@@ -60,7 +63,7 @@ def read(data: DataSpec, split: str, beside: Path | None, fields: FieldSpec | No
         return Source(part, {"files": path.name, "split": split, **data.split.model_dump()}, path)
     if data.hub is not None:
         return _from_hub(data, split)
-    return _from_python(data, split)
+    return _from_python(data, split, beside)
 
 
 def _with_shared(data: DataSpec, config: str, split: str, beside: Path | None) -> Source:
@@ -144,11 +147,11 @@ def _split_file(folder: Path, split: str) -> Path:
 # ---------------------------------------------------------------- a Python function
 
 
-def _from_python(data: DataSpec, split: str) -> Source:
+def _from_python(data: DataSpec, split: str, beside: Path | None) -> Source:
     assert data.python is not None, "DataSpec has exactly one source"
     module_name, _, function_name = data.python.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = _module(module_name, beside)
         function = getattr(module, function_name, None)
         if function is None:
             raise PerbenchError(f"data.python: module {module_name} has no function {function_name!r}")
@@ -171,6 +174,25 @@ def _from_python(data: DataSpec, split: str) -> Source:
         except PackageNotFoundError:
             described["package"] = data.requires
     return Source(_checked(rows), described, data.python)
+
+
+def _module(name: str, beside: Path | None) -> ModuleType:
+    """The file NAME.py in the folder `beside`, else the module that can be imported by this name."""
+    file = beside / f"{name}.py" if beside is not None else None
+    if file is None or not file.is_file():
+        return importlib.import_module(name)
+    own = str(file.resolve())  # not `name`, which an installed package may have
+    if own not in sys.modules:
+        spec = importlib.util.spec_from_file_location(own, file)
+        assert spec is not None
+        assert spec.loader is not None, "it ends on .py"
+        sys.modules[own] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[own])
+        except BaseException:
+            del sys.modules[own]
+            raise
+    return sys.modules[own]
 
 
 def _checked(rows: list[Row]) -> list[Row]:

@@ -29,7 +29,8 @@ class SplitSpec(Strict):
 class DataSpec(Strict):
     """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`, `lm_eval`.
 
-    python: "package.module:function", called with the split's name, yields rows (mappings);
+    python: "module:function", of a file module.py beside the YAML file or of an installed package; called
+    with the split's name, it yields rows (mappings);
     hub: a dataset repository `owner/name` with `config` and `revision`;
     files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
     prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
@@ -64,7 +65,7 @@ class DataSpec(Strict):
             told = ", ".join(SOURCES)
             raise ValueError(f"give exactly one of {told} (got {', '.join(given) or 'none'})")
         if self.python is not None and self.python.count(":") != 1:
-            raise ValueError("python must be 'package.module:function'")
+            raise ValueError("python must be 'module:function'")
         if self.prepared is not None and self.config is None:
             raise ValueError("prepared needs a config, a folder of the prepared family")
         if self.data_dir is not None and (self.config is None or (self.hub or self.prepared) is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import shutil
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from perbench.data.embedded import chitchat, package, sotu
-from perbench.data.embedded.package import package_folder, spread
+from perbench.data import packages
+from perbench.data.packages import package_folder, spread
 from perbench.errors import PerbenchError
 from tests.damage import DAMAGES
 
 Rows = dict[str, list[dict[str, Any]]]
+sotu = importlib.import_module("perbench.plugins.tasks.embedded.sotu_writing")
+chitchat = importlib.import_module("perbench.plugins.tasks.embedded.chitchat_reply")
 
 
 @pytest.fixture(scope="session")
@@ -120,8 +123,8 @@ def test_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_damaged_rows_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
     (tmp_path / "package").mkdir()
-    monkeypatch.setattr(package, "package_folder", lambda module: tmp_path / "package")
-    made = package.remembered("package")(lambda split: [{"text": f"{split} {n}"} for n in range(40)])
+    monkeypatch.setattr(packages, "package_folder", lambda module: tmp_path / "package")
+    made = packages.remembered("package")(lambda split: [{"text": f"{split} {n}"} for n in range(40)])
     whole = made("test")
     (file,) = (tmp_path / "rows").iterdir()
     DAMAGES[damage](file, random.Random(damage))

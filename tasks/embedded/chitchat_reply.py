@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
-from perbench.data.embedded.package import check, package_folder, remembered, spread
+from perbench.data.packages import check, package_folder, remembered, spread
 
 REQUIREMENT = "chitchat-dataset==0.9.0"
 SHA256 = "d2a5d0bf6acf354fef51f3af39cbece2220d3b8f6086b658c3d335105798312a"

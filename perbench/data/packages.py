@@ -1,9 +1,10 @@
-"""The data files of an installed package."""
+"""Texts that pip packages carry: read as files, never imported, and checked by digest."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,8 +49,8 @@ Rows = Callable[[str], Iterable[dict[str, Any]]]
 def remembered(module: str) -> Callable[[Rows], Rows]:
     """Keep a function's rows in the user cache: every plan reads them, and making them takes seconds.
 
-    They are made anew when a file of the package `module` changes (by size or time), when the code here does,
-    and where what is kept is damaged.
+    They are made anew when a file of the package `module` changes (by size or time), when the function's file
+    or this one does, and where what is kept is damaged.
     """
 
     def decorate(function: Rows) -> Rows:
@@ -58,9 +59,9 @@ def remembered(module: str) -> Callable[[Rows], Rows]:
             folder = package_folder(module)
             data = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
             stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in data]
-            code = [file_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+            code = [file_sha256(Path(path)) for path in (inspect.getfile(function), __file__)]
             files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
-            key = canonical_digest([function.__module__, split, str(folder), files, code])
+            key = canonical_digest([function.__name__, split, str(folder), files, code])
             kept = cache_dir() / "rows" / f"{key}.json"
             found: list[dict[str, Any]]
             try:

@@ -1,1 +1,0 @@
-"""Tasks' texts that pip packages carry: read as files, never imported, and checked by digest."""
