@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+
+from perbench.disk.cache import DiskCache
 
 
 def flip(path: Path, chance: random.Random) -> bool:
@@ -57,6 +61,15 @@ def remove(path: Path, chance: random.Random) -> bool:
 DAMAGES: dict[str, Callable[[Path, random.Random], bool]] = {
     damage.__name__: damage for damage in (flip, zero, cut, append, rename, remove)
 }
+
+
+def flip_entries(cache: DiskCache) -> int:
+    """One bit of every value that a cache keeps; how many there are."""
+    with closing(sqlite3.connect(cache.path)) as table, table:
+        kept = table.execute("SELECT value, key FROM sealed").fetchall()
+        damaged = [(value[:-1] + bytes([value[-1] ^ 1]), key) for value, key in kept]
+        table.executemany("UPDATE sealed SET value = ? WHERE key = ?", damaged)
+    return len(kept)
 
 
 def damage_run(run: Path, draw: random.Random, among: Callable[[Path], bool] = lambda file: True) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from perbench.disk import digests
-from perbench.disk.digests import read_sha256
-from perbench.disk.folder import file_sha256
-from perbench.disk.sealed import write_sealed
+from perbench.disk.digests import file_sha256, forget_sha256, read_sha256
 
 
 @pytest.fixture
@@ -54,21 +51,14 @@ def test_a_change_of_neither_size_nor_mtime_is_seen(settled: Callable[[str], Pat
     assert file_sha256(path) == read_sha256(path)
 
 
-@pytest.mark.parametrize("digest", ["remembered", "0" * 64, "0" * 63, None, 5])
-@pytest.mark.parametrize("form", ["bare", "json", "sealed for another file"])
-def test_no_text_in_an_entry_is_believed(
-    settled: Callable[[str], Path], tmp_path: Path, digest: object, form: str
-) -> None:
+def test_what_is_forgotten_is_read_again(settled: Callable[[str], Path]) -> None:
     path = settled("one")
-    (entry,) = (tmp_path / "cache" / "sha256").iterdir()
-    if form == "bare":
-        entry.write_text(str(digest))
-    elif form == "json":
-        entry.write_text(json.dumps({**json.loads(entry.read_text()), "digest": digest}))
-    else:
-        write_sealed(entry, {"digest": digest}, "another")
+    (state, _) = digests.file_state(path)
+    assert digests.REMEMBERED.get([state])
+    forget_sha256(path)
+    assert not digests.REMEMBERED.get([state])
     assert file_sha256(path) == read_sha256(path)
-    assert json.loads(entry.read_text())["digest"] == read_sha256(path)  # mended
+    assert digests.REMEMBERED.get([state])
 
 
 def test_a_file_just_written_is_not_remembered(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from perbench.disk.digests import canonical_digest, read_sha256
-from perbench.disk.folder import cache_dir, file_sha256
-from perbench.disk.sealed import read_sealed, write_sealed
+from perbench.disk.cache import DiskCache
+from perbench.disk.digests import canonical_digest, file_sha256, read_sha256
 from perbench.errors import PerbenchError
 
 T = TypeVar("T")
@@ -62,14 +62,12 @@ def remembered(module: str) -> Callable[[Rows], Rows]:
             code = [file_sha256(Path(path)) for path in (inspect.getfile(function), __file__)]
             files = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
             key = canonical_digest([function.__name__, split, str(folder), files, code])
-            kept = cache_dir() / "rows" / f"{key}.json"
-            found: list[dict[str, Any]]
-            try:
-                found = read_sealed(kept, key)["rows"]
-            except (OSError, ValueError, KeyError):  # absent or damaged: made again
-                found = list(function(split))
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                write_sealed(kept, {"rows": found}, key)
+            cache = DiskCache("rows")
+            kept = cache.get([key]).get(key)
+            if kept is None:
+                kept = json.dumps(list(function(split))).encode()
+                cache.put({key: kept})
+            found: list[dict[str, Any]] = json.loads(kept)
             return found
 
         return rows

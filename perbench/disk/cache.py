@@ -29,20 +29,22 @@ def _sealed(key: str, value: bytes) -> bytes:
     return hashlib.sha256(key.encode() + b"\0" + value).digest() + value
 
 
-class Keep:
-    """A table of digest -> bytes, one file in the user cache. A value, once there, is never replaced; each
-    carries a sha256 over key and value, and one that is damaged is dropped and counts as absent.
+class DiskCache:
+    """A table of digest -> bytes, the file NAME.sqlite in `folder` (default: the user cache). A value, once
+    there, is never replaced; each carries a sha256 over key and value, and one that is damaged is dropped and
+    counts as absent.
 
     What is wrong with the file, or with its disk, is a PerbenchError that says what to do; a full disk an
     OSError.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: Path | None = None) -> None:
         self._name = name
+        self._folder = folder
 
     @property
     def path(self) -> Path:
-        return cache_dir() / f"{self._name}.sqlite"
+        return (self._folder or cache_dir()) / f"{self._name}.sqlite"
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """The values that are there, and intact."""
@@ -60,10 +62,8 @@ class Keep:
                         found[key] = kept[SEAL:]
                     else:
                         damaged.append(key)
-            if damaged:
-                with table:
-                    table.executemany(f"DELETE FROM {TABLE} WHERE key = ?", [(key,) for key in damaged])
         if damaged:
+            self.drop(damaged)
             Progress(0).say(f"{self.path}: {len(damaged)} damaged entries dropped")
         return found
 
@@ -73,6 +73,12 @@ class Keep:
         with self._open() as table, table:
             rows = [(key, _sealed(key, value)) for key, value in values.items()]
             table.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", rows)
+
+    def drop(self, keys: Sequence[str]) -> None:
+        """Remove values, so that they are made anew."""
+        if self.path.exists():
+            with self._open() as table, table:
+                table.executemany(f"DELETE FROM {TABLE} WHERE key = ?", [(key,) for key in keys])
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -48,7 +48,7 @@ def faults(
 
     Args:
         seal: what `seal_folder` returned, where it is known: another sealed folder in its place is a fault.
-        digest: how files are hashed: by reading them (the default), or `perbench.disk.folder.file_sha256`.
+        digest: how files are hashed: by reading them (the default), or `file_sha256`.
     """
     if not folder.is_dir():
         return [f"{folder} is missing"]

@@ -172,9 +172,9 @@ class OpenAIEngine:
                 self._under_way -= 1
 
     async def _asked(self, request: Mapping[str, Any], halt: asyncio.Event, skip: bool) -> Generation:
-        file = self._cache.file(self._url, request) if self._cache is not None else None
-        if self._cache is not None and file is not None:
-            known = self._cache.get(file)
+        key = self._cache.key(self._url, request) if self._cache is not None else None
+        if self._cache is not None and key is not None:
+            known = self._cache.get(key)
             # Where it would be an error, it is asked again: the server may read more by now.
             if known is not None and (skip or known[0].missing != LEFT_OUT.missing):
                 kept, served = known
@@ -195,8 +195,8 @@ class OpenAIEngine:
         # round the next start would take it for one that cost nothing.
         found = thoughtless(reply)
         self._book(self._use(use, reply, found))
-        if self._cache is not None and file is not None:
-            self._cache.put(file, reply, use.served)
+        if self._cache is not None and key is not None:
+            self._cache.put(key, reply, use.served)
         return found
 
     def _use(self, use: EndpointUse, reply: Generation, found: Generation) -> EndpointUse:

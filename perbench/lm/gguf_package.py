@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from perbench.disk.digests import canonical_digest, read_sha256
-from perbench.disk.folder import cache_dir, file_sha256
+from perbench.disk.digests import canonical_digest, file_sha256, read_sha256
+from perbench.disk.folder import cache_dir
 from perbench.disk.locks import locked
 from perbench.disk.manifest import faults, seal_folder
 from perbench.errors import PerbenchError

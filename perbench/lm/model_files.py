@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from perbench.disk.digests import canonical_digest, content_sha256
-from perbench.disk.folder import file_sha256
+from perbench.disk.digests import canonical_digest, content_sha256, file_sha256
 from perbench.disk.manifest import MANIFEST, verify
 from perbench.errors import PerbenchError
 

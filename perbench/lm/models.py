@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.disk.digests import canonical_digest, content_sha256
-from perbench.disk.folder import forget_sha256
+from perbench.disk.digests import canonical_digest, content_sha256, forget_sha256
 from perbench.errors import PerbenchError
 from perbench.lm import gguf_package
 from perbench.lm.model_files import (

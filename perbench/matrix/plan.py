@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from perbench.disk.folder import file_sha256
+from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import differing

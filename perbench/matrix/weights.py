@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perbench.disk.digests import content_sha256
-from perbench.disk.folder import forget_sha256
+from perbench.disk.digests import content_sha256, forget_sha256
 from perbench.errors import CellError
 from perbench.matrix.cells import Cell
 from perbench.store import CellDir, CellRecord

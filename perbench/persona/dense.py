@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.disk.cache import Keep
+from perbench.disk.cache import DiskCache
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.lm.contrast import batches
@@ -35,7 +35,7 @@ class Encoder:
     def __init__(self, folder: Callable[[], Path], digest: str) -> None:
         self._folder = folder
         self._digest = digest
-        self._keep = Keep("embeddings")
+        self._cache = DiskCache("embeddings")
         self._loaded: tuple[Any, Any, int] | None = None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
@@ -48,13 +48,13 @@ class Encoder:
 
         keys = [canonical_digest([VERSION, self._digest, text]) for text in texts]
         text_of = dict(zip(keys, texts, strict=True))
-        found = self._keep.get(list(text_of))
+        found = self._cache.get(list(text_of))
         missing = sorted(set(text_of) - set(found), key=lambda key: (len(text_of[key]), key))
         for start in range(0, len(missing), AT_ONCE):
             part = missing[start : start + AT_ONCE]
             vectors = self._encode([text_of[key] for key in part])
             made = {key: row.tobytes() for key, row in zip(part, vectors, strict=True)}
-            self._keep.put(made)
+            self._cache.put(made)
             found.update(made)
         return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys])
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perbench.disk.cache import Keep
+from perbench.disk.cache import DiskCache
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.shapes.sampling import SamplingSpec
@@ -113,14 +113,14 @@ class _Asker:
         self._spec = spec
         self._digest = digest
         self._engine = engine
-        self._keep = Keep("summaries")
+        self._cache = DiskCache("summaries")
 
     def __call__(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
         """{"text", "finish_reason", "missing"} of each, as in `perbench.contracts.engine.Generation`."""
         longest = self._spec.max_new_tokens
         keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))
-        known = {key: json.loads(value) for key, value in self._keep.get(list(text_of)).items()}
+        known = {key: json.loads(value) for key, value in self._cache.get(list(text_of)).items()}
         # Kept before answers said whether they are missing, an empty one may have been.
         found: dict[str, Mapping[str, Any]] = {
             key: {"missing": None, **value}
@@ -132,7 +132,7 @@ class _Asker:
         for start in range(0, len(missing), AT_ONCE):
             part = missing[start : start + AT_ONCE]
             made = dict(zip(part, self._generate([text_of[key] for key in part]), strict=True))
-            self._keep.put({key: json.dumps(value).encode() for key, value in made.items()})
+            self._cache.put({key: json.dumps(value).encode() for key, value in made.items()})
             found.update(made)
         return [found[key] for key in keys]
 

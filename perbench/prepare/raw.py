@@ -13,7 +13,7 @@ from perbench.data import shape as shapes
 from perbench.data.jsonl import parse_json, told
 from perbench.data.lines import packed, read_lines
 from perbench.data.values import mended
-from perbench.disk.folder import file_sha256
+from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError, Problem, SpecError
 
 Spot = tuple[int | None, str]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.api import Family, Skip
+from perbench.disk.digests import file_sha256
 from perbench.disk.files import sync_folder, write_text
-from perbench.disk.folder import file_sha256
 from perbench.errors import PerbenchError
 from perbench.prepare.raw import RawFiles
 

@@ -103,7 +103,7 @@ def test_a_reply_that_cannot_be_kept_ends_the_call(
     def full(*given: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("perbench.engines.replies.write_sealed", full)
+    monkeypatch.setattr("perbench.disk.cache.DiskCache.put", full)
     with pytest.raises(OSError, match="No space left"):
         engine(cache=ReplyCache(tmp_path)).chat([user(f"{i}") for i in range(200)], GREEDY, seed=0)
     assert len(server.requests) < 100

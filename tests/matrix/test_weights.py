@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perbench.disk import digests
-from perbench.disk.folder import file_sha256
+from perbench.disk.digests import file_sha256
 from perbench.disk.manifest import seal_folder
 from perbench.errors import CellError
 from perbench.matrix.catalogue import Catalogue

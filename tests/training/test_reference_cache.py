@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
+from perbench.disk.cache import DiskCache
 from perbench.errors import CellError
 from perbench.lm.contrast import Contrast, contrast
 from perbench.lm.models import ResolvedModel, load_causal_lm
@@ -20,16 +20,23 @@ from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import FitResult
 from perbench.training import network as made_ready
-from perbench.training.reference import cached, effects_path
-from tests.damage import DAMAGES
+from perbench.training.reference import cached, effects_key
+from tests.damage import flip_entries
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "effects"
+def cache(tmp_path: Path) -> DiskCache:
+    return DiskCache("effects", tmp_path / "cache")
 
 
-def test_computed_once_for_each_identity(model: ResolvedModel, pairs: list[PromptPair], cache: Path) -> None:
+def entries(cache: DiskCache) -> int:
+    with closing(sqlite3.connect(cache.path)) as table:
+        return int(table.execute("SELECT count(*) FROM sealed").fetchone()[0])
+
+
+def test_computed_once_for_each_identity(
+    model: ResolvedModel, pairs: list[PromptPair], cache: DiskCache
+) -> None:
     network = load_causal_lm(model.folder, "float32")
     asked: list[int] = []
 
@@ -49,14 +56,14 @@ def test_computed_once_for_each_identity(model: ResolvedModel, pairs: list[Promp
     cached("a", "float32", pairs[1:], compute)
     cached("a", "float32", pairs[::-1], compute)
     assert asked == [10, 10, 10, 9, 10]
-    assert len(list(cache.iterdir())) == 5
+    assert entries(cache) == 5
 
 
 def test_a_training_reads_what_another_computed(
-    train: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch, cache: Path
+    train: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch, cache: DiskCache
 ) -> None:
     first = train("nextquill", folder="first")
-    assert len(list(cache.iterdir())) == 1
+    assert entries(cache) == 1
 
     def refused(*_: object, **__: object) -> list[Contrast]:
         raise AssertionError("computed again")
@@ -79,41 +86,18 @@ def test_a_model_whose_effects_are_known_stays_on_the_host(
     assert {parameter.device.type for parameter in base.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize("damage", ["empty", "torn", "short", "other", "values", *DAMAGES])
-def test_a_damaged_file_is_computed_again(
-    model: ResolvedModel, pairs: list[PromptPair], cache: Path, damage: str
+def test_damaged_effects_are_computed_again(
+    model: ResolvedModel, pairs: list[PromptPair], cache: DiskCache
 ) -> None:
     weights = load_causal_lm(model.folder, "float32")
     expected = cached("a", "float32", pairs, lambda share: contrast(weights, share))
-    path = effects_path("a", "float32", pairs)
-    whole = path.read_bytes()
-    if damage in DAMAGES:
-        DAMAGES[damage](path, random.Random(damage))
-    elif damage == "values":
-        save_file({name: values + 1 for name, values in load_file(path).items()}, path)
-    elif damage in ("empty", "torn"):
-        path.write_bytes(whole[: 0 if damage == "empty" else len(whole) - 8])
-    else:
-        stored = load_file(path)
-        stored["factual"] = stored["factual"][:-1].clone()
-        save_file(stored if damage == "short" else {"factual": stored["factual"]}, path)
+    key = effects_key("a", "float32", pairs)
+    whole = cache.get([key])
+    assert flip_entries(cache) == 1
     found = cached("a", "float32", pairs, lambda share: contrast(weights, share))
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours.factual, theirs.factual)
-    assert path.read_bytes() == whole
-
-
-def test_the_file_of_other_weights_is_not_these(
-    model: ResolvedModel, pairs: list[PromptPair], cache: Path
-) -> None:
-    weights = load_causal_lm(model.folder, "float32")
-    expected = cached("a", "float32", pairs, lambda share: contrast(weights, share))
-    path = effects_path("a", "float32", pairs)
-    other = effects_path("b", "float32", pairs)
-    cached("b", "float32", pairs, lambda share: [Contrast(c.factual + 1, c.counterfactual) for c in expected])
-    other.replace(path)
-    found = cached("a", "float32", pairs, lambda share: contrast(weights, share))
-    assert torch.equal(found[0].factual, expected[0].factual)
+    assert cache.get([key]) == whole
 
 
 def test_a_reference_that_does_not_fit_is_computed_in_smaller_batches(
@@ -140,17 +124,3 @@ def test_a_reference_that_does_not_fit_is_computed_in_smaller_batches(
     monkeypatch.setattr(made_ready, "contrast", small(0))
     with pytest.raises(CellError, match="effects of the reference: out of memory with one example"):
         train("nextquill", folder="never", epochs=0.4)
-
-
-def test_a_full_disk_leaves_nothing_behind(
-    model: ResolvedModel, pairs: list[PromptPair], cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr("perbench.disk.files.os.replace", full)
-    weights = load_causal_lm(model.folder, "float32")
-    with pytest.raises(OSError, match="No space left"):
-        cached("a", "float32", pairs, lambda share: contrast(weights, share))
-    assert not list(cache.iterdir())
-    assert not effects_path("a", "float32", pairs).exists()
