@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 STUCK = timedelta(minutes=30)
-"""A tensor that other processes do not answer for so long ends the run."""
+"""Timeout for collective operations on tensors."""
 IDLE = timedelta(days=30)
-"""The others may wait for long while the first evaluates; the launcher ends them when it dies."""
+"""Timeout for control messages: the others wait while the main process evaluates. When it dies, the launcher
+ends them."""
 
 
 class SharedFailure(CellError):
@@ -69,7 +70,7 @@ class Group:
         dist.all_gather_object(values, value, group=self._control)
         return values
 
-    def first(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """The main process's value (small, picklable). All must call it."""
         return self.gather(value)[0]
 

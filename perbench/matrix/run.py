@@ -169,7 +169,7 @@ class Runner:
         group = processes.group()
         with group.agreed():  # the main process alone, where models must be downloaded or asked
             made = self._inputs(cell) if group.main else None
-        pairs, ids, counts = group.first(made) or ([], [], {})
+        pairs, ids, counts = group.broadcast(made) or ([], [], {})
         with group.agreed():
             model = self.catalogue.resolve(cell.model)
         own = self.catalogue.own_data(cell.task, cell.training)

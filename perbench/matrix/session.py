@@ -119,7 +119,7 @@ def carry_out(
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
         _relabel(plan, run, catalogue)
-        group.first([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
+        group.broadcast([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
         progress = Progress(len(plan.todo))
         try:
             with progress.shown():
@@ -137,7 +137,7 @@ def carry_out(
         then = ["perbench", "leaderboard", "build", str(options.out), "--out", "site"]
     if then and any(record.error is None for record in records):
         _say(f"next: {shlex.join(then)}")
-    code = group.first(max(_tell_failures(records), 2 if runner.unrecorded else 0))
+    code = group.broadcast(max(_tell_failures(records), 2 if runner.unrecorded else 0))
     processes.close()
     return code
 
@@ -145,7 +145,7 @@ def carry_out(
 def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
     """The part of a process that is not the main one; returns the main one's exit code."""
     group = processes.group()
-    wanted = group.first([""])
+    wanted = group.broadcast([""])
     by_identity = {cell.identity: cell for cell in cells}
     unknown = [identity for identity in wanted if identity not in by_identity]
     if unknown:
@@ -155,7 +155,7 @@ def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
         )
     runner = Runner(catalogue, run, _command(), Progress(0))
     runner.follow([by_identity[identity] for identity in wanted])
-    code = group.first(0)
+    code = group.broadcast(0)
     processes.close()
     return code
 

@@ -45,7 +45,7 @@ def train_users(
     group = processes.group()
     with group.agreed():
         found = _pairs(cell, own, build, model) if group.main else {}
-    made = group.first(found)
+    made = group.broadcast(found)
     users = fit_users(
         model,
         cell.trainer,

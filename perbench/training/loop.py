@@ -24,11 +24,11 @@ from perbench.progress import Tick
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import network
+from perbench.training.accumulate import GradientAccumulator, lowered
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint
 from perbench.training.plan import Plan
-from perbench.training.shard import add_gradients, deal, shard, whole
-from perbench.training.sweep import Sweeper, lowered
+from perbench.training.shard import add_gradients, shard_examples, shard_weights, whole
 from perbench.training.watch import Recorder, Spread, mend
 from perbench.training.weights import Weights
 
@@ -94,7 +94,7 @@ def fit(
         final = checkpoints.final() if group.main else None
         if group.main and log is not None:
             mend(log)
-    if (final := group.first(final)) is None:
+    if (final := group.broadcast(final)) is None:
         final = _Run(model, trainer, pairs, ids, plan, checkpoints, start).train(tick, log, track)
     state = checkpoints.state(final)
     tokens = count_tokens(plan, trainer, pairs)
@@ -102,7 +102,7 @@ def fit(
 
 
 class _Run:
-    """What one run holds in memory: the wrapped model, its optimizer, what sweeps over its examples."""
+    """What one run holds in memory: the wrapped model, its optimizer, the accumulator of its gradients."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class _Run:
         self._model, self._pairs, self._ids = model, pairs, ids
         self._plan, self._checkpoints = plan, checkpoints
         self._sharded = plan.spec.parallel == "fsdp" and group.world > 1
-        budget = group.first(checkpoints.budget(plan.spec.micro_batch_tokens))
+        budget = group.broadcast(checkpoints.budget(plan.spec.micro_batch_tokens))
         self._log: list[dict[str, float]] = []
         self._done = self._saved = 0
         region = network.autocast(plan.spec, group.device)
@@ -138,10 +138,10 @@ class _Run:
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
         loss: Any = TokenLoss(self._network, trainer, region)
         if self._sharded:
-            shard(loss, group.device, network.compute_dtype(plan.spec))
+            shard_weights(loss, group.device, network.compute_dtype(plan.spec))
         self._trained = [p for p in self._network.parameters() if p.requires_grad]
         self._optimizer = _adamw(self._trained, plan.spec)
-        self._sweeper = Sweeper(
+        self._accumulator = GradientAccumulator(
             loss,
             self._optimizer,
             trainer,
@@ -178,8 +178,8 @@ class _Run:
             started, done = time.perf_counter(), step + 1
             loss, norm, tokens, spreads, stop = self._gradients(step, signals)
             figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
-            if self._sweeper.budget != plan.spec.micro_batch_tokens:
-                figures["micro_batch_tokens"] = self._sweeper.budget
+            if self._accumulator.budget != plan.spec.micro_batch_tokens:
+                figures["micro_batch_tokens"] = self._accumulator.budget
             with held():  # half an optimizer's step, or one without its row, could not be saved
                 self._step(figures["lr"])
                 speed = tokens / (time.perf_counter() - started)
@@ -201,19 +201,20 @@ class _Run:
 
         group, spec = self._group, self._plan.spec
         members = self._plan.batch(step)
-        lengths = [self._sweeper.length(i) for i in members]
-        hands = [[members[i] for i in hand] for hand in deal(lengths, group.world)]
+        lengths = [self._accumulator.length(i) for i in members]
+        shards = [[members[i] for i in shard] for shard in shard_examples(lengths, group.world)]
         # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
         # the end.
         tokens = sum(len(self._pairs[i].response) for i in members)
         scale = 1 / tokens
         # Sharded passes communicate, so the others cannot be told of a failure inside one.
         with nullcontext() if self._sharded else group.agreed():
-            sums, tally = self._sweeper.accumulate(step, hands, scale)
-        found = group.gather((*sums, self._sweeper.budget, signals.signum))
+            sums, tally = self._accumulator.accumulate(step, shards, scale)
+        found = group.gather((*sums, self._accumulator.budget, signals.signum))
         *gathered, budgets, stops = zip(*found, strict=True)
         numerator, denominator, *odd = map(sum, gathered)
-        self._sweeper.budget = budget = min(budgets)
+        budget = min(budgets)
+        self._accumulator.limit(budget)
         granted = self._checkpoints.budget(spec.micro_batch_tokens)
         if budget != granted and group.main:
             self._checkpoints.lower(spec.micro_batch_tokens, budget, lowered(step, granted, budget))
@@ -252,7 +253,7 @@ class _Run:
         ]
         if not parts or odd[2]:
             return None
-        trainer = self._sweeper.trainer
+        trainer = self._accumulator.trainer
         return (
             f"{place_of(trainer, 'loss')}: {type(trainer).__name__}.loss returned {' and '.join(parts)} that "
             "are NaN or infinite, at finite log-probs"
@@ -273,7 +274,7 @@ class _Run:
 
     def _resume(self) -> int:
         """Load the last good checkpoint, if any; the number of updates done."""
-        path = self._group.first(self._checkpoints.latest() if self._group.main else None)
+        path = self._group.broadcast(self._checkpoints.latest() if self._group.main else None)
         if path is None:
             return 0
         with self._group.agreed():

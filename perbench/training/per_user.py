@@ -88,7 +88,7 @@ def fit_users(
         if group.main:
             folder.mkdir(parents=True, exist_ok=True)
             seal = write_sealed(folder / INDEX, {"users": index})
-    return UsersResult(tokens, done, notes, group.first(seal))
+    return UsersResult(tokens, done, notes, group.broadcast(seal))
 
 
 def user_adapters(

@@ -31,7 +31,7 @@ def cached(
     key = effects_key(digest, dtype, pairs)
     with group.agreed():
         stored = _read(key, pairs) if group.main else None
-    if (stored := group.first(stored)) is not None:
+    if (stored := group.broadcast(stored)) is not None:
         return stored
     with group.agreed():
         share = compute(pairs[group.rank :: group.world])

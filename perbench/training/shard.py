@@ -15,7 +15,7 @@ BUCKET = 2**24
 """Elements of the gradients summed in one message."""
 
 
-def shard(module: nn.Module, device: torch.device, compute: torch.dtype | None) -> None:
+def shard_weights(module: nn.Module, device: torch.device, compute: torch.dtype | None) -> None:
     """Spread every weight of `module` over all processes (FSDP2): its decoder layers one by one, then the
     rest. Weights on the CPU go to `device` layer by layer, so that a whole model never needs to fit there.
 
@@ -86,13 +86,13 @@ def _buckets(tensors: Iterable[Any]) -> Iterator[list[Any]]:
         yield bucket
 
 
-def deal(lengths: Sequence[int], hands: int) -> list[list[int]]:
-    """Indices dealt to `hands` processes, the longest first to whoever has the fewest tokens: the same input
-    gives the same hands."""
-    dealt: list[list[int]] = [[] for _ in range(hands)]
-    sizes = [0] * hands
+def shard_examples(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Indices in `count` shards, one per process: the longest first, each to the shard with the fewest
+    tokens. The same input gives the same shards."""
+    shards: list[list[int]] = [[] for _ in range(count)]
+    sizes = [0] * count
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        hand = sizes.index(min(sizes))
-        dealt[hand].append(index)
-        sizes[hand] += lengths[index]
-    return dealt
+        smallest = sizes.index(min(sizes))
+        shards[smallest].append(index)
+        sizes[smallest] += lengths[index]
+    return shards

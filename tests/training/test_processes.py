@@ -18,7 +18,7 @@ from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import FitResult
 from perbench.training.plan import Plan
-from perbench.training.shard import deal
+from perbench.training.shard import shard_examples
 from tests.processes import torchrun
 
 Train = Callable[..., FitResult]
@@ -196,8 +196,8 @@ def test_sharded_processes_start_again_with_the_smaller_budget(
 
 
 def test_hands_are_fair_and_complete() -> None:
-    assert deal([5, 9, 1, 4, 4], 2) == [[1, 4], [0, 3, 2]]
-    assert deal([7], 3) == [[0], [], []]
+    assert shard_examples([5, 9, 1, 4, 4], 2) == [[1, 4], [0, 3, 2]]
+    assert shard_examples([7], 3) == [[0], [], []]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

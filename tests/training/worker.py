@@ -16,11 +16,11 @@ from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
-from perbench.training import fit, sweep
+from perbench.training import accumulate, fit
 from perbench.training.shard import whole
 
 STEP: Any = torch.optim.AdamW.step
-PASS: Any = sweep.Sweeper._pass
+PASS: Any = accumulate.GradientAccumulator._pass
 
 
 class Stop(Exception):
@@ -61,7 +61,7 @@ def run(case: dict[str, Any], given: dict[str, Any], folder: Path) -> None:
 
     first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
     torch.optim.AdamW.step = step  # type: ignore[method-assign,assignment]
-    sweep.Sweeper._pass = spoiled if spoil and first_start else PASS  # type: ignore[method-assign]
+    accumulate.GradientAccumulator._pass = spoiled if spoil and first_start else PASS  # type: ignore[method-assign]
     arguments: Any = (
         ResolvedModel("tiny", Path(given["model"]), "0" * 64),
         trainer,

@@ -25,7 +25,7 @@ Sums = tuple[tuple[float, ...], Tally]
 three); and what it watched."""
 
 
-class Sweeper:
+class GradientAccumulator:
     """Passes over examples under a loss, a `TokenLoss` over the network that `optimizer` updates. `budget`:
     padded tokens of a micro-batch, smaller once memory has run out."""
 
@@ -47,8 +47,8 @@ class Sweeper:
         self._checkpoints, self._sharded, self._group = checkpoints, sharded, processes.group()
         self.budget = budget
 
-    def accumulate(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sums:
-        """Add the gradients of this process's examples, `hands[rank]` of the update `step`, times `scale`.
+    def accumulate(self, step: int, shards: Sequence[Sequence[int]], scale: float) -> Sums:
+        """Add the gradients of this process's examples, `shards[rank]` of the update `step`, times `scale`.
         When memory runs out, once more from the start in smaller micro-batches.
 
         Raises:
@@ -57,15 +57,15 @@ class Sweeper:
         """
         while True:
             try:
-                return self._sweep(step, hands, scale)
+                return self._accumulate(step, shards, scale)
             except (RuntimeError, MemoryError) as error:
                 if not fitting.ran_out_of_memory(error):
                     raise
                 said = str(error).partition("\n")[0]
             self._optimizer.zero_grad()
             free()
-            shared = hands if self._sharded else [hands[self._group.rank]]
-            lengths = [self.length(i) for hand in shared for i in hand]
+            held = shards if self._sharded else [shards[self._group.rank]]
+            lengths = [self.length(i) for shard in held for i in shard]
             lower = fitting.lower(lengths, self.budget)
             if lower is None:
                 raise CellError(
@@ -83,18 +83,18 @@ class Sweeper:
                 )
             self.budget = lower
 
-    def _sweep(self, step: int, hands: Sequence[Sequence[int]], scale: float) -> Sums:
+    def _accumulate(self, step: int, shards: Sequence[Sequence[int]], scale: float) -> Sums:
         import torch
 
         group, spec = self._group, self._plan.spec
         from perbench.training.batch import persona_free
 
-        split = [batches([self.length(i) for i in hand], self.budget) for hand in hands]
-        mine = [[hands[group.rank][i] for i in part] for part in split[group.rank]]
+        split = [batches([self.length(i) for i in shard], self.budget) for shard in shards]
+        mine = [[shards[group.rank][i] for i in part] for part in split[group.rank]]
         idle = 0
         if self._sharded:  # every process takes part in every pass, with or without an example of its own
             idle = max(map(len, split)) - len(mine)
-            shortest = min((i for hand in hands for i in hand), key=self.length)
+            shortest = min((i for shard in shards for i in shard), key=self.length)
         sums, tally, progress = torch.zeros(5, device=group.device), Tally(), self._plan.progress(step)
         rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
         with rng:
@@ -118,6 +118,10 @@ class Sweeper:
     def _pass(self, indices: Sequence[int], progress: float, free: list[View] | None = None) -> Any:
         reference = self._reference and [self._reference[i] for i in indices]
         return self._loss([self._pairs[i] for i in indices], reference, progress, free)
+
+    def limit(self, budget: int) -> None:
+        """Make micro-batches of at most `budget` padded tokens from now on."""
+        self.budget = budget
 
     def length(self, index: int) -> int:
         """Tokens that the passes over an example hold."""
