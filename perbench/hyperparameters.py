@@ -104,25 +104,6 @@ class Hyperparameters:
                 found.append((name, message))
         return found
 
-    @classmethod
-    def describe(cls) -> list[dict[str, Any]]:
-        """One {"name", "type", "default", "required"} per hyperparameter, for `perbench show`."""
-        rows = []
-        for name, info in cls._model().model_fields.items():
-            kind = info.annotation.__name__ if inspect.isclass(info.annotation) else str(info.annotation)
-            bounds = "".join(f", {bound}" for bound in info.metadata)
-            required = info.is_required()
-            default = None if required else info.default
-            rows.append(
-                {
-                    "name": name,
-                    "type": kind.replace("typing.", "") + bounds,
-                    "default": default,
-                    "required": required,
-                }
-            )
-        return rows
-
     @property
     def params(self) -> dict[str, Any]:
         """The hyperparameters in force, JSON-ready, for the identity and the record."""

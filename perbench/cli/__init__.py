@@ -161,7 +161,7 @@ def _add_include(parser: argparse.ArgumentParser, dest: str) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="also look for tasks, identifiers, trainers, families, models and matrices in DIR (repeatable)",
+        help="also look for tasks, trainers and all other kinds of plugins in DIR (repeatable)",
     )
 
 

@@ -8,10 +8,9 @@ import sys
 
 from perbench import plugins
 
-SUMMARY = "list tasks, identifiers, trainers, families of data, models and matrices"
+SUMMARY = "list everything there is, or all of one kind"
 
-IRREGULAR = {"matrix": "matrices", "family": "families"}
-PLURALS = {kind: IRREGULAR.get(kind, f"{kind}s") for kind in plugins.KINDS}
+PLURALS = {name: kind.plural for name, kind in plugins.KINDS.items()}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

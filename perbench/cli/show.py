@@ -1,4 +1,4 @@
-"""perbench show: one task, model, matrix, identifier, trainer or family of data in full."""
+"""perbench show: one plugin in full."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 import inspect
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perbench import plugins
 from perbench.console.printing import columns
 from perbench.errors import PerbenchError
 
-SUMMARY = "show a spec with its defaults, or a plugin's hyperparameters and documentation"
+if TYPE_CHECKING:
+    from perbench.contracts.base import Owner
+
+SUMMARY = "show a spec with its defaults, or a plugin's documentation, keys and what it declares"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,82 +29,74 @@ def run(args: argparse.Namespace) -> int:
     plugin = plugins.get(args.kind, args.name)
     about = _class(plugin) if plugins.KINDS[args.kind].base else _spec(plugin)
     if args.json:
-        print(
-            json.dumps(
-                {"kind": plugin.kind, "name": plugin.name, "path": str(plugin.path), **about}, indent=1
-            )
-        )
+        head = {"kind": plugin.kind, "name": plugin.name, "path": str(plugin.path), "sha256": plugin.digest()}
+        print(json.dumps({**head, **about}, indent=1))
         return 0
     print(f"{plugin.kind} {plugin.name}\n{plugin.path}\nsha256 {plugin.digest()}")
     if "weights" in about:
         print(f"weights {about['weights'] or about['weights_note']}")
     print()
     if "spec" in about:
-        import yaml
-
-        width = min(columns(sys.stdout), 100)
-        print(yaml.safe_dump(about["spec"], sort_keys=False, allow_unicode=True, width=width), end="")
+        print(_yaml(about["spec"]), end="")
         return 0
-    print(about["documentation"])
-    if "remotes" in about:
-        _print_family(about)
-        return 0
-    print("\nhyperparameters" if about["hyperparameters"] else "\nno hyperparameters")
-    for row in about["hyperparameters"]:
-        value = "required" if row["required"] else f"= {row['default']!r}"
-        print(f"  {row['name']}: {row['type']} {value}")
-    for name, value in about["needs"].items():
-        print(f"{name}: {value}")
+    print(about.pop("documentation"))
+    for title in ("hyperparameters", "keys"):
+        for place, row in enumerate(about.pop(title, ())):
+            value = "required" if row["required"] else f"= {row['default']!r}"
+            print("" if place else f"\n{title}\n", end="")
+            print(f"  {row['name']}: {row['type']} {value}")
+            print("".join(f"    {line}\n" for line in row["text"].splitlines()), end="")
+    print(f"\n{_yaml(about, flow=None)}", end="")
     return 0
 
 
-def _print_family(about: dict[str, Any]) -> None:
-    print(f"\ntables: {', '.join(about['tables'])}")
-    for remote in about["remotes"]:
-        commit = remote["revision"] or "the newest commit at the first fetch"
-        print(f"files of {remote['host']}:{remote['repository']} at {commit}, or in a folder for --from")
-        for path, checksum in remote["files"].items():
-            print(f"  {path}  {checksum or 'no checksum known'}")
+def _yaml(values: dict[str, Any], *, flow: bool | None = False) -> str:
+    import yaml
+
+    width = min(columns(sys.stdout), 100)
+    # Of what a class declares, lists of names are shorter in a line.
+    return str(
+        yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow)
+    )
 
 
 def _class(plugin: plugins.Plugin) -> dict[str, Any]:
-    from perbench.api import Family
+    """The documentation, the keys or hyperparameters, and what the class declares under its contract."""
+    from perbench.contracts.base import Owner
     from perbench.hyperparameters import Hyperparameters
+    from perbench.shapes.describe import declared, described
 
     cls = plugin.load_class()
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
-    documentation = "\n\n".join(filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")]))
-    about = {"documentation": documentation, "sha256": plugin.digest()}
-    if issubclass(cls, Family):
-        return {**about, "tables": cls.tables, "remotes": [asdict(remote) for remote in cls.remotes]}
-    if not issubclass(cls, Hyperparameters):
-        keys = getattr(cls, "Keys", None)
-        return {**about, "hyperparameters": _keys(keys) if keys is not None else [], "needs": {}}
-    attribute = {"trainer": "counterfactual", "identifier": "needs_model"}[plugin.kind]
-    needs = {attribute: getattr(cls, attribute)}
-    return {**about, "hyperparameters": cls.describe(), "needs": needs}
+    texts = filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")])
+    about: dict[str, Any] = {"documentation": "\n\n".join(texts)}
+    if issubclass(cls, Hyperparameters):
+        about["hyperparameters"] = described(cls._model(), cls)
+    if issubclass(cls, Owner):
+        about |= {"keys": described(cls.Keys), "roles": _roles(plugin.kind, cls)}
+    return about | declared(cls, plugins.named(plugins.KINDS[plugin.kind].base or ""))
 
 
-def _keys(model: Any) -> list[dict[str, Any]]:
-    """The keys of a task that an owner brings, as hyperparameters are told."""
+def _roles(kind: str, owner: type[Owner[Any]]) -> list[dict[str, Any]]:
+    """The models that take part where every section is set, each named by the key that names it."""
+    from perbench.shapes.describe import filled
+    from perbench.specs.compose import SPECS
+
+    spec = SPECS[kind]()
+    values = {**filled(spec, optional=False), **filled(owner.Keys, optional=True)}
     return [
         {
-            "name": name,
-            "type": getattr(info.annotation, "__name__", str(info.annotation)),
-            "default": None if info.is_required() else str(info.default),
-            "required": info.is_required(),
+            "name": role.name,
+            "model": role.model or "the model under evaluation",
+            "needs": list(role.needs),
         }
-        for name, info in model.model_fields.items()
+        for role in owner(spec.model_construct(None, **values)).roles()
     ]
 
 
 def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
-    from perbench.specs.load import load_model, load_task
-    from perbench.specs.matrices import load_matrix
-
-    load: Any = {"task": load_task, "model": load_model, "matrix": load_matrix}[plugin.kind]
-    named = load(plugin.name)
-    about = {"spec": named.spec.model_dump(mode="json", by_alias=True), "sha256": plugin.digest()}
+    named = plugins.loader(plugin.kind)(plugin.name)
+    about = {"spec": named.spec.model_dump(mode="json", by_alias=True)}
     return {**about, **_weights(named)} if plugin.kind == "model" else about
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import get_args, get_type_hints
 
 from perbench import plugins
 from perbench.errors import PerbenchError, SpecError
@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     faults: list[str] = []
     if not args.files:
         faults += plugins.root_problems()
-        checks = [partial(check_plugin, plugin) for plugin in plugins.discover().values()]
+        files = {plugin.path: plugin for plugin in plugins.discover().values()}
+        checks = [partial(check_plugin, plugin) for plugin in files.values()]
     for check in checks:
         try:
             check()
@@ -45,22 +46,22 @@ def check_plugin(plugin: plugins.Plugin) -> None:
     if plugins.KINDS[plugin.kind].base is None:
         _load_spec(plugin.kind, plugin.name)
         return
+    from perbench.contracts.base import Owner
     from perbench.hyperparameters import Hyperparameters
 
     cls = plugin.load_class()
-    if not issubclass(cls, Hyperparameters):  # an owner: its keys are checked in the tasks that use it
-        return
-    wrong = [message for _, message in cls.faults({}) if "is required" not in message]
-    if wrong:
-        raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
+    if issubclass(cls, Owner):
+        from perbench.specs.compose import task_spec
+
+        task_spec()  # no two owners may bring one key
+    if issubclass(cls, Hyperparameters):
+        wrong = [message for _, message in cls.faults({}) if "is required" not in message]
+        if wrong:
+            raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
 
 
 def _load_spec(kind: str, name: str) -> None:
-    from perbench.specs.load import load_model, load_task
-    from perbench.specs.matrices import load_matrix
-
-    load: dict[str, Callable[[str], Any]] = {"task": load_task, "model": load_model, "matrix": load_matrix}
-    spec = load[kind](name)
+    spec = plugins.loader(kind)(name)
     if kind == "matrix":
         from perbench.matrix.absent import absent_for
 
@@ -77,40 +78,53 @@ def _check_file(path: Path) -> None:
     if path.suffix in (".yaml", ".yml"):
         _load_spec(_kind_of(path), str(path))
         return
-    folders = {kind.folder: name for name, kind in plugins.KINDS.items() if kind.base is not None}
-    parent = path.absolute().parent
-    folder = next((folder for folder in folders if parent.match(folder)), None)
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
-    if path.is_dir():
+    file = path / "__init__.py" if path.is_dir() else path
+    if not file.exists():
         raise PerbenchError(f"{path}: is a folder; name files, or check all of a root: --include {path}")
-    if path.suffix != ".py" or folder is None:
-        told = ", ".join(f"{folder}/" for folder in folders)
-        raise PerbenchError(f"{path}: is no YAML file and no Python file in one of the folders {told}")
-    root = path.resolve().parents[len(Path(folder).parts)]
-    if root not in [known.path for known in plugins.roots()]:
-        plugins.include(root)
-    check_plugin(plugins.get(folders[folder], path.stem))
+    check_plugin(_plugin_at(file) or _included(file))
+
+
+def _plugin_at(file: Path) -> plugins.Plugin | None:
+    return next((known for known in plugins.discover().values() if known.path.samefile(file)), None)
+
+
+def _included(file: Path) -> plugins.Plugin:
+    """The plugin that a file is once its root is included.
+
+    Raises:
+        PerbenchError: it is in no folder of Python plugins.
+    """
+    inner = file.absolute().parent if file.name == "__init__.py" else file.absolute()
+    folders = [kind.folder for kind in plugins.KINDS.values() if kind.base is not None]
+    folder = next((folder for folder in folders if inner.parent.match(folder)), None)
+    if file.suffix == ".py" and folder is not None:
+        plugins.include(inner.resolve().parents[len(Path(folder).parts)])
+        if (plugin := _plugin_at(file)) is not None:
+            return plugin
+    listed = ", ".join(f"{folder}/" for folder in folders)
+    raise PerbenchError(f"{file}: is no YAML file and no Python file in one of the folders {listed}")
 
 
 def _kind_of(path: Path) -> str:
     """A file's kind by its folder, else by the keys it shares with each kind of spec."""
-    from perbench.shapes.base import Strict
-    from perbench.shapes.model import ModelSpec
-    from perbench.shapes.task import TaskSpec
-    from perbench.specs.matrix import MatrixSpec
     from perbench.specs.yaml import read
 
-    folders = {"tasks": "task", "models": "model", "matrices": "matrix"}
+    kinds = {name: kind for name, kind in plugins.KINDS.items() if kind.base is None}
+    by_folder = {kind.plural: name for name, kind in kinds.items()}
     for parent in path.absolute().parents:
-        if parent.name in folders:
-            return folders[parent.name]
+        if parent.name in by_folder:
+            return by_folder[parent.name]
     keys = set(read(path).data)
-    kinds: dict[str, type[Strict]] = {"task": TaskSpec, "model": ModelSpec, "matrix": MatrixSpec}
-    shared = {kind: len(keys & set(spec.model_fields)) for kind, spec in kinds.items()}
+    shared = {kind: len(keys & _keys(kind)) for kind in kinds}
     best = max(shared, key=lambda kind: shared[kind])
     if shared[best] < 2:
-        raise PerbenchError(
-            f"{path}: neither a task nor a model nor a matrix; put it below {'/, '.join(folders)}/"
-        )
+        raise PerbenchError(f"{path}: not a {' nor a '.join(kinds)}; put it below {'/, '.join(by_folder)}/")
     return best
+
+
+def _keys(kind: str) -> set[str]:
+    """The keys of what a YAML file of that kind becomes."""
+    (spec,) = get_args(get_type_hints(plugins.loader(kind))["return"])  # Named[spec]
+    return set(spec.model_fields)

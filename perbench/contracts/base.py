@@ -63,8 +63,8 @@ class Owner(ABC, Generic[K]):
     @property
     def called(self) -> str:
         """How messages name it."""
-        kind, _, name = type(self).__module__.removeprefix("perbench.plugins.").partition(".")
-        return f"{kind[:-1]} {name}"
+        *_, folder, name = type(self).__module__.split(".")
+        return f"{folder[:-1]} {name}"
 
     @property
     def keys(self) -> K:

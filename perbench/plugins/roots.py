@@ -24,6 +24,12 @@ class Kind:
     """Where built-in ones are, below the package `perbench`; None: in `folder` of the built-in root."""
     many: bool = False
     """Whether one file may define several: the literal `names` of its class; else it is named as the file."""
+    load: str | None = None
+    """"module:function" that reads a YAML plugin by name or file, as `Named`; None of Python."""
+
+    @property
+    def plural(self) -> str:
+        return self.folder.rpartition("/")[2]
 
     def place(self, root: Path) -> Path:
         """The folder of a root that holds plugins of this kind."""
@@ -58,7 +64,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 KINDS = {
-    "task": Kind("tasks", ".yaml"),
+    "task": Kind("tasks", ".yaml", load="perbench.specs.load:load_task"),
     "identifier": Kind("identifiers", ".py", "perbench.api:Identifier"),
     "trainer": Kind("trainers", ".py", "perbench.api:Trainer"),
     "family": Kind("tasks/families", ".py", "perbench.api:Family"),
@@ -66,8 +72,8 @@ KINDS = {
     "ranking": Kind("rankings", ".py", "perbench.contracts.persona:Ranking", "persona/rankings"),
     "summariser": Kind("summarisers", ".py", "perbench.contracts.persona:Summariser", "persona/summarisers"),
     "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
-    "model": Kind("leaderboard/models", ".yaml"),
-    "matrix": Kind("leaderboard/matrices", ".yaml"),
+    "model": Kind("leaderboard/models", ".yaml", load="perbench.specs.load:load_model"),
+    "matrix": Kind("leaderboard/matrices", ".yaml", load="perbench.specs.matrices:load_matrix"),
 }
 LM_EVAL = "lm_eval"
 """Folder of a root that holds tasks of lm-evaluation-harness, in its own format."""

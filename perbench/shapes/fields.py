@@ -34,6 +34,10 @@ def marked(info: FieldInfo, mark: Mark) -> bool:
     return mark in info.metadata or _within(info.annotation, mark)
 
 
+def names_model(info: FieldInfo) -> bool:
+    return marked(info, _MODEL)
+
+
 def _within(annotation: Any, mark: Mark) -> bool:
     if typing.get_origin(annotation) is Annotated:
         return mark in annotation.__metadata__
@@ -49,7 +53,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def model_keys(spec: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     """The key paths at which a spec names models."""
     for name, info in spec.model_fields.items():
-        if marked(info, _MODEL):
+        if names_model(info):
             yield (name,)
         else:
             for inner in _models(info.annotation):
@@ -65,7 +69,7 @@ def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
         value = getattr(section, name)
         if marked(info, SCORING) or (marked(info, LATER) and value == info.default):
             continue
-        if marked(info, _MODEL):
+        if names_model(info):
             found[name] = None if value is None else helpers[value]
         else:
             found[name] = sampled(value, helpers) if isinstance(value, BaseModel) else dumped[name]

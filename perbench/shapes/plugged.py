@@ -8,6 +8,10 @@ from perbench import plugins
 from perbench.errors import PerbenchError, suggest
 
 
+class Broken(ValueError):
+    """A plugin of that name is there and cannot be loaded, so what keys it brings is unknown."""
+
+
 def plugin_of(kind: str, *others: str) -> AfterValidator:
     """Of a text: that it names a plugin of that kind which can be loaded, or is one of `others`."""
 
@@ -19,7 +23,7 @@ def plugin_of(kind: str, *others: str) -> AfterValidator:
             try:
                 plugins.get(kind, value).load_class()
             except PerbenchError as error:
-                raise ValueError(str(error)) from None
+                raise Broken(str(error)) from None
         return value
 
     return AfterValidator(check)

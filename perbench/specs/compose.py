@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -22,7 +22,6 @@ from perbench.shapes.templates import refuse
 
 S = TypeVar("S", bound=Strict)
 Owners = Mapping[str, type[Owner[Any]]]
-KINDS = ("protocol", "ranking", "summariser")
 ALL = ("summary", "protocol", "license", "notes", "headline", "data")
 """Keys that every protocol's tasks have."""
 
@@ -40,13 +39,13 @@ def _files() -> tuple[tuple[str, str, str, int], ...]:
     return tuple(
         (kind, name, str(plugin.path), plugin.path.stat().st_mtime_ns)
         for (kind, name), plugin in plugins.discover().items()
-        if kind in KINDS
+        if kind in SPECS
     )
 
 
 @lru_cache(maxsize=8)
 def _loaded(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Owners]:
-    return {kind: plugins.classes(kind) for kind in KINDS}
+    return {kind: plugins.classes(kind) for kind in SPECS}
 
 
 def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]] | None = None) -> type[S]:
@@ -57,16 +56,15 @@ def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]]
         PerbenchError: two owners bring one key, and not by one definition.
     """
     found: dict[str, tuple[Any, Any]] = dict(replaced or {})
-    by: dict[str, tuple[str, FieldInfo]] = {
-        name: (base.__name__, info) for name, info in base.model_fields.items()
-    }
+    own = base.__name__.strip("_").lower()
+    by = {name: ((own, ""), info) for name, info in base.model_fields.items()}
     for kind in kinds:
         for owner, cls in owners(kind).items():
             for name, info in cls.Keys.model_fields.items():
-                who = f"{kind} {owner}"
-                other = by.setdefault(name, (who, info))
-                if other[0] != who and repr(other[1]) != repr(info):
-                    raise PerbenchError(f"{who} and {other[0]} both bring the key {name!r}; rename one")
+                other, known = by.setdefault(name, ((kind, owner), info))
+                if other != (kind, owner) and repr(known) != repr(info):
+                    both = f"{_place(*other)} and {_place(kind, owner)}"
+                    raise PerbenchError(f"{both} define the key {name!r} in two ways; rename one")
                 found[name] = _optional(info)
     made: Any = create_model(
         base.__name__.lstrip("_") + ("Spec" if base.__name__[0] == "_" else ""),
@@ -78,6 +76,10 @@ def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]]
         kind: owners(kind) for kind in kinds
     }  # instances find their owners without looking at folders
     return cast("type[S]", made)
+
+
+def _place(kind: str, owner: str) -> str:
+    return f"{kind} {owner} ({plugins.get(kind, owner).path})" if owner else f"every {kind}"
 
 
 def _optional(info: FieldInfo) -> tuple[Any, Any]:
@@ -203,6 +205,14 @@ def persona_spec() -> type[PersonaSpec]:
 def task_spec() -> type[TaskSpec]:
     """TaskSpec with the keys of all protocols, rankings and summarisers there are."""
     return _task_spec(_files())
+
+
+SPECS: Mapping[str, Callable[[], type[Strict]]] = {
+    "protocol": task_spec,
+    "ranking": persona_spec,
+    "summariser": persona_spec,
+}
+"""The spec that the owners of a kind bring their keys to."""
 
 
 @lru_cache(maxsize=8)

@@ -196,7 +196,7 @@ def test_validate_tells_a_files_kind_by_its_keys_outside_a_root(tmp_path, capsys
         (TASK.replace("protocol: generation", "protocol: gen"), "protocol: got 'gen'"),
         (MATRIX.replace("- ce", "- cee"), "unknown trainer 'cee'"),
         (MODEL + "labl: x\n", "unknown key 'labl'. Did you mean 'label'?"),
-        ("colour: red\n", "neither a task nor a model nor a matrix"),
+        ("colour: red\n", "loose.yaml: not a task"),
     ]:
         path.write_text(text, encoding="utf-8")
         assert cli.main(["validate", str(path)]) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from perbench import cli
+from perbench import cli, plugins
 
 
 def run(capsys, *words):
@@ -42,16 +42,18 @@ def test_show_a_trainer(capsys):
     assert about["sha256"] == hashlib.sha256(Path(about["path"]).read_bytes()).hexdigest()
     defaults = {row["name"]: row["default"] for row in about["hyperparameters"]}
     assert (defaults["clip_min"], defaults["clip_max"]) == (0.8, 5.0)
-    assert about["needs"] == {"counterfactual": "no_grad"}
+    assert (about["factual"], about["counterfactual"]) == (True, "no_grad")
+    texts = {row["name"]: row["text"] for row in about["hyperparameters"]}
+    assert "evenly" in texts["open_over"]
 
 
 def test_families_of_data(capsys):
     assert run(capsys, "ls", "families").startswith("families\n  aloe")
     out = run(capsys, "show", "family", "longlamp")
     assert "LongLaMP (arXiv 2407.11016)" in out
-    assert "tables: abstract_generation_user/train, " in out
-    assert "files of huggingface:LongLaMP/LongLaMP at the newest commit at the first fetch" in out
-    assert "  product_review_user/*.parquet  no checksum known" in out
+    assert "- abstract_generation_user/train" in out or "[abstract_generation_user/train" in out
+    assert "repository: LongLaMP/LongLaMP" in out
+    assert "product_review_user/*.parquet: null" in out
     assert "hyperparameters" not in out
 
 
@@ -75,6 +77,43 @@ def test_show_says_which_hyperparameters_are_required(tmp_path, capsys):
     out = run(capsys, "show", "trainer", "must", "--include", str(tmp_path))
     assert "given: int required" in out
     assert "free: int | None = None" in out
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_every_kind_is_listed_and_shown(kind, capsys):
+    rows = json.loads(run(capsys, "ls", plugins.KINDS[kind].plural, "--json"))
+    assert rows
+    assert {row["kind"] for row in rows} == {kind}
+    name = rows[0]["name"]
+    shown = run(capsys, "show", kind, name)
+    assert shown.splitlines()[:2] == [f"{kind} {name}", rows[0]["path"]]
+    assert json.loads(run(capsys, "show", kind, name, "--json"))["path"] == rows[0]["path"]
+
+
+def test_show_tells_an_owners_keys_what_it_reads_and_the_models_it_asks(capsys):
+    about = json.loads(run(capsys, "show", "protocol", "preference", "--json"))
+    keys = {row["name"]: row for row in about["keys"]}
+    assert keys["preference"]["type"] == "section"
+    assert (keys["preference.turns"]["type"], keys["preference.turns"]["default"]) == ("int >= 0", 5)
+    assert keys["preference.judge.model"]["required"]
+    assert keys["preference.judge.method"]["type"] == "'reply' | 'likeliest'"
+    assert "thinks" in keys["preference.judge.max_new_tokens"]["text"]
+    assert "sampling" in about["reads"]
+    assert (about["version"], about["fields"]) == (1, ["user", "question"])
+    (judge,) = about["roles"]
+    assert (judge["name"], judge["model"]) == ("judge", "preference.judge.model")
+    (encoder,) = json.loads(run(capsys, "show", "ranking", "dense", "--json"))["roles"]
+    assert encoder["needs"] == ["vectors"]
+    out = run(capsys, "show", "protocol", "generation")
+    assert "  persona_swap.others: int > 0 = 4\n    Other users" in out
+    assert "name: scorer" in out
+
+
+def test_show_tells_which_values_of_a_metric_are_better(capsys):
+    about = json.loads(run(capsys, "show", "metric", "bleu", "--json"))
+    assert about["scale"] == {"better": "higher", "bounds": [0.0, 100.0]}
+    assert about["names"] == ["bleu", "chrf"]
+    assert "bounds: [0.0, null]" in run(capsys, "show", "metric", "length")
 
 
 def test_show_a_spec_with_its_defaults(capsys):

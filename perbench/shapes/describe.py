@@ -1,0 +1,142 @@
+"""Keys in words, for `perbench show`, and sections filled in where nobody wrote one."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from math import isfinite
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from perbench.shapes.fields import names_model
+
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def described(model: type[BaseModel], source: type | None = None, under: str = "") -> list[dict[str, Any]]:
+    """One {"name", "type", "default", "required", "text"} per key; a section's own keys follow it.
+
+    Args:
+        source: the class whose source holds the texts below the keys, where `model` was made from one.
+    """
+    rows: list[dict[str, Any]] = []
+    texts = _texts(source or model)
+    for name, info in model.model_fields.items():
+        inner = _section(info)
+        required = info.is_required()
+        default = None if required or inner else info.get_default(call_default_factory=True)
+        row = {"name": under + name, "type": _type(info), "default": _plain(default)}
+        row["required"] = required
+        rows.append(row | {"text": texts.get(name) or (inspect.getdoc(inner) or "" if inner else "")})
+        rows += described(inner, under=f"{under}{name}.") if inner else []
+    return rows
+
+
+def _texts(cls: type) -> dict[str, str]:
+    """The texts below the fields of a class and its bases."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.partition(".")[0] in ("builtins", "pydantic", "abc", "typing"):
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for field, text in pairwise(getattr(tree, "body", ())):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                match text:
+                    case ast.Expr(ast.Constant(str(value))):
+                        found[field.target.id] = inspect.cleandoc(value)
+    return found
+
+
+def _section(info: FieldInfo) -> type[BaseModel] | None:
+    """The section that a key is, or may be."""
+    given = info.annotation
+    parts = [given] if isinstance(given, type) else typing.get_args(given)
+    found = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    return found[0] if found and typing.get_origin(given) not in (list, dict) else None
+
+
+def _type(info: FieldInfo) -> str:
+    if names_model(info):
+        return "model"
+    bounds = (
+        f" {sign} {limit}"
+        for mark in info.metadata
+        for key, sign in SIGNS.items()
+        if (limit := getattr(mark, key, None)) is not None
+    )
+    return _shown(info.annotation) + "".join(bounds)
+
+
+def _shown(annotation: Any) -> str:
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _shown(args[0])
+    if origin is Literal:
+        return " | ".join(map(repr, args))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_shown, args))
+    if annotation is type(None):
+        return "None"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    name = str(getattr(origin or annotation, "__name__", annotation))
+    return f"{name}[{', '.join(map(_shown, args))}]" if args else name
+
+
+def declared(cls: type, contract: type) -> dict[str, Any]:
+    """What a class declares: the value of every ClassVar of its contract, as JSON has it."""
+    found = {}
+    for base in reversed(contract.__mro__):
+        for name, hint in inspect.get_annotations(base).items():
+            value = getattr(cls, name, type)
+            if "ClassVar" in str(hint) and name[0] != "_" and not isinstance(value, type):
+                found[name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(_plain, value))
+    if isinstance(value, tuple | list):
+        return list(map(_plain, value))
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+# ---------------------------------------------------------------- sections that nobody wrote
+
+
+def filled(section: type[BaseModel], *, optional: bool, under: str = "") -> dict[str, Any]:
+    """Values for the keys that cannot be left out, and for the sections that can where `optional`: models are
+    named by the key's path, texts are the key's path."""
+    return dict(_filled(section, optional, under))
+
+
+def _filled(section: type[BaseModel], optional: bool, under: str) -> Iterator[tuple[str, Any]]:
+    for name, info in section.model_fields.items():
+        inner = _section(info)
+        if inner is not None and (optional or info.is_required()):
+            yield name, inner.model_construct(**filled(inner, optional=optional, under=f"{under}{name}."))
+        elif info.is_required():
+            yield name, _value(info, under + name)
+
+
+def _value(info: FieldInfo, key: str) -> Any:
+    if info.annotation in (int, float):
+        limits = [getattr(mark, name, None) for mark in info.metadata for name in ("ge", "le", "gt", "lt")]
+        return next((limit for limit in limits if limit), 1)
+    if typing.get_origin(info.annotation) is Literal:
+        return typing.get_args(info.annotation)[0]
+    empty: dict[Any, Any] = {list: [], dict: {}, bool: False}
+    return empty.get(typing.get_origin(info.annotation) or info.annotation, key)
