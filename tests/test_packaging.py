@@ -51,7 +51,7 @@ def test_both_carry_every_built_in_plugin_and_no_leftovers(built):
     for path in [*builtin, *beside, "leaderboard/templates/page.html"]:
         assert path in in_sdist
         assert (path if path.startswith("perbench/") else f"perbench/builtin/{path}") in in_wheel
-    assert "perbench/cli/skeletons/trainer.txt" in in_wheel
+    assert "perbench/cli/skeletons/trainer/trainers/my_trainer.py" in in_wheel
     assert {"LICENSE", "README.md", "pyproject.toml", "constraints.txt", "Makefile"} <= in_sdist
     tops = {name.partition("/")[0] for name in in_wheel}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"perbench"}

@@ -1,4 +1,8 @@
-"""perbench new: a plugin that runs, with a test that passes, to start from."""
+"""perbench new: a plugin that works, with a test that passes, to start from.
+
+`skeletons/KIND` is a plugin root that holds `my_KIND`, whose class is `MyKind`, and what it takes to try it.
+A copy has the new plugin's name in place of these words, in file names too.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,21 @@ import keyword
 import re
 import sys
 from pathlib import Path
-from string import Template
 
 from perbench import plugins
 from perbench.errors import PerbenchError
 
-SUMMARY = "write the skeleton of an identifier, trainer, task or matrix, with its test"
+SUMMARY = "write a skeleton of any kind, with a test that passes"
 
 SKELETONS = Path(__file__).parent / "skeletons"
-FILES = {
-    "trainer": {"trainer.txt": "trainers/$name.py", "trainer_test.txt": "tests/test_${slug}_trainer.py"},
-    "identifier": {
-        "identifier.txt": "identifiers/$name.py",
-        "identifier_test.txt": "tests/test_${slug}_identifier.py",
-    },
-    "task": {
-        "task.txt": "tasks/$name.yaml",
-        "task_train.txt": "tasks/$name/train.jsonl",
-        "task_test.txt": "tasks/$name/test.jsonl",
-        "task_test_file.txt": "tests/test_${slug}_task.py",
-    },
-    "matrix": {
-        "matrix.txt": "leaderboard/matrices/$name.yaml",
-        "matrix_test.txt": "tests/test_${slug}_matrix.py",
-    },
-}
+KINDS = [kind for kind in plugins.KINDS if (SKELETONS / kind).is_dir()]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=FILES, metavar="KIND", help=", ".join(FILES))
-    parser.add_argument("name", metavar="NAME", help="a Python name; for a task or matrix also folder/name")
+    parser.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("name", metavar="NAME", help="a Python name; of a YAML file also folder/name")
     parser.add_argument(
-        "--dir",
+        "--into",
         type=Path,
         default=Path(),
         metavar="DIR",
@@ -48,50 +35,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check_name(args.kind, args.name)
-    slug = args.name.replace("/", "_")
-    words = {
-        "name": args.name,
-        "slug": slug,
-        "stem": args.name.rpartition("/")[2],
-        "cls": "".join(part.capitalize() for part in slug.split("_")),
-    }
-    targets = {
-        skeleton: args.dir / Template(target).substitute(words)
-        for skeleton, target in FILES[args.kind].items()
-    }
-    present = [str(target) for target in targets.values() if target.exists()]
+    files = {args.into / path: text for path, text in _copy(args.kind, args.name)}
+    present = [str(file) for file in files if file.exists()]
     if present:
         raise PerbenchError(
-            f"already there and not overwritten: {', '.join(present)}; choose another name or --dir"
+            f"already there and not overwritten: {', '.join(present)}; choose another name or --into"
         )
-    for skeleton, target in targets.items():
-        text = Template((SKELETONS / skeleton).read_text(encoding="utf-8")).substitute(words)
+    for file, text in files.items():
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise PerbenchError(f"cannot write {target}: {error.strerror}; choose another --dir") from None
-        print(target)
-    first = {
-        "task": f"perbench validate {next(iter(targets.values()))}",
-        "matrix": f"perbench run --dry-run --matrix {args.name}",
-    }.get(args.kind, f"perbench check {args.kind} {args.name}")
+            raise PerbenchError(f"cannot write {file}: {error.strerror}; choose another --into") from None
+        print(file)
     print(
-        f"next: {first} --include {args.dir}\n      python -m pytest {targets[list(targets)[-1]]}",
+        f"next: perbench check {args.kind} {args.name} --include {args.into}\n"
+        f"      python -m pytest {list(files)[-1]}",
         file=sys.stderr,
     )
     return 0
 
 
+def _copy(kind: str, name: str) -> list[tuple[Path, str]]:
+    """The files of a new plugin, below its root; its test last."""
+    slug, stem = name.replace("/", "_"), name.rpartition("/")[2]
+    cls = "".join(part.capitalize() for part in slug.split("_"))
+    found = []
+    for file in sorted((SKELETONS / kind).rglob("*")):
+        path = file.relative_to(SKELETONS / kind)
+        if file.is_file() and "__pycache__" not in path.parts:
+            test = path.parts[0] == "tests"
+            place = path.as_posix().replace(f"my_{kind}", slug if test else name)
+            text = file.read_text(encoding="utf-8").replace(f"My{kind.capitalize()}", cls)
+            found.append((test, Path(place), text.replace(f"my_{kind}", name if test else stem)))
+    return [(place, text) for _, place, text in sorted(found)]
+
+
 def _check_name(kind: str, name: str) -> None:
-    parts = name.split("/") if kind in ("task", "matrix") else [name]
+    folders = plugins.KINDS[kind].base is None
+    parts = name.split("/") if folders else [name]
     if not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) and not keyword.iskeyword(part) for part in parts):
-        form = (
-            "lower-case words joined by _, with / between folder and name"
-            if kind in ("task", "matrix")
-            else "as word_word"
-        )
-        raise PerbenchError(f"{name!r} is no name of this kind, {kind}: write it in lower case, {form}")
-    known = plugins.discover().get((kind, name))
+        form = "lower-case words joined by _" + (", with / between folder and name" if folders else "")
+        raise PerbenchError(f"{name!r} is no name of this kind, {kind}: write {form}")
+    known = plugins.discover(kind).get((kind, name))
     if known is not None:
         raise PerbenchError(f"{kind} {name!r} exists: {known.path}; choose another name")

@@ -29,7 +29,7 @@ ROWS = [
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERBENCH_INCLUDE", "")
-    assert main(["new", "task", "notes", "--dir", str(tmp_path)]) == 0
+    assert main(["new", "task", "notes", "--into", str(tmp_path)]) == 0
     write_rows(tmp_path, ROWS)
     plugins.include(tmp_path)
     return tmp_path

@@ -7,8 +7,8 @@ from perbench.specs.load import load_task
 include(Path(__file__).parents[1])
 
 
-def test_every_row_becomes_an_example():
-    task = load_task("$name")
+def test_every_row_becomes_an_example() -> None:
+    task = load_task("my_task")
     for split, users in (("train", {"ada", "ben"}), ("test", {"cleo", "dan"})):
         examples = load_examples(task, split).examples
         assert {example.user for example in examples} == users

@@ -1,4 +1,4 @@
-"""$name: say in this line what it does, for `perbench ls`; then the equations and where they are from."""
+"""my_trainer: say in this line what it does, for `perbench ls`; then where it is from, by equation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class $cls(Trainer):
+class MyTrainer(Trainer):
     """Cross-entropy in which a token that the persona makes likelier counts `weight` times."""
 
     counterfactual = "no_grad"  # "none" without the persona-free pass, "grad" to train through it

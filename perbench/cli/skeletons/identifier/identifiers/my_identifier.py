@@ -1,4 +1,4 @@
-"""$name: say in this line what it does, for `perbench ls`; then the equations and where they are from."""
+"""my_identifier: say in this line what it does, for `perbench ls`; then where it is from, by equation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from perbench.engines.base import Engine
 
 
-class $cls(Identifier):
+class MyIdentifier(Identifier):
     """Score 1 for a word of the answer that the persona holds too and that is long enough, else 0."""
 
     needs_model = False  # True to be given the engine and the prompts' token ids
