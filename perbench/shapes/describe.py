@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from perbench.shapes.fields import names_model
+from perbench.shapes.fields import MODEL, marked
 
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -64,7 +64,7 @@ def _section(info: FieldInfo) -> type[BaseModel] | None:
 
 
 def _type(info: FieldInfo) -> str:
-    if names_model(info):
+    if marked(info, MODEL):
         return "model"
     bounds = (
         f" {sign} {limit}"

@@ -25,17 +25,15 @@ SCORING = Mark("scoring")
 """Only scores read it, which are made anew from stored samples: it stays out of identities."""
 LATER = Mark("later")
 """Came after cells had identities: in an identity only where it is set to other than its default."""
-_MODEL = Mark("model")
-ModelName = Annotated[str, _MODEL]
+MODEL = Mark("model")
+RUBRIC = Mark("rubric")
+"""It may be named in place of being written out."""
+ModelName = Annotated[str, MODEL]
 """The name of a model; what identifies the model stands for it in identities."""
 
 
 def marked(info: FieldInfo, mark: Mark) -> bool:
     return mark in info.metadata or _within(info.annotation, mark)
-
-
-def names_model(info: FieldInfo) -> bool:
-    return marked(info, _MODEL)
 
 
 def _within(annotation: Any, mark: Mark) -> bool:
@@ -50,14 +48,14 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for arg in typing.get_args(annotation) for model in _models(arg)]
 
 
-def model_keys(spec: type[BaseModel]) -> Iterator[tuple[str, ...]]:
-    """The key paths at which a spec names models."""
+def marked_keys(spec: type[BaseModel], mark: Mark) -> Iterator[tuple[str, ...]]:
+    """The key paths of a spec that are marked so."""
     for name, info in spec.model_fields.items():
-        if names_model(info):
+        if marked(info, mark):
             yield (name,)
         else:
             for inner in _models(info.annotation):
-                yield from ((name, *rest) for rest in model_keys(inner))
+                yield from ((name, *rest) for rest in marked_keys(inner, mark))
 
 
 def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
         value = getattr(section, name)
         if marked(info, SCORING) or (marked(info, LATER) and value == info.default):
             continue
-        if names_model(info):
+        if marked(info, MODEL):
             found[name] = None if value is None else helpers[value]
         else:
             found[name] = sampled(value, helpers) if isinstance(value, BaseModel) else dumped[name]

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.shapes.base import Named, Strict
-from perbench.shapes.fields import model_keys
+from perbench.shapes.fields import MODEL, RUBRIC, marked_keys
 from perbench.shapes.model import Endpoint, ModelSpec
+from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
 from perbench.specs.compose import protocols, task_spec
@@ -63,22 +64,41 @@ def checked_task(
         fault = put(document, ["data", "data_dir"], str(folder), Place(option))
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
-    spec, found = check(task_spec(), document.data, document.place)
+    spec, found = _checked(document)
     if found and overrides:
         unchanged = _task_document(name_or_path)[2]
-        own = check(task_spec(), unchanged.data, unchanged.place)[1]
+        own = _checked(unchanged)[1]
         found = [
             fault if fault in own or fault.path != path else _brought(fault, name, name_or_path, overrides)
             for fault in found
         ]
     problems += found
-    for keys in model_keys(task_spec()):
+    for keys in marked_keys(task_spec(), MODEL):
         model = yaml.at(document.data, keys)
         if isinstance(model, str):
             problems += model_problems(model, document.place(keys))
     if spec is None or problems:
         return None, problems
     return Named(name, spec, path), []
+
+
+def _checked(document: Document) -> tuple[TaskSpec | None, list[Problem]]:
+    """The task that a document holds. Where it names a rubric, the content of that file takes the name's
+    place, with the lines that it has there."""
+    problems: list[Problem] = []
+    for keys in marked_keys(task_spec(), RUBRIC):
+        name = yaml.at(document.data, keys)
+        plugin = plugins.discover("rubric").get(("rubric", name)) if isinstance(name, str) else None
+        if plugin is not None:
+            try:
+                content = yaml.read(plugin.path)
+            except SpecError as error:
+                problems += error.problems
+                continue
+            yaml.at(document.data, keys[:-1])[keys[-1]] = content.data
+            document.places |= {(*keys, *path): place for path, place in content.places.items() if path}
+    spec, found = check(task_spec(), document.data, document.place)
+    return spec, problems + found
 
 
 def _override(document: Document, key: str, value: Any, place: Place) -> str | None:
@@ -99,7 +119,7 @@ def _brought(
     document = _task_document(name_or_path)[2]
     for key, (value, place) in overrides.items():
         _override(document, key, value, place)
-        if fault.message in (one.message for one in check(task_spec(), document.data, document.place)[1]):
+        if fault.message in (one.message for one in _checked(document)[1]):
             break
     chosen = fault.message.partition(" ")[0]  # among what an override may take away
     too = f" Set {chosen}, too." if chosen in ("headline", "prompt") and chosen not in overrides else ""
@@ -151,6 +171,21 @@ def load_model(name: str) -> Named[ModelSpec]:
         f"unknown model {name!r}, neither in the registry nor a local folder nor a hub name owner/name."
         + suggest(name, plugins.names("model"))
     )
+
+
+def load_rubric(name_or_path: str | Path) -> Named[Rubric]:
+    """A rubric by name or YAML file.
+
+    Raises:
+        SpecError: every fault of the file.
+        PerbenchError: no such rubric.
+    """
+    name, path = find("rubric", name_or_path)
+    document = yaml.read(path)
+    spec, problems = check(Rubric, document.data, document.place)
+    if spec is None:
+        raise SpecError(problems)
+    return Named(name, spec, path)
 
 
 def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:

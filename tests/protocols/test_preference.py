@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,12 @@ from perbench.contracts.engine import LEFT_OUT, Engine, Generation
 from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
-from perbench.protocols.preference.scores import outcome
 from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
-from perbench.specs.compose import helpers_of, task_spec
-from perbench.specs.load import load_task
+from perbench.specs.compose import helpers_of, owner_of, task_spec
+from perbench.specs.load import load_rubric, load_task
 from tests.owners import run, score
 from tests.protocols.test_generation import quiet
 
@@ -168,13 +167,16 @@ def test_killed_and_resumed_equals_uninterrupted(stores: Any, engine: Transforme
         ((None, True, False, False), 0.0, 0.0),
         ((True, None, True, None), 0.0, None),
         ((False, True, None, None), None, None),
+        ((False, None, False, True), 1.0, None),
     ],
 )
 def test_outcomes_by_hand(
     checks: tuple[bool | None, ...], accurate: float | None, hallucinates: float | None
 ) -> None:
-    found = outcome(dict(zip(("violates", "acknowledges", "hallucinates", "helpful"), checks, strict=True)))
-    assert (found["accurate"], found["hallucinates"]) == (accurate, hallucinates)
+    given = dict(zip(("violates", "acknowledges", "hallucinates", "helpful"), checks, strict=True))
+    for rubric in (JUDGE.asked, load_rubric("prefeval").spec):
+        found = rubric.values(given)
+        assert (found["accurate"], found["hallucinates"]) == (accurate, hallucinates)
 
 
 def row(number: int, *checks: bool | None) -> dict[str, Any]:
@@ -245,6 +247,26 @@ def test_the_task_that_comes_with_perbench() -> None:
             load_task("prefeval/explicit", overrides={key: value})
     with pytest.raises(SpecError, match=r"violates: unknown \{answer\}"):
         load_task("prefeval/explicit", overrides={"preference.judge.violates": "{answer}?"})
+
+
+def identity(overrides: Mapping[str, Any]) -> Any:
+    spec = load_task("prefeval/explicit", overrides=overrides).spec
+    return owner_of(spec).inputs({"openai/gpt-4o-mini-2024-07-18": {"name": "judge"}})
+
+
+def test_a_rubric_is_the_same_judge_as_its_instructions_inline() -> None:
+    asked = load_rubric("prefeval").spec.ask
+    inline = {f"preference.judge.{name}": text for name, text in asked.items()}
+    assert identity({}) == identity(inline) == identity({**inline, "preference.judge.rubric": None})
+    other = identity({"preference.judge.helpful": "{response}?"})
+    assert other["preference"]["judge"] == {
+        **identity({})["preference"]["judge"],
+        "helpful": "{response}?",
+    }
+    with pytest.raises(SpecError, match="missing key 'helpful'"):
+        load_task("prefeval/explicit", overrides={"preference.judge.rubric": None})
+    with pytest.raises(SpecError, match=r"preference.judge.rubric: .*Did you mean 'prefeval'"):
+        load_task("prefeval/explicit", overrides={"preference.judge.rubric": "prefevl"})
 
 
 # ---------------------------------------------------------------- what is missing

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perbench.contracts.base import Asked, Role
+from perbench.contracts.base import Asked, Inputs, Role
 from perbench.contracts.metric import Scale
 from perbench.contracts.protocol import EXAMPLES, Batch, Protocol, Sample
 from perbench.shapes.base import Strict
@@ -47,10 +47,24 @@ class Dialogue(Protocol[Keys]):
         return scale(metric)
 
     def idle(self) -> dict[str, str]:
-        if any(judge.method != "likeliest" for judge in self.keys.dialogue.judges()):
-            return {}
+        spec = self.keys.dialogue
+        raters = {"judge": spec.judge, "second_judge": spec.second_judge}
+        found = {
+            f"dialogue.{role}.rubric": f"beside dialogue.{role}.instruction"
+            for role, rater in raters.items()
+            if rater is not None and rater.instruction is not None
+        }
+        if any(judge.method != "likeliest" for judge in spec.judges()):
+            return found
         keys = ("retries", "sampling.temperature", "sampling.top_p")
-        return {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
+        return found | {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
+
+    def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
+        found, spec = super().inputs(helpers), self.keys.dialogue
+        found["dialogue"]["judge"]["instruction"] = spec.judge.text
+        if spec.second_judge is not None:
+            found["dialogue"]["second_judge"]["instruction"] = spec.second_judge.text
+        return found
 
     def roles(self) -> Sequence[Role]:
         spec = self.keys.dialogue
@@ -81,7 +95,7 @@ class Dialogue(Protocol[Keys]):
                 found["simulator"] += Asked(1, told + before, said)
                 found["subject"] += Asked(1, before + said, answered)
                 for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
-                    read = persona + estimated(judge.instruction) + said + answered
+                    read = persona + estimated(judge.text or "") + said + answered
                     found[role] += Asked(1, read, judge.sampling.max_new_tokens)
         return dict(found)
 

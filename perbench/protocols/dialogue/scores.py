@@ -90,7 +90,7 @@ def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
 
 
 def _signature(judge: JudgeSpec) -> str:
-    wording = canonical_digest(judge.instruction)[:12]
+    wording = canonical_digest(judge.text)[:12]
     return f"judge:{judge.model}|method:{judge.method}|instruction:{wording}"
 
 

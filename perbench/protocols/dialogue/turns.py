@@ -11,7 +11,8 @@ from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import BATCH, ENDPOINT_BATCH, Engines, ask
 from perbench.errors import PerbenchError
-from perbench.judges import Rating, rate, rate_likeliest
+from perbench.judges import UNJUDGED, Judged
+from perbench.judges import ask as judged
 from perbench.lm.context import TooLong
 from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.seeds import derive_seed
@@ -114,13 +115,13 @@ def fitted(
     return messages, dropped
 
 
-def _rated(ratings: Sequence[Rating]) -> Rated:
+def _rated(ratings: Sequence[Judged]) -> Rated:
     first, *others = ratings
-    found = Rated(rating=first.value, rating_raw=list(first.raw))
+    found = Rated(rating=first.value, rating_raw=list(first.raw))  # type: ignore[typeddict-item]
     if first.why is not None:
         found["rating_missing"] = first.why
     for second in others:
-        found["rating_second"], found["rating_second_raw"] = second.value, list(second.raw)
+        found["rating_second"], found["rating_second_raw"] = second.value, list(second.raw)  # type: ignore[typeddict-item]
         if second.why is not None:
             found["rating_second_missing"] = second.why
     return found
@@ -130,7 +131,6 @@ ENDED = "dialogue_ended"
 """The reason of a turn's sample after one without a reply, unless that one was too long."""
 NO_REPLY = Generation("", "none", 0, 0)
 """Stands for a reply that nobody was asked for."""
-UNRATED = Rating(None, (), 0, 0)
 
 
 class Talk:
@@ -189,7 +189,7 @@ class Talk:
         samples = []
         for i, dialogue in enumerate(batch):
             reply, message = replies.get(i, NO_REPLY), said.get(i, NO_REPLY)
-            rated = [of.get(i, UNRATED) for of in ratings]
+            rated = [of.get(i, UNJUDGED) for of in ratings]
             sample = Turn(
                 id=dialogue.sample_id(turn),
                 user=dialogue.user,
@@ -251,17 +251,24 @@ class Talk:
         messages: Sequence[str],
         responses: Sequence[str],
         seed: int,
-    ) -> list[Rating]:
+    ) -> list[Judged]:
         """A judge sees the current message and reply only, as in ALOE."""
-        texts = [
-            judge.instruction.format_map({**dialogue.persona, "message": message, "response": response})
+        rows = [
+            {**dialogue.persona, "message": message, "response": response}
             for dialogue, message, response in zip(batch, messages, responses, strict=True)
         ]
         room = self._task.max_length - judge.sampling.max_new_tokens
-        if judge.method == "likeliest":
-            return rate_likeliest(engine, [fit(engine.tokenizer, None, [text], room)[0] for text in texts])
-        questions = [fitted(engine, None, [text], room)[0] for text in texts]
-        return rate(engine, questions, judge.sampling, retries=judge.retries, seed=seed)
+        found = judged(
+            engine,
+            judge.asked,
+            rows,
+            judge.sampling,
+            method=judge.method,
+            retries=judge.retries,
+            seed=seed,
+            room=room,
+        )
+        return [one["rating"] for one in found]
 
     def _pmi(
         self,

@@ -14,50 +14,40 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from perbench.contracts.base import Asked, Role
-from perbench.contracts.metric import UNIT, Scale
-from perbench.contracts.protocol import EXAMPLES, Batch, Protocol, Sample
+from perbench.contracts.base import Asked, Inputs
+from perbench.contracts.protocol import EXAMPLES, Batch, Sample
+from perbench.judges.protocol import JudgedProtocol
 from perbench.shapes.base import Strict
 
-from .section import CHECKS, PREFERENCE_METRICS, PreferenceSpec
+from .section import HOLDS, PreferenceSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.run import Engines, Scored
     from perbench.data import Dataset
 
+OFFICIAL = "official"
+"""A row's `turns_from` where its exchanges are the benchmark's own."""
+
 
 class Keys(Strict):
     preference: PreferenceSpec
 
 
-class Preference(Protocol[Keys]):
+class Preference(JudgedProtocol[Keys]):
     """Samples are `samples.Judged`."""
 
     Keys = Keys
     reads = EXAMPLES | {"sampling"}
     fields = ("user", "question")
     extra = ("preference",)
+    holds = HOLDS
     version = 1
 
-    def headlines(self) -> Sequence[str]:
-        return PREFERENCE_METRICS
-
-    def scale(self, metric: str) -> Scale:
-        return UNIT if metric in ("accurate", "acknowledges", "helpful") else Scale("lower", UNIT.bounds)
-
-    def idle(self) -> dict[str, str]:
-        if self.keys.preference.judge.method != "likeliest":
-            return {}
-        return {"preference.judge.max_new_tokens": "under preference.judge.method likeliest"}
-
-    def roles(self) -> Sequence[Role]:
-        judge = self.keys.preference.judge
-        told = (
-            "the model {model} of preference.judge is {what}, which gives no log-probs. Set "
-            "preference.judge.method: reply; or name a model whose weights are on this machine"
-        )
-        return [Role("judge", judge.model, {"score": told} if judge.method == "likeliest" else {})]
+    def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
+        found = super().inputs(helpers)
+        found["preference"]["judge"] |= self.judge.asked.ask
+        return found
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
         from perbench.prompts.messages import estimated
@@ -70,9 +60,7 @@ class Preference(Protocol[Keys]):
             turns = (example.extra.get("turns") or [])[: spec.turns]
             between = sum(estimated(str(turn)) for turn in turns)
             subject += Asked(1, stated, answer) + Asked(1, stated + answer + between + asked, answer)
-            for check in CHECKS:
-                read = estimated(getattr(spec.judge, check)) + stated + asked + answer
-                judge += Asked(1, read, spec.judge.max_new_tokens)
+            judge += self.questions(stated + asked + answer)
         return {"subject": subject, "judge": judge}
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
@@ -107,12 +95,12 @@ class Preference(Protocol[Keys]):
         from perbench.contracts.run import ask
         from perbench.seeds import derive_seed
 
-        from .talk import conversation, judged, sample
+        from .talk import conversation, sample
 
         spec, sampling = self.keys.preference, self.spec.sampling
         # Requests to an endpoint stand alone: whatever batch they are in, the cache shall know them again.
         place = 0 if engines.subject.chat_only else number
-        seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer")}
+        seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer", "judge")}
         told = [openings[example.id] for example in batch]
         subject = engines.subject
         first = ask(self.spec, subject, told, sampling, seed=seeds["first"])
@@ -120,19 +108,26 @@ class Preference(Protocol[Keys]):
         asked = [conversation(spec, batch[i], told[i], first[i].text) for i in went_on]
         found = ask(self.spec, subject, asked, sampling, seed=seeds["answer"])
         answers = dict(zip(went_on, found, strict=True))
-        there = [i for i in went_on if answers[i].missing is None]
-        texts = [answers[i].text for i in there]
-        verdicts = judged(spec, engines.named(spec.judge.model), [batch[i] for i in there], texts)
-        checks = dict(zip(there, verdicts, strict=True))
-        return [
-            sample(example, first[i], answers.get(i), checks.get(i, {})) for i, example in enumerate(batch)
+        rows = [
+            {
+                "preference": example.extra["preference"],
+                "question": example.question,
+                "response": answers[i].text,
+            }
+            if i in answers and answers[i].missing is None
+            else None
+            for i, example in enumerate(batch)
         ]
-
-    def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
-        judge = ("judge_prompt", "judge_generated")
-        return super().tokens(samples) | {n: sum(sample["overhead"][n] for sample in samples) for n in judge}
+        verdicts = self.judged(engines, rows, seed=seeds["judge"])
+        return [sample(example, first[i], answers.get(i), verdicts[i]) for i, example in enumerate(batch)]
 
     def score(self, samples: Sequence[Sample]) -> Scored:
-        from .scores import score
-
-        return score(self.keys.preference, samples)
+        turns, notes = self.keys.preference.turns, []
+        writers = sorted({str(sample["turns_from"]) for sample in samples if sample.get("turns_from")})
+        tail = f"|turns:{turns}"
+        if turns and writers:
+            tail += f"|turns_from:{','.join(writers)}"
+        if turns and set(writers) - {OFFICIAL}:
+            told = ", ".join(writers)
+            notes.append(f"the exchanges between preference and question are not the benchmark's own: {told}")
+        return self.scored(samples, tail, notes)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import NotRequired
+
+from perbench.judges.protocol import Verdicts
 
 
-class Overhead(TypedDict):
-    """Tokens of the judge."""
-
-    judge_prompt: int
-    judge_generated: int
-
-
-class Judged(TypedDict):
+class Judged(Verdicts):
     id: str
     user: str
     preference: str
@@ -25,12 +20,5 @@ class Judged(TypedDict):
     finish_reason: str
     prompt_tokens: int
     new_tokens: int
-    checks: dict[str, bool | None]
-    """By check; None where the judge gave no verdict, or was not asked."""
-    checks_raw: dict[str, str]
-    """The judge's replies."""
-    checks_missing: dict[str, str]
-    """Why a check has no verdict."""
-    overhead: Overhead
     missing: NotRequired[str]
     """Why there is no answer, or none to the preference (`contracts.missing`); it is not judged."""

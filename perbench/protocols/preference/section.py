@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from perbench.shapes.base import Strict
-from perbench.shapes.fields import SCORING, ModelName
-from perbench.shapes.templates import Count, refuse, template_faults
+from perbench.shapes.fields import LATER, SCORING
+from perbench.shapes.rubric import NamedRubric, Rubric, RubricJudge
+from perbench.shapes.templates import placeholders, refuse, template_faults
 
 CHECKS = ("violates", "acknowledges", "hallucinates", "helpful")
-CHECK_TOKENS = 8
-"""Room for one word and what some models put around it."""
-PREFERENCE_METRICS = ("accurate", *CHECKS)
+METRICS = {
+    "accurate": "helpful and not violates",
+    # None where it is not known whether a preference is acknowledged.
+    "hallucinates": "acknowledges and (hallucinates or not acknowledges)",
+}
+BETTER = {"violates": "lower", "hallucinates": "lower"}
+HOLDS = ("preference", "question", "response")
 
 
-class CheckJudgeSpec(Strict):
-    """Four instructions, each a yes/no question about an answer; they may hold {preference}, {question},
-    {response}.
+class CheckJudgeSpec(RubricJudge):
+    """PrefEval's four checks may be given in place of a rubric, or of its requests of these names: each an
+    instruction that asks a yes/no question and may hold {preference}, {question}, {response}."""
 
-    method reply: the judge answers greedily, and its answer must be yes or no; likeliest: the likelier of the
-    two words as its answer's beginning, for small models that do not keep to an instruction.
-    """
+    rubric: Annotated[NamedRubric | None, SCORING] = None  # type: ignore[assignment]
+    """In identities, its instructions are as if they were given here."""
+    violates: Annotated[str | None, LATER] = None
+    acknowledges: Annotated[str | None, LATER] = None
+    hallucinates: Annotated[str | None, LATER] = None
+    helpful: Annotated[str | None, LATER] = None
 
-    model: ModelName
-    violates: str
-    acknowledges: str
-    hallucinates: str
-    helpful: str
-    method: Literal["reply", "likeliest"] = "reply"
-    max_new_tokens: Count = CHECK_TOKENS
-    """Of a reply. A judge that thinks before it answers needs hundreds, or all it gives is thoughts."""
-    calibrated: Annotated[bool, SCORING] = False
+    @property
+    def given(self) -> dict[str, str]:
+        """The checks that are given here."""
+        return {name: text for name in CHECKS if (text := getattr(self, name)) is not None}
+
+    @property
+    def asked(self) -> Rubric:
+        if self.rubric is not None:
+            return self.rubric.model_copy(update={"ask": {**self.rubric.ask, **self.given}})
+        used = set().union(*map(placeholders, self.given.values()))
+        return Rubric(
+            answer="yes_no",
+            holds=[word for word in HOLDS if word in used],
+            ask=self.given,
+            metrics=METRICS,
+            better=BETTER,  # type: ignore[arg-type]
+        )
 
     @model_validator(mode="after")
-    def _placeholders(self) -> CheckJudgeSpec:
-        allowed = {"preference", "question", "response"}
-        refuse([fault for name in CHECKS for fault in template_faults(name, getattr(self, name), allowed)])
+    def _whole(self) -> CheckJudgeSpec:
+        known = CHECKS if self.rubric is None else tuple(self.rubric.ask)
+        faults = [fault for name, text in self.given.items() for fault in template_faults(name, text, HOLDS)]
+        faults += [f"{name}: the rubric has no such request" for name in self.given if name not in known]
+        if self.rubric is None:
+            absent = (name for name in CHECKS if name not in self.given)
+            faults += [f"missing key {name!r}, or `rubric: NAME` for all checks" for name in absent]
+        else:
+            taken = set(type(self).model_fields).difference(CHECKS).intersection(known)
+            faults += [f"rubric: request {name!r} has the name of a judge's key" for name in sorted(taken)]
+        refuse(faults)
         return self
 
 

@@ -1,20 +1,20 @@
-"""The conversation, and what the judge is asked about it."""
+"""The conversation, and the sample that it becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perbench.contracts import missing
 from perbench.errors import PerbenchError
-from perbench.judges.checks import Check, check, check_likeliest
 
-from .samples import Judged, Overhead
-from .section import CHECKS, PreferenceSpec
+from .samples import Judged
+from .section import PreferenceSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.contracts.engine import Engine, Generation
+    from perbench.contracts.engine import Generation
+    from perbench.judges.protocol import Verdicts
 
 Message = dict[str, str]
 
@@ -47,32 +47,7 @@ def conversation(spec: PreferenceSpec, example: Example, told: list[Message], re
     return [*told, answered, *between, {"role": "user", "content": question}]
 
 
-def judged(
-    spec: PreferenceSpec, engine: Engine, batch: Sequence[Example], responses: Sequence[str]
-) -> list[dict[str, Check]]:
-    judge = spec.judge
-    found: list[dict[str, Check]] = [{} for _ in batch]
-    for name in CHECKS:
-        texts = [
-            getattr(judge, name).format_map(
-                {
-                    "preference": example.extra["preference"],
-                    "question": example.question,
-                    "response": response,
-                }
-            )
-            for example, response in zip(batch, responses, strict=True)
-        ]
-        likeliest = judge.method == "likeliest"
-        answers = check_likeliest(engine, texts) if likeliest else check(engine, texts, judge.max_new_tokens)
-        for kept, answer in zip(found, answers, strict=True):
-            kept[name] = answer
-    return found
-
-
-def sample(
-    example: Example, first: Generation, answer: Generation | None, checks: Mapping[str, Check]
-) -> Judged:
+def sample(example: Example, first: Generation, answer: Generation | None, verdicts: Verdicts) -> Judged:
     """`answer` is None where the reply to the preference is missing, so that nothing more was asked."""
     last = first if answer is None else answer
     made = Judged(
@@ -86,13 +61,7 @@ def sample(
         finish_reason=last.finish_reason,
         prompt_tokens=first.prompt_tokens + (0 if answer is None else answer.prompt_tokens),
         new_tokens=first.new_tokens + (0 if answer is None else answer.new_tokens),
-        checks={name: checks[name].value if name in checks else None for name in CHECKS},
-        checks_raw={name: checks[name].raw if name in checks else "" for name in CHECKS},
-        checks_missing={name: found.why for name, found in checks.items() if found.why is not None},
-        overhead=Overhead(
-            judge_prompt=sum(found.prompt_tokens for found in checks.values()),
-            judge_generated=sum(found.new_tokens for found in checks.values()),
-        ),
+        **verdicts,  # type: ignore[typeddict-item]  # whether there is a `missing` is known below
     )
     if last.missing is not None:
         made[missing.MISSING] = last.missing

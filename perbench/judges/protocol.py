@@ -1,0 +1,189 @@
+"""What protocols share whose answers a rubric judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypedDict
+
+from perbench.contracts import missing
+from perbench.contracts.base import Asked, K, Role
+from perbench.contracts.metric import Scale, mean_metric
+from perbench.contracts.protocol import Protocol, Sample
+from perbench.disk.digests import canonical_digest
+from perbench.judges import ask
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.contracts.run import Engines, Scored
+    from perbench.shapes.rubric import RubricJudge, Verdict
+
+
+class Overhead(TypedDict):
+    """Tokens of the judge."""
+
+    judge_prompt: int
+    judge_generated: int
+
+
+class Verdicts(TypedDict):
+    """What is stored of the verdicts on an answer."""
+
+    checks: dict[str, Verdict | None]
+    """By request; None where the judge gave no verdict, or was not asked."""
+    checks_raw: dict[str, str]
+    """The judge's last replies."""
+    checks_missing: dict[str, str]
+    """Why a request has no verdict."""
+    overhead: Overhead
+
+
+class JudgedProtocol(Protocol[K]):
+    """The one section that such a protocol brings holds `judge: RubricJudge`; what follows from the rubric is
+    here. Its samples hold `Verdicts`, as `judged` returns them, with id, user, response, finish_reason,
+    prompt_tokens and new_tokens."""
+
+    holds: ClassVar[tuple[str, ...]] = ("question", "response")
+    """The placeholders that a rubric may have: what the rows given to `judged` hold."""
+
+    @property
+    def _place(self) -> str:
+        (section,) = type(self).Keys.model_fields
+        return f"{section}.judge"
+
+    @property
+    def judge(self) -> RubricJudge:
+        found: RubricJudge = getattr(self.keys, self._place.partition(".")[0]).judge
+        return found
+
+    def faults(self) -> Iterator[str]:
+        wrong = [f"{{{word}}}" for word in self.judge.asked.holds if word not in self.holds]
+        if wrong:
+            offered = ", ".join(f"{{{word}}}" for word in self.holds)
+            yield f"{self._place}.rubric: holds {', '.join(wrong)}; {self.called} offers {offered}"
+
+    def headlines(self) -> Sequence[str]:
+        return self.judge.asked.names
+
+    def scale(self, metric: str) -> Scale:
+        rubric = self.judge.asked
+        return Scale(rubric.better.get(metric, "higher"), rubric.bounds)
+
+    def idle(self) -> dict[str, str]:
+        place, judge = self._place, self.judge
+        if judge.method == "likeliest":
+            keys = ("max_new_tokens", "temperature", "retries")
+            return {f"{place}.{key}": f"under {place}.method likeliest" for key in keys}
+        return {} if judge.temperature else {f"{place}.retries": f"under {place}.temperature 0"}
+
+    def roles(self) -> Sequence[Role]:
+        place, judge = self._place, self.judge
+        told = (
+            f"the model {{model}} of {place} is {{what}}, which gives no log-probs. Set "
+            f"{place}.method: reply; or name a model whose weights are on this machine"
+        )
+        return [Role("judge", judge.model, {"score": told} if judge.method == "likeliest" else {})]
+
+    def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
+        from perbench.prompts.messages import guessed
+
+        answer, subject, judge = self.spec.sampling.max_new_tokens, Asked(), Asked()
+        for example in examples:
+            whole = guessed(self.spec, example, answer)[0]
+            subject += Asked(1, whole - answer, answer)
+            judge += self.questions(whole)
+        return {"subject": subject, "judge": judge}
+
+    def questions(self, about: int) -> Asked:
+        """What the judge is asked about an answer; `about`: the tokens that stand for placeholders."""
+        from perbench.prompts.messages import estimated
+
+        judge, found = self.judge, Asked()
+        for text in judge.asked.ask.values():
+            found += Asked(1, estimated(text) + about, judge.max_new_tokens)
+        return found
+
+    def judged(
+        self, engines: Engines, rows: Sequence[Mapping[str, str] | None], *, seed: int
+    ) -> list[Verdicts]:
+        """The verdicts on each row, which has a text for every placeholder of `holds`; None is not judged."""
+        judge = self.judge
+        there = [row for row in rows if row is not None]
+        found = iter(
+            ask(
+                engines.named(judge.model),
+                judge.asked,
+                there,
+                judge.sampling,
+                method=judge.method,
+                retries=judge.retries,
+                seed=seed if judge.temperature > 0 else None,
+            )
+        )
+        verdicts = [{} if row is None else next(found) for row in rows]
+        names = list(judge.asked.ask)
+        return [
+            Verdicts(
+                checks={name: one[name].value if one else None for name in names},
+                checks_raw={name: one[name].raw[-1] if one else "" for name in names},
+                checks_missing={name: said.why for name, said in one.items() if said.why is not None},
+                overhead=Overhead(
+                    judge_prompt=sum(said.prompt_tokens for said in one.values()),
+                    judge_generated=sum(said.new_tokens for said in one.values()),
+                ),
+            )
+            for one in verdicts
+        ]
+
+    def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
+        judge = ("judge_prompt", "judge_generated")
+        return super().tokens(samples) | {n: sum(sample["overhead"][n] for sample in samples) for n in judge}
+
+    def score(self, samples: Sequence[Sample]) -> Scored:
+        return self.scored(samples)
+
+    def scored(self, samples: Sequence[Sample], tail: str = "", notes: Sequence[str] = ()) -> Scored:
+        """The rubric's metrics; `tail` is added to their signatures."""
+        from perbench.contracts.run import Scored
+        from perbench.store.record import Scores
+
+        judge, rubric = self.judge, self.judge.asked
+        clusters = [sample["user"] for sample in samples]
+        rows = [rubric.values(sample["checks"]) for sample in samples]
+        values = {name: [row[name] for row in rows] for name in rubric.names}
+        wording = canonical_digest(list(rubric.ask.values()))[:12]
+        signature = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}{tail}"
+        there = missing.answered(samples)
+        why = [missing.reason(sample) or _unjudged(sample) for sample in samples]
+        open_ = Counter(reason for sample in there for reason in sample.get("checks_missing", {}).values())
+        found = []
+        if open_:
+            said = "said neither yes nor no" if rubric.answer == "yes_no" else "gave no verdict"
+            found.append(
+                f"the judge {judge.model} {said} in {open_.total()} of {len(rubric.ask) * len(there)} checks "
+                f"({missing.told(open_)}); {self._place}.max_new_tokens is {judge.max_new_tokens}"
+            )
+        found += notes
+        if not judge.calibrated:
+            found.append(f"the judge {judge.model} is uncalibrated; its checks are no measure of quality")
+        return Scored(
+            scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
+            metrics={
+                name: mean_metric(column, clusters, f"{name}|{signature}", why)
+                for name, column in values.items()
+            },
+            counts={
+                "samples": len(samples),
+                "truncated": sum(sample["finish_reason"] == "length" for sample in there),
+                "empty": sum(not sample["response"].strip() for sample in there),
+                "missing_scores": sum(value is None for one in there for value in one["checks"].values()),
+                **missing.counts(samples),
+            },
+            notes=found,
+        )
+
+
+def _unjudged(sample: Sample) -> str | None:
+    """The first of the reasons why checks of an answer are missing."""
+    reasons: Mapping[str, str] = sample.get("checks_missing", {})
+    return next(iter(reasons.values()), None)
