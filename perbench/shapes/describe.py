@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from perbench.shapes.fields import MODEL, marked
+from perbench.shapes.fields import MODEL, RUBRIC, marked
 
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -64,8 +64,9 @@ def _section(info: FieldInfo) -> type[BaseModel] | None:
 
 
 def _type(info: FieldInfo) -> str:
-    if marked(info, MODEL):
-        return "model"
+    for mark in (MODEL, RUBRIC):
+        if marked(info, mark):
+            return mark.what
     bounds = (
         f" {sign} {limit}"
         for mark in info.metadata
