@@ -76,7 +76,7 @@ def examples(*, tokens: bool) -> list[PersonaText]:
 class BuiltIn:
     """Stands in for an engine: answers depend on what is asked and on nothing else."""
 
-    name, chat_only = "built-in", False
+    name = "built-in"
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[Any]:
         import numpy as np

@@ -1,12 +1,15 @@
-"""What an engine is: a model that generates and scores, whatever serves it."""
+"""A loaded model that answers, and perhaps generates and scores from tokens, whatever serves it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
+from perbench.contracts.base import Capability
+from perbench.errors import PerbenchError
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
@@ -39,26 +42,50 @@ LEFT_OUT = Generation("", "too_long", 0, 0, "too_long")
 """In place of the answer to a request that is too long."""
 
 
-class Engine(Protocol):
-    """A loaded model with its tokenizer."""
+class Engine(ABC):
+    """A loaded model. What it does not offer raises PerbenchError; every engine offers `chat`."""
 
     name: str
     """Shown in records: "transformers 5.x"."""
+    offers: frozenset[Capability]
+    batch: int = 8
+    """Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
+    draws for a whole batch, so another size gives other (equally valid) samples. Where several engines take
+    part, the largest holds."""
+    alone: bool = False
+    """Whether an answer does not depend on the others of its batch. Its seed then leaves out the batch's
+    number, so that a cache knows the request again in whatever batch."""
 
-    chat_only: bool
-    """Whether `chat` is all it offers: an endpoint shows neither tokens nor log-probs."""
+    @property
+    def who(self) -> str:
+        """How messages name it."""
+        return self.name
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model reads at once; None where that is unknown: an endpoint's is its server's."""
+        """Tokens that the model reads at once; None where that is unknown."""
+        return None
 
     @property
     def tokenizer(self) -> Any:
         """A transformers tokenizer with a chat template."""
+        raise self._lacks("shows no tokens")
+
+    @abstractmethod
+    def chat(
+        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+    ) -> list[Generation]:
+        """The answer to each conversation's last message, in order; else as `generate`.
+
+        Raises:
+            TooLong: a conversation and its answer exceed what the model reads at once; with `skip` its place
+                has LEFT_OUT instead.
+        """
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
         a different set of prompts in a call may not, so callers keep their batches fixed."""
+        raise self._lacks("takes messages, not token ids")
 
     def steer(
         self,
@@ -73,21 +100,19 @@ class Engine(Protocol):
         token is drawn from log p_c + lam (log p_c - log p_nc), normalised (context steering, CoS, arXiv
         2405.01768). lam 0 decodes `prompts` as `generate` does, -1 `without`. `prompt_tokens` counts both
         contexts."""
-
-    def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
-    ) -> list[Generation]:
-        """The answer to each conversation's last message, in order; else as `generate`. All that an endpoint
-        can do.
-
-        Raises:
-            TooLong: a conversation and its answer exceed what the model reads at once; with `skip` its place
-                has LEFT_OUT instead.
-        """
+        raise self._lacks("gives no logits to steer by")
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
         """Natural-log probability of each response token given its prompt, float32, one array [len(response)]
         per pair, in order. Batched inside by length."""
+        raise self._lacks("gives no log-probs of given texts")
 
     def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
         """Serve the adapter saved at `path`, None the base model; with the adapter `user` on top of it."""
+        if path is not None or user is not None:
+            raise self._lacks("serves no adapters")
+
+    def _lacks(self, what: str) -> PerbenchError:
+        return PerbenchError(
+            f"{self.who} {what}; use a model whose weights are on this machine (hub, path or gguf)"
+        )

@@ -21,14 +21,6 @@ from perbench.store.record import Metric, Scores
 
 T = TypeVar("T")
 
-BATCH = 8
-"""Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
-draws for a whole batch, so another size gives other (equally valid) samples."""
-
-ENDPOINT_BATCH = 64
-"""The same where an endpoint takes part: several times what it is asked at once, so that the slowest answer
-of a batch keeps few waiting. A killed run finds the answers of the batch in the cache."""
-
 
 class Engines(Protocol):
     """The models of an evaluation."""
@@ -92,6 +84,6 @@ def ask(
         raise TooLong(f"{error}; or let the task say on_too_long: skip") from None
 
 
-def chunks(items: Sequence[T], size: int = BATCH) -> list[Sequence[T]]:
+def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Consecutive batches of `size`; the last may be smaller."""
     return [items[start : start + size] for start in range(0, len(items), size)]

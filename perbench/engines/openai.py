@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 from perbench.console.signals import held
-from perbench.contracts.engine import LEFT_OUT, Conversation, Generation, TokenIds
+from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation
 from perbench.disk.masking import Mask, remember
 from perbench.engines.completion import read_reply, thoughtless
 from perbench.engines.replies import ReplyCache
@@ -25,23 +24,22 @@ from perbench.shapes.model import OPENAI_URL, Endpoint, is_address
 from perbench.shapes.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
 
-if TYPE_CHECKING:
-    import numpy as np
-
-
 ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """Headers that only OpenAI itself is sent, as its own client does, and the variables that hold them."""
 
 
-class OpenAIEngine:
-    """Implements `chat` of `perbench.contracts.engine.Engine`; what needs tokens or weights raises an error.
+class OpenAIEngine(Engine):
+    """Chats only.
 
     Address and key are kept out of records, messages and the cache. `book` is told of every request and
     answer, `say` of every retry. Safe to interrupt: what was answered is booked, then in the cache.
     """
 
-    chat_only = True
-    context = None
+    offers = frozenset({"chat"})
+    batch = 64
+    """Several times what is asked at once, so that the slowest answer of a batch keeps few waiting. A killed
+    run finds the answers of the batch in the cache."""
+    alone = True
 
     def __init__(
         self,
@@ -57,7 +55,6 @@ class OpenAIEngine:
             raise PerbenchError(missing[0])
         self.name = f"openai (httpx2 {version('httpx2')})"
         self._endpoint = endpoint
-        self._who = f"endpoint model {endpoint.model!r}"
         self._cache = cache
         self._book = book
         self._say = say
@@ -80,6 +77,10 @@ class OpenAIEngine:
             place=endpoint.place,
         )
         self._under_way = 0
+
+    @property
+    def who(self) -> str:
+        return f"endpoint model {self._endpoint.model!r}"
 
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
@@ -132,7 +133,7 @@ class OpenAIEngine:
         """Say what an interrupt waits for."""
         if self._under_way:
             self._say(
-                f"{self._who}: waiting for {counted(self._under_way, 'request')} under way "
+                f"{self.who}: waiting for {counted(self._under_way, 'request')} under way "
                 f"to keep the answers, at most {self._endpoint.timeout:g} s; Ctrl-C again gives them up"
             )
 
@@ -183,14 +184,14 @@ class OpenAIEngine:
                 return found
         try:
             reply, use = await self._retry(
-                lambda: self._attempt(request), halt, lambda line: self._say(f"{self._who}: {line}")
+                lambda: self._attempt(request), halt, lambda line: self._say(f"{self.who}: {line}")
             )
         except TooLong as failure:
             if not skip:
-                raise TooLong(f"{self._who}: {failure}") from None
+                raise TooLong(f"{self.who}: {failure}") from None
             reply, use = LEFT_OUT, EndpointUse()
         except PerbenchError as failure:
-            raise PerbenchError(f"{self._who}: {failure}") from None
+            raise PerbenchError(f"{self.who}: {failure}") from None
         # Booked first: killed in between, it is asked and paid again, and both are counted. The other way
         # round the next start would take it for one that cost nothing.
         found = thoughtless(reply)
@@ -211,39 +212,6 @@ class OpenAIEngine:
             # Of a longer one, or of a date in its place, the server speaks once more when it refuses.
             self._retry.hold(min(reply.used_up, LONGEST_WAIT))
         return read_reply(reply, self._endpoint, self._mask)
-
-    # ------------------------------------------------------------ what an endpoint cannot do
-
-    @property
-    def tokenizer(self) -> Any:
-        self._refuse("shows no tokens")
-
-    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        self._refuse("takes messages, not token ids")
-
-    def steer(
-        self,
-        prompts: Sequence[TokenIds],
-        without: Sequence[TokenIds],
-        sampling: SamplingSpec,
-        *,
-        lam: float,
-        seed: int,
-    ) -> list[Generation]:
-        self._refuse("gives no logits to steer by")
-
-    def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
-        self._refuse("gives no log-probs of given texts")
-
-    def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
-        if path is not None or user is not None:
-            self._refuse("serves no adapters")
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise PerbenchError(
-            f"{self._who}: an endpoint {what}; it can only chat "
-            "(identifier llm_judge). Use a model whose weights are on this machine (hub, path or gguf)"
-        )
 
 
 # ---------------------------------------------------------------- address and key

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from perbench.contracts.engine import LEFT_OUT, Conversation, Generation, TokenIds
+from perbench.contracts.base import Capability
+from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
 from perbench.lm.context import TooLong, context_of
@@ -29,11 +30,11 @@ _CHANGING = Path()
 """Stands for the served folder while weights change, so that a failed change is never taken for done."""
 
 
-class TransformersEngine:
-    """Implements `perbench.contracts.engine.Engine`. `model` is the torch module now served; a token of
-    `stop_tokens` ends an answer."""
+class TransformersEngine(Engine):
+    """`model` is the torch module now served; a token of `stop_tokens` ends an answer."""
 
-    chat_only = False
+    offers = frozenset(get_args(Capability))
+    tokenizer: Any = None
 
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
         self.name = f"transformers {version('transformers')}"

@@ -76,7 +76,7 @@ def ask(
     found: list[dict[str, Judged]] = [{} for _ in rows]
     for name, instruction in rubric.ask.items():
         texts = [instruction.format_map(row) for row in rows]
-        if room is not None and not engine.chat_only:
+        if room is not None and "tokens" in engine.offers:
             longest = max((len(_prompt(engine, text)) for text in texts), default=0)
             if longest > room:
                 raise TooLong(f"a judge's question takes {longest} tokens, {room} are left; raise max_length")

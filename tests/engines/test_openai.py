@@ -289,7 +289,7 @@ def test_what_an_endpoint_cannot_do(server: Server, tmp_path: Any) -> None:
         lambda: asked.tokenizer,
         lambda: asked.load_adapter(tmp_path),
     ):
-        with pytest.raises(PerbenchError, match=r"an endpoint .*; it can only chat \(identifier llm_judge\)"):
+        with pytest.raises(PerbenchError, match=r"endpoint model 'some-judge' .*\(hub, path or gguf\)"):
             attempt()
     assert server.requests == []
 

@@ -80,7 +80,7 @@ class Judge:
 
     tokenizer = None
     name = "script"
-    chat_only = True
+    offers, batch, alone = frozenset({"chat"}), 64, True
 
     def __init__(self, script: dict[int, list[str]]) -> None:
         self.script = script

@@ -10,7 +10,6 @@ import pytest
 
 from perbench.api import Example
 from perbench.contracts.engine import Conversation, Generation, TokenIds
-from perbench.contracts.run import BATCH
 from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError
@@ -69,6 +68,7 @@ def persona(number: int) -> Example:
     return Example(f"p{number:02d}", f"u{number % 4}", "", "", (), told)
 
 
+BATCH = TransformersEngine.batch
 DATASET = Dataset([persona(number) for number in reversed(range(BATCH + 1))], "digest")
 
 
@@ -97,7 +97,7 @@ class Scripted:
     """Notes the prompts it reads and answers by `say(call, place)`; scores by `logp(prompt, response)`."""
 
     name = "scripted"
-    chat_only = False
+    offers, batch, alone = TransformersEngine.offers, BATCH, False
 
     def __init__(self, tokenizer: Any, say: Any, logp: Any = None) -> None:
         self.tokenizer = tokenizer

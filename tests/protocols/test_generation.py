@@ -13,7 +13,7 @@ import pytest
 from perbench import plugins
 from perbench.api import Example
 from perbench.contracts.engine import Engine
-from perbench.contracts.run import BATCH, chunks
+from perbench.contracts.run import chunks
 from perbench.data import Dataset
 from perbench.engines.transformers import TransformersEngine
 from perbench.errors import CellError, PerbenchError
@@ -58,6 +58,7 @@ def example(number: int) -> Example:
     )
 
 
+BATCH = TransformersEngine.batch
 DATASET = Dataset([example(number) for number in range(BATCH + 3)], "digest")
 
 

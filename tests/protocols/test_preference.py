@@ -55,7 +55,7 @@ class Far:
     """An endpoint: keeps what it is asked, answers by rule."""
 
     name = "far"
-    chat_only = True
+    offers, batch, alone = frozenset({"chat"}), 64, True
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.contracts import missing
 from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.contracts.resume import Sample
-from perbench.contracts.run import BATCH, ENDPOINT_BATCH, Engines, ask
+from perbench.contracts.run import Engines, ask
 from perbench.errors import PerbenchError
 from perbench.judges import UNJUDGED, Judged
 from perbench.judges import ask as judged
@@ -107,8 +107,9 @@ def fit(
 def fitted(
     engine: Engine, system: str | None, turns: Sequence[str], room: int, *, first: int = 0
 ) -> tuple[Conversation, int]:
-    """As `fit`, as messages. To an endpoint, which shows no tokens, everything is sent."""
-    dropped = 0 if engine.chat_only else fit(engine.tokenizer, system, turns, room, first=first)[1]
+    """As `fit`, as messages. To an engine that shows no tokens, everything is sent."""
+    counted = "tokens" in engine.offers
+    dropped = fit(engine.tokenizer, system, turns, room, first=first)[1] if counted else 0
     kept = [*turns[:first], *turns[first + 2 * dropped :]]
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages += [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(kept)]
@@ -144,7 +145,7 @@ class Talk:
         self._judges = [(judge, engines.named(judge.model)) for judge in spec.judges()]
         self._seed = seed
         players = (self._subject, self._simulator, *(engine for _, engine in self._judges))
-        self.batch = ENDPOINT_BATCH if any(engine.chat_only for engine in players) else BATCH
+        self.batch = max(engine.batch for engine in players)
         """Dialogues held side by side."""
 
     def turn(
@@ -153,9 +154,8 @@ class Talk:
         """One sample per persona of batch `number`; earlier turns are looked up in `stored`."""
         batch = [Dialogue(example, stored) for example in examples]
         players = (self._simulator, self._subject, *(engine for _, engine in self._judges))
-        # Requests to an endpoint stand alone: whatever batch they are in, the cache shall know them again.
         seeds = {
-            role: derive_seed(role, self._seed, turn, 0 if engine.chat_only else number)
+            role: derive_seed(role, self._seed, turn, 0 if engine.alone else number)
             for role, engine in zip(ROLES, players, strict=False)
         }
         simulator, task = self._spec.simulator, self._task

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perbench.contracts.run import Engines, Scored
     from perbench.data import Dataset
 
-    from .answers import Endpoint, Local
+    from .answers import Chats, Prompts
 
 
 class Keys(Strict):
@@ -97,10 +97,10 @@ class Generation(Protocol[Keys]):
         Raises:
             PerbenchError: an example whose request alone exceeds max_length.
         """
-        from .answers import Endpoint, Local, grouped
+        from .answers import Chats, Prompts, grouped
 
         examples = dataset.examples
-        asker = Endpoint if engines.subject.chat_only else Local
+        asker = Prompts if "tokens" in engines.subject.offers else Chats
         asked = asker(self.spec, dataset, engines.subject, seed)
         # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
         order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], examples[i].id))
@@ -109,14 +109,14 @@ class Generation(Protocol[Keys]):
                 [examples[i].id for i in batch],
                 partial(self._answer, dataset, engines, asked, user, number, batch),
             )
-            for user, number, batch in grouped(examples, order, asked.batch, engines.users)
+            for user, number, batch in grouped(examples, order, engines.subject.batch, engines.users)
         ]
 
     def _answer(
         self,
         dataset: Dataset,
         engines: Engines,
-        asked: Local | Endpoint,
+        asked: Prompts | Chats,
         user: str | None,
         number: int,
         batch: Sequence[int],

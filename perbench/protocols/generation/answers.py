@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perbench.contracts import missing
 from perbench.contracts.engine import LEFT_OUT, Generation
-from perbench.contracts.run import BATCH, ENDPOINT_BATCH, ask, chunks
+from perbench.contracts.run import ask, chunks
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pairs
 from perbench.seeds import derive_seed
@@ -37,10 +37,8 @@ def grouped(
     ]
 
 
-class Local:
-    """Prompts as token ids, answered by a model on this machine."""
-
-    batch = BATCH
+class Prompts:
+    """Prompts as token ids."""
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
         pairs = build_pairs(
@@ -66,11 +64,8 @@ class Local:
         return self._engine.steer(prompts, without, sampling, lam=decoding.lam, seed=seed)
 
 
-class Endpoint:
-    """Prompts as messages, answered by an endpoint. Requests stand alone: whatever batch they are in, the
-    cache of replies shall know them again."""
-
-    batch = ENDPOINT_BATCH
+class Chats:
+    """Prompts as messages, for an engine that shows no tokens."""
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
         self.prompts = [build_request(task, example) for example in dataset.examples]
@@ -79,7 +74,7 @@ class Endpoint:
 
     def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
         messages = [self.prompts[i].messages for i in batch]
-        seed = derive_seed("generation", self._seed)
+        seed = derive_seed("generation", self._seed, *(() if self._engine.alone else place))
         return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
 
 

@@ -68,19 +68,19 @@ class Preference(JudgedProtocol[Keys]):
         Raises:
             PerbenchError: a row without preference, or with too few exchanges.
         """
-        from perbench.contracts.run import BATCH, ENDPOINT_BATCH, chunks
+        from perbench.contracts.run import chunks
 
         from .talk import opening
 
         spec = self.keys.preference
         examples = sorted(dataset.examples, key=lambda example: example.id)
         openings = {example.id: opening(spec, example) for example in examples}
-        paid = engines.subject.chat_only or engines.named(spec.judge.model).chat_only
+        size = max(engines.subject.batch, engines.named(spec.judge.model).batch)
         return [
             Batch(
                 [example.id for example in batch], partial(self._ask, engines, seed, number, batch, openings)
             )
-            for number, batch in enumerate(chunks(examples, ENDPOINT_BATCH if paid else BATCH))
+            for number, batch in enumerate(chunks(examples, size))
         ]
 
     def _ask(
@@ -98,8 +98,7 @@ class Preference(JudgedProtocol[Keys]):
         from .talk import conversation, sample
 
         spec, sampling = self.keys.preference, self.spec.sampling
-        # Requests to an endpoint stand alone: whatever batch they are in, the cache shall know them again.
-        place = 0 if engines.subject.chat_only else number
+        place = 0 if engines.subject.alone else number
         seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer", "judge")}
         told = [openings[example.id] for example in batch]
         subject = engines.subject

@@ -63,12 +63,12 @@ class Choice(Protocol[Keys]):
         return {}
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
-        from perbench.contracts.run import BATCH, chunks
+        from perbench.contracts.run import chunks
 
         examples = sorted(dataset.examples, key=lambda example: example.id)
         return [
             Batch([one.id for one in batch], partial(self._choose, engines, batch))
-            for batch in chunks(examples, BATCH)
+            for batch in chunks(examples, engines.subject.batch)
         ]
 
     def _choose(
