@@ -24,8 +24,7 @@ from typing import Any
 
 from perbench.api import Example, PersonaText
 from perbench.data import load_examples
-from perbench.engines import open_engine
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.memory import peak_mb, reset_peak
 from perbench.lm.models import resolve
 from perbench.plugins import load_identifier
@@ -67,7 +66,7 @@ def main() -> None:
     import torch
 
     options = arguments()
-    engine = open_engine(resolve(load_model(options.model)), dtype=options.dtype)
+    engine = TransformersEngine(resolve(load_model(options.model)).folder, dtype=options.dtype)
     if options.model_shape:
         engine.model = random_model(options.model_shape, options.device, engine)
     engine.model.to(options.device)

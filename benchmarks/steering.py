@@ -22,8 +22,7 @@ from typing import Any
 
 from perbench.contracts.engine import TokenIds
 from perbench.data import load_examples
-from perbench.engines import open_engine
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.models import resolve
 from perbench.prompts.pair import build_pair
 from perbench.shapes.sampling import SamplingSpec
@@ -37,7 +36,7 @@ def main() -> int:
     import torch
 
     options = arguments()
-    engine = open_engine(resolve(load_model(options.model)), dtype=options.dtype)
+    engine = TransformersEngine(resolve(load_model(options.model)).folder, dtype=options.dtype)
     engine.model.to(options.device)
     prompts, without = requests(engine, options.examples, options.persona_tokens)
     sampling = SamplingSpec(temperature=0.0, max_new_tokens=options.new_tokens)

@@ -11,7 +11,7 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import LEFT_OUT
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong, check_context, context_in
 from perbench.lm.contrast import response_logp

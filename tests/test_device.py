@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from perbench.engines import open_engine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.device import device, free
-from perbench.lm.models import ResolvedModel
 from perbench.persona.dense import Encoder
 from perbench.processes import Group
 
@@ -21,7 +20,7 @@ def test_training_evaluation_and_retrieval_run_on_the_same_device(
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
     assert Group().device == device() == torch.device("meta")
-    assert open_engine(ResolvedModel("tiny", tiny_model_dir, "d"), dtype="float32").model.device == device()
+    assert TransformersEngine(tiny_model_dir, dtype="float32").model.device == device()
     assert Encoder(lambda: tiny_model_dir, "d")._load()[0].device == device()
 
 

@@ -13,9 +13,11 @@ from pydantic import BaseModel
 
 from perbench import cli, plugins
 from perbench._moved import MOVED
+from perbench.contracts.engine_kind import Host
 from perbench.prepare.prepare import Request, prepare
-from perbench.shapes.model import ModelSpec
-from perbench.specs.compose import task_spec
+from perbench.shapes.sampling import SamplingSpec
+from perbench.specs.compose import engine_of, model_spec, task_spec
+from perbench.specs.load import load_model
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.yaml import parse_value
 
@@ -29,7 +31,7 @@ COMMANDS = [
     if line.startswith("perbench ")
 ]
 NAMES = {name for name, _ in cli._commands()}
-ROOTS = {"Task": task_spec(), "Model": ModelSpec, "Matrix": MatrixSpec}
+ROOTS = {"Task": task_spec(), "Model": model_spec(), "Matrix": MatrixSpec}
 BY_ROOT = {("Matrix", "training"): TrainingSpec}
 """Sections that a spec holds as bare mappings."""
 SPREAD = {"examples", "training.lora"}
@@ -88,14 +90,17 @@ def test_every_key_is_in_the_reference_with_its_default(root):
 
 def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text("utf-8"), re.DOTALL)
-    folders, names = ("trainers", "identifiers", "tasks/families"), ("my_loss", "my_words", "diaries")
-    assert len(blocks) == 3
-    for folder, name, text in zip(folders, names, blocks, strict=True):
+    places = ["trainers/my_loss", "identifiers/my_words", "engines/echo", "tasks/families/diaries"]
+    for place, text in zip(places, blocks, strict=True):
+        folder, _, name = place.rpartition("/")
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
     assert plugins.load_trainer("my_loss").params == {"weight": 2.0}
     assert plugins.load_identifier("my_words").params == {"threshold": 0.5}
+    (tmp_path / "agrees.yaml").write_text("summary: s\necho: 'Yes.'\n")
+    echo = engine_of(load_model(str(tmp_path / "agrees.yaml"))).open(Host(weights=Path))
+    assert echo.chat([[{"role": "user", "content": "No?"}]], SamplingSpec(), seed=0)[0].text == "Yes."
     days = [{"text": "calm"}, {"text": "storm"}]
     for split in ("train", "test"):
         (tmp_path / f"{split}.json").write_text(json.dumps([{"sailor": "Ann", "days": days}]))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.lm.finite import Finite
 from perbench.shapes.sampling import SamplingSpec

@@ -110,9 +110,9 @@ def _build(args: argparse.Namespace) -> int:
     from perbench.annotate.personas import read_personas
     from perbench.disk.digests import canonical_digest
     from perbench.errors import PerbenchError
-    from perbench.lm import models
     from perbench.matrix.engines import open_model
     from perbench.progress import Progress, counted
+    from perbench.specs.compose import engine_of, served_by
     from perbench.specs.load import load_model
 
     if args.out.is_dir() or not args.out.parent.is_dir():
@@ -130,7 +130,8 @@ def _build(args: argparse.Namespace) -> int:
             f"{args.personas}: {counted(len(drawn), 'usable persona')}, --count {args.count}", file=sys.stderr
         )
     model = load_model(args.model)
-    made_by = {"model": model.name, "digest": canonical_digest(models.identify(model))}
+    identity = {**engine_of(model).identify(), **served_by(model)}
+    made_by = {"model": model.name, "digest": canonical_digest(identity)}
     progress = Progress(1)
     with progress.shown(), progress.cell(f"{model.name} writes") as tick:
         built = build(drawn, open_model(model, say=progress.say), made_by, args.out, tick=tick)

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**head, **about}, indent=1))
         return 0
     print(f"{plugin.kind} {plugin.name}\n{plugin.path}\nsha256 {plugin.digest()}")
-    if "weights" in about:
+    if "weights_note" in about:
         print(f"weights {about['weights'] or about['weights_note']}")
     print()
     if "spec" in about:
@@ -79,9 +79,12 @@ def _class(plugin: plugins.Plugin) -> dict[str, Any]:
 
 def _roles(kind: str, owner: type[Owner[Any]]) -> list[dict[str, Any]]:
     """The models that take part where every section is set, each named by the key that names it."""
+    from perbench.contracts.base import Owner
     from perbench.shapes.describe import filled
     from perbench.specs.compose import SPECS
 
+    if owner.roles is Owner.roles:
+        return []
     spec = SPECS[kind]()
     values = {**filled(spec, optional=False), **filled(owner.Keys, optional=True)}
     return [
@@ -103,10 +106,11 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
 def _weights(model: Any) -> dict[str, str | None]:
     """The folder of a model's weights, None where it is not at hand, with the reason; asks no network."""
     from perbench.lm.models import at_hand
+    from perbench.specs.compose import engine_of
 
-    spec = model.spec
-    if spec.endpoint is not None:
-        return {"weights": None, "weights_note": "an endpoint's, not on this machine"}
+    spec, engine = model.spec, engine_of(model)
+    if not engine.weights:
+        return {"weights": None, "weights_note": f"{engine.what}'s, not on this machine"}
     try:
         folder = _in_hub_cache(spec) if spec.hub is not None else at_hand(model)
     except PerbenchError as error:

@@ -126,5 +126,8 @@ def _kind_of(path: Path) -> str:
 
 def _keys(kind: str) -> set[str]:
     """The keys of what a YAML file of that kind becomes."""
+    from perbench.specs.compose import SPECS
+
     (spec,) = get_args(get_type_hints(plugins.loader(kind))["return"])  # Named[spec]
-    return set(spec.model_fields)
+    whole = [made for make in SPECS.values() if issubclass(made := make(), spec)]
+    return set((whole or [spec])[0].model_fields)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
 from perbench.plugins import roots
 from perbench.shapes.base import Strict
@@ -15,6 +15,7 @@ from perbench.shapes.fields import sampled
 Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module"]
 """What an engine offers: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered
 decoding; weights as an encoder; adapters; the torch module in this process."""
+EVERYTHING: frozenset[Capability] = frozenset(get_args(Capability))
 
 Inputs = dict[str, Any]
 
@@ -38,14 +39,16 @@ class Role:
 
 @dataclass(frozen=True)
 class Asked:
-    """Requests of one role played in a cell; tokens as the model reads and at most writes them, estimated."""
+    """Requests of one role played in a cell; tokens as the model reads and at most writes them, estimated.
+    `cached` are those of `input` that its server had cached."""
 
     requests: int = 0
     input: int = 0
     output: int = 0
+    cached: int = 0
 
     def __add__(self, other: Asked) -> Asked:
-        return Asked(self.requests + other.requests, self.input + other.input, self.output + other.output)
+        return Asked(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 class Owner(ABC, Generic[K]):

@@ -41,9 +41,8 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
     """The identity inputs of a model: JSON-ready, cheap, without torch, converting or downloading nothing.
 
     {"gguf_sha256", "pre_tokenizer", "max_position_embeddings", "conversion"} | {"hub", "revision"}, the
-    revision resolved to a commit | {"endpoint"}, the model's name there, with `Endpoint.sent` and
-    the digest of an "address" that the environment gives in place of OpenAI's | {"weights_sha256"}, over
-    weights, config and tokenizer files.
+    revision resolved to a commit | {"weights_sha256"}, over weights, config and tokenizer files; {} of a
+    model whose file names no weights.
 
     Raises:
         PerbenchError: the model cannot be had, with the way out.
@@ -53,10 +52,7 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
         return gguf_package.identity(spec.gguf)
     if spec.hub is not None:
         return {"hub": spec.hub, "revision": _commit(spec.hub, spec.revision)}
-    if spec.endpoint is not None:
-        named = {"endpoint": spec.endpoint.model, **spec.endpoint.sent}
-        return {**named, "address": canonical_digest(spec.endpoint.url)} if spec.endpoint.elsewhere else named
-    return {"weights_sha256": folder_digest(_local_folder(model))}
+    return {"weights_sha256": folder_digest(_local_folder(model))} if spec.path is not None else {}
 
 
 def resolve(model: Named[ModelSpec]) -> ResolvedModel:
@@ -65,15 +61,14 @@ def resolve(model: Named[ModelSpec]) -> ResolvedModel:
     its files are compared with the hub's checksums where the hub's client kept them.
 
     Raises:
-        PerbenchError: as `identify`; also weights that are not safetensors, damaged files, and an endpoint's.
+        PerbenchError: as `identify`; also weights that are not safetensors, damaged files, and none.
     """
     spec = model.spec
-    if spec.endpoint is not None:
-        raise PerbenchError(
-            f"model {model.name} is an endpoint: its weights are not on this machine, so it cannot be "
-            "trained or looked into"
-        )
     inputs = identify(model)
+    if not inputs:
+        raise PerbenchError(
+            f"model {model.name} names no weights (hub, path or gguf), so it cannot be trained or looked into"
+        )
     if spec.gguf is not None:
         folder = gguf_package.materialise(spec.gguf)
     elif spec.hub is not None:
@@ -100,11 +95,10 @@ def at_hand(model: Named[ModelSpec]) -> Path | None:
         return folder if folder.is_dir() else None
     if spec.path is not None:
         return _local_folder(model)
-    if spec.endpoint is not None:
+    if spec.hub is None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    assert spec.hub is not None
     found = try_to_load_from_cache(spec.hub, "config.json", revision=identify(model)["revision"])
     return Path(found).parent if isinstance(found, str) else None
 

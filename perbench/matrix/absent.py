@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from perbench import plugins
-from perbench.engines import openai
-from perbench.lm import gguf_package
 from perbench.persona import retrieve
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import helpers_of
+from perbench.specs.compose import engine_of, helpers_of
 from perbench.specs.expand import variants
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec
@@ -22,10 +20,7 @@ def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> lis
     """What is not here for tasks and models, the message of each, with the way out, once."""
     lines = [line for task in tasks for line in retrieve.absent(task.persona)]
     for model in models:
-        if model.spec.endpoint is not None:
-            lines += openai.absent(model.spec.endpoint)
-        elif model.spec.gguf is not None:
-            lines += gguf_package.absent(model.spec.gguf)
+        lines += engine_of(model).absent()
     return list(dict.fromkeys(lines))
 
 

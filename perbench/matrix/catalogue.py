@@ -21,7 +21,7 @@ from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of
+from perbench.specs.compose import engine_of, owner_of, served_by
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
@@ -46,9 +46,15 @@ UNRESOLVED = "unresolved"
 
 def model_inputs(model: Named[ModelSpec]) -> Inputs:
     """What identifies a model: its weights by content, the dtype they are loaded in, and how its prompts are
-    made; an endpoint makes its own."""
-    prompts = {"prompts": PROMPTS} if model.spec.endpoint is None else {}
-    return {**models.identify(model), "dtype": model.spec.dtype, **prompts}
+    made, where that is not left to a server."""
+    engine = engine_of(model)
+    prompts = {"prompts": PROMPTS} if "tokens" in engine.offers else {}
+    return {**engine.identify(), "dtype": model.spec.dtype, **prompts}
+
+
+def helper_inputs(model: Named[ModelSpec]) -> Inputs:
+    """What identifies a model that takes part beside the one under evaluation: its engine, too."""
+    return {**model_inputs(model), **served_by(model)}
 
 
 def _weights_digest(inputs: Inputs) -> str:
@@ -167,6 +173,10 @@ class Catalogue:
 
     def model_inputs(self, name: str) -> Inputs:
         return self._model(name)[1]
+
+    def helper_inputs(self, name: str) -> Inputs:
+        """`model_inputs` of a model beside the one under evaluation."""
+        return {**self.model_inputs(name), **served_by(self.model(name))}
 
     def resolve(self, model: Named[ModelSpec]) -> models.ResolvedModel:
         """`perbench.lm.models.resolve` of a model of this catalogue.

@@ -11,7 +11,6 @@ from perbench import plugins
 from perbench.api import Identifier, Trainer
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue, LabelledTask
-from perbench.matrix.endpoints import check_endpoints, check_identifier, trainable_models
 from perbench.matrix.identity import (
     Inputs,
     eval_inputs,
@@ -20,10 +19,11 @@ from perbench.matrix.identity import (
     plugin_inputs,
     train_inputs,
 )
+from perbench.matrix.offers import check_identifier, check_roles, trainable_models
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import helpers_of, owner_of
+from perbench.specs.compose import engine_inputs, helpers_of, owner_of
 from perbench.specs.expand import (
     Variant,
     training_variants,
@@ -33,9 +33,6 @@ from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
 from perbench.training.inputs import check_settings
-
-ENGINE = "transformers"
-ENDPOINT = "openai"
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     sources = catalogue.tasks(spec.sources)
     cells: list[Cell] = []
     for task in tasks:
-        check_endpoints(task.named, spec, catalogue.model)
+        check_roles(task.named, spec, catalogue.model)
     trainable = trainable_models(spec, catalogue.model)
     for model in spec.models:
         trained = [
@@ -176,7 +173,7 @@ def _train_cell(
 
 
 def _helper_inputs(catalogue: Catalogue, task: TaskSpec) -> dict[str, Inputs]:
-    return {name: catalogue.model_inputs(name) for name in sorted(helpers_of(task))}
+    return {name: catalogue.helper_inputs(name) for name in sorted(helpers_of(task))}
 
 
 def _eval_cell(
@@ -189,7 +186,7 @@ def _eval_cell(
         target=task.name,
         task=task.spec,
         data=catalogue.dataset(task, "test").digest,
-        engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
+        engine=engine_inputs(named),
         seed=seed,
         helpers=_helper_inputs(catalogue, task.spec),
     )
@@ -218,7 +215,7 @@ def _identify_cell(
         task=task.spec,
         data=catalogue.dataset(task, "test").digest,
         dev=dev.digest if dev is not None else None,
-        engine=ENGINE if named.spec.endpoint is None else ENDPOINT,
+        engine=engine_inputs(named),
     )
     labels = Labels(
         model=catalogue.label(model),

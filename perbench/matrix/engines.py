@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from perbench.contracts.base import Asked
+from perbench.contracts.engine_kind import EngineKind, Host
 from perbench.disk.digests import canonical_digest
 from perbench.lm import models
 from perbench.lm.device import free
 from perbench.matrix.catalogue import Catalogue
 from perbench.shapes.base import Named
-from perbench.shapes.model import ModelSpec, Prices
+from perbench.shapes.model import ModelSpec
+from perbench.specs.compose import engine_of
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
     from perbench.contracts.engine import Engine
-    from perbench.engines.ledger import Ledger
     from perbench.persona.dense import Encoder
+    from perbench.store.ledger import Ledger
 
 
 class EnginePool:
     """Loads each model once. `subject` is always an engine of its own, so that a simulator or judge of the
-    same model never sees the subject's adapter. `cached` says whether endpoints answer from the cache what
+    same model never sees the subject's adapter. `cached` says whether paid models answer from a cache what
     they were asked before; `ledger`, that of the running cell, is told what they were asked, `say` of their
     retries."""
 
@@ -31,7 +34,7 @@ class EnginePool:
         self, catalogue: Catalogue, *, cached: bool = True, say: Callable[[str], None] = lambda line: None
     ) -> None:
         self.ledger: Ledger | None = None
-        self.prices: dict[str, Prices | None] = {}
+        self._kinds: dict[str, EngineKind[Any]] = {}
         self._catalogue = catalogue
         self._cached = cached
         self._say = say
@@ -96,17 +99,24 @@ class EnginePool:
         return self._base
 
     def open(self, model: Named[ModelSpec]) -> Engine:
-        """An engine of the caller's own; what an endpoint is asked is booked."""
-        if model.spec.endpoint is not None:
-            self.prices[model.name] = model.spec.endpoint.prices
+        """An engine of the caller's own; what a paid model is asked is booked."""
+        self._kinds[model.name] = engine_of(model)
 
         def book(use: EndpointUse) -> None:
             if self.ledger is not None:
                 self.ledger.add(model.name, use)
 
-        return open_model(
-            model, cached=self._cached, book=book, say=self._say, resolve=self._catalogue.resolve
-        )
+        def weights() -> Path:
+            return self._catalogue.resolve(model).folder
+
+        return self._kinds[model.name].open(Host(weights, self._cached, book, self._say))
+
+    def price(self, model: str, use: EndpointUse) -> tuple[float, str] | None:
+        """What a model's answers cost, by its name; None of models that this run has not opened."""
+        if model not in self._kinds:
+            return None
+        asked = Asked(use.answers, use.input_tokens, use.output_tokens, use.cached_input_tokens)
+        return self._kinds[model].price(asked)
 
     def release_subject(self) -> None:
         """Give back the subject's memory, and that of its untrained copy."""
@@ -138,24 +148,9 @@ class PersonaModels:
         return self._digest(name), engine
 
     def _digest(self, name: str) -> str:
-        return canonical_digest(self._catalogue.model_inputs(name))
+        return canonical_digest(self._catalogue.helper_inputs(name))
 
 
-def open_model(
-    model: Named[ModelSpec],
-    *,
-    cached: bool = True,
-    book: Callable[[EndpointUse], None] = lambda use: None,
-    say: Callable[[str], None] = lambda line: None,
-    resolve: Callable[[Named[ModelSpec]], models.ResolvedModel] = models.resolve,
-) -> Engine:
-    """The engine of a model, wherever it runs. `cached`, `book` and `say` are for endpoints, as in
-    `OpenAIEngine`; `resolve` makes the weights of another model available."""
-    if model.spec.endpoint is not None:
-        from perbench.engines.openai import OpenAIEngine
-        from perbench.engines.replies import ReplyCache
-
-        return OpenAIEngine(model.spec.endpoint, cache=ReplyCache() if cached else None, book=book, say=say)
-    from perbench.engines import open_engine
-
-    return open_engine(resolve(model), dtype=model.spec.dtype)
+def open_model(model: Named[ModelSpec], *, say: Callable[[str], None] = lambda line: None) -> Engine:
+    """The engine of a model, outside a run."""
+    return engine_of(model).open(Host(lambda: models.resolve(model).folder, say=say))

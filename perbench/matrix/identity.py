@@ -83,12 +83,13 @@ def eval_inputs(
     target: str,
     task: TaskSpec,
     data: str,
-    engine: str,
+    engine: str | Inputs,
     seed: int,
     helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
-    the names of `specs.compose.helpers_of` to what identifies them."""
+    the names of `specs.compose.helpers_of` to what identifies them, `engine` is what
+    `specs.compose.engine_inputs` says."""
     return {
         "version": EVAL_VERSION,
         "model": model,
@@ -101,7 +102,14 @@ def eval_inputs(
 
 
 def identify_inputs(
-    *, model: Inputs, identifier: Inputs, target: str, task: TaskSpec, data: str, dev: str | None, engine: str
+    *,
+    model: Inputs,
+    identifier: Inputs,
+    target: str,
+    task: TaskSpec,
+    data: str,
+    dev: str | None,
+    engine: str | Inputs,
 ) -> Inputs:
     """Inputs of an identify cell. `dev` is the digest of the split that thresholds are chosen on, None where
     the task has none."""

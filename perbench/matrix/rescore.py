@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from perbench.contracts.run import Scored
-from perbench.engines.ledger import caveats
 from perbench.errors import PerbenchError
-from perbench.matrix.catalogue import model_inputs
+from perbench.matrix.catalogue import helper_inputs
 from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.matrix.overlaps import overlap_notes
@@ -21,6 +20,7 @@ from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.load import load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
+from perbench.store.ledger import caveats
 
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
@@ -118,4 +118,4 @@ def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _helpers(spec: TaskSpec) -> dict[str, Inputs]:
-    return {name: model_inputs(load_model(name)) for name in helpers_of(spec)}
+    return {name: helper_inputs(load_model(name)) for name in helpers_of(spec)}

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from perbench import processes
-from perbench.engines.ledger import Ledger, caveats
 from perbench.errors import NO_ROOM, CellError, PerbenchError, no_room
 from perbench.lm import models
 from perbench.lm.context import context_in
@@ -27,11 +26,12 @@ from perbench.matrix.users import train_users
 from perbench.matrix.weights import USERS, serving_weights
 from perbench.plugins.faults import fault_of
 from perbench.progress import Progress
-from perbench.specs.compose import owner_of
+from perbench.specs.compose import engine_of, owner_of
 from perbench.store import CellDir, CellRecord, Failure, LostLock, RunDir
 from perbench.store.cell import CLOCK_LOST, CLOCK_SECONDS
 from perbench.store.check import check_ids
 from perbench.store.environment import capture, shorten
+from perbench.store.ledger import Ledger, caveats
 
 if TYPE_CHECKING:
     from perbench.api import Example
@@ -60,7 +60,7 @@ class Runner:
     progress: Progress
     track: str | None = None
     cached: bool = True
-    """Whether endpoints answer from the cache what they were asked before."""
+    """Whether paid models answer from the cache what they were asked before."""
 
     def __post_init__(self) -> None:
         self.unrecorded = 0
@@ -307,7 +307,7 @@ class Runner:
         if folder.dropped:
             counts["damaged_samples_dropped"] = folder.dropped
         assert self._pool.ledger is not None, "_cell opens it before anything else"
-        endpoints = self._pool.ledger.totals(self._pool.prices.get)
+        endpoints = self._pool.ledger.totals(self._pool.price)
         counts |= overlaps.counts(cell, self.catalogue)
         seen = overlaps.overlap_notes(cell.labels, counts) if cell.kind != "train" else []
         own = [*found.pop("run_notes", []), *self._pool.ledger.notes()]
@@ -337,7 +337,7 @@ class Runner:
 
 def _renders(cell: Cell) -> bool:
     """Whether prompts of the cell's model are rendered in this process."""
-    if cell.model.spec.endpoint is not None or (cell.identifier and not cell.identifier.needs_model):
+    if "tokens" not in engine_of(cell.model).offers or (cell.identifier and not cell.identifier.needs_model):
         return False
     return owner_of(cell.task.spec).renders()
 

@@ -1,27 +1,28 @@
-"""What a cell will ask of endpoints, and what that will cost at most."""
+"""What a cell will ask of paid models, and what that will cost at most."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from perbench.api import Example, Identifier
 from perbench.contracts.base import Asked
-from perbench.engines.ledger import cost
-from perbench.matrix.endpoints import Lookup
+from perbench.contracts.engine_kind import EngineKind
+from perbench.matrix.offers import Lookup
 from perbench.prompts.messages import estimated
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of, summariser_of
+from perbench.specs.compose import engine_of, owner_of, summariser_of
 
 
 @dataclass(frozen=True)
 class Spend:
-    """What one endpoint is asked. `cost` is None without a price table; retries and ratings asked again are
-    not foreseen, replies from the cache not deducted."""
+    """What one paid model is asked. `cost` is None where prices are unknown; retries and ratings asked again
+    are not foreseen, replies from the cache not deducted."""
 
     asked: Asked
     cost: float | None
@@ -31,7 +32,7 @@ class Spend:
 def spend(
     task: TaskSpec, subject: Named[ModelSpec], examples: Sequence[Example], model: Lookup
 ) -> dict[str, Spend]:
-    """What an evaluation asks of each endpoint that takes part, by model name."""
+    """What an evaluation asks of each paid model that takes part, by name."""
     cast = {
         role.name: subject if role.model is None else model(role.model) for role in owner_of(task).roles()
     }
@@ -39,7 +40,7 @@ def spend(
 
 
 def persona_spend(task: TaskSpec, examples: Sequence[Example], model: Lookup) -> dict[str, Spend]:
-    """What is asked of endpoints to rewrite these histories."""
+    """What is asked of paid models to rewrite these histories."""
     summariser = summariser_of(task.persona)
     if summariser is None:
         return {}
@@ -48,28 +49,28 @@ def persona_spend(task: TaskSpec, examples: Sequence[Example], model: Lookup) ->
 
 
 def _paid(cast: Mapping[str, Named[ModelSpec]], asks: Callable[[], Mapping[str, Asked]]) -> dict[str, Spend]:
-    if all(named.spec.endpoint is None for named in cast.values()):
+    paid = {named.name: engine for named in cast.values() if (engine := engine_of(named)).paid}
+    if not paid:
         return {}
     found: defaultdict[str, Asked] = defaultdict(Asked)
     for role, asked in asks().items():
         found[cast[role].name] += asked
-    names = {named.name: named for named in cast.values()}
-    return {name: _spend(names[name], asked) for name, asked in found.items() if names[name].spec.endpoint}
+    return {name: _spend(paid[name], asked) for name, asked in found.items() if name in paid}
 
 
 def identify_spend(
     identifier: Identifier, subject: Named[ModelSpec], examples: Iterable[Example]
 ) -> dict[str, Spend]:
-    """What an identifier asks of an endpoint, {} where it asks none: once about every answer, for as many
+    """What an identifier asks of a paid model, {} where it asks none: once about every answer, for as many
     tokens as its hyperparameter `max_new_tokens` says, if it has one."""
-    if not identifier.needs_model or subject.spec.endpoint is None:
+    if not identifier.needs_model or not engine_of(subject).paid:
         return {}
     asked, written = Asked(), getattr(identifier, "max_new_tokens", SamplingSpec().max_new_tokens)
     for example in examples:
         persona = sum(estimated(str(value)) for item in example.persona for value in item.values())
         read = persona + estimated(example.question) + estimated(example.reference)
         asked += Asked(1, read, written)
-    return {subject.name: _spend(subject, asked)}
+    return {subject.name: _spend(engine_of(subject), asked)}
 
 
 def total(spends: Sequence[Mapping[str, Spend]]) -> dict[str, Spend]:
@@ -85,8 +86,5 @@ def total(spends: Sequence[Mapping[str, Spend]]) -> dict[str, Spend]:
     return found
 
 
-def _spend(model: Named[ModelSpec], asked: Asked) -> Spend:
-    prices = model.spec.endpoint.prices if model.spec.endpoint is not None else None
-    if prices is None:
-        return Spend(asked, None, None)
-    return Spend(asked, cost(asked.input, asked.output, prices), prices.currency)
+def _spend(engine: EngineKind[Any], asked: Asked) -> Spend:
+    return Spend(asked, *(engine.price(asked) or (None, None)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from perbench.engines.ledger import added
 from perbench.progress import counted
 from perbench.store import CellRecord, EndpointUse
+from perbench.store.ledger import added
 
 
 def as_json(records: Sequence[CellRecord], out: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ KINDS = {
     "ranking": Kind("rankings", ".py", "perbench.contracts.persona:Ranking", "persona/rankings"),
     "summariser": Kind("summarisers", ".py", "perbench.contracts.persona:Summariser", "persona/summarisers"),
     "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
+    "engine": Kind("engines", ".py", "perbench.contracts.engine_kind:EngineKind", "engines"),
     "rubric": Kind("rubrics", ".yaml", home="judges/rubrics", load="perbench.specs.load:load_rubric"),
     "model": Kind("leaderboard/models", ".yaml", load="perbench.specs.load:load_model"),
     "matrix": Kind("leaderboard/matrices", ".yaml", load="perbench.specs.matrices:load_matrix"),

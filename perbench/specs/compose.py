@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -10,12 +10,14 @@ from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from perbench import plugins
-from perbench.contracts.base import Owner, Role
+from perbench.contracts.base import Inputs, Owner, Role
+from perbench.contracts.engine_kind import EngineKind
 from perbench.contracts.persona import Ranking, Summariser
 from perbench.contracts.protocol import Protocol
 from perbench.errors import PerbenchError, suggest
-from perbench.shapes.base import Strict
+from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import unread
+from perbench.shapes.model import WEIGHTS, ModelSpec
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec
 from perbench.shapes.templates import refuse
@@ -33,6 +35,10 @@ def owners(kind: str) -> Owners:
 
 def protocols() -> Mapping[str, type[Protocol[Any]]]:
     return cast("Mapping[str, type[Protocol[Any]]]", owners("protocol"))
+
+
+def engines() -> Mapping[str, type[EngineKind[Any]]]:
+    return cast("Mapping[str, type[EngineKind[Any]]]", owners("engine"))
 
 
 def _files() -> tuple[tuple[str, str, str, int], ...]:
@@ -110,6 +116,37 @@ def ranking_of(persona: PersonaSpec) -> Ranking[Any]:
 def summariser_of(persona: PersonaSpec) -> Summariser[Any] | None:
     found = persona.owned["summariser"]
     return None if persona.summarise == "none" else cast("Summariser[Any]", found[persona.summarise](persona))
+
+
+def engine_name(model: ModelSpec) -> str:
+    """What serves a model: the engine that its file names, the one whose keys it gives, or the default."""
+    kinds = model.owned["engine"]
+    own = [name for name, cls in kinds.items() if _given(model, cls.Keys.model_fields)]
+    return model.engine or [*own, *(name for name, cls in kinds.items() if cls.default)][0]
+
+
+def engine_of(model: Named[ModelSpec]) -> EngineKind[Any]:
+    return cast("EngineKind[Any]", model.spec.owned["engine"][engine_name(model.spec)](model))
+
+
+def engine_inputs(model: Named[ModelSpec]) -> str | Inputs:
+    """What stands for a model's engine in identities."""
+    engine, name = engine_of(model), engine_name(model.spec)
+    if engine.identity is not None:
+        return engine.identity
+    plugin = engine.version is None
+    version = {"plugin": plugins.get("engine", name).digest()} if plugin else {"version": engine.version}
+    return {"name": name, **version, **engine.inputs({})}
+
+
+def served_by(model: Named[ModelSpec]) -> Inputs:
+    """Beside what identifies a model, what identifies its engine, where the model does not imply it."""
+    found = engine_inputs(model)
+    return {} if isinstance(found, str) else {"engine": found}
+
+
+def _given(spec: Strict, keys: Collection[str]) -> list[str]:
+    return [key for key in keys if key in spec.model_fields_set and getattr(spec, key) is not None]
 
 
 def persona_roles(persona: PersonaSpec) -> list[Role]:
@@ -197,6 +234,29 @@ class _Task(TaskSpec):
         return [f"headline {self.headline!r} is not a metric of protocol {self.protocol}.{told}"]
 
 
+class _Model(ModelSpec):
+    @model_validator(mode="after")
+    def _served(self) -> _Model:
+        name, kinds = engine_name(self), self.owned["engine"]
+        engine = kinds[name]
+        others = [key for cls in kinds.values() if cls is not engine for key in cls.Keys.model_fields]
+        faults = [f"{key}: has no reader under engine {name}; remove it" for key in _given(self, others)]
+        faults += [f"{key}: is needed by engine {name}" for key in absent_keys(engine, self)]
+        given = _given(self, WEIGHTS)
+        if len(given) != engine.weights:
+            instead = [key for cls in kinds.values() if not cls.weights for key in cls.Keys.model_fields]
+            given += _given(self, instead)
+            told = ", ".join((*WEIGHTS, *instead))
+            faults = [f"give exactly one of {told} (got {', '.join(given) or 'none'})"]
+        refuse(faults)
+        return self
+
+
+def model_spec() -> type[ModelSpec]:
+    """ModelSpec with the keys of all engines there are."""
+    return _model_spec(_files())
+
+
 def persona_spec() -> type[PersonaSpec]:
     """PersonaSpec with the keys of all rankings and summarisers there are."""
     return _persona_spec(_files())
@@ -211,8 +271,14 @@ SPECS: Mapping[str, Callable[[], type[Strict]]] = {
     "protocol": task_spec,
     "ranking": persona_spec,
     "summariser": persona_spec,
+    "engine": model_spec,
 }
 """The spec that the owners of a kind bring their keys to."""
+
+
+@lru_cache(maxsize=8)
+def _model_spec(_: object) -> type[ModelSpec]:
+    return composed(_Model, "engine")
 
 
 @lru_cache(maxsize=8)

@@ -12,16 +12,14 @@ from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import MODEL, RUBRIC, marked_keys
-from perbench.shapes.model import Endpoint, ModelSpec
+from perbench.shapes.model import ModelSpec
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.compose import protocols, task_spec
+from perbench.specs.compose import engines, model_spec, protocols, task_spec
 from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
-OPENAI = "openai/"
-"""Begins the name of a model behind OpenAI's API. The hub's models of that owner need a YAML file."""
 S = TypeVar("S", bound=Strict)
 
 
@@ -144,8 +142,8 @@ def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document
 
 
 def load_model(name: str) -> Named[ModelSpec]:
-    """A model by its name in the registry, its YAML file, a local folder, `openai/<model>` for OpenAI's API
-    (or a server at OPENAI_BASE_URL), or its hub name `owner/name`.
+    """A model by its name in the registry, its YAML file, a local folder, a name that an engine knows by its
+    prefix (`openai/<model>`), or its hub name `owner/name`.
 
     Raises:
         SpecError: every fault of the YAML file.
@@ -154,23 +152,26 @@ def load_model(name: str) -> Named[ModelSpec]:
     if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover():
         name, path = find("model", name)
         document = yaml.read(path)
-        spec, problems = check(ModelSpec, document.data, document.place)
+        spec, problems = check(model_spec(), document.data, document.place)
         if spec is None:
             raise SpecError(problems)
         return Named(name, spec, path)
     if Path(name).is_dir():
-        return Named(
-            name.rstrip("/"), ModelSpec(summary="local folder", path=str(Path(name).resolve())), None
-        )
-    if name.startswith(OPENAI) and len(name) > len(OPENAI):
-        endpoint = Endpoint(model=name.removeprefix(OPENAI))
-        return Named(name, ModelSpec(summary="an endpoint's model", endpoint=endpoint), None)
+        return _bare(name.rstrip("/"), summary="local folder", path=str(Path(name).resolve()))
+    for cls in engines().values():
+        if cls.prefix is not None and name.startswith(cls.prefix) and name != cls.prefix:
+            return _bare(name, **cls.values(name.removeprefix(cls.prefix)))
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", name):
-        return Named(name, ModelSpec(summary="from the hub", hub=name), None)
+        return _bare(name, summary="from the hub", hub=name)
     raise PerbenchError(
         f"unknown model {name!r}, neither in the registry nor a local folder nor a hub name owner/name."
         + suggest(name, plugins.names("model"))
     )
+
+
+def _bare(name: str, **values: Any) -> Named[ModelSpec]:
+    """A model that has no file."""
+    return Named(name, model_spec().model_validate(values), None)
 
 
 def load_rubric(name_or_path: str | Path) -> Named[Rubric]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from perbench.engines.openai import OpenAIEngine
-from perbench.engines.retry import Retry
+from perbench.engines.openai.engine import OpenAIEngine
+from perbench.engines.openai.retry import Retry
+from perbench.engines.openai.section import Endpoint
 from perbench.errors import PerbenchError
-from perbench.shapes.model import Endpoint
 from perbench.shapes.sampling import SamplingSpec
 from perbench.store import EndpointUse
 from tests.engines.standin import Time

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from perbench.engines.absence import ending, is_too_long, withheld
-from perbench.engines.replies import ReplyCache
+from perbench.engines.openai.absence import ending, is_too_long, withheld
+from perbench.engines.openai.replies import ReplyCache
 from perbench.lm.context import TooLong
 from tests.engines.endpoint import GREEDY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes

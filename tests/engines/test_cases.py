@@ -103,7 +103,7 @@ def test_a_reported_server(
 def test_a_limit_that_names_no_wait_is_asked_again_with_a_line(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("perbench.engines.retry.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("perbench.engines.openai.retry.FIRST_WAIT", 0.0)
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
     asked = []
 

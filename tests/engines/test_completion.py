@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from perbench.contracts.engine import Generation
-from perbench.engines.completion import thoughtless
-from perbench.engines.replies import ReplyCache
+from perbench.engines.openai.completion import thoughtless
+from perbench.engines.openai.replies import ReplyCache
 from perbench.errors import PerbenchError
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, completion, fault, yes

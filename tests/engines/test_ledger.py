@@ -8,27 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from perbench.contracts.base import Asked
 from perbench.disk.sealed import SealedJournal
-from perbench.engines.ledger import Ledger, added, caveats, cost, priced
-from perbench.shapes.model import Prices
+from perbench.engines.openai.section import Prices
 from perbench.store import EndpointUse
+from perbench.store.ledger import Ledger, added, caveats
 
 PRICES = Prices(input=2.0, cached_input=0.5, output=10.0, currency="EUR")
 
 
 def test_money_by_hand() -> None:
-    use = EndpointUse(requests=3, answers=2, input_tokens=1_000_000, cached_input_tokens=400_000)
-    use = use.model_copy(update={"output_tokens": 30_000})
-    found = priced(use, PRICES)
-    assert (found.cost, found.currency) == (pytest.approx(1.2 + 0.2 + 0.3), "EUR")
-    without = PRICES.model_copy(update={"cached_input": None})
-    assert priced(use, without).cost == pytest.approx(2.0 + 0.3)
-    assert cost(1000, 100, PRICES) == pytest.approx(0.002 + 0.001)
+    asked = Asked(2, input=1_000_000, output=30_000, cached=400_000)
+    assert PRICES.cost(asked) == pytest.approx(1.2 + 0.2 + 0.3)
+    assert PRICES.model_copy(update={"cached_input": None}).cost(asked) == pytest.approx(2.0 + 0.3)
 
 
 def test_without_prices_or_counts_there_is_no_money() -> None:
-    assert priced(EndpointUse(answers=1), None).cost is None
-    assert priced(EndpointUse(answers=1, unmetered=1), PRICES).cost is None
+    ledger = Ledger()
+    ledger.add("judge", EndpointUse(answers=1, output_tokens=100_000))
+    found = ledger.totals(lambda model, use: (use.output_tokens / 1e5, "EUR"))["judge"]
+    assert (found.cost, found.currency) == (1.0, "EUR")
+    assert ledger.totals(lambda model, use: None)["judge"].cost is None
+    ledger.add("judge", EndpointUse(answers=1, unmetered=1))
+    assert ledger.totals(lambda model, use: (1.0, "EUR"))["judge"].cost is None
 
 
 def test_entries_of_all_threads_and_starts_add_up(tmp_path: Path) -> None:
@@ -43,16 +45,10 @@ def test_entries_of_all_threads_and_starts_add_up(tmp_path: Path) -> None:
     again = Ledger(SealedJournal(file, "cell"))
     again.add("other", EndpointUse(reused=1))
     expected = EndpointUse(requests=40, answers=40, input_tokens=200, output_tokens=80)
-    assert again.totals(lambda name: None) == {"judge": expected, "other": EndpointUse(reused=1)}
-    assert Ledger(SealedJournal(file, "cell")).totals(lambda name: None) == again.totals(lambda name: None)
+    assert again.totals(lambda *_: None) == {"judge": expected, "other": EndpointUse(reused=1)}
+    assert Ledger(SealedJournal(file, "cell")).totals(lambda *_: None) == again.totals(lambda *_: None)
     last = json.loads(file.read_text().splitlines()[-1])
     assert {key: last[key] for key in last if key != "sha256"} == {"model": "other", "reused": 1}
-
-
-def test_in_memory() -> None:
-    ledger = Ledger()
-    ledger.add("judge", EndpointUse(answers=1, output_tokens=100_000))
-    assert ledger.totals(lambda name: PRICES)["judge"].cost == pytest.approx(1.0)
 
 
 def test_sums_hold_no_cost_of_their_own() -> None:

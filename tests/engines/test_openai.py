@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
-from perbench.engines.openai import OpenAIEngine, absent
-from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import LONGEST_WAIT, STRANGERS
+from perbench.engines.openai.engine import OpenAIEngine
+from perbench.engines.openai.replies import ReplyCache
+from perbench.engines.openai.retry import LONGEST_WAIT, STRANGERS
+from perbench.engines.openai.section import OPENAI_URL, Endpoint
 from perbench.errors import PerbenchError, SpecError
 from perbench.lm import models
 from perbench.matrix.engines import EnginePool
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import persona_text
 from perbench.shapes.base import Named
-from perbench.shapes.model import OPENAI_URL, Endpoint, ModelSpec
+from perbench.shapes.model import ModelSpec
+from perbench.specs.compose import engine_of, model_spec
 from perbench.specs.load import load_model, load_task
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, Time, completion, fault, yes
@@ -221,14 +223,14 @@ def test_openai_is_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -
     endpoint = load_model("openai/gpt-4o").spec.endpoint
     assert endpoint == Endpoint(model="gpt-4o")
     assert endpoint.url == OPENAI_URL
-    assert absent(endpoint) == [
+    assert endpoint.absent() == [
         "set the environment variable OPENAI_API_KEY to the key (any text for a server that asks for none) "
         "of endpoint model 'gpt-4o'"
     ]
     monkeypatch.setenv("OPENAI_BASE_URL", "http://here/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     assert endpoint.url == "http://here/v1"
-    assert absent(endpoint) == []
+    assert endpoint.absent() == []
     assert Endpoint(model="m", base_url="http://there/v1").url == "http://there/v1"
     with pytest.raises(PerbenchError, match="unknown model 'openai/'"):
         load_model("openai/")
@@ -258,7 +260,7 @@ def test_an_impossible_address_or_key_is_told_beforehand(
     server: Server, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    (told,) = absent(ENDPOINT)
+    (told,) = ENDPOINT.absent()
     assert f"the environment variable {name}, " in told
     assert "hush" not in told
     with pytest.raises(PerbenchError, match=f"the environment variable {name}"):
@@ -272,7 +274,7 @@ def test_the_account_is_for_openai_alone_and_no_more_shown_than_the_key(
     monkeypatch.delenv("OPENAI_PROJECT_ID", raising=False)
     server.answer = lambda body: fault(400, "no more for organization org-7f3a9c1e5b2d8f60")
     failure()
-    monkeypatch.setattr("perbench.engines.openai.OPENAI_URL", server.address)
+    monkeypatch.setattr("perbench.engines.openai.engine.OPENAI_URL", server.address)
     assert "organization [key]" in failure()
     assert [asked.get("openai-organization") for asked in server.headers] == [None, "org-7f3a9c1e5b2d8f60"]
 
@@ -295,13 +297,15 @@ def test_what_an_endpoint_cannot_do(server: Server, tmp_path: Any) -> None:
 
 
 def named() -> Named[ModelSpec]:
-    return Named("judge", ModelSpec(summary="a judge", endpoint=ENDPOINT), None)
+    return Named(
+        "judge", model_spec().model_validate({"summary": "a judge", "endpoint": ENDPOINT.model_dump()}), None
+    )
 
 
 def test_its_identity_is_its_name_alone() -> None:
-    assert models.identify(named()) == {"endpoint": "some-judge"}
+    assert engine_of(named()).identify() == {"endpoint": "some-judge"}
     assert models.at_hand(named()) is None
-    with pytest.raises(PerbenchError, match="judge is an endpoint: its weights are not on this machine"):
+    with pytest.raises(PerbenchError, match="judge names no weights"):
         models.resolve(named())
 
 

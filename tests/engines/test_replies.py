@@ -16,13 +16,13 @@ import pytest
 from perbench.contracts.engine import Generation
 from perbench.disk.cache import DiskCache
 from perbench.disk.sealed import SealedJournal, write_sealed
-from perbench.engines.ledger import Ledger, added, caveats
-from perbench.engines.replies import ReplyCache
+from perbench.engines.openai.replies import ReplyCache
+from perbench.engines.openai.section import OPENAI_URL
 from perbench.errors import PerbenchError
-from perbench.lm import models
-from perbench.shapes.model import OPENAI_URL
+from perbench.specs.compose import engine_of
 from perbench.specs.load import load_model
 from perbench.store import EndpointUse
+from perbench.store.ledger import Ledger, added, caveats
 from tests.damage import DAMAGES, flip_entries
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, user
 from tests.engines.standin import Reply, Server, completion, fault, yes
@@ -69,15 +69,15 @@ def test_a_model_under_its_own_name_needs_no_note(server: Server) -> None:
 def test_openais_models_at_another_address_are_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     model = load_model("openai/gpt-4o")
-    assert models.identify(model) == {"endpoint": "gpt-4o"}
+    assert engine_of(model).identify() == {"endpoint": "gpt-4o"}
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1")
-    elsewhere = models.identify(model)
+    elsewhere = engine_of(model).identify()
     assert elsewhere.keys() == {"endpoint", "address"}
     assert "127.0.0.1" not in str(elsewhere)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1/")
-    assert models.identify(model) == elsewhere
+    assert engine_of(model).identify() == elsewhere
     monkeypatch.setenv("OPENAI_BASE_URL", f"{OPENAI_URL}/")
-    assert models.identify(model) == {"endpoint": "gpt-4o"}
+    assert engine_of(model).identify() == {"endpoint": "gpt-4o"}
 
 
 def test_another_question_is_another_request(
@@ -119,9 +119,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from perbench.disk.cache import DiskCache
-from perbench.engines.ledger import Ledger
-from perbench.engines.openai import OpenAIEngine
-from perbench.engines.replies import ReplyCache
+from perbench.store.ledger import Ledger
+from perbench.engines.openai.engine import OpenAIEngine
+from perbench.engines.openai.replies import ReplyCache
 from perbench.disk.sealed import SealedJournal
 from tests.engines.endpoint import ENDPOINT, GREEDY, user
 
@@ -143,7 +143,7 @@ def test_an_answer_paid_and_lost_to_a_kill_is_paid_again_and_both_are_counted(
     for _ in range(2):
         again.chat([user("hi")], GREEDY, seed=0)
     assert len(server.requests) == 2
-    found = ledger.totals(lambda model: None)["m"]
+    found = ledger.totals(lambda *_: None)["m"]
     assert (found.requests, found.answers, found.reused) == (2, 2, 1)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from perbench.engines.retry import (
+from perbench.engines.openai.retry import (
     FIRST_WAIT,
     LONGEST_WAIT,
     PATIENCE,

@@ -89,7 +89,7 @@ def test_failures_that_echo_the_key(canary: Server, place: str) -> None:
 def test_a_failed_run_that_echoes_the_key(
     canary: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("perbench.engines.retry.FIRST_WAIT", 0.0)
+    monkeypatch.setattr("perbench.engines.openai.retry.FIRST_WAIT", 0.0)
     page = f"<html>{CANARY} at {canary.address} {'x' * 300} {CANARY}</html>"
     replies = [fault(429, page, Retry_After="0")]
     canary.answer = lambda body: replies.pop() if replies else Reply(403, page.encode())

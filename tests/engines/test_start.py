@@ -15,7 +15,7 @@ from tests.processes import ROOT
 HEAVY = """
 import json, sys
 from perbench.cli import main
-from perbench.engines.wire import Wire
+from perbench.engines.openai.wire import Wire
 
 heavy = {"torch", "transformers", "peft", "accelerate", "numpy", "scipy", "pandas", "nltk", "datasets"}
 found = {}

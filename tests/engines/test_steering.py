@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from perbench.contracts.engine import Generation
-from perbench.engines import open_engine
-from perbench.engines.steering import ContextSteering
-from perbench.engines.transformers import TransformersEngine
-from perbench.lm.models import ResolvedModel
+from perbench.engines.transformers.engine import TransformersEngine
+from perbench.engines.transformers.steering import ContextSteering
 from perbench.prompts.chat import chat_text, encode
 from perbench.shapes.sampling import SamplingSpec
 
@@ -28,7 +26,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def engine(tiny_model_dir: Path) -> TransformersEngine:
-    return open_engine(ResolvedModel("tiny", tiny_model_dir, "digest"), dtype="float32")
+    return TransformersEngine(tiny_model_dir, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +122,7 @@ def test_an_answer_does_not_depend_on_its_batch(
         engine.steer([one], [other], GREEDY, lam=1.5, seed=0)[0] for one, other in zip(*contexts, strict=True)
     ]
     assert together == alone
-    monkeypatch.setattr("perbench.engines.transformers.TOKEN_BUDGET", 150)
+    monkeypatch.setattr("perbench.engines.transformers.engine.TOKEN_BUDGET", 150)
     assert engine.steer(*contexts, GREEDY, lam=1.5, seed=0) == together
 
 

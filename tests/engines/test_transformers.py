@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from perbench.engines import open_engine, transformers
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers import engine as transformers
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
-from perbench.lm.models import ResolvedModel, load_causal_lm
+from perbench.lm.models import load_causal_lm
 from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.shapes.sampling import SamplingSpec
 from tests.prompts.shapes import shape
@@ -27,7 +27,7 @@ QUESTIONS = ["Hi", "What do you usually do on a free afternoon?", "Deer?", "I li
 
 @pytest.fixture(scope="module")
 def engine(tiny_model_dir: Path) -> TransformersEngine:
-    return open_engine(ResolvedModel("tiny", tiny_model_dir, "digest"), dtype="float32")
+    return TransformersEngine(tiny_model_dir, dtype="float32")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from perbench.engines import wire
-from perbench.engines.retry import STRANGERS
+from perbench.engines.openai import wire
+from perbench.engines.openai.retry import STRANGERS
 from perbench.errors import PerbenchError
 from tests.engines.endpoint import ENDPOINT, GREEDY, KEY, Book, engine, failure, user
 from tests.engines.standin import Reply, Server, completion

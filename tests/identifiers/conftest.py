@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from perbench.api import Example, PersonaText
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.protocols.identification.scoring import persona_text
 from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec
 from perbench.specs.compose import task_spec

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from perbench.api import Example, PersonaText
-from perbench.engines import open_engine
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.models import ResolvedModel
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import persona_text
@@ -51,7 +50,7 @@ def test_without_a_persona_nothing_has_a_source(
 
 
 def test_a_real_model_names_the_sentence(smollm2: ResolvedModel) -> None:
-    engine = open_engine(smollm2, dtype="float32")
+    engine = TransformersEngine(smollm2.folder, dtype="float32")
     task = load_task("identification/persona_qa").spec
     persona = ("I keep bees.", "I am afraid of heights.", "I play the violin.")
     example = Example(

@@ -9,7 +9,7 @@ import pytest
 
 from perbench.api import PersonaText
 from perbench.contracts.engine import Conversation, Generation
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.plugins import load_identifier
 from perbench.shapes.sampling import SamplingSpec
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perbench.api import PersonaText
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.plugins import load_identifier
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perbench.contracts.engine import Conversation, Generation, TokenIds
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.judges import Judged, ask, parse
 from perbench.prompts.chat import chat_text, encode

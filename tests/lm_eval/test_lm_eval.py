@@ -16,7 +16,7 @@ import torch
 
 from perbench.contracts.engine import Engine
 from perbench.data import load_examples
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError, SpecError
 from perbench.protocols.lm_eval import catalogue
 from perbench.protocols.lm_eval import documents as protocol

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from perbench import plugins
-from perbench.engines import retry
+from perbench.engines.openai import retry
 from tests.matrix.chat import KEY, PEOPLE, PRICES, Chat, far_task
 from tests.matrix.runs import Runs, results
 

@@ -87,7 +87,7 @@ def serve() -> None:
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
-    import perbench.engines.transformers
+    import perbench.engines.transformers.engine
     import perbench.training  # noqa: F401
 
     for line in sys.stdin:
@@ -127,8 +127,8 @@ def _die() -> None:
 def _arm(where: str, count: int) -> None:
     """SIGKILL in the `count`-th call of a function: at its end, or in its midst for "torn". "interrupt" is
     Ctrl-C at an append."""
-    from perbench.engines.openai import OpenAIEngine
-    from perbench.engines.transformers import TransformersEngine
+    from perbench.engines.openai.engine import OpenAIEngine
+    from perbench.engines.transformers.engine import TransformersEngine
     from perbench.store import CellDir
     from perbench.training.checkpoint import Checkpoints
 

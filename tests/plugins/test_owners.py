@@ -11,7 +11,7 @@ import pytest
 
 from perbench import plugins
 from perbench.data import load_examples
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import SpecError
 from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task

@@ -10,9 +10,8 @@ import pytest
 
 from perbench.api import Example
 from perbench.contracts.engine import Generation
-from perbench.engines import open_engine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
-from perbench.lm.models import ResolvedModel
 from perbench.persona.build import build_personas
 from perbench.persona.summarisers.recurrent import SummarySpec
 from perbench.persona.summary import FIRST, NEXT, summarise
@@ -176,7 +175,7 @@ def test_without_history_there_is_no_summary() -> None:
 
 def test_a_real_model_summarises_and_says_what_is_too_long(tiny_model_dir: Path) -> None:
     def engine() -> Any:
-        return open_engine(ResolvedModel("tiny", tiny_model_dir, "digest"), dtype="float32")
+        return TransformersEngine(tiny_model_dir, dtype="float32")
 
     spec = SummarySpec(model="tiny", max_new_tokens=5)
     (found,) = summarise([["I hunt deer in the woods."] * 6], spec, "tiny", engine)

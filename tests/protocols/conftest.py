@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 
 
 class MemoryStore:

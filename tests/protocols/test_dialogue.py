@@ -11,7 +11,7 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import Conversation, Generation, TokenIds
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec

@@ -10,7 +10,7 @@ import pytest
 
 from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError
 from perbench.lm.context import TooLong
 from perbench.protocols.dialogue.section import SecondJudgeSpec

@@ -15,7 +15,7 @@ from perbench.api import Example
 from perbench.contracts.engine import Engine
 from perbench.contracts.run import chunks
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair
 from perbench.shapes.base import Named

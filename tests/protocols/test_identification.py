@@ -11,7 +11,7 @@ import pytest
 
 from perbench.api import Example, Identifier, PersonaText, TokenScores
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import BATCH, persona_text

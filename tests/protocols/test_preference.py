@@ -11,7 +11,7 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import LEFT_OUT, Engine, Generation
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec
 from perbench.shapes.base import Named

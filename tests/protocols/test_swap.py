@@ -13,7 +13,7 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import Engine
 from perbench.data import Dataset
-from perbench.engines.transformers import TransformersEngine
+from perbench.engines.transformers.engine import TransformersEngine
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
 from perbench.protocols.generation.section import PersonaSwapSpec

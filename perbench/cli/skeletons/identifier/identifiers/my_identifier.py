@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perbench.api import Identifier, PersonaText, TokenScores
 
 if TYPE_CHECKING:
-    from perbench.engines.base import Engine
+    from perbench.contracts.engine import Engine
 
 
 class MyIdentifier(Identifier):

@@ -51,7 +51,7 @@ class MyProtocol(Protocol[Keys]):
 
         return [
             Batch([example.id for example in batch], partial(self._answer, engines, seed, number, batch))
-            for number, batch in enumerate(chunks(dataset.examples))
+            for number, batch in enumerate(chunks(dataset.examples, engines.subject.batch))
         ]
 
     def _answer(

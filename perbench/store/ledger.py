@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from perbench.disk.sealed import SealedJournal
 from perbench.progress import counted
-from perbench.shapes.model import Prices
 from perbench.store.record import EndpointUse
 
 COUNTS = (
@@ -22,6 +21,8 @@ COUNTS = (
     "replaced",
 )
 
+Price = Callable[[str, EndpointUse], tuple[float, str] | None]
+"""What a model's answers cost, and in what currency; None where that is unknown."""
 LOST = "lost"
 """Key of a line that says how many damaged entries were dropped."""
 ENTRIES_LOST = "more was asked of endpoints than is counted; damaged entries of endpoints.jsonl were lost"
@@ -66,9 +67,14 @@ class Ledger:
         """A caveat where entries were lost."""
         return [f"{ENTRIES_LOST}: {self.lost}"] if self.lost else []
 
-    def totals(self, prices: Callable[[str], Prices | None]) -> dict[str, EndpointUse]:
-        """All entries by model, with their cost under `prices(model)`."""
-        return {model: priced(use, prices(model)) for model, use in sorted(self._totals.items())}
+    def totals(self, price: Price) -> dict[str, EndpointUse]:
+        """All entries by model, with their cost; without one where some answers' tokens were not counted."""
+        found = {}
+        for model, use in sorted(self._totals.items()):
+            money = None if use.unmetered else price(model, use)
+            cost = {} if money is None else dict(zip(("cost", "currency"), money, strict=True))
+            found[model] = use.model_copy(update=cost)
+        return found
 
     def _count(self, model: str, use: EndpointUse) -> None:
         self._totals[model] = added([self._totals.get(model, EndpointUse()), use])
@@ -102,22 +108,3 @@ def caveats(uses: Mapping[str, EndpointUse]) -> list[str]:
         if use.unsent:
             found.append(f"{model}: {', '.join(use.unsent)} not sent; the server's own setting holds")
     return found
-
-
-def priced(use: EndpointUse, prices: Prices | None) -> EndpointUse:
-    """With the cost of the answers' tokens; without one where there are no prices or no count of tokens."""
-    if prices is None or use.unmetered:
-        return use
-    fresh = use.input_tokens - use.cached_input_tokens
-    return use.model_copy(
-        update={
-            "cost": cost(fresh, use.output_tokens, prices, cached=use.cached_input_tokens),
-            "currency": prices.currency,
-        }
-    )
-
-
-def cost(fresh: int, output: int, prices: Prices, *, cached: int = 0) -> float:
-    """Money for so many tokens; prices are per million."""
-    again = prices.input if prices.cached_input is None else prices.cached_input
-    return round((fresh * prices.input + cached * again + output * prices.output) / 1e6, 6)

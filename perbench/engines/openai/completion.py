@@ -9,13 +9,14 @@ from typing import Any, TypeGuard
 
 from perbench.contracts.engine import Generation
 from perbench.disk.masking import Mask
-from perbench.engines.absence import BROKEN, REFUSAL, THOUGHTS, ending, is_too_long, withheld
-from perbench.engines.retry import Passing
-from perbench.engines.wire import Reply, in_short
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong
-from perbench.shapes.model import Endpoint
 from perbench.store.record import EndpointUse
+
+from .absence import BROKEN, REFUSAL, THOUGHTS, ending, is_too_long, withheld
+from .retry import Passing
+from .section import Endpoint
+from .wire import Reply, in_short
 
 MAY_PASS = frozenset({408, 409, 425, 429})
 """Statuses below 500 that another attempt may not meet."""

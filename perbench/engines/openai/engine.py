@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -13,16 +12,17 @@ from typing import Any
 from perbench.console.signals import held
 from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation
 from perbench.disk.masking import Mask, remember
-from perbench.engines.completion import read_reply, thoughtless
-from perbench.engines.replies import ReplyCache
-from perbench.engines.retry import LONGEST_WAIT, Halted, Retry
-from perbench.engines.wire import Wire
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong
 from perbench.progress import counted
-from perbench.shapes.model import OPENAI_URL, Endpoint, is_address
 from perbench.shapes.sampling import SamplingSpec
 from perbench.store.record import EndpointUse
+
+from .completion import read_reply, thoughtless
+from .replies import ReplyCache
+from .retry import LONGEST_WAIT, Halted, Retry
+from .section import OPENAI_URL, Endpoint
+from .wire import Wire
 
 ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """Headers that only OpenAI itself is sent, as its own client does, and the variables that hold them."""
@@ -50,8 +50,7 @@ class OpenAIEngine(Engine):
         say: Callable[[str], None] = lambda line: None,
         retry: Retry | None = None,
     ) -> None:
-        missing = absent(endpoint)
-        if missing:
+        if missing := endpoint.absent():
             raise PerbenchError(missing[0])
         self.name = f"openai (httpx2 {version('httpx2')})"
         self._endpoint = endpoint
@@ -212,30 +211,3 @@ class OpenAIEngine(Engine):
             # Of a longer one, or of a date in its place, the server speaks once more when it refuses.
             self._retry.hold(min(reply.used_up, LONGEST_WAIT))
         return read_reply(reply, self._endpoint, self._mask)
-
-
-# ---------------------------------------------------------------- address and key
-
-
-def absent(endpoint: Endpoint) -> list[str]:
-    """What of address and key is not there, or cannot be one, with the way out. Shows no key."""
-    told = f"of endpoint model {endpoint.model!r}"
-    faults = []
-    url, key = endpoint.url, os.environ.get(endpoint.api_key_env)
-    if not url:
-        example = "the address, such as http://127.0.0.1:8000/v1,"
-        faults.append(f"set the environment variable {endpoint.base_url_env} to {example} {told}")
-    elif not is_address(url):
-        faults.append(
-            f"the environment variable {endpoint.base_url_env}, the address {told}, is no address such as "
-            "http://127.0.0.1:8000/v1"
-        )
-    if not key:
-        any_text = "the key (any text for a server that asks for none)"
-        faults.append(f"set the environment variable {endpoint.api_key_env} to {any_text} {told}")
-    elif not re.fullmatch(r"[!-~]+", key):
-        faults.append(
-            f"the environment variable {endpoint.api_key_env}, the key {told}, holds what none can: a space, "
-            "a line break (at its end, perhaps) or a character beyond ASCII; set it again"
-        )
-    return faults

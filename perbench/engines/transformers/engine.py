@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.base import Capability
+from perbench.contracts.base import EVERYTHING
 from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
@@ -33,7 +33,7 @@ _CHANGING = Path()
 class TransformersEngine(Engine):
     """`model` is the torch module now served; a token of `stop_tokens` ends an answer."""
 
-    offers = frozenset(get_args(Capability))
+    offers = EVERYTHING
     tokenizer: Any = None
 
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
@@ -147,7 +147,7 @@ class TransformersEngine(Engine):
         seed: int,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.steer`; batches and errors as in `generate`."""
-        from perbench.engines.steering import ContextSteering
+        from .steering import ContextSteering
 
         lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]
         steering = ContextSteering(lam, sampling)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.request import getproxies
 
 from perbench.disk.masking import Mask
-from perbench.engines.retry import Passing, asked_to_wait, used_up
 from perbench.errors import PerbenchError
+
+from .retry import Passing, asked_to_wait, used_up
 
 if TYPE_CHECKING:
     import ssl
@@ -30,7 +31,7 @@ WORDS = 200
 class Reply:
     """What came back, its texts masked. `value` is the JSON, None with the `fault` that it is "cut" (begins
     as an object and breaks off, or is empty), "no JSON" or "too deep"; `words` are its beginning, for
-    messages; `wait` and `used_up` are seconds, as of `perbench.engines.retry`."""
+    messages; `wait` and `used_up` are seconds, as of `perbench.engines.openai.retry`."""
 
     status: int
     value: Any

@@ -1,0 +1,69 @@
+"""What a matrix asks of models, against what their engines offer; checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perbench.api import Identifier
+from perbench.contracts.base import Capability
+from perbench.errors import PerbenchError
+from perbench.shapes.base import Named
+from perbench.shapes.model import ModelSpec
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import engine_of, owner_of, persona_roles
+from perbench.specs.matrix import MatrixSpec
+
+Lookup = Callable[[str], Named[ModelSpec]]
+TOKENS: frozenset[Capability] = frozenset({"tokens", "score"})
+"""What identifiers read that say `needs_tokens`."""
+
+
+def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
+    """The models that trainers train: those whose engine serves what they learnt. Others have base rows only.
+
+    Raises:
+        PerbenchError: there are trainers, and nothing that they can train or nothing left to another model.
+    """
+    engines = {name: engine_of(model(name)) for name in spec.models}
+    trainable = [name for name, engine in engines.items() if "adapters" in engine.offers]
+    fixed = [name for name in spec.models if name not in trainable]
+    if spec.trainers and fixed and not (trainable and spec.base_rows):
+        engine = engines[fixed[0]]
+        why = "it serves no adapters" if engine.weights else "its weights are not on this machine"
+        raise PerbenchError(
+            f"{', '.join(fixed)}: {engine.what} cannot be trained, {why}; it has base rows only. "
+            + (
+                "Set base_rows: true, or remove it"
+                if trainable
+                else "Leave out trainers and sources, or --trainer and --source"
+            )
+        )
+    return trainable
+
+
+def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
+    """Refuse models that do not offer what a target needs of them.
+
+    Raises:
+        PerbenchError: naming the keys to set.
+    """
+    for role in [*owner_of(task.spec).roles(), *persona_roles(task.spec.persona)]:
+        for name in spec.models if role.model is None else [role.model]:
+            engine = engine_of(model(name))
+            lacking = [told for need, told in role.needs.items() if need not in engine.offers]
+            if lacking:
+                raise PerbenchError(f"task {task.name}: {lacking[0].format(model=name, what=engine.what)}")
+
+
+def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec]) -> None:
+    """Refuse a model that shows no tokens where an identifier reads them.
+
+    Raises:
+        PerbenchError: naming what to use instead.
+    """
+    engine = engine_of(model)
+    if identifier.needs_model and identifier.needs_tokens and not engine.offers >= TOKENS:
+        raise PerbenchError(
+            f"identifier {name} reads tokens and {model.name} is {engine.what}, which shows none; use a "
+            "model whose weights are on this machine, or name identifiers that only chat, such as llm_judge"
+        )
