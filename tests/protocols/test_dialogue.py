@@ -11,15 +11,21 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import Conversation, Generation, TokenIds
 from perbench.data import Dataset
+<<<<<<< HEAD
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
+=======
+from perbench.engines.transformers import TransformersEngine
+from perbench.errors import PerbenchError, SpecError
+>>>>>>> 2efdd3d (A rubric with another answer is another judge; one that nothing reads is idle)
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.protocols.dialogue.turns import PMI_SYSTEM, fit, strip_actions
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
-from perbench.specs.compose import task_spec
+from perbench.specs.compose import owner_of, task_spec
+from perbench.specs.load import load_rubric, load_task
 from tests.owners import run, score
 
 Store = Any
@@ -349,6 +355,34 @@ def test_the_headline_is_over_the_reported_turns() -> None:
     assert found.scores.scores["rating"] == [2, 3]
     assert found.notes == []
     assert found.metrics["rating"].signature.endswith("turns:2,3")
+
+
+def test_a_rubric_is_the_same_judge_as_its_instruction_inline() -> None:
+    def identity(changes: dict[str, Any]) -> Any:
+        spec = load_task("aloe/dialogue", overrides=changes).spec
+        return owner_of(spec).inputs({"openai/gpt-4o-mini-2024-07-18": {}})["dialogue"]
+
+    text = load_rubric("aloe").spec.ask["rating"]
+    inline = {"dialogue.judge.instruction": text}
+    assert identity({}) == identity(inline) == identity({**inline, "dialogue.judge.rubric": None})
+    assert identity({})["judge"]["instruction"] == text
+    second = {"dialogue.second_judge.model": "openai/gpt-4o-mini-2024-07-18"}
+    given = [identity({**second, **more}) for more in ({}, {"dialogue.second_judge.rubric": "aloe"})]
+    assert [one["second_judge"]["instruction"] for one in given] == [None, text]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dialogue.judge.rubric": None}, "missing key 'instruction'"),
+        ({"dialogue.judge.rubric": "prefeval"}, "dialogue.judge: rubric: must be one request"),
+        ({"dialogue.judge.rubric": "prefeval"}, "{question}; a dialogue has none"),
+    ],
+)
+def test_rubrics_that_rate_no_reply(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_task("aloe/dialogue", overrides=change)
+    assert said in str(error.value)
 
 
 def test_report_turns_beyond_the_dialogue_are_refused() -> None:

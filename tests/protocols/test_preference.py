@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,10 +255,33 @@ def identity(overrides: Mapping[str, Any]) -> Any:
     return owner_of(spec).inputs({"openai/gpt-4o-mini-2024-07-18": {"name": "judge"}})
 
 
+def test_other_checks_by_a_rubric_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rubrics").mkdir()
+    (tmp_path / "rubrics" / "kind.yaml").write_text(
+        "answer: yes_no\nholds: [response]\nask: {kind: 'Is {response} kind?'}\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    changes = {"preference.judge.rubric": "kind", "headline": "kind"}
+    spec = load_task("prefeval/explicit", overrides=changes).spec
+    assert owner_of(spec).headlines() == ["kind"]
+    judge = owner_of(spec).inputs({"openai/gpt-4o-mini-2024-07-18": {}})["preference"]["judge"]
+    assert judge == {"model": {}, "method": "reply", "max_new_tokens": 8, "kind": "Is {response} kind?"}
+    (tmp_path / "rubrics" / "grade.yaml").write_text(
+        "answer: 1..5\nholds: [response]\nask: {kind: 'Is {response} kind?'}\n", encoding="utf-8"
+    )
+    graded = load_task("prefeval/explicit", overrides={**changes, "preference.judge.rubric": "grade"}).spec
+    assert owner_of(graded).inputs({"openai/gpt-4o-mini-2024-07-18": {}})["preference"]["judge"] != judge
+    with pytest.raises(SpecError, match=r"helpful: the rubric has no such request"):
+        load_task("prefeval/explicit", overrides={**changes, "preference.judge.helpful": "{response}?"})
+
+
 def test_a_rubric_is_the_same_judge_as_its_instructions_inline() -> None:
     asked = load_rubric("prefeval").spec.ask
     inline = {f"preference.judge.{name}": text for name, text in asked.items()}
     assert identity({}) == identity(inline) == identity({**inline, "preference.judge.rubric": None})
+    replaced = owner_of(load_task("prefeval/explicit", overrides=inline).spec)
+    assert "preference.judge.rubric" in replaced.idle()
+    assert "preference.judge.rubric" not in owner_of(load_task("prefeval/explicit").spec).idle()
     other = identity({"preference.judge.helpful": "{response}?"})
     assert other["preference"]["judge"] == {
         **identity({})["preference"]["judge"],

@@ -32,6 +32,7 @@ from tests.specs.diary import IN_FILE, MATRIX, SPOT, TALK, TARGETS, TASK, faults
         (TALK, "examples.train", "3", "in a target"),
         (TALK, "data.test_split", "x", "of data.files that is one file"),
         (TALK, "dialogue.judge.retries", "7", "under dialogue.judge.method likeliest"),
+        (TALK, "dialogue.judge.rubric", "aloe", "beside dialogue.judge.instruction"),
         (SPOT, "metrics", "[bleu]", "under protocol identification"),
         (SPOT, "sampling.temperature", "0.0", "under protocol identification"),
         (SPOT, "persona.time", "t", "under protocol identification"),

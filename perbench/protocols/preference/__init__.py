@@ -44,9 +44,18 @@ class Preference(JudgedProtocol[Keys]):
     holds = HOLDS
     version = 1
 
+    def idle(self) -> dict[str, str]:
+        judge = self.keys.preference.judge
+        whole = judge.rubric is not None and len(judge.given) == len(judge.rubric.ask)
+        where = "beside the instructions of all its requests"
+        return super().idle() | ({"preference.judge.rubric": where} if whole else {})
+
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
         found = super().inputs(helpers)
-        found["preference"]["judge"] |= self.judge.asked.ask
+        rubric = self.judge.asked
+        found["preference"]["judge"] |= rubric.ask
+        if rubric.answer != "yes_no":
+            found["preference"]["judge"]["answer"] = rubric.answer
         return found
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:

@@ -59,7 +59,7 @@ class CheckJudgeSpec(RubricJudge):
             absent = (name for name in CHECKS if name not in self.given)
             faults += [f"missing key {name!r}, or `rubric: NAME` for all checks" for name in absent]
         else:
-            taken = set(type(self).model_fields).difference(CHECKS).intersection(known)
+            taken = {"answer", *type(self).model_fields}.difference(CHECKS).intersection(known)
             faults += [f"rubric: request {name!r} has the name of a judge's key" for name in sorted(taken)]
         refuse(faults)
         return self
