@@ -11,13 +11,8 @@ import pytest
 from perbench.api import Example
 from perbench.contracts.engine import Conversation, Generation, TokenIds
 from perbench.data import Dataset
-<<<<<<< HEAD
 from perbench.engines.transformers.engine import TransformersEngine
-from perbench.errors import PerbenchError
-=======
-from perbench.engines.transformers import TransformersEngine
 from perbench.errors import PerbenchError, SpecError
->>>>>>> 2efdd3d (A rubric with another answer is another judge; one that nothing reads is idle)
 from perbench.prompts.chat import chat_text, encode
 from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.protocols.dialogue.turns import PMI_SYSTEM, fit, strip_actions
