@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="perbench",
         description="Benchmark methods that personalise language models.",
+        epilog="exit codes: 0 done, 1 some cells failed, 2 usage, spec or data error, 3 internal error",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"perbench {__version__}")

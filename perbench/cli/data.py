@@ -13,64 +13,68 @@ from perbench.specs.compose import owner_of
 
 DEFAULT_MODEL = "smollm2-135m"
 
-SUMMARY = "prepare data that packages cannot carry; describe annotated data"
+SUMMARY = "download or convert datasets; build, review and describe annotated data"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     from perbench.matrix.options import positive
 
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare = actions.add_parser("prepare", help="fetch or convert data, check them, put them into the cache")
+    prepare = actions.add_parser("prepare", help="download or convert a dataset, and check it")
     prepare.add_argument(
         "family",
         metavar="FAMILY",
-        help="a family of `perbench ls families`, or wordnet, which the METEOR metric needs",
+        help="a name that `perbench ls families` lists, or wordnet, which the METEOR metric needs",
     )
     prepare.add_argument(
         "--from",
         dest="source",
         type=Path,
         metavar="PATH",
-        help="a folder of the family's files, instead of fetching them; WordNet's folder or zip file",
+        help="read local files instead of downloading: a folder, for WordNet also a zip file",
     )
-    prepare.add_argument("--out", type=Path, metavar="DIR", help="where to (default: into the user cache)")
+    prepare.add_argument("--out", type=Path, metavar="DIR", help="output folder (default: the user cache)")
     prepare.add_argument(
         "--revision",
         action="append",
         default=[],
         metavar="[REPOSITORY=]COMMIT",
-        help="the commit to fetch (default: the family's, else the newest at the first fetch)",
+        help="commit to download (default: the family's, else the newest at the first download)",
     )
     prepare.add_argument(
         "--sample",
         type=positive,
         metavar="N",
-        help="draw N rows of a train split and N/4 of any other (default: all)",
+        help="sample N rows of a train split and N/4 of any other (default: all)",
     )
     prepare.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the drawing (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the sample (default: %(default)s)"
     )
     prepare.add_argument(
         "--model",
         metavar="MODEL",
-        help=f"model whose tokens lengths are counted in (default: {DEFAULT_MODEL}, else words)",
+        help=f"count lengths in this model's tokens (default: {DEFAULT_MODEL}; words if not installed)",
     )
     prepare.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
-    describe = actions.add_parser("describe", help="counts, shares and agreement of a task's gold spans")
+    describe = actions.add_parser(
+        "describe", help="print counts, shares and agreement of a task's gold spans"
+    )
     describe.add_argument("task", metavar="TASK", help="a task of protocol identification")
     describe.add_argument("--json", action="store_true", help="print the numbers as JSON, unrounded")
 
     build = actions.add_parser("build", help="have a model write annotated data").add_subparsers(
         dest="family", required=True, metavar="FAMILY"
     )
-    persona_qa = build.add_parser("persona-qa", help="questions and answers with keywords, one per persona")
+    persona_qa = build.add_parser(
+        "persona-qa", help="a question, an answer and its keywords for each persona"
+    )
     persona_qa.add_argument(
         "--personas",
         type=Path,
         required=True,
         metavar="FILE",
-        help="a Synthetic-Persona-Chat CSV file, prepared personas, or text: a persona per line or paragraph",
+        help="Synthetic-Persona-Chat CSV, prepared JSONL, or text with one persona per line or paragraph",
     )
     persona_qa.add_argument(
         "--model", required=True, metavar="MODEL", help="a model's name, local folder or hub name"
@@ -80,23 +84,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="JSONL file, new or earlier; what it holds stays",
+        help="JSONL file to write; rows of an earlier call are kept",
     )
     persona_qa.add_argument(
         "--count", type=positive, default=100, metavar="N", help="personas to draw (default: %(default)s)"
     )
     persona_qa.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the drawing (default: %(default)s)"
+        "--seed", type=int, default=0, metavar="N", help="seed of the sample (default: %(default)s)"
     )
     persona_qa.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     review = actions.add_parser("review", help="accept, edit or reject gold spans in a browser")
-    review.add_argument("file", type=Path, metavar="FILE", help="rows of `perbench data build` or the like")
     review.add_argument(
-        "--out", type=Path, metavar="FILE", help="where accepted rows go (default: FILE's name, .reviewed)"
+        "file", type=Path, metavar="FILE", help="JSONL rows, for instance of `perbench data build`"
     )
     review.add_argument(
-        "--port", type=int, default=0, metavar="P", help="on 127.0.0.1 (default: one that is free)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="file for accepted rows (default: FILE with .reviewed in its name)",
+    )
+    review.add_argument(
+        "--port", type=int, default=0, metavar="P", help="port on 127.0.0.1 (default: any free one)"
     )
 
 

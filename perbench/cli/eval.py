@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-SUMMARY = "evaluate one model on one task, trained first if --trainer and --source say so"
+SUMMARY = "evaluate one model on one task; --trainer and --source train it first"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

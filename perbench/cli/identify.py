@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perbench.specs.matrix import MatrixSpec
     from perbench.store import CellRecord
 
-SUMMARY = "find the personal tokens of given responses and score them against gold spans"
+SUMMARY = "find personal tokens of given responses and score them against gold spans"
 
 BUILT_IN = "identification/persona_qa"
 """The task whose prompt a bare JSONL file is read under."""
@@ -50,14 +50,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="identifier to run; may be repeated (default: all)",
     )
     parser.add_argument(
-        "--model", default="smollm2-135m", metavar="MODEL", help="default: %(default)s, the packaged model"
+        "--model",
+        default="smollm2-135m",
+        metavar="MODEL",
+        help="model to use (default: %(default)s, the packaged model)",
     )
     parser.add_argument(
         "--param",
         action="append",
         default=[],
         metavar="[IDENTIFIER.]NAME=VALUE",
-        help="a hyperparameter of one identifier or of all, percontrast.threshold=0.5; may be repeated",
+        help="hyperparameter of one identifier or of all, such as percontrast.threshold=0.5; may be repeated",
     )
     options.add_common(parser)
     options.add_dry_run(parser)
@@ -66,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--html",
         type=Path,
         metavar="FILE",
-        help="also write a page of the test answers, tokens shaded by score, gold underlined",
+        help="also write an HTML page of the test answers: tokens shaded by score, gold underlined",
     )
     parser.add_argument(
         "--show",

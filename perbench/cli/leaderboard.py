@@ -12,12 +12,18 @@ SUMMARY = "build the leaderboard page from run directories"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="write one self-contained page")
-    build.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
+    build = actions.add_parser("build", help="write one self-contained HTML page")
     build.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="new, empty or earlier site folder"
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
     )
-    build.add_argument("--baseline", metavar="TRAINER", help="trainer that gains are measured over")
+    build.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="output folder: new, empty, or an earlier page"
+    )
+    build.add_argument(
+        "--baseline",
+        metavar="TRAINER",
+        help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
+    )
     build.add_argument("--json", action="store_true", help="print the page's path as JSON")
 
 

@@ -11,9 +11,13 @@ SUMMARY = "recompute metrics and scores from stored samples; nothing is generate
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
     parser.add_argument(
-        "--no-wait", action="store_true", help="refuse, rather than wait, when another process uses a run"
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
+    )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="fail instead of waiting when another process uses a run directory",
     )
     parser.add_argument("--json", action="store_true", help="print what changed as JSON")
 

@@ -11,14 +11,14 @@ SUMMARY = "run or resume a matrix; finished cells are reused"
 def configure(parser: argparse.ArgumentParser) -> None:
     from perbench.matrix import options
 
-    parser.add_argument("--matrix", required=True, metavar="NAME|FILE", help="a matrix's name or YAML file")
+    parser.add_argument("--matrix", required=True, metavar="NAME|FILE", help="name or YAML file of a matrix")
     options.add_common(parser)
     options.add_track(parser)
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help="run directory (default: runs/MATRIX, with --limit runs/MATRIX-limitN)",
+        help="run directory (default: runs/MATRIX; with --limit, runs/MATRIX-limitN)",
     )
     options.add_dry_run(parser)
 

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="WORD",
-        help="in a run directory: start of the cell's identity, or words of its description",
+        help="with a run directory: the start of the cell's identity, or words of its description",
     )
     parser.add_argument(
         "--worst",

@@ -8,12 +8,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-SUMMARY = "check run directories for damage and edits, and recompute every metric from the samples"
+SUMMARY = "check run directories for damage and edits; recompute every metric from the samples"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of `perbench run`")
-    parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
+    )
+    parser.add_argument("--json", action="store_true", help="print results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,21 +20,21 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH=VALUE",
-        help="set a key of the matrix, training.learning_rate=1e-4; may be repeated",
+        help="set a key of the matrix, such as training.learning_rate=1e-4; may be repeated",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="at most N examples of every split")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use at most N examples of every split")
     add_data(parser)
     parser.add_argument(
         "--no-cache",
         action="store_true",
-        help="do not read or write the cache of endpoints' replies",
+        help="neither read nor write the cache of endpoint replies",
     )
     parser.add_argument(
         "--no-wait",
         action="store_true",
         help="fail instead of waiting when another process uses the run directory",
     )
-    parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print results as JSON")
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_family,
         metavar="FAMILY=DIR",
-        help="read the tasks of a family from a local folder, longlamp=DIR; may be repeated",
+        help="read the tasks of a family from a local folder, such as longlamp=DIR; may be repeated",
     )
 
 
@@ -52,7 +52,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track",
         choices=["tensorboard", "trackio"],
-        help="also log trainings to a tracker; training.jsonl is always written",
+        help="also log trainings to a tracker (training.jsonl is always written)",
     )
 
 
@@ -67,7 +67,7 @@ def add_training(parser: argparse.ArgumentParser, *, required: bool) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter of the trainer or identifier; may be repeated",
+        help="hyperparameter of the trainer or identifier; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
 
@@ -78,7 +78,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs", "single"),
         metavar="DIR",
-        help="run directory, new or earlier (default: %(default)s)",
+        help="run directory, new or existing (default: %(default)s)",
     )
 
 
@@ -86,9 +86,11 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the plan, why each cell would run, and the memory that training needs; run nothing",
+        help="run nothing; print the plan, why each cell would run, and the memory that training needs",
     )
-    parser.add_argument("--devices", type=positive, metavar="N", help="with --dry-run: train on N devices")
+    parser.add_argument(
+        "--devices", type=positive, metavar="N", help="with --dry-run: number of devices to train on"
+    )
     parser.add_argument(
         "--device-memory",
         type=positive,
