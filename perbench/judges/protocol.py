@@ -39,22 +39,25 @@ class Verdicts(TypedDict):
 
 
 class JudgedProtocol(Protocol[K]):
-    """The one section that such a protocol brings holds `judge: RubricJudge`; what follows from the rubric is
-    here. Its samples hold `Verdicts`, as `judged` returns them, with id, user, response, finish_reason,
+    """A section that such a protocol brings holds `judge: RubricJudge`; what follows from the rubric is here.
+    Its samples hold `Verdicts`, as `judged` returns them, besides id, user, response, finish_reason,
     prompt_tokens and new_tokens."""
 
     holds: ClassVar[tuple[str, ...]] = ("question", "response")
     """The placeholders that a rubric may have: what the rows given to `judged` hold."""
 
     @property
-    def _place(self) -> str:
-        (section,) = type(self).Keys.model_fields
-        return f"{section}.judge"
+    def judge(self) -> RubricJudge:
+        found: RubricJudge = getattr(self.keys, self._section).judge
+        return found
 
     @property
-    def judge(self) -> RubricJudge:
-        found: RubricJudge = getattr(self.keys, self._place.partition(".")[0]).judge
-        return found
+    def _section(self) -> str:
+        return next(name for name, section in self.keys if hasattr(section, "judge"))
+
+    @property
+    def _place(self) -> str:
+        return f"{self._section}.judge"
 
     def faults(self) -> Iterator[str]:
         wrong = [f"{{{word}}}" for word in self.judge.asked.holds if word not in self.holds]
