@@ -138,5 +138,21 @@ def test_every_extra_that_is_named_exists():
     assert {"hub", "demo", "track"} <= named <= there["optional-dependencies"].keys()
 
 
+def slug(heading):
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+    for target in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", page.read_text("utf-8")):
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
 def test_there_are_commands_in_the_documentation():
     assert {"run", "train", "eval", "identify"} <= {word for words in COMMANDS for word in words}
