@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from perbench.data.jsonl import Row
+from perbench.contracts.source import Row
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 from perbench.stats.kappa import cohen_kappa

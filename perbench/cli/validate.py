@@ -67,7 +67,7 @@ def _load_spec(kind: str, name: str) -> None:
 
         for line in absent_for(spec.spec):
             print(f"matrix {spec.name}, before it runs: {line}", file=sys.stderr)
-    if kind == "task" and spec.spec.data.files is not None:
+    if kind == "task":
         from perbench.data.check import check_rows
 
         for line in check_rows(spec):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perbench.contracts.engine import Engine
     from perbench.contracts.identifier import Identifier
     from perbench.contracts.run import Engines, SampleStore, Scored
+    from perbench.contracts.source import Source
     from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
 
@@ -61,6 +62,8 @@ class Protocol(Owner[K]):
     version: ClassVar[int | None] = None
     """Raised by hand when samples change. None: the digest of the plugin's file enters identities instead."""
 
+    source: ClassVar[type[Source[Any]] | None] = None
+    """What brings the key of `data` that names its own data, where it reads no rows (`dataset`)."""
     prefix: ClassVar[str | None] = None
     """Begins the names of targets that are no file: what follows goes to `values`."""
 

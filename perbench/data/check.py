@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from perbench.data import spans
 from perbench.data.examples import Dataset, load_examples
 from perbench.data.overlap import Seen, notes
-from perbench.data.sources import has_train_split
 from perbench.errors import PerbenchError, Problem, SpecError
-from perbench.specs.compose import owner_of
+from perbench.specs.compose import owner_of, source_of
 
 if TYPE_CHECKING:
     from perbench.shapes.base import Named
@@ -20,7 +18,7 @@ Split = Literal["train", "test"]
 
 
 def check_rows(task: Named[TaskSpec]) -> list[str]:
-    """Read every split that a run could read.
+    """Read every split that a run could read, of the user's own files.
 
     Returns: what is no fault and is good to know, a line each.
 
@@ -29,6 +27,8 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
             split, unless the task accepts that.
         PerbenchError: a file is not there.
     """
+    if not source_of(task.spec.data).own:
+        return []
     if owner_of(task.spec).cells == "identify":
         spans.check(task)
     splits, lines = _splits(task)
@@ -57,15 +57,11 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
 
 def _splits(task: Named[TaskSpec]) -> tuple[list[Split], list[str]]:
     """The splits that are there and read, and what to say of one that is not."""
-    data, beside = task.spec.data, task.path.parent if task.path is not None else Path()
-    owner = owner_of(task.spec)
-    trained = (owner.trains or owner.tunes) and has_train_split(data, beside)
-    if task.spec.single_file:
+    data, source, owner = task.spec.data, source_of(task.spec.data), owner_of(task.spec)
+    trained = (owner.trains or owner.tunes) and source.has_train(task.folder)
+    if source.file(task.folder) is not None:
         line = "one file is either a source or a target; to use it as both, split it: data.split: {by: user}"
         return ["test"], [line] if owner.trains else []
-    assert data.files is not None, "whose rows are checked"
-    folder = beside / Path(data.files).expanduser()
-    tested = data.split is not None or (folder / f"{data.test_split}.jsonl").is_file()
-    if trained and not tested and "test_split" not in data.model_fields_set:
-        return ["train"], [f"{folder} has no split {data.test_split!r}, so it can only be a source"]
+    if trained and not source.has(data.test_split, task.folder) and "test_split" not in data.model_fields_set:
+        return ["train"], [f"data.test_split: there is no {data.test_split!r}, so it can only be a source"]
     return (["train", "test"] if trained else ["test"]), []

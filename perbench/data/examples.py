@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
 from perbench.contracts.data import Dataset
-from perbench.data import sources
-from perbench.data.jsonl import MOST_PROBLEMS, Row
+from perbench.contracts.source import Row
+from perbench.data.values import MOST_PROBLEMS
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
 from perbench.progress import counted
 from perbench.shapes.task import FieldSpec, TaskSpec
 from perbench.shapes.templates import placeholders
-from perbench.specs.compose import owner_of, ranked_text, ranking_of
+from perbench.specs.compose import owner_of, ranked_text, ranking_of, source_of
 
 __all__ = ["Dataset", "load_examples", "needed_fields"]
 
@@ -53,8 +53,7 @@ def load_examples(
     if own is not None:
         return own
     name = spec.data.train_split if split == "train" else spec.data.test_split
-    beside = task.path.parent if task.path is not None else None
-    source = sources.read(spec.data, name, beside, spec.fields)
+    source = source_of(spec.data).read(name, task.folder, spec.fields)
     reader = _Reader(spec, name)
     if every_field and (form := spec.fields.item_example) is not None:
         asked = placeholders(form.question) | placeholders(form.reference) | set(spec.fields.extra)
@@ -83,8 +82,8 @@ def load_examples(
         )
     except (TypeError, ValueError) as error:
         raise PerbenchError(f"task {task.name}: a row holds what JSON has no form for: {error}") from None
-    if spec.data.split is not None:
-        digest = canonical_digest({"split": spec.data.split.model_dump(mode="json"), "examples": digest})
+    if source.cut is not None:
+        digest = canonical_digest({"split": source.cut, "examples": digest})
     return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places)
 
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perbench.contracts.source import Row
 from perbench.data.lines import packed, read_lines
-from perbench.data.values import value_faults
+from perbench.data.values import MOST_PROBLEMS, value_faults
 from perbench.errors import PerbenchError, Problem, SpecError
-
-MOST_PROBLEMS = 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row as the source gives it; `line` is its 1-based place in `place`."""
-
-    place: Path | str
-    line: int
-    fields: Mapping[str, Any]
 
 
 def read_jsonl(path: Path) -> list[Row]:

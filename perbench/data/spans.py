@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.data import sources
+from perbench.contracts.source import Row
 from perbench.data.gold import gold_faults, places
-from perbench.data.jsonl import Row
 from perbench.data.values import value_faults
 from perbench.errors import Problem, SpecError
+from perbench.specs.compose import source_of
 from perbench.text.words import occurrences, touching
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def read_splits(task: Named[TaskSpec]) -> dict[str, list[Row]]:
         PerbenchError: a file is not there.
         SpecError: malformed lines of any split.
     """
-    data, beside = task.spec.data, task.path.parent if task.path is not None else None
-    splits = [data.train_split] if sources.has_train_split(data, beside) else []
+    data, source = task.spec.data, source_of(task.spec.data)
+    splits = [data.train_split] if source.has_train(task.folder) else []
     rows: dict[str, list[Row]] = {}
     problems: list[Problem] = []
     for split in [*splits, data.test_split]:
         try:
-            rows[split] = sources.read(data, split, beside, task.spec.fields).rows
+            rows[split] = source.read(split, task.folder, task.spec.fields).rows
         except SpecError as error:
             problems += error.problems
     if problems:

@@ -6,15 +6,26 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from perbench.contracts.source import Row
 from perbench.data.overlap import LONG, same_text
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.progress import counted
+from perbench.shapes.base import Strict
+from perbench.shapes.task import FieldSpec
 
-if TYPE_CHECKING:
-    from perbench.data.jsonl import Row
-    from perbench.shapes.task import FieldSpec, SplitSpec
+
+class SplitSpec(Strict):
+    """How one file of rows becomes a part to train on and a part to test on."""
+
+    by: Literal["user", "row"]
+    """Whether all rows of a user stay together, so that the tested users are new ones."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """The share of the users, or rows, that are tested."""
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) -> dict[str, list[Row]]:

@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from perbench.contracts.source import Row
+from perbench.errors import PerbenchError, Problem, SpecError
+
+MOST_PROBLEMS = 20
+
+
+def numbered(place: str, rows: Iterable[Any]) -> list[Row]:
+    """Mappings as the rows of `place`, by number from 1.
+
+    Raises:
+        PerbenchError: one is no mapping.
+        SpecError: values that no file, page or JSON can hold.
+    """
+    found, faults = [], []
+    for number, fields in enumerate(rows, start=1):
+        if not isinstance(fields, Mapping):
+            raise PerbenchError(f"{place}, row {number}: a row is a mapping, not {type(fields).__name__}")
+        found.append(Row(place, number, fields))
+        faults += [Problem(place, number, fault) for fault in value_faults(fields)]
+    if faults:
+        raise SpecError(faults[:MOST_PROBLEMS])
+    return found
 
 
 def value_faults(row: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from perbench.data import Dataset
 from perbench.data.examples import needed_fields
 from perbench.data.overlap import Overlap, Seen
 from perbench.data.own import OwnData, own_data
-from perbench.data.sources import has_train_split
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
 from perbench.lm import models
@@ -21,7 +20,7 @@ from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import engine_of, owner_of, served_by
+from perbench.specs.compose import engine_of, owner_of, served_by, source_of
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
@@ -129,8 +128,7 @@ class Catalogue:
 
     def dev(self, task: Named[TaskSpec]) -> Dataset | None:
         """The split that an identification task's thresholds are chosen on, None where it has none."""
-        beside = task.path.parent if task.path is not None else None
-        return self.dataset(task, "train") if has_train_split(task.spec.data, beside) else None
+        return self.dataset(task, "train") if source_of(task.spec.data).has_train(task.folder) else None
 
     def overlap(self, cell: Work) -> Overlap | None:
         """What a cell's training, or the split that its thresholds are chosen on, has of its test examples;

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from perbench.data.overlap import notes
+from perbench.specs.compose import source_of
 from perbench.store import Labels
 
 if TYPE_CHECKING:
     from perbench.data.overlap import Overlap
     from perbench.matrix.catalogue import Catalogue
     from perbench.matrix.cells import Cell
-    from perbench.shapes.base import Named
-    from perbench.shapes.task import TaskSpec
 
 SHOWN = 3
 """Places that a message names."""
@@ -79,10 +78,5 @@ def _one_file(cell: Cell) -> bool:
     if cell.needs is None:
         return False
     sides = [cell.needs.task, cell.task]
-    return all(side.spec.single_file for side in sides) and _file(sides[0]) == _file(sides[1])
-
-
-def _file(task: Named[TaskSpec]) -> str:
-    folder = task.path.parent if task.path is not None else None
-    assert task.spec.data.files is not None, "a single file is one of data.files"
-    return str((folder / task.spec.data.files).resolve() if folder is not None else task.spec.data.files)
+    one, other = (source_of(side.spec.data).file(side.folder) for side in sides)
+    return one is not None and other is not None and one.resolve() == other.resolve()

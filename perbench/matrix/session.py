@@ -26,7 +26,7 @@ from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.shapes.base import Named
-from perbench.specs.compose import helpers_of, persona_helpers
+from perbench.specs.compose import family_in, helpers_of, persona_helpers
 from perbench.specs.load import family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
@@ -181,7 +181,7 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
 
 
 def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:
-    families = {family_of(one.named.name, one.named.spec.data.prepared) for one in tasks}
+    families = {family_of(one.named.name, family_in(one.named.spec.data)) for one in tasks}
     for family in data:
         if family_name(family) not in families:
             raise PerbenchError(

@@ -14,7 +14,6 @@ from typing import Any
 
 from perbench.contracts.run import Scored
 from perbench.data import Dataset, load_examples
-from perbench.data.sources import has_train_split
 from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
@@ -22,7 +21,7 @@ from perbench.matrix.rescore import rescored, task_of
 from perbench.matrix.weights import USERS
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of
+from perbench.specs.compose import owner_of, source_of
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
 from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
@@ -262,8 +261,7 @@ def _data(
     Raises:
         PerbenchError: they are not here, or others are.
     """
-    beside = task.path.parent if task.path is not None else None
-    with_dev = record.kind == "identify" and has_train_split(task.spec.data, beside)
+    with_dev = record.kind == "identify" and source_of(task.spec.data).has_train(task.folder)
     # `--limit` is no part of a record.
     count = len({s["id"].rpartition("#")[0] for s in samples if "turn" in s}) or sum(
         sample.get("split", "test") == "test" for sample in samples

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from perbench import plugins
 from perbench.data.examples import load_examples
 from perbench.shapes.base import Named
-from perbench.specs.compose import persona_helpers
+from perbench.specs.compose import family_in, persona_helpers, source_of
 from perbench.specs.load import load_task
 
 if TYPE_CHECKING:
@@ -46,15 +46,13 @@ def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
     """The tasks that read a family's rows, from this folder."""
     found = {}
     for name in plugins.names("task"):
-        if plugins.family_name(load_task(name).spec.data.prepared or "") == family:
+        if plugins.family_name(family_in(load_task(name).spec.data) or "") == family:
             found[name] = load_task(name, data={family: folder})
     return found
 
 
-def lengths(
-    tasks: Mapping[str, Named[TaskSpec]], folder: Path, tokenizer: Any, tick: Tick
-) -> dict[str, Lengths]:
-    """The lengths by "TASK, SPLIT", of the examples that each task draws from the folder.
+def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) -> dict[str, Lengths]:
+    """The lengths by "TASK, SPLIT", of the examples that each task draws.
 
     Of a task without a prompt form (dialogue, preference) the bare texts are measured: those of the persona,
     and the question where there is one. A task whose persona a model builds is left out.
@@ -65,8 +63,8 @@ def lengths(
         tick(done, len(tasks), {})
         for split in splits:
             data = task.spec.data
-            file = folder / str(data.config) / f"{getattr(data, f'{split}_split')}.jsonl"
-            if file.is_file() and not persona_helpers(task.spec.persona):
+            there = source_of(data).has(getattr(data, f"{split}_split"), task.folder)
+            if there and not persona_helpers(task.spec.persona):
                 found[f"{name}, {split}"] = _measure(task, load_examples(task, split).examples, tokenizer)
     return found
 

@@ -125,7 +125,7 @@ def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) 
         return dict(manifest)
     progress = Progress(1)
     with progress.shown(), progress.cell("lengths of the prompts") as tick:
-        found = lengths(tasks, out, tokenizer, tick)
+        found = lengths(tasks, tokenizer, tick)
     described = {**manifest, "lengths_of": key, "length_unit": unit, "lengths": found}
     with _locked(out):
         write_json(out / MANIFEST, described)

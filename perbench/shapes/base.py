@@ -25,3 +25,8 @@ class Named(Generic[T]):
     name: str
     spec: T
     path: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths in the spec begin."""
+        return Path() if self.path is None else self.path.parent

@@ -8,76 +8,23 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from perbench.shapes.base import Strict
-from perbench.shapes.fields import unread
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.plugged import plugin_of
-from perbench.shapes.registry import SOURCES
 from perbench.shapes.sampling import DecodingSpec, SamplingSpec
 from perbench.shapes.templates import Count, placeholders, refuse, template_faults
 
 
-class SplitSpec(Strict):
-    """How one file of rows becomes a part to train on and a part to test on (perbench.data.split)."""
-
-    by: Literal["user", "row"]
-    """Whether all rows of a user stay together, so that the tested users are new ones."""
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """The share of the users, or rows, that are tested."""
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
 class DataSpec(Strict):
-    """Where rows come from: exactly one of `python`, `hub`, `files`, `prepared`, `lm_eval`.
+    """Where rows come from: the key of one source, with the keys that it reads. Sources, a file each in
+    `sources/`, bring their keys (`compose.data_spec`)."""
 
-    python: "module:function", of a file module.py beside the YAML file or of an installed package; called
-    with the split's name, it yields rows (mappings);
-    hub: a dataset repository `owner/name` with `config` and `revision`;
-    files: a JSONL file (one split) or a folder of <split>.jsonl, relative to the YAML file;
-    prepared: the family whose rows `perbench data prepare` wrote into the user cache, of them `config`;
-    lm_eval: a task of lm-evaluation-harness, which reads its own documents.
-    `shared`: a folder beside `config` whose one row's fields are every row's, so that they are stored once.
-    `split` cuts a single file in two; without it, such a file serves a matrix as a source or as a target.
-    `data_dir` replaces hub and cache by a local folder holding <config>/<split>.jsonl; `--data FAMILY=DIR`
-    sets it.
-    """
+    owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
+    """The classes of sources by name, in the spec that `compose` makes of this one."""
 
-    python: str | None = None
-    requires: str | None = None
-    """The pip requirement a `python` source needs, for the message when it is missing."""
-    hub: str | None = None
-    config: str | None = None
-    shared: str | None = None
-    revision: str | None = None
-    files: str | None = None
-    prepared: str | None = None
-    lm_eval: str | None = None
-    data_dir: str | None = None
     train_split: str = "train"
     test_split: str = "test"
-    split: SplitSpec | None = None
     overlap: Literal["accepted"] | None = None
     """Of a target: evaluate it even after a training that saw some of its answers (perbench.data.overlap)."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> DataSpec:
-        given = [name for name in SOURCES if getattr(self, name) is not None]
-        if len(given) != 1:
-            told = ", ".join(SOURCES)
-            raise ValueError(f"give exactly one of {told} (got {', '.join(given) or 'none'})")
-        if self.python is not None and self.python.count(":") != 1:
-            raise ValueError("python must be 'module:function'")
-        if self.prepared is not None and self.config is None:
-            raise ValueError("prepared needs a config, a folder of the prepared family")
-        if self.data_dir is not None and (self.config is None or (self.hub or self.prepared) is None):
-            raise ValueError("data_dir stands in for a hub dataset or prepared family with a config")
-        if self.shared is not None and (self.config is None or (self.hub or self.prepared) is None):
-            raise ValueError("shared is a folder of a hub dataset or prepared family, beside config")
-        if self.split is not None and {"train_split", "test_split"} & self.model_fields_set:
-            raise ValueError("split names no files: remove train_split and test_split")
-        (source,) = given
-        unknown = unread(self, {source, *SOURCES[source]})
-        refuse([f"{key}: has no reader beside data.{source}; remove it" for key in unknown])
-        return self
 
 
 class ItemExampleSpec(Strict):
@@ -198,9 +145,3 @@ class TaskSpec(Strict):
     decoding: DecodingSpec = DecodingSpec()
     metrics: list[Annotated[str, plugin_of("metric")]] = []
     headline: str
-
-    @property
-    def single_file(self) -> bool:
-        """Whether the rows are those of one file, uncut: the same for training and for testing."""
-        files = self.data.files
-        return files is not None and files.endswith((".jsonl", ".json")) and self.data.split is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast
 
@@ -14,12 +14,13 @@ from perbench.contracts.base import Inputs, Owner, Role
 from perbench.contracts.engine_kind import EngineKind
 from perbench.contracts.persona import Ranking, Summariser
 from perbench.contracts.protocol import Protocol
+from perbench.contracts.source import Source
 from perbench.errors import PerbenchError, suggest
 from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import unread
 from perbench.shapes.model import WEIGHTS, ModelSpec
 from perbench.shapes.persona import PersonaSpec
-from perbench.shapes.task import TaskSpec
+from perbench.shapes.task import DataSpec, TaskSpec
 from perbench.shapes.templates import refuse
 
 S = TypeVar("S", bound=Strict)
@@ -54,9 +55,11 @@ def _loaded(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Owners]:
     return {kind: plugins.classes(kind) for kind in SPECS}
 
 
-def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]] | None = None) -> type[S]:
-    """`base` with the keys of all owners of these kinds. A key that an owner cannot do without may be absent
-    where another one is in force.
+def composed(
+    base: type[S], owned: Mapping[str, Owners], replaced: Mapping[str, tuple[Any, Any]] | None = None
+) -> type[S]:
+    """`base` with the keys of all these owners, by kind and name. A key that an owner cannot do without may
+    be absent where another one is in force.
 
     Raises:
         PerbenchError: two owners bring one key, and not by one definition.
@@ -64,8 +67,8 @@ def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]]
     found: dict[str, tuple[Any, Any]] = dict(replaced or {})
     own = base.__name__.strip("_").lower()
     by = {name: ((own, ""), info) for name, info in base.model_fields.items()}
-    for kind in kinds:
-        for owner, cls in owners(kind).items():
+    for kind, classes in owned.items():
+        for owner, cls in classes.items():
             for name, info in cls.Keys.model_fields.items():
                 other, known = by.setdefault(name, ((kind, owner), info))
                 if other != (kind, owner) and repr(known) != repr(info):
@@ -78,9 +81,7 @@ def composed(base: type[S], *kinds: str, replaced: Mapping[str, tuple[Any, Any]]
         __module__=base.__module__,
         **cast(Any, found),
     )
-    made.owned = {
-        kind: owners(kind) for kind in kinds
-    }  # instances find their owners without looking at folders
+    made.owned = owned  # instances find their owners without looking at folders
     return cast("type[S]", made)
 
 
@@ -107,6 +108,22 @@ def absent_keys(cls: type[Owner[Any]], spec: Strict) -> list[str]:
 def owner_of(task: TaskSpec) -> Protocol[Any]:
     """The protocol of a task, made for it."""
     return cast("Protocol[Any]", task.owned["protocol"][task.protocol](task))
+
+
+def source_of(data: DataSpec) -> Source[Any]:
+    """The source that a task's rows come from."""
+    return next(cls for cls in sources(data) if getattr(data, cls.key) is not None)(data)
+
+
+def sources(data: DataSpec | type[DataSpec]) -> list[type[Source[Any]]]:
+    """All that rows may come from, those of protocols among them."""
+    return [cls for owned in data.owned.values() for cls in owned.values()]
+
+
+def family_in(data: DataSpec) -> str | None:
+    """The family of data that a task names."""
+    source = source_of(data)
+    return cast(str, getattr(data, source.key)) if source.family else None
 
 
 def ranking_of(persona: PersonaSpec) -> Ranking[Any]:
@@ -189,6 +206,32 @@ class _Persona(PersonaSpec):
         return self
 
 
+class _Data(DataSpec):
+    @model_validator(mode="before")
+    @classmethod
+    def _loadable(cls, values: Any) -> Any:
+        """A key that is unknown because its source does not load is reported with the reason."""
+        unknown = set(values) - set(cls.model_fields) if isinstance(values, dict) else set()
+        for name in sorted(unknown & set(plugins.names("source"))) if unknown else ():
+            try:
+                plugins.get("source", name).load_class()
+            except PerbenchError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return values
+
+    @model_validator(mode="after")
+    def _one_source(self) -> _Data:
+        known = sorted(cls.key for cls in sources(self))
+        named = [key for key in known if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"give exactly one of {', '.join(known)} (got {', '.join(named) or 'none'})")
+        source = source_of(self)
+        reads = {*type(source).Keys.model_fields, *(key.removeprefix("data.") for key in source.reads)}
+        unknown = [f"{key}: has no reader beside data.{source.key}; remove it" for key in unread(self, reads)]
+        refuse([*source.faults(), *unknown])
+        return self
+
+
 class _Task(TaskSpec):
     @model_validator(mode="after")
     def _consistent(self) -> _Task:
@@ -205,6 +248,7 @@ class _Task(TaskSpec):
         if absent := [name for name in owner.extra if name not in self.fields.extra]:
             told = ", ".join(absent)
             faults.append(f"fields.extra: protocol {name} reads these fields of a row, too: [{told}]")
+        faults += self._source_faults(type(source_of(self.data)), owner.source)
         missing = absent_keys(type(owner), self)
         faults += [f"protocol {name} needs a `{key}:` section" for key in missing]
         if owner.prompted:
@@ -213,6 +257,12 @@ class _Task(TaskSpec):
             faults += [*owner.faults(), *self._headline_faults(owner.headlines())]
         refuse(faults)
         return self
+
+    def _source_faults(self, given: type[Source[Any]], own: type[Source[Any]] | None) -> Iterator[str]:
+        """Data that a protocol reads by itself go with that protocol only."""
+        for name, cls in self.owned["protocol"].items() if given is not own else ():
+            if cls.source is not None and cls.source in (given, own):
+                yield f"data.{cls.source.key} and protocol {name} go together: name both or neither"
 
     def _prompt_faults(self) -> list[str]:
         faults = []
@@ -262,13 +312,19 @@ def persona_spec() -> type[PersonaSpec]:
     return _persona_spec(_files())
 
 
+def data_spec() -> type[DataSpec]:
+    """DataSpec with the keys of all sources there are, those of protocols among them."""
+    return _data_spec(_files())
+
+
 def task_spec() -> type[TaskSpec]:
-    """TaskSpec with the keys of all protocols, rankings and summarisers there are."""
+    """TaskSpec with the keys of all owners there are."""
     return _task_spec(_files())
 
 
 SPECS: Mapping[str, Callable[[], type[Strict]]] = {
     "protocol": task_spec,
+    "source": data_spec,
     "ranking": persona_spec,
     "summariser": persona_spec,
     "engine": model_spec,
@@ -278,15 +334,22 @@ SPECS: Mapping[str, Callable[[], type[Strict]]] = {
 
 @lru_cache(maxsize=8)
 def _model_spec(_: object) -> type[ModelSpec]:
-    return composed(_Model, "engine")
+    return composed(_Model, {"engine": owners("engine")})
 
 
 @lru_cache(maxsize=8)
 def _persona_spec(_: object) -> type[PersonaSpec]:
-    return composed(_Persona, "ranking", "summariser")
+    return composed(_Persona, {kind: owners(kind) for kind in ("ranking", "summariser")})
+
+
+@lru_cache(maxsize=8)
+def _data_spec(_: object) -> type[DataSpec]:
+    own = {name: cls.source for name, cls in protocols().items() if cls.source is not None}
+    return composed(_Data, {"protocol": own, "source": owners("source")})
 
 
 @lru_cache(maxsize=8)
 def _task_spec(_: object) -> type[TaskSpec]:
     persona = persona_spec()
-    return composed(_Task, "protocol", replaced={"persona": (persona, Field(default_factory=persona))})
+    replaced = {"persona": (persona, Field(default_factory=persona)), "data": (data_spec(), ...)}
+    return composed(_Task, {"protocol": owners("protocol")}, replaced)

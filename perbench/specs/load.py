@@ -16,7 +16,7 @@ from perbench.shapes.model import ModelSpec
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.compose import engines, model_spec, protocols, task_spec
+from perbench.specs.compose import data_spec, engines, model_spec, protocols, sources, task_spec
 from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
@@ -55,7 +55,7 @@ def checked_task(
     for key, (value, place) in overrides.items():
         if fault := _override(document, key, value, place):
             problems.append(place.problem(f"task {name}: {fault}"))
-    family = family_of(name, yaml.at(document.data, ("data", "prepared")))
+    family = family_of(name, _family_in(document))
     folders = {plugins.family_name(given): folder for given, folder in data.items()}
     if family in folders:
         option, folder = f"--data {family}={folders[family]}", folders[family].expanduser().absolute()
@@ -124,10 +124,17 @@ def _brought(
     return place.problem(f"task {name}: {fault.message}{too}")
 
 
-def family_of(name: str, prepared: object) -> str:
-    """Whose data a task reads, by the name that --data takes (with dashes, too): its `data.prepared`, else
-    the task's folder."""
-    return plugins.family_name(prepared if isinstance(prepared, str) else name.partition("/")[0])
+def _family_in(document: Document) -> str | None:
+    """`compose.family_in` of a task's file, whatever else is wrong with it."""
+    keys = [cls.key for cls in sources(data_spec()) if cls.family]
+    named = (yaml.at(document.data, ("data", key)) for key in keys)
+    return next((value for value in named if isinstance(value, str)), None)
+
+
+def family_of(name: str, family: str | None) -> str:
+    """Whose data a task reads, by the name that --data takes (with dashes, too): the family that `data`
+    names, else the task's folder."""
+    return plugins.family_name(family if family is not None else name.partition("/")[0])
 
 
 def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:

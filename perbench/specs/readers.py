@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
 from perbench.shapes.registry import DECODINGS
-from perbench.specs.compose import owner_of
+from perbench.specs.compose import owner_of, source_of
 from perbench.specs.grid import leaves
 from perbench.specs.yaml import Document, KeyPath
 
 if TYPE_CHECKING:
     from perbench.contracts.base import Owner
-    from perbench.shapes.task import DataSpec, TaskSpec
+    from perbench.shapes.task import TaskSpec
 
 NOTES = ("summary", "license", "notes")
 """Keys of a task that are for its readers."""
@@ -45,7 +45,7 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
     found |= {
         f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt
     }
-    return found | owner.idle() | _of_data(task.data)
+    return found | owner.idle() | source_of(task.data).idle()
 
 
 def _keys_under(section: str, owner: type[Owner[Any]]) -> set[str]:
@@ -56,12 +56,6 @@ def _keys_under(section: str, owner: type[Owner[Any]]) -> set[str]:
 def _of_others(reads: Mapping[str, Collection[str]], key: str, choice: str) -> dict[str, str]:
     others = {name for names in reads.values() for name in names} - set(reads[choice])
     return dict.fromkeys(sorted(others), f"under {key} {choice}")
-
-
-def _of_data(data: DataSpec) -> dict[str, str]:
-    if data.files is not None and data.files.endswith((".jsonl", ".json")):
-        return dict.fromkeys(("data.train_split", "data.test_split"), "of data.files that is one file")
-    return {"data.revision": "where data.data_dir stands in"} if data.data_dir is not None else {}
 
 
 def idle_in_row(

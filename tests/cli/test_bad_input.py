@@ -75,7 +75,7 @@ CASES = [
     (T, "license: CC0", "max_length: '5000'", 3, "expected an integer, got '5000' (a string)"),
     (T, "license: CC0", "license: CC0\nexamples: {test: 0}", 4, "examples.test: input should be greater"),
     (T, "  files: rows", "  fils: rows", 5, "unknown key 'fils' in data. Did you mean 'files'?"),
-    (T, "  files: rows", "  files: rows\n  hub: a/b", 4, "prepared, lm_eval (got hub, files)"),
+    (T, "  files: rows", "  files: rows\n  hub: a/b", 4, "(got files, hub)"),
     (T, "data:\n", "data:\n\t", 5, "indent with spaces"),
     (T, "summary: a task", "summary: a: task", 1, "quote a value that holds ': '"),
     (T, "{persona}", "{persna}", 14, "unknown {persna}; allowed: {persona}, {question}"),

@@ -31,7 +31,7 @@ headline: rougeL
 
 
 def measured(family: str, folder: Path) -> dict[str, Any]:
-    return dict(lengths(readers(family, folder), folder, Words(), lambda done, total, figures: None))
+    return dict(lengths(readers(family, folder), Words(), lambda done, total, figures: None))
 
 
 def test_lengths_with_persona_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

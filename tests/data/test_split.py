@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from perbench.contracts.source import Row
 from perbench.data import load_examples
-from perbench.data.jsonl import Row
 from perbench.data.overlap import Seen
-from perbench.data.sources import has_train_split
-from perbench.data.split import cut
+from perbench.data.split import SplitSpec, cut
 from perbench.errors import PerbenchError, SpecError
 from perbench.shapes.base import Named
-from perbench.shapes.task import DataSpec, FieldSpec, SplitSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, TaskSpec
+from perbench.specs.compose import data_spec, source_of
 from tests.data.test_examples import row, task
 
 FIELDS = FieldSpec(user="u", question="q", reference="r", persona="p")
@@ -74,7 +74,7 @@ def test_a_cut_file_is_a_train_and_a_test_split(tmp_path: Path) -> None:
     assert Seen(train.examples).overlap(test.examples).seen == []
     assert test.source == {"files": "rows.jsonl", "split": "test", "by": "user", "test": 0.2, "seed": 0}
     assert {place.rpartition(":")[0] for place in test.places.values()} == {str(tmp_path / "rows.jsonl")}
-    assert has_train_split(one.spec.data, tmp_path)
+    assert source_of(one.spec.data).has_train(tmp_path)
     again = load_examples(named(tmp_path, rows, by="user", test=0.2, seed=1), "test")
     assert again.digest != test.digest
 
@@ -121,6 +121,6 @@ def test_a_split_is_of_one_file(tmp_path: Path) -> None:
     with pytest.raises(PerbenchError, match=r"folder: data\.split splits a single file"):
         load_examples(one, "test")
     with pytest.raises(ValidationError, match="split names no files: remove train_split and test_split"):
-        DataSpec(files="rows.jsonl", split=SplitSpec(by="user"), test_split="dev")
+        data_spec()(files="rows.jsonl", split=SplitSpec(by="user"), test_split="dev")
     with pytest.raises(ValidationError, match=r"split: has no reader beside data\.hub"):
-        DataSpec(hub="o/n", config="c", split=SplitSpec(by="user"))
+        data_spec()(hub="o/n", config="c", split=SplitSpec(by="user"))

@@ -11,14 +11,14 @@ import torch
 from perbench.api import Example, PersonaText
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.protocols.identification.scoring import persona_text
-from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec
+from perbench.shapes.task import FieldSpec, PromptSpec
 from perbench.specs.compose import task_spec
 
 TASK = task_spec()(
     summary="test",
     protocol="identification",
     license="none",
-    data=DataSpec(files="unread.jsonl"),
+    data={"files": "unread.jsonl"},
     fields=FieldSpec(question="question", reference="answer", persona="persona", extra=["gold"]),
     prompt="plain",
     prompts={"plain": PromptSpec(system="You are: {persona} Answer.", item="{text}", join="\n")},

@@ -10,7 +10,7 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.prompts.messages import build_request, estimated
 from perbench.shapes.sampling import SamplingSpec
-from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import persona_spec, task_spec
 
 
@@ -19,7 +19,7 @@ def task(form: dict[str, Any], **changes: Any) -> TaskSpec:
         summary="test",
         protocol="generation",
         license="none",
-        data=DataSpec(files="unread"),
+        data={"files": "unread"},
         fields=FieldSpec(user="user", question="ask", reference="answer", persona="past"),
         prompt="plain",
         prompts={"plain": PromptSpec(item="{text}", join="; ", **form)},

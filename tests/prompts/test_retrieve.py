@@ -19,7 +19,7 @@ from perbench.persona.rankings.bm25 import bm25
 from perbench.persona.rankings.latest import latest
 from perbench.persona.rankings.random import shuffled
 from perbench.persona.retrieve import by_score, query_of
-from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import persona_spec, task_spec
 
 PAG = 'Generate an abstract for the title "On deer" using the following items: deer, woods; items: dogs'
@@ -31,7 +31,7 @@ def task(**persona: Any) -> TaskSpec:
         summary="test",
         protocol="generation",
         license="none",
-        data=DataSpec(files="unread"),
+        data={"files": "unread"},
         fields=FieldSpec(user="user", question="question", reference="answer", persona="persona"),
         prompt="plain",
         prompts={"plain": PromptSpec(system="{persona}", item="{text}")},

@@ -18,7 +18,7 @@ from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, Simulat
 from perbench.protocols.dialogue.turns import PMI_SYSTEM, fit, strip_actions
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
-from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, TaskSpec
 from perbench.specs.compose import owner_of, task_spec
 from perbench.specs.load import load_rubric, load_task
 from tests.owners import run, score
@@ -53,7 +53,7 @@ def task(
             summary="test",
             protocol="dialogue",
             license="none",
-            data=DataSpec(files="unread"),
+            data={"files": "unread"},
             fields=FieldSpec(user="user", extra=["profile", "personality"]),
             max_length=max_length,
             sampling=SAMPLING,

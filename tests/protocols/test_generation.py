@@ -20,7 +20,7 @@ from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
-from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import persona_spec, task_spec
 from tests.owners import run, score
 
@@ -30,7 +30,7 @@ TASK: Named[TaskSpec] = Named(
         summary="test",
         protocol="generation",
         license="none",
-        data=DataSpec(files="unread"),
+        data={"files": "unread"},
         fields=FieldSpec(user="user", question="question", reference="answer", persona="persona"),
         prompt="plain",
         prompts={"plain": PromptSpec(system="I wrote: {persona}", item="{text}", join="\n")},

@@ -16,7 +16,7 @@ from perbench.errors import CellError
 from perbench.plugins import load_identifier
 from perbench.protocols.identification.scoring import BATCH, persona_text
 from perbench.shapes.base import Named
-from perbench.shapes.task import DataSpec, FieldSpec, PromptSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
 from perbench.specs.compose import task_spec
 from perbench.text.words import word_spans
 from tests.owners import run_identifier
@@ -27,7 +27,7 @@ TASK: Named[TaskSpec] = Named(
         summary="test",
         protocol="identification",
         license="none",
-        data=DataSpec(files="unread.jsonl"),
+        data={"files": "unread.jsonl"},
         fields=FieldSpec(question="question", reference="answer", persona="persona", extra=["gold"]),
         prompt="plain",
         prompts={"plain": PromptSpec(system="You are: {persona}", item="{text}", join="\n")},

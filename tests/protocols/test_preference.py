@@ -17,7 +17,7 @@ from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
-from perbench.shapes.task import DataSpec, FieldSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, TaskSpec
 from perbench.specs.compose import helpers_of, owner_of, task_spec
 from perbench.specs.load import load_rubric, load_task
 from tests.owners import run, score
@@ -36,7 +36,7 @@ TASK: Named[TaskSpec] = Named(
         summary="test",
         protocol="preference",
         license="none",
-        data=DataSpec(files="unread"),
+        data={"files": "unread"},
         fields=FieldSpec(user="user", question="question", extra=["preference", "turns"]),
         sampling=SamplingSpec(max_new_tokens=6, temperature=1.0),
         headline="accurate",

@@ -267,7 +267,7 @@ def test_a_fault_of_a_named_task_is_told_at_the_tasks_own_line(root):
             "  config: notes",
             "  config: notes\n  files: x",
             4,
-            "give exactly one of python, hub, files, prepared, lm_eval (got hub, files)",
+            "give exactly one of files, hub, lm_eval, prepared, python (got files, hub)",
         ),
         ("headline: rougeL", "headline: bleu", 14, "headline 'bleu' is not among metrics"),
         ("license: CC0", "", 1, "missing key 'license'"),

@@ -12,7 +12,8 @@ from threading import Lock
 from typing import IO, Any, Literal, cast, get_args
 
 from perbench.annotate.build import NAMES
-from perbench.data.jsonl import Row, read_jsonl
+from perbench.contracts.source import Row
+from perbench.data.jsonl import read_jsonl
 from perbench.data.spans import row_faults
 from perbench.disk.files import append_journal, cut_torn, write_text
 from perbench.disk.locks import locked

@@ -10,7 +10,7 @@ from perbench.contracts.protocol import Batch, Protocol, Sample
 from perbench.shapes.base import Strict
 
 from .catalogue import PREFIX
-from .section import LmEvalSpec
+from .section import Documents, LmEvalSpec
 
 if TYPE_CHECKING:
     from perbench.contracts.run import Engines, Scored
@@ -30,6 +30,7 @@ class LmEval(Protocol[Keys]):
     fields = ()
     late = True
     version = 1
+    source = Documents
     prefix = PREFIX
 
     @classmethod
@@ -37,10 +38,6 @@ class LmEval(Protocol[Keys]):
         from .catalogue import spec_values
 
         return spec_values(name)
-
-    def faults(self) -> Iterator[str]:
-        if self.spec.data.lm_eval is None:
-            yield "data.lm_eval and protocol lm_eval go together: name both or neither"
 
     def headlines(self) -> None:
         return None
@@ -63,9 +60,9 @@ class LmEval(Protocol[Keys]):
 
         from .catalogue import describe
 
+        name = Documents(self.spec.data).keys.lm_eval
         counts = [count for count in (self.spec.examples.test, limit) if count is not None]
-        assert self.spec.data.lm_eval is not None, "faults() saw to it"
-        digest, described = describe(self.spec.data.lm_eval, min(counts, default=None))
+        digest, described = describe(name, min(counts, default=None))
         return Dataset([], digest, source=described)
 
     def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
@@ -84,5 +81,4 @@ class LmEval(Protocol[Keys]):
     def score(self, samples: Sequence[Sample]) -> Scored:
         from .documents import score
 
-        assert self.spec.data.lm_eval is not None, "faults() saw to it"
-        return score(self.spec.data.lm_eval, self.keys.lm_eval, samples)
+        return score(Documents(self.spec.data).keys.lm_eval, self.keys.lm_eval, samples)

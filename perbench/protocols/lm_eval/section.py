@@ -1,12 +1,30 @@
-"""LmEvalSpec: how a task of lm-evaluation-harness is put to the model."""
+"""Which task of lm-evaluation-harness, and how it is put to the model."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from perbench.contracts.source import Source, Table
+from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
+from perbench.shapes.task import FieldSpec
+
+
+class DocumentKeys(Strict):
+    lm_eval: str
+
+
+class Documents(Source[DocumentKeys]):
+    """A task of lm-evaluation-harness, which reads its own documents."""
+
+    Keys = DocumentKeys
+    reads = frozenset()
+
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+        raise PerbenchError(f"lm-eval reads the documents of {self.keys.lm_eval} by itself")
 
 
 class LmEvalSpec(Strict):

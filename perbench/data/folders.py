@@ -1,0 +1,96 @@
+"""Folders of <config>/<split>.jsonl: what sources that read them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from perbench.contracts.source import Table
+from perbench.data.jsonl import read_jsonl
+from perbench.data.lines import packed
+from perbench.data.prepared import origin
+from perbench.data.values import MOST_PROBLEMS
+from perbench.errors import PerbenchError, Problem, SpecError, suggest
+from perbench.shapes.base import Strict
+
+
+class Folders(Strict):
+    config: str | None = None
+    """The folder of <split>.jsonl, or the hub's configuration."""
+    shared: str | None = None
+    """A folder beside `config` whose one row's fields are every row's, so that they are stored once."""
+    data_dir: str | None = None
+    """A local folder of <config>/<split>.jsonl to read instead; `--data FAMILY=DIR` sets it."""
+
+    def place(self, folder: Path) -> Path | None:
+        """`data_dir`, where it is given."""
+        return None if self.data_dir is None else folder / Path(self.data_dir).expanduser()
+
+
+def folder_faults(keys: Folders) -> Iterator[str]:
+    if keys.config is None:
+        if keys.data_dir is not None:
+            yield "data_dir stands in for a hub dataset or prepared family with a config"
+        if keys.shared is not None:
+            yield "shared is a folder of a hub dataset or prepared family, beside config"
+
+
+def read_folder(root: Path, config: str | None, split: str) -> Table:
+    """
+    Raises:
+        PerbenchError: there is no such folder, or no such split in it.
+        SpecError: every malformed line, by number.
+    """
+    assert config is not None, "faults() saw to it"
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "no such folder"
+        raise PerbenchError(f"{root}: {what}; check the path, data.data_dir or --data FAMILY=DIR")
+    path = split_file(root / config, split)
+    return Table(read_jsonl(path), {"data_dir": f"{config}/{split}.jsonl", **origin(root)}, path)
+
+
+def has_split(root: Path, config: str | None, split: str) -> bool:
+    return (root / (config or "") / f"{split}.jsonl").is_file()
+
+
+def split_file(folder: Path, split: str) -> Path:
+    path = folder / f"{split}.jsonl"
+    if folder.is_dir() and not path.is_file():
+        there = [file.stem for file in folder.glob("*.jsonl")]
+        hint = packed(folder, path.name)
+        raise PerbenchError(f"{folder} has no split {split!r}.{suggest(split, there)}{hint.lstrip('.')}")
+    return path
+
+
+def with_shared(keys: Folders, read: Callable[[str | None], Table]) -> Table:
+    """The rows that `read` gives of `config`, with the fields of the one row of `shared`, where it is given.
+
+    Raises:
+        PerbenchError: as `read`; not one row in `shared`.
+        SpecError: as `read`; every row with a field that all share.
+    """
+    table = read(keys.config)
+    if keys.shared is None:
+        return table
+    common = read(keys.shared).rows
+    if len(common) != 1:
+        raise PerbenchError(
+            f"{common[0].place if common else keys.shared}: data.shared takes a file of one row, whose "
+            f"fields are every row's (found {len(common)} rows)"
+        )
+    shared = common[0].fields
+    faults = [
+        Problem(
+            row.place,
+            row.line,
+            f"the row has a field {name!r}, which all rows have from {keys.shared}; leave it out of one, or "
+            "set data.shared: null",
+        )
+        for row in table.rows
+        for name in sorted(shared.keys() & row.fields.keys())
+    ]
+    if faults:
+        raise SpecError(faults[:MOST_PROBLEMS])
+    rows = [replace(row, fields={**shared, **row.fields}) for row in table.rows]
+    return Table(rows, {**table.described, "shared": keys.shared}, table.place, shared)

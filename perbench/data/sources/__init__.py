@@ -1,0 +1,1 @@
+"""The built-in sources of rows, a file each."""

@@ -1,0 +1,48 @@
+"""A family of data, which `perbench data prepare` put into the user cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from perbench.contracts.source import Source, Table
+from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
+from perbench.data.lines import packed
+from perbench.data.prepared import prepared_folder
+from perbench.errors import PerbenchError
+from perbench.shapes.task import FieldSpec
+
+
+class Keys(Folders):
+    prepared: str
+    """The family; `config` is one of its folders."""
+
+
+class Prepared(Source[Keys]):
+    Keys = Keys
+    family = True
+
+    def faults(self) -> Iterator[str]:
+        if self.keys.config is None:
+            yield "prepared needs a config, a folder of the prepared family"
+        yield from folder_faults(self.keys)
+
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+        return with_shared(self.keys, lambda config: self._table(config, split, folder))
+
+    def _table(self, config: str | None, split: str, folder: Path) -> Table:
+        family, file = self.keys.prepared, f"{config}/{split}.jsonl"
+        root = self._root(folder)
+        if (root.is_dir() or self.keys.data_dir is None) and not (root / file).is_file():
+            raise PerbenchError(
+                f"{root} has no {file}; run `perbench data prepare {family}`, with --from PATH from local "
+                f"files, with --out DIR into a folder that --data {family}=DIR then names"
+                f"{packed(root, file)}"
+            )
+        return read_folder(root, config, split)
+
+    def _root(self, folder: Path) -> Path:
+        return self.keys.place(folder) or prepared_folder(self.keys.prepared)
+
+    def has(self, split: str, folder: Path) -> bool:
+        return has_split(self._root(folder), self.keys.config, split)

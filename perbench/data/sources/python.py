@@ -1,0 +1,79 @@
+"""A Python function that yields rows, from a module beside the task's file or an installed package."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from perbench.contracts.source import Source, Table
+from perbench.data.values import numbered
+from perbench.errors import PerbenchError
+from perbench.shapes.base import Strict
+from perbench.shapes.task import FieldSpec
+
+
+class Keys(Strict):
+    python: str
+    """ "module:function", called with the split's name; it yields rows (mappings)."""
+    requires: str | None = None
+    """The pip requirement it needs, for the message when it is missing."""
+
+
+class Python(Source[Keys]):
+    Keys = Keys
+
+    def faults(self) -> Iterator[str]:
+        if self.keys.python.count(":") != 1:
+            yield "python must be 'module:function'"
+
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+        called, requires = self.keys.python, self.keys.requires
+        module_name, _, function_name = called.partition(":")
+        try:
+            function = getattr(_module(module_name, folder), function_name, None)
+            if function is None:
+                raise PerbenchError(f"data.python: module {module_name} has no function {function_name!r}")
+            rows = numbered(called, function(split))
+        except PerbenchError:
+            raise
+        except ModuleNotFoundError as error:
+            way_out = f" Run: pip install {requires}" if requires else ""
+            raise PerbenchError(f"data.python: {called} needs the module {error.name}.{way_out}") from error
+        except Exception as error:  # whatever a function that is not perbench's raises
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            raise PerbenchError(
+                f"data.python: {called} raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+            ) from error
+        described: dict[str, Any] = {"python": called, "split": split}
+        if requires:
+            name = requires.partition("==")[0]
+            try:
+                described["package"] = f"{name}=={version(name)}"
+            except PackageNotFoundError:
+                described["package"] = requires
+        return Table(rows, described, called)
+
+
+def _module(name: str, folder: Path) -> ModuleType:
+    """The file NAME.py in the folder, else the module that can be imported by this name."""
+    file = folder / f"{name}.py"
+    if not file.is_file():
+        return importlib.import_module(name)
+    own = str(file.resolve())  # not `name`, which an installed package may have
+    if own not in sys.modules:
+        spec = importlib.util.spec_from_file_location(own, file)
+        assert spec is not None
+        assert spec.loader is not None, "it ends on .py"
+        sys.modules[own] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(sys.modules[own])
+        except BaseException:
+            del sys.modules[own]
+            raise
+    return sys.modules[own]
