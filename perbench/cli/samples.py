@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--worst",
         type=options.positive,
         metavar="N",
-        help=f"show the N lowest by the headline metric (default: the first {FEW} samples)",
+        help=f"show the N worst by the headline metric (default: the first {FEW} samples)",
     )
     options.add_data(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list of the samples")
@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
         return 0
     out = console()
-    how = f", lowest {record.headline} first" if args.worst else ""
+    first = "highest" if record.better_of(record.headline or "") == "lower" else "lowest"
+    how = f", {first} {record.headline} first" if args.worst else ""
     out.print(f"{describe(record.kind, record.labels)}\n{folder}\n{len(found)} of {whole} samples{how}")
     for note in record.notes:
         out.print(f"note: {note}")

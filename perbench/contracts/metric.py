@@ -6,12 +6,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from perbench.errors import MetricAbsent as MetricAbsent
-from perbench.store.record import Metric
-
-Better = Literal["higher", "lower"]
+from perbench.store.record import Better, Metric
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from perbench.contracts.base import Asked, K, Owner
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perbench.contracts.source import Source
     from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
+    from perbench.store.record import Better
 
 EXAMPLES = frozenset(
     (
@@ -83,6 +84,11 @@ class Protocol(Owner[K]):
     def scale(self, metric: str) -> Scale:
         """How to read one of its metrics."""
         return Scale()
+
+    def better(self, metrics: Iterable[str]) -> dict[str, Better | None]:
+        """Of these metrics, those whose higher values are not the better ones: what `CellRecord.better` holds."""
+        found = {name: self.scale(name).better for name in metrics}
+        return {name: better for name, better in found.items() if better != "higher"}
 
     def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
         """What is wrong with a row of data, beyond its fields' names and types."""

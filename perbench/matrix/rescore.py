@@ -73,6 +73,7 @@ def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str
     return {
         "headline": task.spec.headline,
         "metrics": scored.metrics,
+        "better": owner_of(task.spec).better(scored.metrics),
         "counts": counts,
         "notes": [*scored.notes, *overlap_notes(old.labels, counts), *caveats(old.endpoints), *old.run_notes],
     }

@@ -285,7 +285,8 @@ class Runner:
         scored = protocol.score(samples)
         folder.write_scores(scored.scores)
         counts = {**scored.counts, **built}
-        found = {"metrics": scored.metrics, "counts": counts, "tokens": tokens}
+        better = protocol.better(scored.metrics)
+        found = {"metrics": scored.metrics, "better": better, "counts": counts, "tokens": tokens}
         return {**found, "notes": scored.notes, "run_notes": notes}
 
     def _chat_notes(self, cell: Cell) -> list[str]:

@@ -85,11 +85,11 @@ def _matches(record: CellRecord, words: Sequence[str]) -> bool:
 def shown_samples(
     record: CellRecord, folder: Path, *, worst: int | None, most: int, data: Mapping[str, Path]
 ) -> tuple[list[Shown], int]:
-    """The chosen samples, and how many there are: the `worst` by the headline, lowest first, else the first
+    """The chosen samples, and how many there are: the `worst` by the headline, worst first, else the first
     `most`.
 
     Raises:
-        PerbenchError: no sample has a score by the headline.
+        PerbenchError: no sample has a score by the headline, or its values are neither better nor worse.
     """
     samples = [s for s in read_samples(folder, record.identity) if s.get("split", "test") == "test"]
     scores = _scores(folder)
@@ -101,7 +101,12 @@ def shown_samples(
             raise PerbenchError(
                 f"{folder}: no sample has a score of its own by {headline or 'a headline'}; leave out --worst"
             )
-        chosen = sorted(scored, key=lambda sample: (scores[sample["id"]][headline], sample["id"]))[:worst]
+        better = record.better_of(headline)
+        if better is None:
+            raise PerbenchError(f"{folder}: no value of {headline} is better than another; leave out --worst")
+        sign = -1 if better == "lower" else 1
+        scored.sort(key=lambda one: (sign * (scores[one["id"]][headline] or 0.0), one["id"]))
+        chosen = scored[:worst]
     try:
         task: TaskSpec | None = None
         described = RunDir(folder.parents[1]).description()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from perbench.shapes.base import Strict
 
 SCHEMA: Literal[2] = 2
 """1 held no digests: changes of such a record, or of its samples, cannot be detected."""
+
+
+Better = Literal["higher", "lower"]
+"""Which values of a metric are better; None in its place: neither."""
 
 
 class TurnValue(Strict):
@@ -102,6 +106,8 @@ class CellRecord(Strict):
     labels: Labels
     headline: str | None = None
     metrics: dict[str, Metric] = {}
+    better: dict[str, Better | None] = Field({}, exclude_if=lambda found: not found)
+    """Of metrics whose higher values are not the better ones: "lower", or None where neither are."""
     notes: list[str] = []
     """Caveats shown wherever the numbers are ("judge uncalibrated", "metric meteor absent: ...")."""
     run_notes: list[str] = []
@@ -131,6 +137,9 @@ class CellRecord(Strict):
     """sha256 of the finished cell's other files, by name."""
     sha256: str | None = None
     """Seal of all the above (`perbench.disk.sealed`)."""
+
+    def better_of(self, metric: str) -> Better | None:
+        return self.better.get(metric, "higher")
 
     @property
     def verifiable(self) -> bool:

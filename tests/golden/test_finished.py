@@ -64,11 +64,23 @@ def test_nothing_is_damaged_and_every_metric_comes_out_again(capsys: pytest.Capt
     assert sum(one["metrics"] for one in checked) == sum(len(record["metrics"]) for record in records())
 
 
-def test_rescoring_changes_no_byte(capsys: pytest.CaptureFixture[str]) -> None:
-    before = results("cell.json", "samples.jsonl", "scores.json")
+def test_rescoring_changes_nothing_but_says_which_values_are_better(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, old = results("samples.jsonl", "scores.json"), records()
     assert cli.main(["rescore", str(RUN), "--json"]) == 0
     assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [[]] * (CELLS - 1)
-    assert results("cell.json", "samples.jsonl", "scores.json") == before
+    assert results("samples.jsonl", "scores.json") == before
+    new = records()
+    better = [one.pop("better", {}) for one in new]
+    assert [{**one, "sha256": ""} for one in new] == [{**one, "sha256": ""} for one in old]
+    assert {name: found for one in better for name, found in one.items()} == {
+        **dict.fromkeys(("length", "threshold", "threshold_tuned")),
+        **dict.fromkeys(("violates", "hallucinates", "false_distractor", "false_distractor_tuned"), "lower"),
+    }
+    again = results("cell.json")
+    assert cli.main(["rescore", str(RUN), "--json"]) == 0
+    assert results("cell.json") == again
 
 
 def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,6 +95,14 @@ def test_filters_and_functions(lm_root: Path, engine: TransformersEngine) -> Non
     assert store.rows[1]["reference"] == "green"
 
 
+def test_a_task_says_of_which_metrics_lower_values_are_better(lm_root: Path) -> None:
+    file = lm_root / "lm_eval" / "tiny_choice.yaml"
+    listed = "[{metric: acc}, {metric: brier_score, higher_is_better: false}]"
+    file.write_text(file.read_text().replace("task: tiny_choice", f"task: tiny_loss\nmetric_list: {listed}"))
+    owner = owner_of(load_task("lm_eval:tiny_loss").spec)
+    assert owner.better(["acc", "brier_score,none"]) == {"brier_score,none": "lower"}
+
+
 def test_a_group_is_all_its_documents(lm_root: Path, engine: TransformersEngine) -> None:
     scored, _ = evaluate("tiny_all", engine, MemoryStore(), limit=2)
     assert scored.counts == {"samples": 4, "tasks": 2}

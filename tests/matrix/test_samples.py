@@ -40,7 +40,7 @@ def write_rows(root: Path, rows: list[dict[str, Any]]) -> None:
     (root / "tasks" / "notes" / "test.jsonl").write_text(text, encoding="utf-8")
 
 
-def cell(root: Path, *, seed: int = 0, missing: str | None = None) -> Path:
+def cell(root: Path, *, seed: int = 0, missing: str | None = None, **fields: Any) -> Path:
     """An evaluation whose sample n has score n / 10, all but the first and last."""
     task = load_task("notes")
     data = load_examples(task, "test")
@@ -82,6 +82,7 @@ def cell(root: Path, *, seed: int = 0, missing: str | None = None) -> Path:
             finished="2026-01-01T10:00:12+00:00",
             environment={},
             command="perbench eval",
+            **fields,
         )
     )
     return folder.path
@@ -118,6 +119,19 @@ def test_the_worst_come_first_and_those_without_a_score_not_at_all(
     found = shown(capsys, folder.parents[1], "notes", "--worst", "3")
     assert [one["scores"]["rougeL"] for one in found] == [0.1, 0.2, 0.3]
     assert len(shown(capsys, folder.parents[1], folder.name[5:9], "--worst", "99")) == 6
+
+
+def test_the_worst_are_the_highest_where_lower_is_better(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cell(root, better={"rougeL": "lower"})
+    capsys.readouterr()
+    assert [one["scores"]["rougeL"] for one in shown(capsys, folder, "--worst", "2")] == [0.6, 0.5]
+    assert main(["samples", str(folder), "--worst", "1"]) == 0
+    assert "highest rougeL first" in capsys.readouterr().out
+    folder = cell(root, seed=1, better={"rougeL": None})
+    assert main(["samples", str(folder), "--worst", "1"]) == 2
+    assert "rougeL" in capsys.readouterr().err
 
 
 def test_text_of_models_and_data_is_harmless_on_a_terminal(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Role
+from perbench.contracts.metric import Scale
 from perbench.contracts.protocol import Batch, Protocol, Sample
 from perbench.shapes.base import Strict
 
@@ -41,6 +42,12 @@ class LmEval(Protocol[Keys]):
 
     def headlines(self) -> None:
         return None
+
+    def scale(self, metric: str) -> Scale:
+        from .catalogue import lower_is_better
+
+        assert self.spec.data.lm_eval is not None, "faults() saw to it"
+        return Scale("lower" if lower_is_better(self.spec.data.lm_eval, metric) else "higher")
 
     def roles(self) -> Sequence[Role]:
         told = (

@@ -121,6 +121,20 @@ def headline(name: str) -> str:
     return metric_name(metric, filters[0]["name"] if filters else "none")
 
 
+def lower_is_better(name: str, metric: str) -> bool:
+    """Whether the task, or one of its group, says so of a metric, which may be named with its filter.
+
+    Raises:
+        PerbenchError: as `leaves`.
+    """
+    named = (entry for leaf in leaves(name) for entry in leaf.get("metric_list") or ())
+    return any(
+        str(entry["metric"]).partition(" of ")[0] == metric.partition(",")[0]
+        and entry.get("higher_is_better") is False
+        for entry in named
+    )
+
+
 def metric_name(metric: str, filtered: str) -> str:
     return metric if filtered == "none" else f"{metric},{filtered}"
 
