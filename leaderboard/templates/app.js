@@ -31,7 +31,9 @@
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
-      button.addEventListener("click", () => sort(table, i, head.getAttribute("aria-sort") === "descending"));
+      // The best come first: the lowest, where lower is better.
+      const first = head.dataset.better === "lower" ? "ascending" : "descending";
+      button.addEventListener("click", () => sort(table, i, (head.getAttribute("aria-sort") === first) === (first === "descending")));
     });
   }
 

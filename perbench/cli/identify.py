@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from perbench.errors import PerbenchError
     from perbench.matrix import options
     from perbench.matrix.session import carry_out
-    from perbench.site.spans_page import check_place
+    from perbench.site.reading import check_place
 
     if args.json and args.show:
         raise PerbenchError("--show prints text and --json prints JSON; leave one out")
@@ -152,18 +152,19 @@ def _show(
     worst: int | None = None,
 ) -> None:
     from perbench.console.printing import console
-    from perbench.site.spans_page import write_spans
-    from perbench.site.spans_terminal import print_worst
+    from perbench.site.reading import reading_of, write_page
     from perbench.site.terminal import print_results
     from perbench.store import RunDir
     from perbench.store.check import read_samples
 
     if html is not None or worst is not None:
         run = RunDir(options.out)
-        cells = [
-            (record, read_samples(run.cell(record.kind, record.identity).path, record.identity))
-            for record in records
-        ]
+        reading = reading_of(
+            [
+                (record, read_samples(run.cell(record.kind, record.identity).path, record.identity))
+                for record in records
+            ]
+        )
     for line in dict.fromkeys(line for record in records for line in _left_out(record)):
         print(line, file=sys.stderr)
     if options.json:
@@ -172,9 +173,9 @@ def _show(
     else:
         print_results(options.out, matrix)
     if worst is not None:
-        print_worst(cells, worst, console())
+        reading.show(worst, console())
     if html is not None:
-        write_spans(cells, html)
+        write_page(reading, html)
         print(f"{html}: open it in a browser", file=sys.stderr)
 
 

@@ -32,12 +32,10 @@ def run(args: argparse.Namespace) -> int:
     from perbench.site import build
 
     damaged: list[str] = []
-    page = build(
-        args.runs, args.out, baseline=args.baseline, damaged=lambda damage: damaged.append(str(damage))
-    )
+    page = build(args.runs, args.out, baseline=args.baseline, left_out=damaged.append)
     print(json.dumps({"page": str(page), **({"damaged": damaged} if damaged else {})}) if args.json else page)
     for damage in damaged:
         print(f"damaged, left out: {damage}", file=sys.stderr)
     if damaged:
-        print(f"{counted(len(damaged), 'damaged record')} left out of the page", file=sys.stderr)
+        print(f"{counted(len(damaged), 'damaged part')} left out of the page", file=sys.stderr)
     return 2 if damaged else 0

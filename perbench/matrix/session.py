@@ -227,11 +227,15 @@ def _say_damaged(plan: Plan) -> None:
 
 
 def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:
+    from perbench.site.data import read_sections
     from perbench.site.terminal import print_results
 
+    evaluated = any(record.kind != "train" for record in records)
     if options.json:
-        print(json.dumps(as_json(records, str(options.out)), ensure_ascii=False))
-    elif any(record.kind != "train" for record in records):
+        sections = read_sections(options.out, matrix) if evaluated else []
+        found = {**as_json(records, str(options.out)), "sections": sections}
+        print(json.dumps(found, ensure_ascii=False))
+    elif evaluated:
         print_results(options.out, matrix)
 
 

@@ -75,6 +75,7 @@ KINDS = {
     "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
     "engine": Kind("engines", ".py", "perbench.contracts.engine_kind:EngineKind", "engines"),
     "rubric": Kind("rubrics", ".yaml", home="judges/rubrics", load="perbench.specs.load:load_rubric"),
+    "section": Kind("sections", ".py", "perbench.contracts.section:Section", "site/sections"),
     "model": Kind("leaderboard/models", ".yaml", load="perbench.specs.load:load_model"),
     "matrix": Kind("leaderboard/matrices", ".yaml", load="perbench.specs.matrices:load_matrix"),
 }

@@ -8,7 +8,6 @@ from pathlib import Path
 from perbench.site.load import load
 from perbench.site.render import render, write
 from perbench.site.view import build_view
-from perbench.store import DamagedRecord
 
 
 def build(
@@ -16,10 +15,10 @@ def build(
     out: Path,
     *,
     baseline: str | None = None,
-    damaged: Callable[[DamagedRecord], None] = lambda damage: None,
+    left_out: Callable[[str], None] = lambda what: None,
 ) -> Path:
-    """Write the leaderboard of one or several run directories to `out`; returns the page's path. What is
-    damaged is left out, named on the page, and handed to `damaged`.
+    """Write the leaderboard of one or several run directories to `out`; returns the page's path. Damaged
+    records and broken sections are left out, named on the page, and handed to `left_out` with the reason.
 
     The same records give the same bytes, in whatever order the runs are named.
 
@@ -28,7 +27,8 @@ def build(
             baseline; `out` holds something else than a perbench page.
     """
     loaded = load(runs, baseline)
-    page = write(render(build_view(loaded)), out)
-    for damage in loaded.damaged:
-        damaged(damage)
+    view = build_view(loaded)
+    page = write(render(view), out)
+    for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
+        left_out(what)
     return page

@@ -37,7 +37,7 @@ CONTENT = {
 
 
 @dataclass(frozen=True)
-class Variant:
+class Namesake:
     """One of several that share a name. `size` is its number of examples, None where that is unknown; `runs`
     are the names of the runs it was read from; `said` the paths of inputs that its name tells already."""
 
@@ -60,7 +60,7 @@ def key(inputs: Mapping[str, Any]) -> str:
     return json.dumps(inputs, sort_keys=True)
 
 
-def tell_apart(variants: Sequence[Variant]) -> list[str]:
+def tell_apart(variants: Sequence[Namesake]) -> list[str]:
     """A short name for each of several variants with different inputs; "" where nothing is to be told."""
     paths = sorted({path for variant in variants for path in variant.found})
     differing = [path for path in paths if len({_text(variant.found.get(path)) for variant in variants}) > 1]
@@ -83,7 +83,7 @@ def tell_apart(variants: Sequence[Variant]) -> list[str]:
     ]
 
 
-def _part(path: Path, variant: Variant, others: Sequence[Variant], differing: Sequence[Path]) -> str:
+def _part(path: Path, variant: Namesake, others: Sequence[Namesake], differing: Sequence[Path]) -> str:
     value, values = variant.found.get(path), [other.found.get(path) for other in others]
     if path == DATA and (size := _size(variant, others)):
         return size
@@ -101,7 +101,7 @@ def _part(path: Path, variant: Variant, others: Sequence[Variant], differing: Se
     return f"{_topic(path)} {_origin(path, variant, others)}"
 
 
-def _size(variant: Variant, others: Sequence[Variant]) -> str | None:
+def _size(variant: Namesake, others: Sequence[Namesake]) -> str | None:
     """By how many examples the data are told apart, if they are."""
     sizes: dict[str, set[int | None]] = defaultdict(set)
     for other in others:
@@ -112,7 +112,7 @@ def _size(variant: Variant, others: Sequence[Variant]) -> str | None:
     return counted(variant.size, "example")
 
 
-def _origin(path: Path, variant: Variant, others: Sequence[Variant]) -> str:
+def _origin(path: Path, variant: Namesake, others: Sequence[Namesake]) -> str:
     """Whose value this is: a run's, where each value is of runs of its own."""
     runs: dict[str, set[str]] = defaultdict(set)
     for other in others:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from perbench.site.apart import Variant, key, tell_apart
-from perbench.site.load import Entry
+from perbench.contracts.results import Entry
+from perbench.site.apart import Namesake, key, tell_apart
 from perbench.store import CellRecord
 
 ASKED = ("version", "data", "target")
@@ -17,7 +17,7 @@ ASKED = ("version", "data", "target")
 
 
 @dataclass(frozen=True)
-class Place:
+class ColumnKey:
     """A target with what was asked, as JSON, and how the headline is computed (`Metric.signature`)."""
 
     target: str
@@ -31,13 +31,13 @@ def asked(record: CellRecord, names: Sequence[str]) -> dict[str, Any]:
     return {name: record.inputs.get(name) for name in names}
 
 
-def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[str, Place]:
+def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[str, ColumnKey]:
     """The column of each entry, by identity. What has no headline's number stands in the first column of what
     was asked."""
     same: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
     for entry in entries:
         same[entry.record.labels.target or "", key(asked(entry.record, names))].append(entry.record)
-    found: dict[str, Place] = {}
+    found: dict[str, ColumnKey] = {}
     for (target, question), records in same.items():
         headline = _headline(records)
         signatures = {
@@ -48,19 +48,19 @@ def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[s
         first = min(signatures.values(), default="")
         for record in records:
             signature = signatures.get(record.identity, first)
-            found[record.identity] = Place(target, question, headline, signature)
+            found[record.identity] = ColumnKey(target, question, headline, signature)
     return found
 
 
-def told_apart(held: Mapping[Place, Sequence[Entry]]) -> dict[Place, str]:
+def told_apart(held: Mapping[ColumnKey, Sequence[Entry]]) -> dict[ColumnKey, str]:
     """Each column with the words that tell it from others of its target."""
-    by_target: dict[str, dict[Place, Sequence[Entry]]] = defaultdict(dict)
+    by_target: dict[str, dict[ColumnKey, Sequence[Entry]]] = defaultdict(dict)
     for place, entries in held.items():
         by_target[place.target][place] = entries
-    found: dict[Place, str] = {}
+    found: dict[ColumnKey, str] = {}
     for places in by_target.values():
         variants = [
-            Variant(
+            Namesake(
                 {**json.loads(place.asked), "signature": place.signature},
                 next(filter(None, (entry.size for entry in entries)), None),
                 tuple(sorted({entry.run for entry in entries})),

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from perbench.contracts.missing import MISSING, told
+from perbench.contracts.results import Flag
 from perbench.store import CellRecord
 
 MOST_CUT = 0.1
 """The share of answers cut at max_new_tokens beyond which a number is flagged: it is one of half answers."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """`text` for a page; `short` for a cell of a terminal's table, below which `key` explains it, or `text`
-    where there is no `key`."""
-
-    text: str
-    short: str
-    key: str = ""
 
 
 def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:

@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from perbench import plugins
+from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
-from perbench.store import CellRecord, DamagedRecord, RunDir, Scores, read_records
+from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_scores
-
-DEFAULT_BASELINE = "ce"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One cell's record with its per-sample scores and the name of the run it was read from; `planned` says
-    that it belongs to one of the run's latest plans, which replaces others of the run with the same
-    labels."""
-
-    record: CellRecord
-    scores: Scores | None
-    run: str
-    planned: bool = False
-
-    @property
-    def users(self) -> int | None:
-        """How many users (or personas) the samples come from: what the intervals resample."""
-        return len(set(self.scores.clusters)) if self.scores is not None else None
-
-    @property
-    def size(self) -> int | None:
-        """How many examples were asked, None where nothing says."""
-        return len(self.scores.ids) if self.scores is not None else self.record.counts.get("samples")
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """`superseded` are pairs of a record that is left out and the one that took its place in its run's latest
-    plan; `trainings` the inputs of all train cells, by identity; `baseline` is the trainer that gains are
-    measured over, None where no row could be one; `matrices` are the runs' resolved specs, `names` what takes
-    part in their latest plans, as `Labels.names` has it; `damaged` says what is left out because it is not as
-    perbench left it."""
-
-    entries: tuple[Entry, ...]
-    superseded: tuple[tuple[Entry, Entry], ...]
-    trainings: Mapping[str, Mapping[str, Any]]
-    baseline: str | None
-    matrices: tuple[Mapping[str, Any], ...]
-    names: tuple[str, ...]
-    damaged: tuple[DamagedRecord, ...] = ()
-
-    @property
-    def unverifiable(self) -> int:
-        return sum(not entry.record.verifiable for entry in self.entries)
 
 
 def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
@@ -174,5 +130,11 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
             f"the runs measure gains over different baselines: {', '.join(named)}. "
             f"Choose one: --baseline {named[0]}, or build a page for each."
         )
-    wanted = named[0] if named else DEFAULT_BASELINE
+    wanted = named[0] if named else default_baseline()
     return wanted if wanted in trainers else None
+
+
+def default_baseline() -> str | None:
+    """The trainer that gains are over where no matrix names one, as the first section that names one says."""
+    found = sorted(plugins.classes("section").values(), key=lambda cls: cls.order)
+    return next((cls.baseline for cls in found if cls.baseline), None)

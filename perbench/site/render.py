@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from perbench.contracts.missing import told
+from perbench.contracts.section import Table, Value
 from perbench.disk.files import write_text
 from perbench.errors import PerbenchError
 from perbench.progress import duration
 from perbench.site import format as text
 from perbench.site.templates import MARK, render_page
-from perbench.site.transfer import Cell, Column
-from perbench.site.view import View, title
+from perbench.site.view import SiteView, title
 from perbench.store import CellRecord
 from perbench.store.leftovers import sweep_old
 
@@ -20,7 +20,7 @@ SHADES = 4
 WIDTH = 120  # of a drawn interval, in its own units
 
 
-def render(view: View) -> str:
+def render(view: SiteView) -> str:
     """The page's HTML."""
     return render_page(
         "page.html",
@@ -34,10 +34,12 @@ def render(view: View) -> str:
             "variation": text.variation,
             "flatten": text.flatten,
         },
+        included={f"{one.name}/section.html": one.template for one in view.sections if one.template},
         view=view,
         title=title,
         anchor=anchor,
         digests=digests,
+        reach=reach,
         shade=shade,
         whisker=whisker,
         told=told,
@@ -85,22 +87,29 @@ def digests(record: CellRecord) -> list[tuple[str, str]]:
     ]
 
 
-def shade(cell: Cell, column: Column) -> str:
-    """CSS class of a gain: blue above zero, orange below, deeper with its size, pale while the interval
-    includes zero."""
-    gain = cell.gain
-    if gain is None or not gain.value or not column.reach:
+def reach(table: Table) -> list[float]:
+    """Of each column the largest absolute bound of its gains' intervals: the scale they are drawn at."""
+    return [
+        max((abs(bound) for v in column if v.gain and v.gain.ci for bound in v.gain.ci), default=0.0)
+        for column in table.numbers
+    ]
+
+
+def shade(value: Value, reach: float) -> str:
+    """CSS class of a gain: blue for the better, orange for the worse, deeper with its size, pale while the
+    interval includes zero."""
+    gain = value.gain
+    if gain is None or not gain.value or not reach or not value.verdict:
         return ""
-    level = min(SHADES, 1 + int(SHADES * abs(gain.value) / column.reach))
-    hue = "up" if gain.value > 0 else "down"
-    return f"{hue}{level}" if gain.excludes_zero else f"{hue}0"
+    level = min(SHADES, 1 + int(SHADES * abs(gain.value) / reach))
+    return f"{value.verdict}{level}" if gain.excludes_zero else f"{value.verdict}0"
 
 
-def whisker(cell: Cell, column: Column) -> dict[str, Any] | None:
+def whisker(value: Value, reach: float) -> dict[str, Any] | None:
     """Where an interval's ends and its value lie on a drawing WIDTH wide whose middle is zero."""
-    gain = cell.gain
-    if gain is None or gain.ci is None or gain.value is None or not column.reach:
+    gain = value.gain
+    if gain is None or gain.ci is None or gain.value is None or not reach:
         return None
-    scale = (WIDTH / 2 - 3) / column.reach
-    lo, hi, at = (round(WIDTH / 2 + value * scale, 1) for value in (*gain.ci, gain.value))
+    scale = (WIDTH / 2 - 3) / reach
+    lo, hi, at = (round(WIDTH / 2 + bound * scale, 1) for bound in (*gain.ci, gain.value))
     return {"width": WIDTH, "zero": WIDTH / 2, "lo": lo, "hi": hi, "at": at}

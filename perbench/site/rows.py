@@ -5,37 +5,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from perbench.site.apart import Path, Variant, key, tell_apart
+from perbench.contracts.results import Entry, Loaded, ModelRow
+from perbench.contracts.section import RowHead
+from perbench.site.apart import Namesake, Path, key, tell_apart
 from perbench.site.format import natural, variation
-from perbench.site.load import Entry, Loaded
 from perbench.specs.grid import leaves, nest
 from perbench.store import CellRecord
-
-
-@dataclass(frozen=True)
-class Row:
-    """A trained model, seeds left open; trainer and source are None for the base model. `variation` holds
-    what tells this row from others of its trainer: hyperparameters by their labels, then `apart`.
-
-    `start`, `setting` and `method` decide the weights, as JSON: the model before training; data and settings
-    that all trainers share; the trainer with settings of its own. `apart` says of each in words how it
-    differs from that of rows of the same name."""
-
-    model: str
-    model_label: str | None
-    trainer: str | None
-    source: str | None
-    variation: str
-    training: str
-    params: str
-    start: str
-    setting: str
-    method: str
-    apart: tuple[str, ...] = ("", "", "")
-    runs: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]:
@@ -54,7 +32,7 @@ def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]
     }
 
 
-def rows_of(loaded: Loaded) -> dict[str, Row]:
+def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     """The row of each train and eval cell, by identity. Models that share a name and were trained on other
     data, under other settings or from other weights are rows of their own."""
     entries = [entry for entry in loaded.entries if entry.record.kind != "identify"]
@@ -63,14 +41,14 @@ def rows_of(loaded: Loaded) -> dict[str, Row]:
     if any(path[1] == "per_user" for path in own):
         own.add(("own_data",))
     found = {entry.record.identity: _row(entry, loaded, varied, own) for entry in entries}
-    held: dict[Row, list[Entry]] = defaultdict(list)
+    held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)
     told = _told_apart(held)
     return {identity: told[row] for identity, row in found.items()}
 
 
-def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own: Iterable[Path]) -> Row:
+def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own: Iterable[Path]) -> ModelRow:
     record, labels = entry.record, entry.record.labels
     named = varied.get(labels.trainer or "", frozenset())
     # A trainer's own settings are always shown: its gain is over a baseline that was trained otherwise.
@@ -83,7 +61,7 @@ def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own
     }
     if trained is None and record.trained_by is not None:
         setting = {("training",): entry.run}  # of which there is no record any more
-    return Row(
+    return ModelRow(
         model=labels.model,
         model_label=labels.model_label,
         trainer=labels.trainer,
@@ -102,7 +80,7 @@ def _own_paths(record: CellRecord) -> list[Path]:
     return [tuple(name.split(".")) for name in record.labels.trainer_params if name.startswith("training.")]
 
 
-def _told_apart(held: Mapping[Row, Sequence[Entry]]) -> dict[Row, Row]:
+def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, ModelRow]:
     """Rows with the words that tell them apart, by the rows without."""
     sizes = {
         entry.record.identity: entry.record.counts.get("examples")
@@ -116,17 +94,17 @@ def _told_apart(held: Mapping[Row, Sequence[Entry]]) -> dict[Row, Row]:
         size[row] = next((found for name in trained if (found := sizes.get(name)) is not None), None)
         runs[row] = tuple(sorted({entry.run for entry in entries}))
         apart[row] = list[str]()
-    levels: list[tuple[Callable[[Row], Any], Callable[[Row], str]]] = [
+    levels: list[tuple[Callable[[ModelRow], Any], Callable[[ModelRow], str]]] = [
         (lambda row: row.model, lambda row: row.start),
         (lambda row: (row.model, row.source), lambda row: row.setting),
         (lambda row: replace(row, model_label=None, method=""), lambda row: row.method),
     ]
     for scope, inputs in levels:
-        groups: dict[Any, list[Row]] = defaultdict(list)
+        groups: dict[Any, list[ModelRow]] = defaultdict(list)
         for row in held:
             groups[scope(row)].append(row)
         for group in groups.values():
-            variants = [Variant(json.loads(inputs(row)), size[row], runs[row], _said(row)) for row in group]
+            variants = [Namesake(json.loads(inputs(row)), size[row], runs[row], _said(row)) for row in group]
             for row, words in zip(group, tell_apart(variants), strict=True):
                 apart[row].append(words)
     return {
@@ -140,13 +118,13 @@ def _told_apart(held: Mapping[Row, Sequence[Entry]]) -> dict[Row, Row]:
     }
 
 
-def _said(row: Row) -> list[Path]:
+def _said(row: ModelRow) -> list[Path]:
     """Inputs that the row's labels tell: what the matrix varies in training."""
     varied = [("training", *name.split(".")) for name in json.loads(row.training)]
     return [*varied, *([("own_data",)] if any(path[1] == "per_user" for path in varied) else [])]
 
 
-def order(row: Row, baseline: str | None) -> tuple[Any, ...]:
+def order(row: ModelRow, baseline: str | None) -> tuple[Any, ...]:
     """Sort key: by model, base rows first, then by source and settings, the baseline before the others."""
     start, setting, method = map(natural, row.apart)
     return (
@@ -163,7 +141,18 @@ def order(row: Row, baseline: str | None) -> tuple[Any, ...]:
     )
 
 
-def baseline_of(row: Row, rows: Sequence[Row], baseline: str | None) -> Row | None:
+def head_of(row: ModelRow) -> RowHead:
+    return RowHead(
+        name=row.trainer or "base model",
+        variation=row.variation,
+        trained_on=row.source or "",
+        model=row.model,
+        model_label=row.model_label,
+        group=(row.model, row.source or "", row.training),
+    )
+
+
+def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -> ModelRow | None:
     """The row that a row's gains are over: trained by the baseline from the same weights, on the same data
     and under the same settings. Of several, as its own parameters vary, one of the row's runs, then the
     first."""

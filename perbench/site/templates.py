@@ -6,11 +6,15 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
+from traceback import extract_tb
+from types import MappingProxyType
 from typing import Any
 from unicodedata import bidirectional
 
 import perbench
 from perbench.console.printing import printable
+from perbench.errors import PerbenchError
 from perbench.plugins import builtin_root
 
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
@@ -23,36 +27,47 @@ def render_page(
     css: Sequence[str],
     script: str,
     filters: Mapping[str, Callable[..., Any]],
+    folders: Sequence[Path] = (),
+    included: Mapping[str, Path] = MappingProxyType({}),
     **values: Any,
 ) -> str:
-    """The HTML of a template of leaderboard/templates, with the named style sheets and script inside it and
-    their hashes (`css_hash`, `script_hash`) for its content security policy."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """The HTML of a template, with the named style sheets and script inside it and their hashes (`css_hash`,
+    `script_hash`) for its content security policy. They are looked for in `folders`, then in
+    leaderboard/templates; `included` are further templates, by the names that they are included by.
 
-    folder = builtin_root() / "leaderboard" / "templates"
-    style = "".join((folder / name).read_text(encoding="utf-8") for name in css)
-    code = (folder / script).read_text(encoding="utf-8")
+    Raises:
+        PerbenchError: one of `included` is broken.
+    """
+    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
+
+    own = {name: (path.read_text(encoding="utf-8"), str(path), None) for name, path in included.items()}
+    files = FileSystemLoader([*folders, builtin_root() / "leaderboard" / "templates"])
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=ChoiceLoader([FunctionLoader(own.get), files]),
         autoescape=True,
         finalize=_isolated,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    style = "".join(files.get_source(environment, name)[0] for name in css)
+    code = files.get_source(environment, script)[0]
     environment.filters["json"] = lambda value: json.dumps(
         value, indent=1, ensure_ascii=False, sort_keys=True
     )
     environment.filters["plain"] = Plain
     environment.filters.update(filters)
-    page = environment.get_template(template).render(
-        css=style,
-        script=code,
-        css_hash=_hash(style),
-        script_hash=_hash(code),
-        version=perbench.__version__,
-        **values,
-    )
+    hashes = {"css_hash": _hash(style), "script_hash": _hash(code)}
+    whose = {str(path) for path in included.values()}
+    try:
+        page = environment.get_template(template).render(
+            css=style, script=code, version=perbench.__version__, **hashes, **values
+        )
+    except Exception as error:
+        frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in whose]
+        if not frames:
+            raise
+        raise PerbenchError(f"{frames[-1].filename}:{frames[-1].lineno}: {error}") from error
     return page + "\n"
 
 

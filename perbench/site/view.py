@@ -1,25 +1,42 @@
-"""What the page and the terminal show, as plain data: records in, no markup out."""
+"""What the page, the terminal and JSON show, as plain data: records in, no markup out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from perbench.site.apart import Variant, tell_apart
-from perbench.site.dialogue import Turns, turn_tables
-from perbench.site.identification import Section, identification
-from perbench.site.load import Entry, Loaded
-from perbench.site.transfer import Matrix, transfer
+from perbench import plugins
+from perbench.contracts.results import Entry, Loaded, Matrix
+from perbench.contracts.section import Table
+from perbench.errors import PerbenchError
+from perbench.plugins.faults import fault_of
+from perbench.site.apart import Namesake, tell_apart
+from perbench.site.matrix import matrix_of
 from perbench.store import CellRecord
 
 
 @dataclass(frozen=True)
-class View:
+class ShownSection:
+    """`template` is the section's own, None where it is drawn as all others."""
+
+    name: str
+    title: str
+    tables: tuple[Table, ...]
+    template: Path | None
+
+    @property
+    def label(self) -> str:
+        """What a link to it says."""
+        return self.name.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True)
+class SiteView:
     """`newest` is the latest `finished` of all records: the page's only date. `entries` are in page
     order; `superseded` names the records that are not shown."""
 
     matrix: Matrix
-    turns: tuple[Turns, ...]
-    identification: tuple[Section, ...]
+    sections: tuple[ShownSection, ...]
     entries: tuple[Entry, ...]
     models: tuple[tuple[str, str | None], ...]
     runs: tuple[str, ...]
@@ -28,30 +45,36 @@ class View:
     newest: str
     damaged: tuple[str, ...] = ()
     """What is left out because it is not as perbench left it."""
+    broken: tuple[tuple[str, str], ...] = ()
+    """Names of sections that are left out because their file is broken, and what is wrong."""
     unverifiable: int = 0
     """Records without digests."""
+
+    @property
+    def tables(self) -> list[Table]:
+        return [table for section in self.sections for table in section.tables]
 
     @property
     def failed(self) -> int:
         return sum(entry.record.status == "failed" for entry in self.entries)
 
 
-def build_view(loaded: Loaded) -> View:
+def build_view(loaded: Loaded) -> SiteView:
     """
     Raises:
         PerbenchError: two cells of one target hold the same sample under different users.
     """
     records = [entry.record for entry in loaded.entries]
-    matrix = transfer(loaded)
+    matrix = matrix_of(loaded)
+    sections, broken = _sections(loaded, matrix)
     order = {"train": 0, "eval": 1, "identify": 2}
     entries = sorted(
         loaded.entries,
         key=lambda entry: (order[entry.record.kind], title(entry.record), entry.record.identity),
     )
-    return View(
+    return SiteView(
         matrix=matrix,
-        turns=turn_tables(matrix),
-        identification=identification(loaded.entries),
+        sections=sections,
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),
@@ -59,13 +82,37 @@ def build_view(loaded: Loaded) -> View:
         superseded=tuple(_hidden(old, new) for old, new in loaded.superseded),
         newest=max(record.finished for record in records),
         damaged=tuple(sorted({damage.here for damage in loaded.damaged})),
+        broken=broken,
         unverifiable=loaded.unverifiable,
     )
 
 
+def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...], tuple[tuple[str, str], ...]]:
+    """All sections that have something to show, in order; those that cannot be shown, with the reason."""
+    shown, broken = [], []
+    for (_, name), plugin in plugins.discover("section").items():
+        try:
+            section = plugin.load_class()()
+            tables = tuple(section.build(loaded, matrix))
+        except PerbenchError as error:
+            broken.append((name, str(error)))
+        except Exception as error:
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            broken.append((name, fault.told(plugin.path)))
+        else:
+            template = plugin.path.parent / "section.html"
+            own = template if plugin.path.name == "__init__.py" and template.is_file() else None
+            found = ShownSection(name, section.title, tables, own)
+            shown += [(section.order, found)] if tables else []
+    ordered = sorted(shown, key=lambda pair: (pair[0], pair[1].name))
+    return tuple(section for _, section in ordered), tuple(broken)
+
+
 def _hidden(old: Entry, new: Entry) -> str:
     """ "ce · fam/read → fam/write · tiny · seed 0, of run a: 8 examples"."""
-    variants = [Variant(entry.record.inputs, entry.size, (entry.record.finished,)) for entry in (old, new)]
+    variants = [Namesake(entry.record.inputs, entry.size, (entry.record.finished,)) for entry in (old, new)]
     return f"{title(old.record)}, of run {old.run}: {tell_apart(variants)[0]}"
 
 

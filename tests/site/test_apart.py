@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.site.apart import Variant, tell_apart
+from perbench.site.apart import Namesake, tell_apart
 from perbench.site.load import load
-from perbench.site.view import View, build_view
+from perbench.site.view import SiteView, build_view
 from perbench.store import Labels
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ A, B = "a" * 64, "b" * 64
     ],
 )
 def test_differences_in_words(one: dict[str, Any], other: dict[str, Any], expected: list[str]) -> None:
-    assert tell_apart([Variant(one, 8, ("one",)), Variant(other, 30, ("two",))]) == expected
+    assert tell_apart([Namesake(one, 8, ("one",)), Namesake(other, 30, ("two",))]) == expected
 
 
 def test_data_of_one_size_are_told_by_their_run_or_a_short_digest() -> None:
-    apart = [Variant({"data": A}, 8, ("one",)), Variant({"data": B}, 8, ("two",))]
+    apart = [Namesake({"data": A}, 8, ("one",)), Namesake({"data": B}, 8, ("two",))]
     assert tell_apart(apart) == ["data as in run one", "data as in run two"]
-    within = tell_apart([Variant({"data": A}, 8, ("one",)), Variant({"data": B}, 8, ("one",))])
+    within = tell_apart([Namesake({"data": A}, 8, ("one",)), Namesake({"data": B}, 8, ("one",))])
     assert len(set(within)) == 2
     assert all(name.startswith("data ") and len(name) < 20 for name in within)
 
@@ -87,7 +87,7 @@ def test_data_of_one_size_are_told_by_their_run_or_a_short_digest() -> None:
 def test_what_the_labels_say_is_not_said_again() -> None:
     said = [("training", "learning_rate")]
     rates = [{"training": {"learning_rate": rate}} for rate in (1e-5, 1e-4, 2e-4)]
-    assert tell_apart([*(Variant(one, said=said) for one in rates[:2]), Variant(rates[2])]) == [
+    assert tell_apart([*(Namesake(one, said=said) for one in rates[:2]), Namesake(rates[2])]) == [
         "",
         "",
         "learning_rate 0.0002",
@@ -113,7 +113,7 @@ INPUTS = st.recursive(
     )
 )
 def test_other_inputs_never_share_a_name_and_equal_ones_do(found: list[Any]) -> None:
-    variants = [Variant(inputs, size, tuple(sorted(runs))) for inputs, size, runs in found]
+    variants = [Namesake(inputs, size, tuple(sorted(runs))) for inputs, size, runs in found]
     names = tell_apart(variants)
     for one, name in zip(variants, names, strict=True):
         for other, its in zip(variants, names, strict=True):
@@ -125,14 +125,14 @@ def test_other_inputs_never_share_a_name_and_equal_ones_do(found: list[Any]) -> 
 # ---------------------------------------------------------------- on the page
 
 
-def view(*benches: Bench) -> View:
+def view(*benches: Bench) -> SiteView:
     return build_view(load([bench.path for bench in benches]))
 
 
-def shown(found: View) -> list[tuple[str, list[float | None]]]:
+def shown(found: SiteView) -> list[tuple[str, list[float | None]]]:
     """Each column's title with its values, row by row."""
     return [
-        (column.title, [cells[i].estimate and cells[i].estimate.value for _, cells in found.matrix.rows])  # type: ignore[union-attr]
+        (column.title, [cells[i].mean and cells[i].mean.value for _, cells in found.matrix.rows])  # type: ignore[union-attr]
         for i, column in enumerate(found.matrix.columns)
     ]
 

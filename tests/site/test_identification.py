@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perbench.site.identification import Section, identification
-from perbench.site.load import Entry, load
+from perbench.contracts.section import Table, Value
+from perbench.site.load import load
 from perbench.site.view import build_view
 from perbench.store import CellRecord, Metric
 from tests.site.conftest import Bench
@@ -19,15 +19,26 @@ def metrics(**values: float) -> dict[str, Metric]:
     }
 
 
-def section(*records: CellRecord) -> Section:
-    (found,) = identification([Entry(record, None, "run") for record in records])
-    return found
+def tables(*benches: Bench) -> tuple[Table, ...]:
+    (found,) = build_view(load([b.path for b in benches])).sections
+    assert found.name == "identification"
+    return found.tables
+
+
+def names(table: Table) -> list[str]:
+    return [column.name for column in table.columns]
+
+
+def values(table: Table, count: int) -> list[list[float | None]]:
+    """The first columns of each row."""
+    return [[one.value for one in row[:count] if isinstance(one, Value)] for _, row in table.rows]
 
 
 def told(bench: Bench, name: str = "percontrast", **fields: Any) -> CellRecord:
     return bench.identify(name, 0.5, **fields)
 
 
+TIMED = ["samples", "time", "examples/s"]
 TUNED = {
     "threshold": 1.0,
     "threshold_tuned": 0.3519,
@@ -47,37 +58,31 @@ TUNED = {
 
 
 def test_a_line_for_each_threshold(bench: Bench) -> None:
-    found = section(told(bench, metrics=metrics(**TUNED), notes=["a caveat"]))
-    quality, where, levels = found.tables
-    assert quality.headings == ("precision", "recall", "F1", "average precision")
-    shown = [
-        (line.cut, *(metric.value if metric else None for metric in line.metrics)) for line in quality.lines
-    ]
-    assert shown == [
-        ("threshold 1", 0.6, 0.4, 0.48, 0.55),
-        ("threshold 0.352 from dev", 0.5, 0.7, 0.58, 0.55),
-    ]
-    assert quality.timed
-    assert where.headings == ("style", "false: words of answers without gold")
-    assert [metric.value for line in where.lines for metric in line.metrics if metric] == [0.1, 0.3, 0.2, 0.3]
-    assert levels.headings == ("tokens", "tokens, strict")
-    assert found.notes == ("a caveat (percontrast)",)
+    told(bench, metrics=metrics(**TUNED), notes=["a caveat"], better={"false_none": "lower"})
+    quality, where, levels = tables(bench)
+    assert names(quality) == ["precision", "recall", "F1", "average precision", *TIMED]
+    assert [head.detail for head, _ in quality.rows] == ["threshold 1", "threshold 0.352 from dev"]
+    assert values(quality, 4) == [[0.6, 0.4, 0.48, 0.55], [0.5, 0.7, 0.58, 0.55]]
+    assert names(where) == ["style", "false: words of answers without gold"]
+    assert values(where, 2) == [[0.1, 0.3], [0.2, 0.3]]
+    assert [[one.better for one in column] for column in where.numbers] == [["higher"] * 2, ["lower"] * 2]
+    assert names(levels) == ["tokens", "tokens, strict"]
+    assert [table.remarks for table in (quality, where, levels)] == [("a caveat (percontrast)",), (), ()]
 
 
 def test_a_record_without_thresholds_has_one_line_and_one_table(bench: Bench) -> None:
-    (table,) = section(told(bench)).tables
-    (line,) = table.lines
-    assert line.cut == ""
-    assert table.headings == ("precision", "recall", "F1")
+    told(bench)
+    (table,) = tables(bench)
+    ((head, _),) = table.rows
+    assert head.detail == ""
+    assert names(table) == ["precision", "recall", "F1", *TIMED]
 
 
 def test_notes_name_whom_they_are_about(bench: Bench) -> None:
-    records = [told(bench, name, notes=["no dev split"]) for name in ("percontrast", "word_matching")]
-    assert section(*records).notes == ("no dev split (percontrast, word_matching)",)
-
-
-def test_nothing_identified() -> None:
-    assert identification([]) == ()
+    for name in ("percontrast", "word_matching"):
+        told(bench, name, notes=["no dev split"])
+    (table,) = tables(bench)
+    assert table.remarks == ("no dev split (percontrast, word_matching)",)
 
 
 def test_other_data_is_a_section_of_its_own(new_bench: Callable[[str], Bench]) -> None:
@@ -88,8 +93,7 @@ def test_other_data_is_a_section_of_its_own(new_bench: Callable[[str], Bench]) -
     told(many, inputs={"data": "b", "target": target}, counts={"samples": 30})
     told(many, "tfidf", inputs={"data": "b", "target": target}, counts={"samples": 30})
     told(many, inputs={"data": "c", "target": {"name": "fam/other"}}, target="fam/other")
-    found = build_view(load([few.path, many.path])).identification
-    assert [(one.title, len(one.tables[0].lines), one.notes) for one in found] == [
+    assert [(one.title, len(one.rows), one.remarks) for one in tables(few, many)] == [
         ("fam/other", 1, ()),
         ("fam/spans · 8 examples", 1, ("no dev split (percontrast)",)),
         ("fam/spans · 30 examples", 2, ()),
@@ -101,8 +105,8 @@ def test_identifiers_of_one_name_are_told_apart(new_bench: Callable[[str], Bench
     for place, one in enumerate(benches):
         inputs = {"data": "d", "identifier": {"plugin": f"{place}" * 64, "params": {"threshold": 0.5}}}
         told(one, inputs=inputs)
-    ((table,),) = (found.tables for found in build_view(load([b.path for b in benches])).identification)
-    assert [line.variation for line in table.lines] == [
+    (table,) = tables(*benches)
+    assert [head.variation for head, _ in table.rows] == [
         "code of the identifier as in run a",
         "code of the identifier as in run b",
     ]

@@ -10,9 +10,8 @@ import pytest
 
 from perbench.console.printing import console
 from perbench.errors import PerbenchError
-from perbench.site.spans import read_answer, spans_view
-from perbench.site.spans_page import render_spans, write_spans
-from perbench.site.spans_terminal import print_worst
+from perbench.site.reading import reading_of, write_page
+from perbench.site.sections.identification.spans import read_answer, spans_view
 from tests.site.isolated import check_isolated
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def test_everything_is_escaped_and_nothing_loaded(bench: Bench) -> None:
     one = sample(EVIL, persona=[EVIL, EVIL], question=EVIL, response=EVIL, gold=[[0, 8]], kinds=[EVIL])
     one |= {"sentences": [0], "spans": [[0, 8]], "scores": [2.0], "sources": [1]}
     record = bench.identify(EVIL, 0.5, target=EVIL, model=EVIL)
-    page = render_spans(spans_view([(record, [one])]))
+    page = reading_of([(record, [one])]).page()
     assert page.count("<script") == 1
     assert "<img" not in page
     assert "{{ 7 * 7 }}" in page, "data are text, never a template"
@@ -135,21 +134,22 @@ def test_everything_is_escaped_and_nothing_loaded(bench: Bench) -> None:
 
 def test_a_foreign_file_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    write_spans(cells(bench), out)
+    found = cells(bench)
+    write_page(reading_of(found), out)
     first = out.read_bytes()
-    write_spans(cells(bench)[::1], out)
+    write_page(reading_of(found), out)
     assert out.read_bytes() == first
     out.write_text("my own page", encoding="utf-8")
     with pytest.raises(PerbenchError, match="left alone"):
-        write_spans(cells(bench), out)
+        write_page(reading_of(found), out)
     with pytest.raises(PerbenchError, match="folder that exists"):
-        write_spans([], tmp_path / "no" / "page.html")
+        write_page(reading_of(found), tmp_path / "no" / "page.html")
     assert out.read_text(encoding="utf-8") == "my own page"
 
 
 def printed(found: Any, count: int, **options: Any) -> str:
     file = io.StringIO()
-    print_worst(found, count, console(file, width=120, **options))
+    reading_of(found).show(count, console(file, width=120, **options))
     return file.getvalue()
 
 
@@ -184,7 +184,7 @@ def test_data_can_neither_style_nor_drive_the_terminal(bench: Bench) -> None:
 @pytest.fixture
 def page(browser: Browser, bench: Bench, tmp_path: Path) -> Page:
     out = tmp_path / "page.html"
-    write_spans(cells(bench), out)
+    write_page(reading_of(cells(bench)), out)
     found = browser.new_page()
     found.goto(out.as_uri())
     return found
@@ -225,7 +225,7 @@ def test_answers_keep_their_direction_to_themselves(bench: Bench) -> None:
     text = "\u05d0\u05d1 \u202e\u2067\x1b[2J\x9b"
     one = sample(text, user=text, response=text, question=text, persona=[text], gold=[], sources=[], kinds=[])
     one |= {"sentences": [], "spans": [[0, 2]], "scores": [2.0]}
-    source = render_spans(spans_view([(bench.identify(text, 0.5), [one])]))
+    source = reading_of([(bench.identify(text, 0.5), [one])]).page()
     assert not {"\u202e", "\u2067", "\x1b", "\x9b"} & set(source)
     assert check_isolated(source, "\u05d0") >= 6
     assert source.count(r"\u202e\u2067\u001b[2J\u009b") >= 6

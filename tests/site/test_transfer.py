@@ -10,7 +10,7 @@ import pytest
 
 from perbench.errors import PerbenchError
 from perbench.site.load import load
-from perbench.site.view import View, build_view
+from perbench.site.view import SiteView, build_view
 from perbench.stats.intervals import mean_interval
 from perbench.store import CellRecord, Labels, Metric, TurnValue
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from tests.site.conftest import Bench
 
 
-def view(*benches: Bench, baseline: str | None = None) -> View:
+def view(*benches: Bench, baseline: str | None = None) -> SiteView:
     return build_view(load([bench.path for bench in benches], baseline))
 
 
-def rows(shown: View) -> list[tuple[str | None, str | None]]:
+def rows(shown: SiteView) -> list[tuple[str | None, str | None]]:
     return [(row.trainer, row.source) for row, _ in shown.matrix.rows]
 
 
@@ -38,8 +38,8 @@ def test_values_and_paired_gains(bench: Bench) -> None:
     assert rows(shown) == [(None, None), ("ce", "fam/write"), ("perce", "fam/write")]
     base, ce, perce = (cells[0] for _, cells in shown.matrix.rows)
     users = ["u0", "u1", "u2", "u3"]
-    assert base.estimate is not None
-    assert (base.estimate.value, base.estimate.ci) == (
+    assert base.mean is not None
+    assert (base.mean.value, base.mean.ci) == (
         pytest.approx(0.15),
         mean_interval([0, 0.1, 0.2, 0.3], users),
     )
@@ -72,8 +72,8 @@ def test_seeds_are_averaged_before_pairing(bench: Bench) -> None:
         bench.evaluate(ce, trainer="ce", source="s", seed=seed)
         bench.evaluate(perce, trainer="perce", source="s", seed=seed)
     (_, (ce_cell,)), (_, (perce_cell,)) = view(bench).matrix.rows
-    assert ce_cell.estimate is not None
-    assert (ce_cell.estimate.value, ce_cell.estimate.ci, ce_cell.estimate.seeds) == (0.5, (0.5, 0.5), 2)
+    assert ce_cell.mean is not None
+    assert (ce_cell.mean.value, ce_cell.mean.ci, len(ce_cell.records)) == (0.5, (0.5, 0.5), 2)
     assert perce_cell.gain is not None
     assert (perce_cell.gain.value, perce_cell.gain.n) == (0.75, 2)  # (1 - 0.5 + 1.5 - 0.5) / 2
     assert perce_cell.gain.ci == mean_interval([0.5, 1.0], ["u0", "u1"])
@@ -123,8 +123,15 @@ def test_what_is_computed_from_a_metric_stands_beside_that_metric(bench: Bench) 
     labels = Labels(model="tiny", target="fam/talk", seed=0)
     notes = ["rating: uncalibrated", "of both"]
     bench.cell("eval", labels, None, headline="pmi", metrics=metrics, notes=notes)
-    found = [(table.metric, table.beside, table.notes) for table in view(bench).turns]
-    assert found == [("pmi", (), ("of both",)), ("rating", ("ir",), ("of both", "rating: uncalibrated"))]
+    _, dialogue = view(bench).sections
+    found = [
+        (table.caption, [column.name for column in table.columns[3:]], table.notes)
+        for table in dialogue.tables
+    ]
+    assert found == [
+        ("pmi per turn", [], ("of both",)),
+        ("rating per turn", ["ir"], ("of both", "rating: uncalibrated")),
+    ]
 
 
 def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
@@ -148,8 +155,8 @@ def test_failed_not_run_and_unscored(bench: Bench) -> None:
     found = [[cell.status for cell in cells] for _, cells in view(bench).matrix.rows]
     assert found == [["done", "done"], ["failed", "no record"]]
     (_, (_, unscored)), _ = view(bench).matrix.rows
-    assert unscored.estimate is not None
-    assert (unscored.estimate.value, unscored.estimate.missing) == (None, 2)
+    assert unscored.mean is not None
+    assert (unscored.mean.value, unscored.mean.missing) == (None, 2)
 
 
 def test_a_failed_seed_is_told_and_the_others_count(bench: Bench) -> None:
@@ -157,9 +164,9 @@ def test_a_failed_seed_is_told_and_the_others_count(bench: Bench) -> None:
     failed = bench.evaluate(None, trainer="ce", source="s", seed=1)
     ((_, (cell,)),) = view(bench).matrix.rows
     assert cell.status == "done"
-    assert cell.estimate is not None
-    assert cell.estimate.seeds == 1
-    assert [record.identity for record in cell.failures] == [failed.identity]
+    assert cell.mean is not None
+    assert cell.mean.n == len(CE)
+    assert [record.identity for record in cell.records if record.error] == [failed.identity]
 
 
 def test_a_trained_model_that_was_never_evaluated_has_a_row(bench: Bench) -> None:

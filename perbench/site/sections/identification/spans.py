@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from perbench.contracts import missing
+from perbench.contracts.section import Samples
 from perbench.site.format import number, variation
 from perbench.store import CellRecord
 from perbench.text.marks import Gold, Marks, Token, read
@@ -17,8 +18,6 @@ LEVELS = 5
 """Shades of a score, beside none."""
 FULL = 0.99
 """The quantile of an identifier's scores from which on the shade is full."""
-
-Samples = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MarkedAnswer:
     """One identifier's reading of an answer; `wrong` and `missed` are its errors as (text, score), as the
     headline counts them: tokens, rule contained."""
 
@@ -58,14 +57,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Shown:
+class MarkedExample:
     """One example; `answers` has one entry per column, None where that identifier has no score of it."""
 
     id: str
     persona: tuple[str, ...]
     question: str
     gold: tuple[str, ...]
-    answers: tuple[Answer | None, ...]
+    answers: tuple[MarkedAnswer | None, ...]
 
     @property
     def errors(self) -> int:
@@ -73,8 +72,8 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One identifier with what says how to read its scores; `full` is the score of a full shade."""
+class Identified:
+    """An identifier with what says how to read its scores; `full` is the score of a full shade."""
 
     name: str
     params: str
@@ -93,8 +92,8 @@ class Column:
 class SpansView:
     """Examples of the test split, those with most errors first."""
 
-    columns: tuple[Column, ...]
-    examples: tuple[Shown, ...]
+    columns: tuple[Identified, ...]
+    examples: tuple[MarkedExample, ...]
 
 
 def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
@@ -109,7 +108,7 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
             full = scores[-1]
         labels = record.labels
         columns.append(
-            Column(
+            Identified(
                 labels.identifier or "unnamed",
                 variation(labels.identifier_params),
                 labels.model,
@@ -123,7 +122,7 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
         for sample in test:
             examples.setdefault(sample["id"], sample)
     shown = [
-        Shown(
+        MarkedExample(
             name,
             tuple(sample["persona"]),
             sample["question"],
@@ -136,7 +135,7 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
     return SpansView(tuple(columns), tuple(shown))
 
 
-def read_answer(sample: Mapping[str, Any], full: float) -> Answer:
+def read_answer(sample: Mapping[str, Any], full: float) -> MarkedAnswer:
     """A stored sample; a score of `full` or more has the deepest shade, 0 or less none."""
     marks, threshold, response = read(sample), sample["threshold"], sample["response"]
     wrong, missed = [], []
@@ -146,7 +145,7 @@ def read_answer(sample: Mapping[str, Any], full: float) -> Answer:
             wrong.append(error)
         if token.touched and not (token.score > threshold and token.inside):
             missed.append(error)
-    return Answer(_pieces(marks, sample, full), tuple(wrong), tuple(missed))
+    return MarkedAnswer(_pieces(marks, sample, full), tuple(wrong), tuple(missed))
 
 
 def _pieces(marks: Marks, sample: Mapping[str, Any], full: float) -> tuple[Piece, ...]:

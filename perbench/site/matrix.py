@@ -6,100 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal
 
+from perbench.contracts.results import Entry, Loaded, Matrix, Mean, ModelRow, Outcome, TargetColumn
 from perbench.errors import PerbenchError
-from perbench.site.columns import Place, columns_of, told_apart
-from perbench.site.flags import Flag, flags
+from perbench.site.columns import ColumnKey, columns_of, told_apart
+from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
-from perbench.site.load import Entry, Loaded
-from perbench.site.rows import Row, baseline_of, order, rows_of
+from perbench.site.rows import baseline_of, order, rows_of
 from perbench.specs.rows import task_of
-from perbench.stats.intervals import Gain, Sampled, chance_to_exclude_zero, mean_interval, paired_gain
+from perbench.stats.intervals import Gain, Sampled, mean_interval, paired_gain
 from perbench.store import CellRecord
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A headline value; several seeds are averaged. `n` counts samples, `missing` those without a score;
-    `flags` are the caveats of this number (`perbench.site.flags`)."""
-
-    value: float | None
-    ci: tuple[float, float] | None
-    n: int
-    missing: int
-    seeds: int
-    flags: tuple[Flag, ...] = ()
-    users: int | None = None
-    """How many users the interval resamples, None without one."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`records` are the cells behind it, by seed: done ones first made the estimate, failed ones are told.
-
-    `versus`: there is a gain over the baseline row; this is the baseline; or there is nothing to compare."""
-
-    status: Literal["done", "failed", "no record"]
-    records: tuple[CellRecord, ...] = ()
-    estimate: Estimate | None = None
-    versus: Literal["baseline", "gain", "none"] = "none"
-    gain: Gain | None = None
-    own: bool = False
-    """Trained on the very task it is evaluated on."""
-
-    @property
-    def status_text(self) -> str:
-        """What stands in place of a number."""
-        return "no score" if self.status == "done" else self.status
-
-    @property
-    def failures(self) -> tuple[CellRecord, ...]:
-        return tuple(record for record in self.records if record.status == "failed")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A target task, on the same data under the same settings; `apart` says in words what tells it from other
-    columns of the task, "" where there are none. `reach` is the largest absolute bound of its gains'
-    intervals, the scale they are drawn at."""
-
-    target: str
-    apart: str
-    headline: str | None
-    digits: int
-    reach: float
-    notes: tuple[str, ...]
-    sizes: tuple[int, int] | None
-    users: tuple[int, int] | None
-
-    @property
-    def title(self) -> str:
-        """ "longlamp/pag · 8 examples"."""
-        return " · ".join(filter(None, (self.target, self.apart)))
-
-
-@dataclass(frozen=True)
-class Matrix:
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
-    baseline: str | None
-    unrecorded: tuple[str, ...] = ()
-    """What the matrices name and no record mentions yet."""
-
-    @property
-    def gains(self) -> list[Gain]:
-        """All gains that have an interval."""
-        return [cell.gain for _, cells in self.rows for cell in cells if cell.gain and cell.gain.ci]
-
-    @property
-    def by_chance(self) -> float:
-        """How many of the gains' intervals would exclude 0 if nothing differed; few users make it more."""
-        return sum(chance_to_exclude_zero(gain.users) for gain in self.gains)
-
-    @property
-    def excluding_zero(self) -> int:
-        return sum(gain.excludes_zero for gain in self.gains)
+from perbench.store.record import Better
 
 
 @dataclass
@@ -112,7 +29,7 @@ class _Group:
         return [entry for entry in self.entries if entry.record.status == "done"]
 
 
-def transfer(loaded: Loaded) -> Matrix:
+def matrix_of(loaded: Loaded) -> Matrix:
     """
     Raises:
         PerbenchError: two cells of one target hold the same sample under different users, or two records of
@@ -121,8 +38,8 @@ def transfer(loaded: Loaded) -> Matrix:
     entries = [entry for entry in loaded.entries if entry.record.kind == "eval"]
     rows_by = rows_of(loaded)
     places = columns_of(entries)
-    groups: dict[tuple[Row, Place], _Group] = defaultdict(_Group)
-    held: dict[Place, list[Entry]] = defaultdict(list)
+    groups: dict[tuple[ModelRow, ColumnKey], _Group] = defaultdict(_Group)
+    held: dict[ColumnKey, list[Entry]] = defaultdict(list)
     for entry in sorted(entries, key=lambda entry: entry.record.labels.seed):
         row, place = rows_by[entry.record.identity], places[entry.record.identity]
         groups[row, place].entries.append(entry)
@@ -134,10 +51,10 @@ def transfer(loaded: Loaded) -> Matrix:
         apart, key=lambda place: (task_of(place.target), natural(place.target), natural(apart[place]))
     )
     table = [
-        (row, tuple(_cell(row, place, groups, rows, loaded.baseline) for place in order_of)) for row in rows
+        (row, tuple(_outcome(row, key, groups, rows, loaded.baseline) for key in order_of)) for row in rows
     ]
     columns = tuple(
-        _column(place, apart[place], [cells[i] for _, cells in table]) for i, place in enumerate(order_of)
+        _column(key, apart[key], [outcomes[i] for _, outcomes in table]) for i, key in enumerate(order_of)
     )
     return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded))
 
@@ -155,32 +72,32 @@ def _check_seeds(groups: Iterable[_Group]) -> None:
             )
 
 
-def _cell(
-    row: Row,
-    place: Place,
-    groups: Mapping[tuple[Row, Place], _Group],
-    rows: Sequence[Row],
+def _outcome(
+    row: ModelRow,
+    place: ColumnKey,
+    groups: Mapping[tuple[ModelRow, ColumnKey], _Group],
+    rows: Sequence[ModelRow],
     baseline: str | None,
-) -> Cell:
+) -> Outcome:
     target, headline = place.target, place.headline
     own = row.source is not None and task_of(row.source) == task_of(target)
     group = groups.get((row, place))
     if group is None:
-        return Cell("no record", own=own)
+        return Outcome("no record", own=own)
     done = group.done()
     failed = [entry for entry in group.entries if entry.record.status == "failed"]
     records = tuple(entry.record for entry in done + failed)
     if not done or headline is None:
-        return Cell("failed" if failed else "done", records, own=own)
-    estimate = _estimate(done, headline)
+        return Outcome("failed" if failed else "done", records, own=own)
+    mean = _mean(done, headline)
     base = baseline_of(row, rows, baseline)
     if base == row:
-        return Cell("done", records, estimate, "baseline", own=own)
+        return Outcome("done", records, mean, "baseline", own=own)
     other = groups[base, place].done() if base and (base, place) in groups else []
-    if not other or estimate.value is None:
-        return Cell("done", records, estimate, own=own)
-    gain = _gain(done, other, headline, estimate, f"{row.trainer} on {target}")
-    return Cell("done", records, estimate, "gain" if gain else "none", gain, own)
+    if not other or mean.value is None:
+        return Outcome("done", records, mean, own=own)
+    gain = _gain(done, other, headline, mean, f"{row.trainer} on {target}")
+    return Outcome("done", records, mean, "gain" if gain else "none", gain, own)
 
 
 def _sampled(entries: Sequence[Entry], headline: str) -> Sampled | None:
@@ -195,7 +112,7 @@ def _sampled(entries: Sequence[Entry], headline: str) -> Sampled | None:
     )
 
 
-def _estimate(entries: Sequence[Entry], headline: str) -> Estimate:
+def _mean(entries: Sequence[Entry], headline: str) -> Mean:
     metrics = [e.record.metrics[headline] for e in entries if headline in e.record.metrics]
     values = [metric.value for metric in metrics if metric.value is not None]
     n, missing = sum(m.n for m in metrics), sum(m.missing for m in metrics)
@@ -209,11 +126,11 @@ def _estimate(entries: Sequence[Entry], headline: str) -> Estimate:
         ci = mean_interval(sampled.values, sampled.clusters) if sampled else None
     pairs = zip(sampled.clusters, sampled.values, strict=True) if sampled and ci else ()
     users = len({user for user, score in pairs if score is not None}) or None
-    return Estimate(value, ci, n, missing, len(entries), flagged, users)
+    return Mean(value, ci, n, missing, flagged, users)
 
 
 def _gain(
-    entries: Sequence[Entry], baseline: Sequence[Entry], headline: str, estimate: Estimate, where: str
+    entries: Sequence[Entry], baseline: Sequence[Entry], headline: str, mean: Mean, where: str
 ) -> Gain | None:
     """Paired by sample where both sides keep per-sample scores; else the bare difference, no interval."""
     ours, theirs = _sampled(entries, headline), _sampled(baseline, headline)
@@ -224,29 +141,34 @@ def _gain(
             raise PerbenchError(
                 f"{where}: {error}. The runs hold different data under one digest; build a page for each run."
             ) from None
-    base = _estimate(baseline, headline)
-    if estimate.value is None or base.value is None:
+    base = _mean(baseline, headline)
+    if mean.value is None or base.value is None:
         return None
-    return Gain(estimate.value - base.value, None, min(estimate.n, base.n), 0, 0)
+    return Gain(mean.value - base.value, None, min(mean.n, base.n), 0, 0)
 
 
-def _column(place: Place, apart: str, cells: Sequence[Cell]) -> Column:
-    values = [bound for c in cells if c.estimate for bound in (c.estimate.value, *(c.estimate.ci or ()))]
-    reach = max((abs(bound) for c in cells if c.gain and c.gain.ci for bound in c.gain.ci), default=0.0)
-    notes = dict.fromkeys(note for cell in cells for record in cell.records for note in record.notes)
-    counts = [c.estimate.n for c in cells if c.estimate]
-    users = [c.estimate.users for c in cells if c.estimate and c.estimate.users]
-    users += [c.gain.users for c in cells if c.gain and c.gain.ci]
-    return Column(
-        target=place.target,
+def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetColumn:
+    means = [one.mean for one in outcomes if one.mean]
+    records = [record for one in outcomes for record in one.records]
+    users = [mean.users for mean in means if mean.users]
+    users += [one.gain.users for one in outcomes if one.gain and one.gain.ci]
+    return TargetColumn(
+        target=key.target,
         apart=apart,
-        headline=place.headline,
-        digits=digits_for(values),
-        reach=reach,
-        notes=tuple(sorted(notes)),
-        sizes=_range(counts),
+        headline=key.headline,
+        better=better_of(records, key.headline or ""),
+        digits=digits_for(bound for mean in means for bound in (mean.value, *(mean.ci or ()))),
+        notes=tuple(sorted({note for record in records for note in record.notes})),
+        sizes=_range([mean.n for mean in means]),
         users=_range(users),
     )
+
+
+def better_of(records: Sequence[CellRecord], metric: str) -> Better | None:
+    """What the newest record says of the metric that says anything; older ones say nothing."""
+    said = [record for record in records if metric in record.better]
+    newest = max(said, key=lambda record: (record.finished, record.identity), default=None)
+    return newest.better[metric] if newest is not None else "higher"
 
 
 def _range(counts: Sequence[int]) -> tuple[int, int] | None:

@@ -1,0 +1,160 @@
+"""A section of the results: tables of the page, of the terminal and of JSON. One file in `sections/`, or a
+folder with a section.html of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from perbench.contracts.results import Flag, Loaded, Matrix
+from perbench.stats.intervals import Gain
+from perbench.store.record import Better, CellRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Samples = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What stands in a table's cell: a number, or `text` in its place ("failed", "no record"). With both, the
+    number is shown as the text ("12 s") and only sorts.
+
+    `records` are the cells behind a number, by seed: it links to the first. `gain` is over the baseline;
+    `versus` is "" where nothing is compared. `better` decides how the gain is marked."""
+
+    value: float | None = None
+    ci: tuple[float, float] | None = None
+    """A 95% interval."""
+    digits: int = 3
+    """Decimals shown."""
+    text: str = ""
+    aside: str = ""
+    """Beside a text: what failed."""
+    n: int | None = None
+    missing: int = 0
+    flags: tuple[Flag, ...] = ()
+    records: tuple[CellRecord, ...] = ()
+    versus: Literal["", "baseline", "gain", "none"] = ""
+    gain: Gain | None = None
+    better: Better | None = "higher"
+    own: bool = False
+    """Trained on the very task it is evaluated on."""
+
+    @property
+    def verdict(self) -> Literal["up", "down", ""]:
+        """Whether the gain is for the better; "" where there is none, or neither direction is better."""
+        if self.gain is None or not self.gain.value or self.better is None:
+            return ""
+        return "up" if (self.gain.value > 0) == (self.better == "higher") else "down"
+
+
+@dataclass(frozen=True)
+class RowHead:
+    """What a row is of. `trained_on` is a task, "" for a model as it is, None where the row is of no trained
+    model; neighbours of one `group` stand together."""
+
+    name: str
+    variation: str = ""
+    detail: str = ""
+    trained_on: str | None = None
+    model: str | None = None
+    model_label: str | None = None
+    seed: int | None = None
+    flags: tuple[Flag, ...] = ()
+    group: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnHead:
+    """`metric` is of a column whose `name` is a task's; `apart` as `TargetColumn` has it, `sizes` what its
+    numbers are over, `notes` caveats of all of them. A `minor` column is left out in a terminal."""
+
+    name: str
+    apart: str = ""
+    metric: str = ""
+    sizes: str = ""
+    notes: tuple[str, ...] = ()
+    minor: bool = False
+
+    @property
+    def title(self) -> str:
+        return " · ".join(filter(None, (self.name, self.apart)))
+
+
+@dataclass(frozen=True)
+class Table:
+    """`target` and `apart` as `TargetColumn` has them, where all its numbers are of one task.
+
+    `caption` is a few words, `explanation` what a page adds. `notes` are caveats shown with the caption,
+    `remarks` those that a terminal lists below all tables. A `compact` table is shown in a terminal without
+    intervals and flags."""
+
+    caption: str
+    first: str
+    """The heading of the row heads."""
+    columns: tuple[ColumnHead, ...]
+    rows: tuple[tuple[RowHead, tuple[Value | str, ...]], ...]
+    target: str = ""
+    apart: str = ""
+    explanation: str = ""
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    signature: str = ""
+    compact: bool = False
+
+    def __post_init__(self) -> None:
+        for head, values in self.rows:
+            if len(values) != len(self.columns):
+                raise ValueError(
+                    f"row {head.name!r} has {len(values)} values for {len(self.columns)} columns"
+                )
+
+    @property
+    def title(self) -> str:
+        """ "longlamp/pag · 8 examples"."""
+        return " · ".join(filter(None, (self.target, self.apart)))
+
+    @property
+    def numbers(self) -> list[list[Value]]:
+        """The cells of each column that hold a number."""
+        columns: list[list[Value]] = [[] for _ in self.columns]
+        for _, values in self.rows:
+            for column, value in zip(columns, values, strict=True):
+                if isinstance(value, Value) and value.value is not None:
+                    column.append(value)
+        return columns
+
+
+class Reading(ABC):
+    """Stored samples of some cells as people read them."""
+
+    @abstractmethod
+    def page(self) -> str:
+        """The HTML of one self-contained page (`perbench.site.templates.render_page`)."""
+
+    @abstractmethod
+    def show(self, count: int, console: Console) -> None:
+        """Print the `count` samples of each cell that went worst."""
+
+
+class Section(ABC):
+    """A section named as its file; sections without tables are not shown."""
+
+    title: ClassVar[str] = ""
+    """The heading; the name where it is empty."""
+    order: ClassVar[int] = 50
+    """Its place among sections; the built-in ones have 10, 20 and 30."""
+    baseline: ClassVar[str | None] = None
+    """The trainer that gains are over where no matrix names one."""
+
+    @abstractmethod
+    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
+        """The tables of these results; pure."""
+
+    def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
+        """Cells' stored samples, one by one (`perbench identify --html`, `--show`); None: not its cells."""
+        return None

@@ -1,0 +1,60 @@
+"""The same view as JSON, for programs: what `perbench run --json` prints besides its cells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from perbench.contracts.section import RowHead, Table, Value
+from perbench.site.load import load
+from perbench.site.view import SiteView, build_view
+
+
+def read_sections(run: Path, matrix: str | None = None) -> list[dict[str, Any]]:
+    """The sections of a run directory, or of the latest plan there of one matrix.
+
+    Raises:
+        PerbenchError: as `perbench.site.build`.
+    """
+    return sections_of(build_view(load([run], matrix=matrix)))
+
+
+def sections_of(view: SiteView) -> list[dict[str, Any]]:
+    return [
+        {"name": one.name, "title": one.title or one.label, "tables": [_table(table) for table in one.tables]}
+        for one in view.sections
+    ]
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "caption": table.caption,
+        "notes": [*table.notes, *table.remarks],
+        "signature": table.signature,
+        "columns": [asdict(column) for column in table.columns],
+        "rows": [{**_head(head), "values": list(map(_value, values))} for head, values in table.rows],
+    }
+
+
+def _head(head: RowHead) -> dict[str, Any]:
+    """What the row is of, without what is only for the eye."""
+    told = {key: value for key, value in asdict(head).items() if key not in ("flags", "group")}
+    return {**told, "flags": [flag.text for flag in head.flags]}
+
+
+def _value(value: Value | str) -> dict[str, Any] | str:
+    if isinstance(value, str):
+        return value
+    return {
+        "value": value.value,
+        "ci": value.ci,
+        "text": value.text or None,
+        "n": value.n,
+        "missing": value.missing,
+        "flags": [flag.text for flag in value.flags],
+        "gain": asdict(value.gain) if value.gain is not None else None,
+        "better": value.better,
+        "cells": [record.identity for record in value.records],
+    }

@@ -1,0 +1,174 @@
+"""Identifiers against gold spans: a row per record and threshold, in tables of a few columns each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from perbench.contracts.results import Entry, Loaded, Matrix
+from perbench.contracts.section import ColumnHead, Reading, RowHead, Samples, Section, Table, Value
+from perbench.progress import duration
+from perbench.site.apart import Namesake, tell_apart
+from perbench.site.columns import ASKED, ColumnKey, columns_of, told_apart
+from perbench.site.flags import flags
+from perbench.site.format import digits_for, natural, number, variation
+from perbench.site.values import value_of
+from perbench.store import CellRecord
+
+TUNED = "_tuned"
+QUALITY = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "average_precision": "average precision",
+}
+LEVELS = {
+    "f1": "tokens",
+    "f1_strict": "tokens, strict",
+    "word_f1": "words",
+    "word_f1_strict": "words, strict",
+    "span_f1": "spans",
+    "span_f1_strict": "spans, strict",
+    "word_average_precision": "average precision of words",
+}
+WHERE = {
+    "false_distractor": "false: distractors",
+    "false_none": "false: words of answers without gold",
+    "source_accuracy": "right sentence",
+}
+TIMED = (ColumnHead("samples", minor=True), ColumnHead("time"), ColumnHead("examples/s"))
+
+
+class Identification(Section):
+    title = "Identification of personal tokens"
+    order = 30
+
+    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
+        chosen = [entry for entry in loaded.entries if entry.record.kind == "identify"]
+        places = columns_of(chosen, (*ASKED, "dev"))
+        held: dict[ColumnKey, list[Entry]] = defaultdict(list)
+        for entry in chosen:
+            held[places[entry.record.identity]].append(entry)
+        apart = told_apart(held)
+        order = sorted(held, key=lambda place: (natural(place.target), natural(apart[place])))
+        return [table for place in order for table in _tables(place.target, apart[place], held[place])]
+
+    def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
+        if any(record.kind != "identify" for record, _ in cells):
+            return None
+        from .reading import SpansReading
+
+        return SpansReading(cells)
+
+
+def _tables(target: str, apart: str, entries: Sequence[Entry]) -> list[Table]:
+    variations = _variations(entries)
+    records = [entry.record for entry in entries]
+    records.sort(key=lambda record: _order(record, variations[record.identity]))
+    names = {name.removesuffix(TUNED) for record in records for name in record.metrics}
+    kinds = sorted(name for name in names if name.startswith("recall_") and name != "recall_strict")
+    where = {**{name: name.removeprefix("recall_") for name in kinds}, **WHERE}
+    plans = [
+        ("Personal tokens against gold spans", QUALITY, True),
+        ("Recall by kind of span, and shares predicted falsely", where, False),
+        ("F1 by unit and rule", LEVELS, False),
+    ]
+    lines = [(record, suffix) for record in records for suffix in _suffixes(record)]
+    heads = [_head(record, variations[record.identity], suffix) for record, suffix in lines]
+    tables = []
+    for caption, columns, timed in plans:
+        if timed or names & (columns.keys() - {"f1"}):
+            shown = {name: heading for name, heading in columns.items() if name in names}
+            measured = [[_value(record, name, suffix) for record, suffix in lines] for name in shown]
+            values: list[Sequence[Value | str]] = [_aligned(column) for column in measured]
+            if timed:
+                values += zip(*(_timed(record, bool(shown)) for record, _ in lines), strict=True)
+            table = Table(
+                caption=caption,
+                first="identifier",
+                columns=(*map(ColumnHead, shown.values()), *(TIMED if timed else ())),
+                rows=tuple(zip(heads, zip(*values, strict=True), strict=True)),
+                target=target,
+                apart=apart,
+                explanation="Time is the whole cell's, speed that of scoring alone." if timed else "",
+                remarks=_remarks(records, variations) if timed else (),
+            )
+            tables.append(table)
+    return tables
+
+
+def _variations(entries: Sequence[Entry]) -> dict[str, str]:
+    """What tells each record from others of its identifier and model, by identity."""
+    same: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        same[entry.record.labels.model_dump_json(exclude={"model_label", "target"})].append(entry)
+    found = {}
+    for group in same.values():
+        variants = [
+            Namesake(
+                {k: entry.record.inputs.get(k) for k in ("identifier", "model", "engine")}, None, (entry.run,)
+            )
+            for entry in group
+        ]
+        for entry, words in zip(group, tell_apart(variants), strict=True):
+            shown = variation(entry.record.labels.identifier_params)
+            found[entry.record.identity] = ", ".join(filter(None, (shown, words)))
+    return found
+
+
+def _suffixes(record: CellRecord) -> tuple[str, ...]:
+    return ("", TUNED) if f"threshold{TUNED}" in record.metrics else ("",)
+
+
+def _head(record: CellRecord, variation: str, suffix: str) -> RowHead:
+    """`detail` names the threshold, empty where the record tells none."""
+    labels, threshold = record.labels, record.metrics.get(f"threshold{suffix}")
+    cut = f"threshold {threshold.value:.3g}" if threshold is not None and threshold.value is not None else ""
+    return RowHead(
+        name=labels.identifier or "unnamed",
+        variation=variation,
+        detail=cut + " from dev" * bool(suffix),
+        model=labels.model,
+        model_label=labels.model_label,
+        seed=labels.seed,
+        flags=flags([record], record.headline or "f1"),
+    )
+
+
+def _value(record: CellRecord, name: str, suffix: str) -> Value:
+    """At a line's threshold where the metric depends on it. Flags are the row's."""
+    chosen = name + suffix if name + suffix in record.metrics else name
+    return replace(value_of([record], chosen), flags=(), aside="")
+
+
+def _aligned(column: Sequence[Value]) -> list[Value]:
+    digits = digits_for(value.value for value in column)
+    return [replace(value, digits=digits) for value in column]
+
+
+def _timed(record: CellRecord, measured: bool) -> tuple[Value | str, ...]:
+    """Samples, time and speed: examples per second of scoring alone, loading not included."""
+    count, milliseconds = record.counts.get("samples"), record.tokens.get("timed_ms", 0)
+    rate = 1000 * record.tokens["timed_examples"] / milliseconds if milliseconds else None
+    failed = Value(text="failed", records=(record,)) if record.status == "failed" and not measured else "—"
+    return (
+        failed if count is None else Value(count, text=str(count)),
+        Value(record.seconds, text=duration(record.seconds)),
+        "—" if rate is None else Value(rate, text=number(rate, 1)),
+    )
+
+
+def _remarks(records: Sequence[CellRecord], variations: Mapping[str, str]) -> tuple[str, ...]:
+    """The notes of all records, each with the identifiers that it is about."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        name = " ".join(filter(None, (record.labels.identifier or "unnamed", variations[record.identity])))
+        for note in record.notes:
+            said[note].append(name)
+    return tuple(sorted(f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in said.items()))
+
+
+def _order(record: CellRecord, variation: str) -> tuple[str, str, str, int]:
+    labels = record.labels
+    return labels.identifier or "", variation, labels.model, labels.seed

@@ -1,0 +1,43 @@
+"""Records -> the values of a section's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from perbench.contracts.section import Value
+from perbench.site.flags import flags
+from perbench.site.format import digits_for
+from perbench.site.matrix import better_of
+from perbench.store import CellRecord
+
+
+def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = None) -> Value:
+    """A metric of records that differ in their seeds alone, with its flags. Several are averaged, without an
+    interval; what failed or was never run says so."""
+    done = [record for record in records if record.status == "done" and metric in record.metrics]
+    if not done:
+        return absent(records)
+    metrics = [record.metrics[metric] for record in done]
+    values = [one.value for one in metrics if one.value is not None]
+    return Value(
+        value=fmean(values) if values else None,
+        ci=metrics[0].ci if len(metrics) == 1 else None,
+        digits=digits_for(values) if digits is None else digits,
+        text="" if values else "no score",
+        n=sum(one.n for one in metrics),
+        missing=sum(one.missing for one in metrics),
+        flags=flags(done, metric),
+        records=tuple(done),
+        better=better_of(done, metric),
+    )
+
+
+def absent(records: Sequence[CellRecord]) -> Value:
+    """What stands where no number is: "no score" where a cell is done, else "failed" or "no record"."""
+    done = [record for record in records if record.status == "done"]
+    if done or not records:
+        return Value(text="no score" if done else "no record", records=tuple(done))
+    error = records[0].error
+    aside = error.type if error is not None else "no error recorded"
+    return Value(text="failed", aside=aside, records=tuple(records))

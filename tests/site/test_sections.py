@@ -1,0 +1,192 @@
+"""A third party's section on page, terminal and JSON; what is better decides how gains are marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from perbench import plugins
+from perbench.cli import main
+from perbench.contracts.section import Table, Value
+from perbench.errors import PerbenchError
+from perbench.site.data import read_sections
+from perbench.site.load import load
+from perbench.site.render import reach, shade
+from perbench.site.terminal import print_results
+from perbench.site.view import build_view
+from perbench.store import Metric
+from tests.site.test_page import cells_of, page
+
+if TYPE_CHECKING:
+    from tests.site.conftest import Bench
+
+LENGTHS = '''"""How long answers are."""
+from perbench.contracts.section import ColumnHead, Section, Table
+from perbench.site.rows import head_of
+from perbench.site.values import value_of
+
+
+class Lengths(Section):
+    title = "Lengths of answers"
+    order = 15
+
+    def build(self, loaded, matrix):
+        rows = [(head_of(row), (value_of(cells[0].records, "length"),)) for row, cells in matrix.rows]
+        return [Table("Words", "trained", (ColumnHead("length"),), tuple(rows))] if rows else []
+'''
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "root" / "sections"
+    folder.mkdir(parents=True)
+    (folder / "lengths.py").write_text(LENGTHS, encoding="utf-8")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(folder.parent))
+    yield folder.parent
+    monkeypatch.undo()
+    plugins.discover()
+
+
+def measured(bench: Bench, value: float, trainer: str | None = None) -> str:
+    metrics = {
+        "rougeL": Metric(value=0.5, n=3, signature="r"),
+        "length": Metric(value=value, ci=(value - 1, value + 1), n=3, missing=1, signature="l"),
+    }
+    source = "fam/read" if trainer else None
+    return bench.evaluate([0.5] * 3, trainer=trainer, source=source, metrics=metrics).identity
+
+
+def test_it_stands_on_the_page_in_the_terminal_and_in_json(
+    root: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identity = measured(bench, 12.5)
+    measured(bench, 25.0, "ce")
+    html = page(bench, out=tmp_path / "site")
+    names = [one.attributes.get("id") for one in html.all("section")]
+    assert names == [None, "transfer", "lengths", "records"]
+    assert [link.text for link in html.all("nav")[0].all("a")] == ["Transfer", "Lengths", "Records"]
+    section = html.all("section")[2]
+    assert section.all("h2")[0].text == "Lengths of answers"
+    flag = "1 of 4 without a score"
+    assert cells_of(section.all("table")[0]) == [
+        ["base model as it is", f"12.50 [11.50, 13.50] {flag}"],
+        ["ce trained on fam/ read", f"25.0 [24.0, 26.0] {flag}"],
+    ]
+    assert section.all("a")[0].attributes["href"] == f"#cell-{identity[:16]}"
+    print_results(bench.path)
+    out = capsys.readouterr().out
+    assert "Words [95% interval]" in out
+    assert "12.50 [11.50, 13.50]" in out
+    assert f"base model tiny, length: {flag}" in out
+    transfer, lengths = read_sections(bench.path)
+    assert (transfer["name"], lengths["name"]) == ("transfer", "lengths")
+    (table,) = json.loads(json.dumps(lengths["tables"]))
+    row, _ = table["rows"]
+    assert (row["name"], row["model"]) == ("base model", "tiny")
+    (value,) = row["values"]
+    assert (value["value"], value["ci"], value["missing"]) == (12.5, [11.5, 13.5], 1)
+    assert value["cells"] == [identity]
+
+
+def test_a_folder_draws_itself(root: Path, bench: Bench, tmp_path: Path) -> None:
+    folder = root / "sections" / "lengths"
+    folder.mkdir()
+    (root / "sections" / "lengths.py").rename(folder / "__init__.py")
+    (folder / "section.html").write_text(
+        '{% from "table.html" import draw with context %}<h2>{{ s.tables[0].caption }}: {{ s.name }}</h2>'
+        "<p>{{ view.matrix.rows|length }} models {{ s.title }}</p>{{ draw(s.tables[0]) }}",
+        encoding="utf-8",
+    )
+    measured(bench, 12.5)
+    section = page(bench, out=tmp_path / "site").all("section")[2]
+    assert section.all("h2")[0].text == "Words: lengths"
+    assert len(section.all("table")) == 1
+    for broken in ("{{ s.tables[7].caption }}", "{% if %}"):
+        (folder / "section.html").write_text(f"<p>\n{broken}</p>", encoding="utf-8")
+        with pytest.raises(PerbenchError, match=r"lengths/section\.html:2: "):
+            page(bench, out=tmp_path / "site")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nothing_of_this_name\n", "nothing_of_this_name"),
+        (LENGTHS.replace("title = ", "return = "), "line 8"),
+        (LENGTHS.replace("cells[0]", "cells[7]"), "lengths.py:12"),
+        (LENGTHS.replace('(ColumnHead("length"),)', "()"), "1 values for 0 columns"),
+    ],
+)
+def test_a_broken_one_is_named_and_breaks_no_other(
+    root: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    file = root / "sections" / "lengths.py"
+    file.write_text(text, encoding="utf-8")
+    measured(bench, 12.5)
+    assert main(["leaderboard", "build", str(bench.path), "--out", str(tmp_path / "site")]) == 2
+    err = capsys.readouterr().err
+    assert "section lengths" in err
+    assert said in err
+    html = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "section lengths" in html
+    assert str(tmp_path) not in html
+    print_results(bench.path)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "section lengths" in out
+    assert "Score" in out
+
+
+# ---------------------------------------------------------------- what is better
+
+
+def compared(bench: Bench, **fields: object) -> tuple[Table, Value]:
+    """A gain of +0.5 over the baseline, whose interval excludes 0."""
+    bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source="s", **fields)  # type: ignore[arg-type]
+    bench.evaluate([0.6, 0.7, 0.8], trainer="perce", source="s", **fields)  # type: ignore[arg-type]
+    (transfer,) = build_view(load([bench.path])).sections
+    (table,) = transfer.tables
+    (value,) = table.rows[1][1]
+    assert isinstance(value, Value)
+    return table, value
+
+
+@pytest.mark.parametrize(
+    ("better", "verdict", "mark", "shown"),
+    [({}, "up", "▲", "up4"), ({"rougeL": "lower"}, "down", "▼", "down4"), ({"rougeL": None}, "", "", "")],
+)
+def test_gains_are_marked_by_what_is_better(
+    bench: Bench, tmp_path: Path, better: dict[str, str | None], verdict: str, mark: str, shown: str
+) -> None:
+    table, value = compared(bench, better=better)
+    assert value.verdict == verdict
+    assert shade(value, reach(table)[0]) == shown
+    drawn = page(bench, out=tmp_path / "site").all("table")[0]
+    head = drawn.all("thead")[0].all("th")[1]
+    lower = better.get("rougeL", "higher") == "lower"
+    assert ("lower is better" in head.text) == lower
+    assert head.attributes.get("data-better") == ("lower" if lower else None)
+    assert [mark_.text for mark_ in drawn.all("span") if mark_.attributes.get("class") == "mark"] == (
+        [mark] if mark else []
+    )
+
+
+def test_a_record_that_says_what_is_better_speaks_for_older_ones(bench: Bench) -> None:
+    bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source="s", finished="2025-01-01T00:00:00+00:00")
+    bench.evaluate([0.6, 0.7, 0.8], trainer="perce", source="s", better={"rougeL": "lower"})
+    (column,) = build_view(load([bench.path])).matrix.columns
+    assert column.better == "lower"
+
+
+def test_no_code_of_the_site_but_sections_names_a_method_or_protocol() -> None:
+    names = {name for kind in ("protocol", "trainer", "identifier") for name in plugins.names(kind)}
+    site = Path(plugins.__file__).parents[1] / "site"
+    told = {
+        (file.name, name)
+        for file in site.glob("*.py")
+        for name in names - {"random", "generation"}
+        if f'"{name}"' in file.read_text(encoding="utf-8")
+    }
+    assert told == set()
