@@ -86,7 +86,7 @@ class Protocol(Owner[K]):
         return Scale()
 
     def better(self, metrics: Iterable[str]) -> dict[str, Better | None]:
-        """Of these metrics, those whose higher values are not the better ones: what `CellRecord.better` holds."""
+        """Of these metrics, those whose higher values are not the better ones, for `CellRecord.better`."""
         found = {name: self.scale(name).better for name in metrics}
         return {name: better for name, better in found.items() if better != "higher"}
 

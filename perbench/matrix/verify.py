@@ -187,11 +187,10 @@ def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None
             found.faults.append(f"metric {name}: {old.value} in the record, {metric.value} from its samples")
         else:
             found.metrics += 1
-    found.faults += [
-        f"better.{name}: {better or 'neither'} in the record, {new['better'].get(name, 'higher')} by its protocol"
-        for name, better in record.better.items()
-        if name in new["metrics"] and new["better"].get(name, "higher") != better
-    ]
+    for name, better in record.better.items():
+        today = new["better"].get(name, "higher")
+        if name in new["metrics"] and today != better:
+            found.faults.append(f"better.{name}: {better} in the record, {today} by the protocol")
     for name, count in new["counts"].items():
         if name in record.counts and record.counts[name] != count:
             found.faults.append(f"counts.{name}: {record.counts[name]} in the record, {count} of its samples")
