@@ -48,6 +48,7 @@ def test_answers_are_judged_by_it(root: Path, tiny_model_dir: Path, tmp_path: Pa
     judge = record["inputs"]["target"]["tact"]["judge"]
     assert judge["rubric"] == {"answer": "yes_no", "ask": rubric.ask}
     assert list(record["metrics"]) == ["tactful", "blunt", "fits"]
+    assert record["better"] == {"blunt": "lower"}
     samples = [json.loads(line) for line in (file.parent / "samples.jsonl").read_text("utf-8").splitlines()]
     blunt, fits = ([one["checks"][name] for one in samples] for name in ("blunt", "fits"))
     assert record["metrics"]["blunt"]["value"] == sum(blunt) / len(samples)
