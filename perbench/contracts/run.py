@@ -43,7 +43,7 @@ class Engines(Protocol):
         """What scores given texts: a named model, else the model under evaluation as it was before training.
 
         Raises:
-            PerbenchError: it is an endpoint, which gives no log-probs of given texts.
+            PerbenchError: it cannot be had.
         """
 
 
