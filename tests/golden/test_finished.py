@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from perbench import cli, plugins
+from perbench.disk.sealed import write_sealed
 from tests.golden.planned import HERE, make_root
 
 RUN = Path("finished")
@@ -81,6 +82,15 @@ def test_rescoring_changes_nothing_but_says_which_values_are_better(
     again = results("cell.json")
     assert cli.main(["rescore", str(RUN), "--json"]) == 0
     assert results("cell.json") == again
+
+
+def test_verify_finds_a_forged_direction(capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(RUN.glob("cells/identify*/cell.json"))
+    forged = {**json.loads(path.read_bytes()), "better": {"false_distractor": "lower", "recall": "lower"}}
+    write_sealed(path, forged)
+    assert cli.main(["verify", str(RUN), "--json"]) == 2
+    (fault,) = [fault for one in json.loads(capsys.readouterr().out) for fault in one["faults"]]
+    assert fault.startswith("better.recall: ")
 
 
 def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFixture[str]) -> None:
