@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
+from perbench.conformance.protocol import MemoryStore
 from perbench.contracts.engine import LEFT_OUT
 from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
@@ -23,7 +24,6 @@ from perbench.protocols.generation.swap import swap_logp
 from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training import fit
 from tests.owners import run, run_identifier, score
-from tests.protocols.conftest import MemoryStore
 from tests.protocols.test_generation import TASK, One, example, quiet
 
 ROOM = 2048

@@ -142,29 +142,29 @@ class Try:
         return checked(self.identifier, texts, self.identifier.score(texts, engine))
 
 
-def check_identifier(cls: type[Identifier], given: Mapping[str, Any]) -> Report:
+def check(cls: type[Identifier], given: Mapping[str, Any]) -> Report:
     """
     Raises:
         PerbenchError: `given` are no hyperparameters of the identifier.
     """
     identifier, engine = cls(**given), BuiltIn()
-    report = Report(identifier, "score")
     run = Try(identifier, engine)
-    with report.check("scores") as said:
-        found = run([0])
-        said(f"{counted(len(found[0].scores), 'score')}, finite, each with its place in the answer")
-    for name, check in (
-        ("answers", partial(_answers, run)),
-        ("no persona", partial(_no_persona, run)),
-        ("each token", partial(_each, run)),
-        ("alone", partial(_alone, run)),
-        ("same again", partial(_again, run)),
-        ("settings", partial(_settings, cls, given, engine)),
-    ):
-        if report.open(name, "scores"):
-            with report.check(name) as said:
-                said(check())
-    return report
+    return Report(identifier, "score").run(
+        {
+            "scores": partial(_scores, run),
+            "answers": partial(_answers, run),
+            "no persona": partial(_no_persona, run),
+            "each token": partial(_each, run),
+            "alone": partial(_alone, run),
+            "same again": partial(_again, run),
+            "settings": partial(_settings, cls, given, engine),
+        }
+    )
+
+
+def _scores(run: Try) -> str:
+    (found,) = run([0])
+    return f"{counted(len(found.scores), 'score')}, finite, each with its place in the answer"
 
 
 def _answers(run: Try) -> str:

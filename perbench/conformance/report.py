@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from perbench.errors import PerbenchError
 from perbench.hyperparameters import Hyperparameters
 from perbench.plugins.faults import fault_of, place_of
+from perbench.progress import counted
+from perbench.shapes.describe import section_of
 from perbench.site.format import variation
 
 NEAR = 1e-3
@@ -35,7 +41,7 @@ class Fault(Exception):
 class Report:
     """The findings on `plugin`, whose method `method` is tried."""
 
-    plugin: Hyperparameters
+    plugin: object
     method: str
     findings: list[Finding] = field(default_factory=list)
 
@@ -43,23 +49,19 @@ class Report:
     def ok(self) -> bool:
         return all(finding.ok for finding in self.findings)
 
-    @contextmanager
-    def check(self, name: str) -> Iterator[Callable[[str], None]]:
-        """One check: the block calls what it is given with what it found, or raises."""
-        said: list[str] = []
-        try:
-            yield said.append
-        except Exception as error:
-            self.findings.append(Finding(name, False, self._told(error)))
-        else:
-            self.findings.append(Finding(name, True, said[-1] if said else ""))
-
-    def open(self, name: str, *needs: str) -> bool:
-        """Whether the checks that this one builds on went well; noted as not tried where not."""
-        failed = [finding.name for finding in self.findings if finding.name in needs and not finding.ok]
-        if failed:
-            self.findings.append(Finding(name, None, f"not tried: {failed[0]} must be right first"))
-        return not failed
+    def run(self, checks: Mapping[str, Callable[[], str]]) -> Report:
+        """Each check by its name: it returns what it found, or raises. Those after the first are tried only
+        where the first went well."""
+        for name, check in checks.items():
+            if self.findings and not self.findings[0].ok:
+                first = self.findings[0].name
+                self.findings.append(Finding(name, None, f"not tried: {first} must be right first"))
+                continue
+            try:
+                self.findings.append(Finding(name, True, check()))
+            except Exception as error:
+                self.findings.append(Finding(name, False, self._told(error)))
+        return self
 
     def _told(self, error: Exception) -> str:
         place = place_of(self.plugin, self.method)
@@ -74,12 +76,54 @@ class Report:
 def settings(cls: type[Hyperparameters], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Hyperparameters to try, by what to call them: as `given`, then with each other choice and each bound of
     one field. What the plugin itself refuses is left out."""
+    fields = cls._model().model_fields
+    return _varied(
+        {(name,): info for name, info in fields.items()}, given, lambda params: not cls.faults(params)
+    )
+
+
+def tried(
+    keys: type[BaseModel], given: Mapping[str, Any], trial: Callable[[Any], Callable[[], object]]
+) -> str:
+    """Tries the same of an owner's keys, also those in sections. `trial` returns what tries it under some,
+    and raises PerbenchError where they are not valid."""
+
+    def valid(values: Mapping[str, Any]) -> bool:
+        with suppress(PerbenchError):
+            return bool(trial(values))
+        return False
+
+    found = _varied(dict(_leaves(keys)), given, valid)
+    for name, values in found.items():
+        try:
+            trial(values)()
+        except Exception as error:
+            error.add_note(f"with {name}")
+            raise
+    return f"{counted(len(found), 'setting')} tried: {', '.join(found)}"
+
+
+def _leaves(keys: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    for name, info in keys.model_fields.items():
+        inner = section_of(info)
+        yield from (
+            [((name,), info)] if inner is None else (((name, *path), one) for path, one in _leaves(inner))
+        )
+
+
+def _varied(
+    fields: Mapping[tuple[str, ...], FieldInfo], given: Mapping[str, Any], valid: Callable[[Any], bool]
+) -> dict[str, dict[str, Any]]:
     found = {variation(given) or "defaults": dict(given)}
-    for name, info in cls._model().model_fields.items():
-        for value in [] if name in given else _values(info):
-            params = {**given, name: value}
-            if not cls.faults(params):
-                found[variation({name: value})] = params
+    for path, info in fields.items():
+        for value in [] if path[0] in given and len(path) == 1 else _values(info):
+            params = deepcopy(dict(given))
+            inner = params
+            for part in path[:-1]:
+                inner = inner.setdefault(part, {})
+            inner[path[-1]] = value
+            if valid(params):
+                found[variation({".".join(path): value})] = params
     return found
 
 

@@ -107,35 +107,34 @@ class Try:
         return batch, *checked(self.trainer, returned, len(batch.targets))
 
 
-def check_trainer(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
+def check(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
     """
     Raises:
         PerbenchError: `given` are no hyperparameters of the trainer.
     """
     trainer = cls(**given)
-    report = Report(trainer, "loss")
     run = Try(trainer)
-    with report.check("shapes") as said:  # dtypes and gradients, too: what `checked` refuses
-        batch, numerator, denominator = run()
-        if not (numerator.is_floating_point() and denominator.is_floating_point()):
-            raise Fault(f"returned {numerator.dtype} and {denominator.dtype}; return floating-point numbers")
-        said(
-            f"numerator and denominator [{len(batch.targets)}], {_short(numerator)} and {_short(denominator)}"
-        )
-    for name, check in (
-        ("values", partial(_values, run)),
-        ("gradient", partial(_gradient, run)),
-        ("denominator", partial(_denominator, run)),
-        ("split", partial(_split, run)),
-        ("same again", partial(_again, run)),
-        ("batch kept", partial(_kept, run)),
-        ("settings", partial(_settings, cls, given)),
-        ("passes", partial(_passes, cls, given)),
-    ):
-        if report.open(name, "shapes"):
-            with report.check(name) as said:
-                said(check())
-    return report
+    return Report(trainer, "loss").run(
+        {
+            "shapes": partial(_shapes, run),
+            "values": partial(_values, run),
+            "gradient": partial(_gradient, run),
+            "denominator": partial(_denominator, run),
+            "split": partial(_split, run),
+            "same again": partial(_again, run),
+            "batch kept": partial(_kept, run),
+            "settings": partial(_settings, cls, given),
+            "passes": partial(_passes, cls, given),
+        }
+    )
+
+
+def _shapes(run: Try) -> str:
+    """Dtypes and gradients, too: what `checked` refuses."""
+    batch, numerator, denominator = run()
+    if not (numerator.is_floating_point() and denominator.is_floating_point()):
+        raise Fault(f"returned {numerator.dtype} and {denominator.dtype}; return floating-point numbers")
+    return f"numerator and denominator [{len(batch.targets)}], {_short(numerator)} and {_short(denominator)}"
 
 
 def _short(values: Tensor) -> str:

@@ -32,7 +32,7 @@ def text_metric(name: str) -> TextMetric:
     return metric
 
 
-def _check(name: str, scale: Scale, measured: Measured, samples: int) -> None:
+def check_range(name: str, scale: Scale, measured: Measured, samples: int) -> None:
     """A value outside the range that the metric declares would be compared and shown as if it were right.
 
     Raises:
@@ -70,7 +70,7 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         except MetricAbsent as absent:
             found.notes.append(f"metric {name} absent: {absent}")
             continue
-        _check(name, measure.scale, measured, len(there))
+        check_range(name, measure.scale, measured, len(there))
         metric = measured.metric
         why = dict(sorted((Counter(metric.why) + absent_ones).items()))
         found.metrics[name] = metric.model_copy(

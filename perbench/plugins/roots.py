@@ -40,7 +40,8 @@ class Kind:
     def module(self, path: Path) -> str:
         """The name of the module that a plugin's file or folder is."""
         stem = path.parent.name if path.name == "__init__.py" else path.stem
-        above = f"perbench.{self.home}" if self.home and PACKAGE in path.parents else self.namespace
+        built_in = self.home is not None and PACKAGE / self.home in path.parents
+        above = f"perbench.{self.home}" if built_in else self.namespace
         return f"{above}.{stem}".replace("/", ".")
 
     @property

@@ -30,7 +30,7 @@ def described(model: type[BaseModel], source: type | None = None, under: str = "
     rows: list[dict[str, Any]] = []
     texts = _texts(source or model)
     for name, info in model.model_fields.items():
-        inner = _section(info)
+        inner = section_of(info)
         required = info.is_required()
         default = None if required or inner else info.get_default(call_default_factory=True)
         row = {"name": under + name, "type": _type(info), "default": _plain(default)}
@@ -55,7 +55,7 @@ def _texts(cls: type) -> dict[str, str]:
     return found
 
 
-def _section(info: FieldInfo) -> type[BaseModel] | None:
+def section_of(info: FieldInfo) -> type[BaseModel] | None:
     """The section that a key is, or may be."""
     given = info.annotation
     parts = [given] if isinstance(given, type) else typing.get_args(given)
@@ -126,7 +126,7 @@ def filled(section: type[BaseModel], *, optional: bool, under: str = "") -> dict
 
 def _filled(section: type[BaseModel], optional: bool, under: str) -> Iterator[tuple[str, Any]]:
     for name, info in section.model_fields.items():
-        inner = _section(info)
+        inner = section_of(info)
         if inner is not None and (optional or info.is_required()):
             yield name, inner.model_construct(**filled(inner, optional=optional, under=f"{under}{name}."))
         elif info.is_required():

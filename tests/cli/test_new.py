@@ -44,6 +44,11 @@ def test_a_skeleton_is_listed_and_valid_and_holds_nothing_of_the_skeletons_name(
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_skeleton_keeps_its_contract(root, kind):
+    assert cli.main(["check", kind, NAMES[kind], "--include", str(root)]) == 0
+
+
 def test_nothing_is_overwritten(root, capsys):
     path = root / "trainers" / "own_trainer.py"
     before = path.read_text(encoding="utf-8")

@@ -11,14 +11,14 @@ import pytest
 from perbench import plugins
 from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.cli import main
-from perbench.conformance.identifier import check_identifier
+from perbench.conformance.identifier import check
 
 BUILT_IN = [name for name in plugins.names("identifier") if name != "content_words"]  # needs NLTK's tagger
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_identifiers_keep_the_contract(name: str) -> None:
-    report = check_identifier(plugins.get("identifier", name).load_class(), {})  # type: ignore[arg-type]
+    report = check(plugins.get("identifier", name).load_class(), {})  # type: ignore[arg-type]
     assert [finding for finding in report.findings if not finding.ok] == []
 
 
@@ -60,7 +60,7 @@ def test_every_breach_is_found_with_file_and_line(what: str) -> None:
         def score(self, examples: Sequence[PersonaText], engine: Any) -> Any:
             return function(examples)
 
-    report = check_identifier(Own, {})
+    report = check(Own, {})
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert name in [finding.name for finding in wrong]
     (finding,) = [finding for finding in wrong if finding.name == name]
@@ -79,7 +79,7 @@ class Choosy(Identifier):
 
 
 def test_every_choice_is_tried() -> None:
-    (wrong,) = [one for one in check_identifier(Choosy, {}).findings if not one.ok]
+    (wrong,) = [one for one in check(Choosy, {}).findings if not one.ok]
     assert (wrong.name, "how=badly" in wrong.said) == ("settings", True)
 
 

@@ -14,14 +14,14 @@ from pydantic import Field
 from perbench import plugins
 from perbench.api import TokenBatch, Trainer
 from perbench.cli import main
-from perbench.conformance.trainer import check_trainer
+from perbench.conformance.trainer import check
 
 NAN = float("nan")
 
 
 @pytest.mark.parametrize("name", plugins.names("trainer"))
 def test_built_in_trainers_keep_the_contract(name: str) -> None:
-    report = check_trainer(plugins.get("trainer", name).load_class(), {})  # type: ignore[arg-type]
+    report = check(plugins.get("trainer", name).load_class(), {})  # type: ignore[arg-type]
     assert [finding for finding in report.findings if not finding.ok] == []
 
 
@@ -90,7 +90,7 @@ def trainer(function: Callable[[TokenBatch], Any], **declared: Any) -> type[Trai
 @pytest.mark.parametrize("what", BREACHES)
 def test_every_breach_is_found_with_file_and_line(what: str) -> None:
     name, said, loss = BREACHES[what]
-    report = check_trainer(trainer(loss), {})
+    report = check(trainer(loss), {})
     wrong = [finding for finding in report.findings if finding.ok is False]
     assert not report.ok
     (finding,) = [finding for finding in wrong if finding.name == name]
@@ -122,7 +122,7 @@ def test_every_breach_is_found_with_file_and_line(what: str) -> None:
     ],
 )
 def test_passes_that_are_declared_and_not_read(declared: Any, loss: Any, said: str) -> None:
-    (wrong,) = [one for one in check_trainer(trainer(loss, **declared), {}).findings if not one.ok]
+    (wrong,) = [one for one in check(trainer(loss, **declared), {}).findings if not one.ok]
     assert wrong.name == "passes"
     assert said in wrong.said
 
@@ -138,10 +138,10 @@ class Bounded(Trainer):
 
 
 def test_hyperparameters_are_tried_at_their_bounds() -> None:
-    (wrong,) = [one for one in check_trainer(Bounded, {}).findings if not one.ok]
+    (wrong,) = [one for one in check(Bounded, {}).findings if not one.ok]
     assert wrong.name == "settings"
     assert "power=0.0" in wrong.said
-    report = check_trainer(Bounded, {"power": 0.5})  # what is given is not varied
+    report = check(Bounded, {"power": 0.5})  # what is given is not varied
     assert report.ok
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from perbench.conformance.protocol import MemoryStore
 from perbench.contracts.engine import Engine
 from perbench.data import load_examples
 from perbench.engines.transformers.engine import TransformersEngine
@@ -24,7 +25,6 @@ from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task
 from tests.lm_eval.conftest import choice_rows, write_tasks
 from tests.owners import run
-from tests.protocols.conftest import MemoryStore
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from perbench import plugins
+from perbench.conformance.protocol import MemoryStore
 from perbench.data import load_examples
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import SpecError
 from perbench.specs.compose import owner_of
 from perbench.specs.load import load_task
-from tests.protocols.conftest import MemoryStore
 
 ROOT = Path(__file__).parents[1] / "owner_root"
 

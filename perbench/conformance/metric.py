@@ -1,0 +1,165 @@
+"""A metric's contract, tried on a few answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import getfile
+from pathlib import Path
+from typing import Any
+
+from perbench import plugins
+from perbench.conformance.report import Fault, Report
+from perbench.contracts.metric import Measured, MetricAbsent, TextMetric, Texts
+from perbench.errors import PerbenchError
+from perbench.metrics import check_range
+
+ROWS = (
+    ("ann", "I walked my dog along the river.", "I walked my dog Pip by the river.", False),
+    ("ann", "Tea.", "Tea", False),
+    ("ann", "", "An answer may be empty.", False),
+    ("ben", "  Soup\nwith beans,\tand no meat ", "Soup with beans and no meat.", True),
+    ("ben", "I'll paint the red door \u2014 na\u00efve \U0001f600", "I will paint the red door.", False),
+    ("cleo", "\u6211\u559c\u6b22\u8336", "\u6211\u559c\u6b22\u7eff\u8336\u3002", False),
+    ("cleo", "\u05e9\u05dc\u05d5\u05dd word " * 60, "Peace \u05e9\u05dc\u05d5\u05dd", True),
+    ("cleo", "Nothing to compare with.", " ", False),
+)
+"""User, answer, reference, whether it was cut."""
+ALL = range(len(ROWS))
+
+
+def texts(chosen: Sequence[int] = ALL) -> Texts:
+    users, predictions, references, cut = ([ROWS[place][column] for place in chosen] for column in range(4))
+    return Texts(predictions, references, users, cut)  # type: ignore[arg-type]
+
+
+class Try:
+    """What a metric makes of some of the answers, under each of its names."""
+
+    def __init__(self, metric: TextMetric, names: Sequence[str]) -> None:
+        self.metric, self.names = metric, names
+
+    def __call__(self, chosen: Sequence[int] = ALL) -> dict[str, Measured]:
+        found = {}
+        for name in self.names:
+            try:
+                found[name] = measured = self.metric.measure(name, texts(chosen))
+            except MetricAbsent as absent:
+                raise Fault(f"cannot be tried on this machine: {absent}") from None
+            if not isinstance(measured, Measured):
+                raise Fault(f"measure({name!r}) returned {type(measured).__name__}; return Measured")
+            check_range(name, self.metric.scale, measured, len(chosen))
+            n, missing = measured.metric.n, measured.metric.missing
+            if n + missing != len(chosen):
+                raise Fault(f"{name}: n {n} and missing {missing} are not the {len(chosen)} samples given")
+        return found
+
+
+def check(cls: type[TextMetric], given: Mapping[str, Any]) -> Report:
+    """
+    Raises:
+        PerbenchError: `given` is not empty: a metric has no keys.
+    """
+    if given:
+        raise PerbenchError(f"a metric has no keys: {', '.join(given)}")
+    names = cls.names or (cls.__module__.rpartition(".")[2],)
+    metric = cls()
+    run = Try(metric, names)
+    checks: dict[str, Callable[[], str]] = {
+        "values": partial(_values, run),
+        "names": partial(_names, cls, names),
+        "mean": partial(_mean, run),
+        "odd texts": partial(_odd, run),
+        "nothing": partial(_nothing, run),
+        "order": partial(_order, run),
+        "same again": partial(_again, run),
+    }
+    return Report(metric, "measure").run(checks)
+
+
+def _values(run: Try) -> str:
+    for name, measured in run().items():
+        if not measured.metric.signature:
+            raise Fault(
+                f"{name}: the signature is empty; name what decides the value: library, version, options"
+            )
+    scale = run.metric.scale
+    better = f"{scale.better} is better" if scale.better else "neither end is better"
+    return f"one per sample or of the corpus, from {scale.bounds[0]:g} to {scale.bounds[1]:g}, {better}"
+
+
+def _names(cls: type[TextMetric], names: Sequence[str]) -> str:
+    file = Path(getfile(cls))
+    found = [name for (_, name), plugin in plugins.discover("metric").items() if plugin.path == file]
+    if sorted(found) != sorted(names):
+        raise Fault(
+            f"names is {names!r}, and {found!r} is what can be read without importing; write `names` as a "
+            "literal tuple in the class"
+        )
+    return ", ".join(names)
+
+
+def _mean(run: Try) -> str:
+    for name, measured in run().items():
+        if measured.per_sample is None:
+            continue
+        scored = [value for value in measured.per_sample if value is not None]
+        mean = sum(scored) / len(scored) if scored else None
+        if not _close(mean, measured.metric.value) or measured.metric.n != len(scored):
+            raise Fault(
+                f"{name} is {measured.metric.value}, n {measured.metric.n}, and the mean of per_sample is "
+                f"{mean}, n {len(scored)}; use mean_metric, or give no per_sample"
+            )
+    return "the value is the mean of the scored samples, where there are values per sample"
+
+
+def _odd(run: Try) -> str:
+    for place in ALL:
+        try:
+            run([place])
+        except Exception as error:
+            error.add_note(f"the answer was {ROWS[place][1]!r}, the reference {ROWS[place][2]!r}")
+            raise
+    return "empty, white space, long and beyond ASCII, each alone"
+
+
+def _nothing(run: Try) -> str:
+    """A cell may be left without any answer: what is missing is never given to a metric."""
+    for name, measured in run([]).items():
+        if measured.metric.value is not None or measured.per_sample:
+            raise Fault(f"{name} is {measured.metric.value} of no samples; return the value None")
+    return "no samples, no value"
+
+
+def _order(run: Try) -> str:
+    order = [*reversed(ALL)]
+    for name, (there, back) in _both(run(), run(order)).items():
+        moved = None if there.per_sample is None else [there.per_sample[place] for place in order]
+        if not _close(there.metric.value, back.metric.value) or (
+            moved is not None and not all(map(_close, moved, back.per_sample or ()))
+        ):
+            raise Fault(f"{name} depends on the order of the samples; score each by itself")
+    return "the same in any order of the samples"
+
+
+def _again(run: Try) -> str:
+    for name, (one, other) in _both(run(), run()).items():
+        if one != other:
+            raise Fault(f"{name} is another the second time; draw nothing at random, keep no state")
+    given = texts()
+    for name in run.names:
+        run.metric.measure(name, given)
+    if given != texts():
+        raise Fault("changes the texts that it is given, which other metrics read too")
+    return "the same texts, the same values; nothing given is changed"
+
+
+def _both(one: dict[str, Measured], other: dict[str, Measured]) -> dict[str, tuple[Measured, Measured]]:
+    return {name: (one[name], other[name]) for name in one}
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

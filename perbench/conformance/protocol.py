@@ -1,0 +1,233 @@
+"""A protocol's contract, tried on the first examples of a task that uses it, with random weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+from inspect import getfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar, cast
+
+from perbench import plugins
+from perbench.api import Identifier, PersonaText, TokenScores
+from perbench.conformance.report import Fault, Report
+from perbench.conformance.tiny import write_model
+from perbench.contracts.data import Dataset
+from perbench.contracts.engine import Engine
+from perbench.contracts.protocol import Protocol, Sample
+from perbench.contracts.run import Scored
+from perbench.data import load_examples
+from perbench.errors import PerbenchError
+from perbench.matrix.engines import open_model
+from perbench.progress import counted
+from perbench.shapes.base import Named, Strict
+from perbench.shapes.task import TaskSpec
+from perbench.specs import yaml
+from perbench.specs.compose import owner_of
+from perbench.specs.load import load_model, load_task
+
+S = TypeVar("S", bound=Strict)
+EXAMPLES = 18
+"""More than two batches of a model on this machine."""
+TOKENS = 8
+"""Of an answer, at most: random weights never end one."""
+
+
+class MemoryStore:
+    """Keeps what JSON keeps. Once `fuse` samples are stored it raises, even amid an append."""
+
+    class Killed(BaseException):
+        """Stands for the process's death: nothing may catch it."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]] = (), *, fuse: int | None = None) -> None:
+        self.rows = list(rows)
+        self.fuse = fuse
+
+    def samples(self) -> list[dict[str, Any]]:
+        return deepcopy(self.rows)
+
+    def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        for sample in samples:
+            if self.fuse is not None and len(self.rows) >= self.fuse:
+                raise self.Killed
+            self.rows.append(json.loads(json.dumps(sample, allow_nan=False)))
+            for key, value in self.rows[-1].items():
+                if sample.get(key) != value:
+                    raise Fault(f"sample {sample['id']}: {key} comes back from JSON as {value!r}")
+
+
+class ByLength(Identifier):
+    """For protocols that try identifiers."""
+
+    needs_model = False
+    threshold: float = 4.5
+
+    def score(self, examples: Sequence[PersonaText], engine: Engine | None) -> list[TokenScores]:
+        found = []
+        for example in examples:
+            words = list(re.finditer(r"\w+", example.response))
+            scores = tuple(float(len(word[0])) for word in words)
+            found.append(TokenScores(tuple(word.span() for word in words), scores))
+        return found
+
+
+class Engines:
+    """One engine plays every model."""
+
+    users = None
+
+    def __init__(self, engine: Engine, roles: set[str | None]) -> None:
+        self.subject, self._roles = engine, roles
+
+    @contextmanager
+    def subject_of(self, user: str | None) -> Iterator[Engine]:
+        yield self.subject
+
+    def named(self, model: str) -> Engine:
+        if model not in self._roles:
+            raise Fault(f"asks the model {model!r}, which roles() does not return, so identities lack it")
+        return self.subject
+
+    def scorer(self, model: str | None) -> Engine:
+        return self.subject if model is None else self.named(model)
+
+
+class Try:
+    def __init__(self, task: Named[TaskSpec], dataset: Dataset, engine: Engine) -> None:
+        # What judges of random weights say cannot be read, and may count as missing.
+        spec = _short(task.spec).model_copy(update={"max_missing": 1.0})
+        self.owner: Protocol[Any] = owner_of(spec)
+        self.name, self.spec, self.dataset = task.name, spec, dataset
+        self.engines = Engines(engine, {role.model for role in self.owner.roles()})
+
+    def __call__(self, store: MemoryStore) -> list[dict[str, Any]]:
+        """All samples, of which some may be stored."""
+        owner, data, engines = self.owner, self.dataset, cast(Any, self.engines)
+        ids = owner.sample_ids(data)
+        if owner.cells == "identify":
+            owner.identify(data, ByLength(), None, store, planned=ids, tick=lambda *_: None)
+        else:
+            owner.run(data, engines, store, planned=ids, seed=0, tick=lambda *_: None)
+        return store.rows
+
+
+def _short(spec: S) -> S:
+    """With TOKENS in place of every larger `max_new_tokens`."""
+    inner = {name: getattr(spec, name) for name in type(spec).model_fields}
+    changed: dict[str, Any] = {
+        name: _short(value) for name, value in inner.items() if isinstance(value, Strict)
+    }
+    changed |= {name: min(inner[name], TOKENS) for name in inner if name == "max_new_tokens"}
+    return spec.model_copy(update=changed)
+
+
+def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
+    """`given` are keys of the task, by dotted path.
+
+    Raises:
+        PerbenchError: no task of the protocol is there, with data, to try it on.
+    """
+    task, dataset = _task(cls, given)
+    with TemporaryDirectory() as folder:
+        write_model(Path(folder))
+        engine = open_model(load_model(folder))
+        run = Try(task, dataset, engine)
+        samples: list[dict[str, Any]] = []
+        return Report(run.owner, "score" if cls.cells == "identify" else "batches").run(
+            {
+                "samples": partial(_samples, run, samples),
+                "resume": partial(_resume, run, samples),
+                "score": partial(_score, run, samples),
+                "plan": partial(_plan, run),
+            }
+        )
+
+
+def _task(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> tuple[Named[TaskSpec], Dataset]:
+    """A task of the protocol and its first examples; of several the one that stands nearest to its file."""
+    protocol, file = cls.__module__.rpartition(".")[2], getfile(cls)
+    found = plugins.discover("task").values()
+    users = [task for task in found if yaml.read(task.path).data.get("protocol") == protocol]
+    if not users:
+        raise PerbenchError(f"no task says `protocol: {protocol}`; write one to try it on, with some rows")
+    faults = []
+    for plugin in sorted(users, key=lambda task: -len(os.path.commonpath([task.path, file]))):
+        try:
+            task = load_task(plugin.name, overrides=given)
+            return task, load_examples(task, "test", EXAMPLES)
+        except PerbenchError as error:
+            faults.append(f"task {plugin.name}: {error}")
+    raise PerbenchError("\n".join([f"no task of protocol {protocol} can be tried:", *faults]))
+
+
+def _samples(run: Try, samples: list[dict[str, Any]]) -> str:
+    """That the ids are those of sample_ids() is checked as they are made."""
+    samples += run(MemoryStore())
+    names = Counter(sample["id"] for sample in samples)
+    if len(names) < len(samples):
+        raise Fault(f"{names.most_common(1)[0][0]!r} is the id of several samples")
+    bare = [sample["id"] for sample in samples if not isinstance(sample.get("user"), str)]
+    if bare:
+        raise Fault(f"sample {bare[0]} names no user, whom intervals resample")
+    return (
+        f"{len(samples)} of {counted(len(run.dataset.examples), 'example')} of task {run.name}, JSON values"
+    )
+
+
+def _resume(run: Try, samples: Sequence[Sample]) -> str:
+    number = len(samples)
+    places = sorted({1, number // 3, 2 * number // 3, number - 1} & {*range(number)})
+    for fuse in places:
+        store = MemoryStore(fuse=fuse)
+        try:
+            run(store)
+        except MemoryStore.Killed:
+            store.fuse = None
+        if run(store) != samples:
+            raise Fault(
+                f"killed after {counted(fuse, 'sample')} and run again, it stores other samples; draw from a "
+                "seed of the batch, and let a batch depend on nothing but its ids"
+            )
+    return f"killed after {', '.join(map(str, places))} samples and run again: the same samples"
+
+
+def _score(run: Try, samples: list[dict[str, Any]]) -> str:
+    given = deepcopy(samples)
+    scored: object = run.owner.score(given)
+    if not isinstance(scored, Scored):
+        raise Fault(f"score() returned {type(scored).__name__}; return Scored")
+    if given != samples or run.owner.score(given) != scored:
+        raise Fault("score() changes the samples, or gives other scores the second time; it must be pure")
+    if scored.scores.ids != [sample["id"] for sample in samples]:
+        raise Fault("the ids of the scores are not those of the samples, in order")
+    if run.spec.headline not in scored.metrics:
+        raise Fault(
+            f"the headline {run.spec.headline!r} is not among the metrics {', '.join(scored.metrics)}"
+        )
+    for name, metric in scored.metrics.items():
+        scale = run.owner.scale(name)
+        for value in (metric.value, *scored.scores.scores.get(name, ())):
+            if value is not None and not scale.holds(value):
+                low, high = scale.bounds
+                raise Fault(f"{name} is {value}, and scale({name!r}) says {low:g} to {high:g}")
+    return f"pure, of every sample; {counted(len(scored.metrics), 'metric')}, {run.spec.headline} among them"
+
+
+def _plan(run: Try) -> str:
+    examples, roles = run.dataset.examples, run.owner.roles()
+    strange = {*run.owner.asks(examples)} - {"subject", *(role.name for role in roles)}
+    if strange:
+        raise Fault(f"asks() is about {', '.join(sorted(strange))}, which roles() does not return")
+    for tokenizer in (None, run.engines.subject.tokenizer):
+        tokens, _ = run.owner.work(examples, tokenizer)
+        if tokens < 0:
+            raise Fault(f"work() says {tokens} tokens")
+    names = [role.name for role in roles if role.model is not None]
+    return f"{tokens} tokens, asks {', '.join(names) or 'no model'} beside the one under evaluation"

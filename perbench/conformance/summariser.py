@@ -1,0 +1,86 @@
+"""A summariser's contract, tried on short histories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from perbench.conformance.persona import EXAMPLES, HISTORIES, Models, made, named, own_cache
+from perbench.conformance.report import Fault, Report, tried
+from perbench.contracts.persona import Rewritten, Summariser
+from perbench.progress import counted
+
+
+class Try:
+    """What stands for histories, checked."""
+
+    def __init__(self, summariser: Summariser[Any]) -> None:
+        self.summariser = summariser
+
+    def __call__(self, histories: Sequence[Sequence[str]] = HISTORIES) -> Rewritten:
+        models = Models()
+        with own_cache():
+            found: object = self.summariser.rewrite(histories, models)
+        if not isinstance(found, Rewritten) or len(found.texts) != len(histories):
+            raise Fault(f"must return Rewritten with {len(histories)} texts, one per history; got {found!r}")
+        for history, text in zip(histories, found.texts, strict=True):
+            if not isinstance(text, str) or (text and not history):
+                raise Fault(
+                    f"{text!r} stands for a history of {counted(len(history), 'item')}; a text, '' for none"
+                )
+        if strange := {*models.asked} - named(self.summariser):
+            raise Fault(f"asks the model {min(strange)!r}, which roles() does not return")
+        told = sum(asked.requests for asked in self.summariser.asks(EXAMPLES).values())
+        if histories is HISTORIES and models.requests > told:
+            raise Fault(f"makes {counted(models.requests, 'request')}, and asks() says at most {told}")
+        return found
+
+
+def check(cls: type[Summariser[Any]], given: Mapping[str, Any]) -> Report:
+    """
+    Raises:
+        PerbenchError: `given` are no keys of the summariser.
+    """
+    summariser = made(cls, "summarise", given)
+    run = Try(summariser)
+    return Report(summariser, "rewrite").run(
+        {
+            "texts": partial(_texts, run),
+            "plan": partial(_plan, run),
+            "alone": partial(_alone, run),
+            "same again": partial(_again, run),
+            "settings": partial(tried, cls.Keys, given, lambda keys: Try(made(cls, "summarise", keys))),
+        }
+    )
+
+
+def _texts(run: Try) -> str:
+    counts = run().counts
+    if not all(isinstance(count, int) for count in counts.values()):
+        raise Fault(f"counts must be whole numbers: {counts!r}")
+    return f"one per history, none where there are no items; counts {', '.join(counts) or 'nothing'}"
+
+
+def _plan(run: Try) -> str:
+    roles, asked = {role.name for role in run.summariser.roles()}, {*run.summariser.asks(EXAMPLES)}
+    if not asked <= roles:
+        raise Fault(f"asks() is about {', '.join(sorted(asked - roles))}, which roles() does not return")
+    longest = run.summariser.longest()
+    if longest < 1:
+        raise Fault(f"longest() is {longest}; return the tokens of the longest text it makes")
+    return f"at most {longest} tokens each, asks {', '.join(sorted(roles)) or 'no model'}"
+
+
+def _alone(run: Try) -> str:
+    together = run().texts
+    for place, history in enumerate(HISTORIES):
+        if run([history]).texts != [together[place]]:
+            raise Fault(f"history {place} gets another text alone than among others; read only its own items")
+    return "the same alone and among others"
+
+
+def _again(run: Try) -> str:
+    if run() != run():
+        raise Fault("the same histories get other texts the second time; draw from a seed, keep no state")
+    return "the same histories, the same texts"
