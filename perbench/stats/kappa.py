@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perbench.stats.intervals import Floats
+from perbench.stats.spread import Floats
 
 
 def cohen_kappa(table: NDArray[Any], weights: Literal["none", "quadratic"] = "none") -> NDArray[np.float64]:
