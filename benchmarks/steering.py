@@ -22,10 +22,12 @@ from typing import Any
 
 from perbench.contracts.engine import TokenIds
 from perbench.data import load_examples
+from perbench.decodings.context_steering import ContextSteering
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.models import resolve
 from perbench.prompts.pair import build_pair
 from perbench.shapes.sampling import SamplingSpec
+from perbench.specs.compose import decoding_spec
 from perbench.specs.load import load_model, load_task
 
 TASK = "embedded/sotu_writing"
@@ -46,9 +48,10 @@ def main() -> int:
         f"{statistics.mean(map(len, without)):.0f} without, {options.new_tokens} new; "
         f"load of the machine: {os.getloadavg()[0]:.1f}"
     )
+    combine = ContextSteering(decoding_spec()(method="context_steering", lam=options.lam)).combine
     methods: dict[str, Callable[[], list[str]]] = {
         "steer": lambda: [
-            one.text for one in engine.steer(prompts, without, sampling, lam=options.lam, seed=0)
+            one.text for one in engine.steer(prompts, without, sampling, combine=combine, seed=0)
         ],
         "generate": lambda: [one.text for one in engine.generate(prompts, sampling, seed=0)],
         "re-prefill": lambda: re_prefill(engine, prompts, without, options.lam, options.new_tokens),

@@ -34,7 +34,7 @@ def spoilt(folder: Path, to: Path, value: float) -> Path:
 READERS: dict[str, Callable[[TransformersEngine], Any]] = {
     "greedy": lambda engine: engine.generate([PROMPT], GREEDY, seed=0),
     "drawn": lambda engine: engine.generate([PROMPT], WARM, seed=0),
-    "steered": lambda engine: engine.steer([PROMPT], [PROMPT[:4]], GREEDY, lam=1.0, seed=0),
+    "steered": lambda engine: engine.steer([PROMPT], [PROMPT[:4]], GREEDY, combine=torch.add, seed=0),
     "scored": lambda engine: engine.score([PROMPT], [[3, 4]]),
 }
 

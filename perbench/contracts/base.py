@@ -59,6 +59,9 @@ class Owner(ABC, Generic[K]):
     Keys: ClassVar[type[Strict]] = NoKeys
     reads: ClassVar[frozenset[str]] = frozenset()
     """The keys of others that it reads, as dotted paths of a task; a section's name stands for all of it."""
+    version: ClassVar[int | None] = None
+    """Raised by hand when it makes something else of the same inputs; 1 leaves no trace. None: the digest of
+    the plugin's file enters identities instead, where samples depend on it."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,11 +14,13 @@ from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 TokenIds = Sequence[int]
 Conversation = Sequence[Mapping[str, str]]
 """Messages {"role", "content"}: at most one of role system, first; then user and assistant in turn, the last
 of them the user's."""
+Combine = Callable[["Tensor", "Tensor"], "Tensor"]
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
 wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:
@@ -93,13 +95,12 @@ class Engine(ABC):
         without: Sequence[TokenIds],
         sampling: SamplingSpec,
         *,
-        lam: float,
+        combine: Combine,
         seed: int,
     ) -> list[Generation]:
-        """As `generate`, from the contrast of each prompt (c) with another that lacks the context (nc): every
-        token is drawn from log p_c + lam (log p_c - log p_nc), normalised (context steering, CoS, arXiv
-        2405.01768). lam 0 decodes `prompts` as `generate` does, -1 `without`. `prompt_tokens` counts both
-        contexts."""
+        """As `generate`, each token from two contexts: the softmax of what `combine` makes of the logits
+        [E, V] after `prompts` and after `without`, float32, before temperature and top_p. `prompt_tokens`
+        counts both contexts."""
         raise self._lacks("gives no logits to steer by")
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:

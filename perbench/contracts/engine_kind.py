@@ -49,8 +49,6 @@ class EngineKind(Owner[K]):
     """How messages name one of its models: "an endpoint"."""
     paid: ClassVar[bool] = False
     """Whether requests may cost money: plans and records count them."""
-    version: ClassVar[int | None] = None
-    """Raised by hand when answers change. None: the digest of the plugin's file enters identities instead."""
     identity: ClassVar[str | None] = None
     """All that stands for it in identities, where `identify` says the rest; None: its name, its version and
     its `inputs`."""

@@ -60,8 +60,6 @@ class Protocol(Owner[K]):
     """Keys that only evaluation reads: a source must not set them."""
     late: ClassVar[bool] = False
     """Whether only a run knows its samples: `sample_ids` loads their data."""
-    version: ClassVar[int | None] = None
-    """Raised by hand when samples change. None: the digest of the plugin's file enters identities instead."""
 
     source: ClassVar[type[Source[Any]] | None] = None
     """What brings the key of `data` that names its own data, where it reads no rows (`dataset`)."""

@@ -24,8 +24,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of one split. `described`: what records say of their origin, without a machine's paths; `place`:
+class Rows:
+    """Of one split. `described`: what records say of their origin, without a machine's paths; `place`:
     their file or other origin, for messages; `shared`: fields that all rows have in common, digested once;
     `cut`: how the split was cut out of other rows, part of the digest."""
 
@@ -62,7 +62,7 @@ class Source(Owner[K]):
         return iter(())
 
     @abstractmethod
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         """All rows of a split; `fields` names their fields.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from perbench.contracts.source import Table
+from perbench.contracts.source import Rows
 from perbench.data.jsonl import read_jsonl
 from perbench.data.lines import packed
 from perbench.data.prepared import origin
@@ -36,7 +36,7 @@ def folder_faults(keys: Folders) -> Iterator[str]:
             yield "shared is a folder of a hub dataset or prepared family, beside config"
 
 
-def read_folder(root: Path, config: str | None, split: str) -> Table:
+def read_folder(root: Path, config: str | None, split: str) -> Rows:
     """
     Raises:
         PerbenchError: there is no such folder, or no such split in it.
@@ -47,7 +47,7 @@ def read_folder(root: Path, config: str | None, split: str) -> Table:
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise PerbenchError(f"{root}: {what}; check the path, data.data_dir or --data FAMILY=DIR")
     path = split_file(root / config, split)
-    return Table(read_jsonl(path), {"data_dir": f"{config}/{split}.jsonl", **origin(root)}, path)
+    return Rows(read_jsonl(path), {"data_dir": f"{config}/{split}.jsonl", **origin(root)}, path)
 
 
 def has_split(root: Path, config: str | None, split: str) -> bool:
@@ -63,7 +63,7 @@ def split_file(folder: Path, split: str) -> Path:
     return path
 
 
-def with_shared(keys: Folders, read: Callable[[str | None], Table]) -> Table:
+def with_shared(keys: Folders, read: Callable[[str | None], Rows]) -> Rows:
     """The rows that `read` gives of `config`, with the fields of the one row of `shared`, where it is given.
 
     Raises:
@@ -93,4 +93,4 @@ def with_shared(keys: Folders, read: Callable[[str | None], Table]) -> Table:
     if faults:
         raise SpecError(faults[:MOST_PROBLEMS])
     rows = [replace(row, fields={**shared, **row.fields}) for row in table.rows]
-    return Table(rows, {**table.described, "shared": keys.shared}, table.place, shared)
+    return Rows(rows, {**table.described, "shared": keys.shared}, table.place, shared)

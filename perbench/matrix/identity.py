@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from perbench import plugins
+from perbench.contracts.base import Owner
 from perbench.disk.digests import canonical_digest
 from perbench.lm.template import CLOCK
 from perbench.shapes.fields import sampled
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of, ranked_text, ranking_of, summariser_of
+from perbench.specs.compose import decoding_of, owner_of, ranked_text, ranking_of, summariser_of
 from perbench.specs.grid import leaves
 from perbench.specs.matrix import TrainingSpec
 
@@ -130,8 +131,10 @@ def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> I
     owner = owner_of(task)
     if owner.cells == "eval":
         inputs["sampling"] = task.sampling.model_dump(mode="json")
-    if task.decoding.method != "ordinary":
-        inputs["decoding"] = task.decoding.model_dump(mode="json")
+    decoding = decoding_of(task.decoding)
+    decoded = {**decoding.inputs(helpers), **_code("decoding", task.decoding.method, decoding)}
+    if decoded:
+        inputs["decoding"] = decoded
     if owner.version is None:
         inputs["plugin"] = plugins.get("protocol", task.protocol).digest()
     elif owner.version > 1:
@@ -157,7 +160,20 @@ def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     inputs |= sampled(ranking.keys, helpers)
     if spec.retrieve != type(spec).model_fields["retrieve"].default:
         inputs["retrieve"] = spec.retrieve
-    return inputs if summariser is None else {**inputs, **summariser.inputs(helpers)}
+    if code := _code("ranking", spec.retrieve, ranking):
+        inputs["ranking"] = code
+    if summariser is not None:
+        inputs |= summariser.inputs(helpers)
+        if code := _code("summariser", spec.summarise, summariser):
+            inputs["summariser"] = code
+    return inputs
+
+
+def _code(kind: str, name: str, owner: Owner[Any]) -> Inputs:
+    """What stands for an owner's code: nothing at version 1."""
+    if owner.version is None:
+        return {"plugin": plugins.get(kind, name).digest()}
+    return {"version": owner.version} if owner.version > 1 else {}
 
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

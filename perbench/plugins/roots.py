@@ -72,6 +72,7 @@ KINDS = {
     "protocol": Kind("protocols", ".py", "perbench.contracts.protocol:Protocol", "protocols"),
     "ranking": Kind("rankings", ".py", "perbench.contracts.persona:Ranking", "persona/rankings"),
     "summariser": Kind("summarisers", ".py", "perbench.contracts.persona:Summariser", "persona/summarisers"),
+    "decoding": Kind("decodings", ".py", "perbench.contracts.decoding:Decoding", "decodings"),
     "source": Kind("sources", ".py", "perbench.contracts.source:Source", "data/sources"),
     "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
     "engine": Kind("engines", ".py", "perbench.contracts.engine_kind:EngineKind", "engines"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from perbench.shapes.base import Strict
-from perbench.shapes.registry import DECODINGS, one_of
+from perbench.shapes.plugged import plugin_of
 from perbench.shapes.templates import Count
 
 
@@ -22,12 +23,11 @@ class SamplingSpec(Strict):
 
 
 class DecodingSpec(Strict):
-    """How answers are decoded. context_steering: log p = log p_c + lam (log p_c - log p_nc) up to a constant,
-    of the next token with the persona (c) and without (nc), before temperature and top_p. lam 0 is the
-    ordinary way, -1 leaves the persona out (CoS, arXiv 2405.01768)."""
+    """How answers are decoded. `method` names a decoding, one file in `decodings/`, which brings keys of its
+    own."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+    owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
+    """The classes of decodings by name, in the spec that `compose` makes of this one."""
 
-    method: Annotated[str, one_of(DECODINGS)] = "ordinary"
-    lam: float = 1.0
-    """Of context_steering."""
+    method: Annotated[str, plugin_of("decoding")] = "ordinary"

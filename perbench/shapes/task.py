@@ -142,6 +142,6 @@ class TaskSpec(Strict):
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
     """The share of answers that may be missing (refused, filtered...); with more the cell fails."""
     sampling: SamplingSpec = SamplingSpec()
-    decoding: DecodingSpec = DecodingSpec()
+    decoding: DecodingSpec = Field(default_factory=DecodingSpec)
     metrics: list[Annotated[str, plugin_of("metric")]] = []
     headline: str

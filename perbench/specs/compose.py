@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from perbench import plugins
 from perbench.contracts.base import Inputs, Owner, Role
+from perbench.contracts.decoding import Decoding
 from perbench.contracts.engine_kind import EngineKind
 from perbench.contracts.persona import Ranking, Summariser
 from perbench.contracts.protocol import Protocol
@@ -20,6 +21,7 @@ from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import unread
 from perbench.shapes.model import WEIGHTS, ModelSpec
 from perbench.shapes.persona import PersonaSpec
+from perbench.shapes.sampling import DecodingSpec
 from perbench.shapes.task import DataSpec, TaskSpec
 from perbench.shapes.templates import refuse
 
@@ -126,6 +128,10 @@ def family_in(data: DataSpec) -> str | None:
     return cast(str, getattr(data, source.key)) if source.family else None
 
 
+def decoding_of(spec: DecodingSpec) -> Decoding[Any]:
+    return cast("Decoding[Any]", spec.owned["decoding"][spec.method](spec))
+
+
 def ranking_of(persona: PersonaSpec) -> Ranking[Any]:
     return cast("Ranking[Any]", persona.owned["ranking"][persona.retrieve](persona))
 
@@ -203,6 +209,14 @@ class _Persona(PersonaSpec):
     def _complete(self) -> _Persona:
         for part in filter(None, (ranking_of(self), summariser_of(self))):
             refuse([f"{key}: is needed by {part.called}" for key in absent_keys(type(part), self)])
+        return self
+
+
+class _Decoding(DecodingSpec):
+    @model_validator(mode="after")
+    def _complete(self) -> _Decoding:
+        own = decoding_of(self)
+        refuse([f"{key}: is needed by {own.called}" for key in absent_keys(type(own), self)])
         return self
 
 
@@ -312,6 +326,11 @@ def persona_spec() -> type[PersonaSpec]:
     return _persona_spec(_files())
 
 
+def decoding_spec() -> type[DecodingSpec]:
+    """DecodingSpec with the keys of all decodings there are."""
+    return _decoding_spec(_files())
+
+
 def data_spec() -> type[DataSpec]:
     """DataSpec with the keys of all sources there are, those of protocols among them."""
     return _data_spec(_files())
@@ -325,6 +344,7 @@ def task_spec() -> type[TaskSpec]:
 SPECS: Mapping[str, Callable[[], type[Strict]]] = {
     "protocol": task_spec,
     "source": data_spec,
+    "decoding": decoding_spec,
     "ranking": persona_spec,
     "summariser": persona_spec,
     "engine": model_spec,
@@ -343,6 +363,11 @@ def _persona_spec(_: object) -> type[PersonaSpec]:
 
 
 @lru_cache(maxsize=8)
+def _decoding_spec(_: object) -> type[DecodingSpec]:
+    return composed(_Decoding, {"decoding": owners("decoding")})
+
+
+@lru_cache(maxsize=8)
 def _data_spec(_: object) -> type[DataSpec]:
     own = {name: cls.source for name, cls in protocols().items() if cls.source is not None}
     return composed(_Data, {"protocol": own, "source": owners("source")})
@@ -350,6 +375,9 @@ def _data_spec(_: object) -> type[DataSpec]:
 
 @lru_cache(maxsize=8)
 def _task_spec(_: object) -> type[TaskSpec]:
-    persona = persona_spec()
-    replaced = {"persona": (persona, Field(default_factory=persona)), "data": (data_spec(), ...)}
+    inner = {"persona": persona_spec(), "decoding": decoding_spec()}
+    replaced: dict[str, tuple[Any, Any]] = {
+        name: (spec, Field(default_factory=spec)) for name, spec in inner.items()
+    }
+    replaced["data"] = (data_spec(), ...)
     return composed(_Task, {"protocol": owners("protocol")}, replaced)

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
-from perbench.shapes.registry import DECODINGS
 from perbench.specs.compose import owner_of, source_of
 from perbench.specs.grid import leaves
 from perbench.specs.yaml import Document, KeyPath
@@ -35,12 +34,16 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
         found |= dict.fromkeys([*owner.of_answers, *(() if own_adapters else EVALUATED_ON)], "in a source")
     elif not owner.tunes:
         found |= dict.fromkeys(TRAINED_ON, "in a target")
-    rankings, summarisers = (
-        {name: _keys_under("persona", cls) for name, cls in persona.owned[kind].items()}
-        for kind in ("ranking", "summariser")
+    rankings, summarisers, decodings = (
+        {name: _keys_under(under, cls) for name, cls in section.owned[kind].items()}
+        for under, section, kind in (
+            ("persona", persona, "ranking"),
+            ("persona", persona, "summariser"),
+            ("decoding", task.decoding, "decoding"),
+        )
     )
     found |= _of_others(rankings, "persona.retrieve", persona.retrieve)
-    found |= _of_others(DECODINGS, "decoding.method", task.decoding.method)
+    found |= _of_others(decodings, "decoding.method", task.decoding.method)
     found |= _of_others({"none": (), **summarisers}, "persona.summarise", persona.summarise)
     found |= {
         f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt

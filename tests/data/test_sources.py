@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from perbench.contracts.source import Table
+from perbench.contracts.source import Rows
 from perbench.errors import PerbenchError, SpecError
 from perbench.shapes.task import DataSpec, FieldSpec
 from perbench.specs.compose import data_spec, source_of
@@ -23,11 +23,11 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def read(data: DataSpec, split: str, folder: Path = Path()) -> Table:
+def read(data: DataSpec, split: str, folder: Path = Path()) -> Rows:
     return source_of(data).read(split, folder, FieldSpec())
 
 
-def fields(source: Table) -> list[dict[str, Any]]:
+def fields(source: Rows) -> list[dict[str, Any]]:
     return [dict(row.fields) for row in source.rows]
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from perbench.contracts.engine import Generation
+from perbench.contracts.engine import Combine, Generation
 from perbench.engines.transformers.engine import TransformersEngine
-from perbench.engines.transformers.steering import ContextSteering
+from perbench.engines.transformers.steering import Steering
 from perbench.prompts.chat import chat_text, encode
 from perbench.shapes.sampling import SamplingSpec
+from perbench.specs.compose import decoding_of, decoding_spec
 
 GREEDY = SamplingSpec(max_new_tokens=10, temperature=0)
 WARM = SamplingSpec(max_new_tokens=10, temperature=0.8, top_p=0.9)
@@ -36,6 +37,16 @@ def contexts(engine: TransformersEngine) -> tuple[list[list[int]], list[list[int
         return [encode(engine.tokenizer, text) for text in texts]
 
     return prompts(True), prompts(False)
+
+
+def combine(lam: float) -> Combine:
+    """As decoding context_steering has it."""
+    found: Combine = decoding_of(decoding_spec()(method="context_steering", lam=lam)).combine  # type: ignore[attr-defined]
+    return found
+
+
+def steer(engine: TransformersEngine, *contexts: Any, lam: float, seed: int) -> list[Generation]:
+    return engine.steer(*contexts, combine=combine(lam), seed=seed)
 
 
 def distribution(model: Any, prompt: list[int], without: list[int], answer: list[int], lam: float) -> Any:
@@ -80,7 +91,7 @@ def reference(
 def test_greedy_answers_are_those_of_the_definition(
     engine: TransformersEngine, contexts: tuple[list[list[int]], list[list[int]]], lam: float
 ) -> None:
-    found = engine.steer(*contexts, GREEDY, lam=lam, seed=0)
+    found = steer(engine, *contexts, GREEDY, lam=lam, seed=0)
     expected = [reference(engine, one, other, lam, GREEDY, 0) for one, other in zip(*contexts, strict=True)]
     assert [answer.text for answer in found] == expected
     read = [len(one) + len(other) for one, other in zip(*contexts, strict=True)]
@@ -92,7 +103,7 @@ def test_sampled_answers_are_those_of_the_definition(
     engine: TransformersEngine, contexts: tuple[list[list[int]], list[list[int]]], seed: int
 ) -> None:
     for one, other in zip(*contexts, strict=True):
-        (found,) = engine.steer([one], [other], WARM, lam=1.0, seed=seed)
+        (found,) = steer(engine, [one], [other], WARM, lam=1.0, seed=seed)
         assert found.text == reference(engine, one, other, 1.0, WARM, seed)
 
 
@@ -105,10 +116,10 @@ def test_0_is_ordinary_decoding_and_minus_1_leaves_the_context_out(
 
     told, untold = contexts
     ordinary = texts(engine.generate(told, sampling, seed=5))
-    assert texts(engine.steer(told, untold, sampling, lam=0.0, seed=5)) == ordinary
-    assert texts(engine.steer(told, untold, sampling, lam=2.0, seed=5)) != ordinary
+    assert texts(steer(engine, told, untold, sampling, lam=0.0, seed=5)) == ordinary
+    assert texts(steer(engine, told, untold, sampling, lam=2.0, seed=5)) != ordinary
     for one, other in zip(*contexts, strict=True):
-        found = texts(engine.steer([one], [other], sampling, lam=-1.0, seed=5))
+        found = texts(steer(engine, [one], [other], sampling, lam=-1.0, seed=5))
         assert found == texts(engine.generate([other], sampling, seed=5))
 
 
@@ -117,13 +128,14 @@ def test_an_answer_does_not_depend_on_its_batch(
     contexts: tuple[list[list[int]], list[list[int]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    together = engine.steer(*contexts, GREEDY, lam=1.5, seed=0)
+    together = steer(engine, *contexts, GREEDY, lam=1.5, seed=0)
     alone = [
-        engine.steer([one], [other], GREEDY, lam=1.5, seed=0)[0] for one, other in zip(*contexts, strict=True)
+        steer(engine, [one], [other], GREEDY, lam=1.5, seed=0)[0]
+        for one, other in zip(*contexts, strict=True)
     ]
     assert together == alone
     monkeypatch.setattr("perbench.engines.transformers.engine.TOKEN_BUDGET", 150)
-    assert engine.steer(*contexts, GREEDY, lam=1.5, seed=0) == together
+    assert steer(engine, *contexts, GREEDY, lam=1.5, seed=0) == together
 
 
 def test_one_batched_pass_a_token_reads_each_prompt_once(
@@ -139,7 +151,7 @@ def test_one_batched_pass_a_token_reads_each_prompt_once(
         return forward(*args, **options)
 
     monkeypatch.setattr(engine.model, "forward", counting)
-    longest = max(len(answer.text) for answer in engine.steer(*contexts, GREEDY, lam=1.0, seed=0))
+    longest = max(len(answer.text) for answer in steer(engine, *contexts, GREEDY, lam=1.0, seed=0))
     assert longest
     assert shapes[0] == (2 * len(PAIRS), max(map(len, contexts[0])))
     assert set(shapes[1:]) == {(2 * len(PAIRS), 1)}
@@ -151,11 +163,11 @@ def test_both_contexts_end_with_the_stop_token(
 ) -> None:
     told, untold = contexts
     first = int(distribution(engine.model, told[0], untold[0], [], 1.0).argmax())
-    second = engine.steer(told[1:2], untold[1:2], GREEDY, lam=1.0, seed=0)
+    second = steer(engine, told[1:2], untold[1:2], GREEDY, lam=1.0, seed=0)
     stop = engine.stop_tokens
     try:
         engine.stop_tokens = frozenset({first})
-        found = engine.steer(told[:2], untold[:2], GREEDY, lam=1.0, seed=0)
+        found = steer(engine, told[:2], untold[:2], GREEDY, lam=1.0, seed=0)
     finally:
         engine.stop_tokens = stop
     assert (found[0].text, found[0].finish_reason, found[0].new_tokens) == ("", "stop", 1)
@@ -167,12 +179,12 @@ def test_equal_contexts_steer_nowhere(
     engine: TransformersEngine, contexts: tuple[list[list[int]], list[list[int]]]
 ) -> None:
     told, _ = contexts
-    found = engine.steer(told, told, WARM, lam=4.0, seed=2)
+    found = steer(engine, told, told, WARM, lam=4.0, seed=2)
     assert [answer.text for answer in found] == [a.text for a in engine.generate(told, WARM, seed=2)]
 
 
 def test_what_both_contexts_rule_out_stays_ruled_out() -> None:
     scores = torch.tensor([[1.0, 2.0, -torch.inf], [3.0, 1.0, -torch.inf]])
-    drawn = ContextSteering(1.0, GREEDY)(torch.zeros(2, 1, dtype=torch.long), scores)
+    drawn = Steering(combine(1.0), GREEDY)(torch.zeros(2, 1, dtype=torch.long), scores)
     assert drawn.argmax(-1).tolist() == [1, 1]
     assert drawn.isneginf().sum(-1).tolist() == [2, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.data.folders import split_file
 from perbench.data.jsonl import read_jsonl
 from perbench.data.split import SplitSpec, cut
@@ -40,7 +40,7 @@ class Files(Source[Keys]):
     def _path(self, folder: Path) -> Path:
         return folder / Path(self.keys.files).expanduser()
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         path, into = self._path(folder), self.keys.split
         if path.is_dir():
             if into is not None:
@@ -48,12 +48,12 @@ class Files(Source[Keys]):
                     f"{path}: data.split splits a single file, but this is a folder; name a file in it"
                 )
             file = split_file(path, split)
-            return Table(read_jsonl(file), {"files": f"{path.name}/{file.name}"}, file)
+            return Rows(read_jsonl(file), {"files": f"{path.name}/{file.name}"}, file)
         rows = read_jsonl(path)
         if into is None:
-            return Table(rows, {"files": path.name}, path)
+            return Rows(rows, {"files": path.name}, path)
         described = {"files": path.name, "split": split, **into.model_dump()}
-        return Table(cut(path, rows, fields, into)[split], described, path, cut=into.model_dump(mode="json"))
+        return Rows(cut(path, rows, fields, into)[split], described, path, cut=into.model_dump(mode="json"))
 
     def has(self, split: str, folder: Path) -> bool:
         return self.keys.split is not None or (self._path(folder) / f"{split}.jsonl").is_file()

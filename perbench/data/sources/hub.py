@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
 from perbench.data.values import numbered
 from perbench.errors import PerbenchError
@@ -29,10 +29,10 @@ class Hub(Source[Keys]):
     def idle(self) -> dict[str, str]:
         return {"data.revision": "where data.data_dir stands in"} if self.keys.data_dir is not None else {}
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         return with_shared(self.keys, lambda config: self._table(config, split, folder))
 
-    def _table(self, config: str | None, split: str, folder: Path) -> Table:
+    def _table(self, config: str | None, split: str, folder: Path) -> Rows:
         keys, root = self.keys, self.keys.place(folder)
         if root is not None:
             return read_folder(root, config, split)
@@ -53,7 +53,7 @@ class Hub(Source[Keys]):
             ) from error
         described = {"hub": keys.hub, "config": config, "split": split, "revision": keys.revision}
         place = f"{keys.hub} {config} {split}"
-        return Table(numbered(place, table), described, place)
+        return Rows(numbered(place, table), described, place)
 
     def has(self, split: str, folder: Path) -> bool:
         root = self.keys.place(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
 from perbench.data.lines import packed
 from perbench.data.prepared import prepared_folder
@@ -27,10 +27,10 @@ class Prepared(Source[Keys]):
             yield "prepared needs a config, a folder of the prepared family"
         yield from folder_faults(self.keys)
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         return with_shared(self.keys, lambda config: self._table(config, split, folder))
 
-    def _table(self, config: str | None, split: str, folder: Path) -> Table:
+    def _table(self, config: str | None, split: str, folder: Path) -> Rows:
         family, file = self.keys.prepared, f"{config}/{split}.jsonl"
         root = self._root(folder)
         if (root.is_dir() or self.keys.data_dir is None) and not (root / file).is_file():

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.data.values import numbered
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
@@ -32,7 +32,7 @@ class Python(Source[Keys]):
         if self.keys.python.count(":") != 1:
             yield "python must be 'module:function'"
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         called, requires = self.keys.python, self.keys.requires
         module_name, _, function_name = called.partition(":")
         try:
@@ -57,7 +57,7 @@ class Python(Source[Keys]):
                 described["package"] = f"{name}=={version(name)}"
             except PackageNotFoundError:
                 described["package"] = requires
-        return Table(rows, described, called)
+        return Rows(rows, described, called)
 
 
 def _module(name: str, folder: Path) -> ModuleType:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import EVERYTHING
-from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, TokenIds
+from perbench.contracts.engine import LEFT_OUT, Combine, Conversation, Engine, Generation, TokenIds
 from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
 from perbench.lm.context import TooLong, context_of
@@ -143,14 +143,14 @@ class TransformersEngine(Engine):
         without: Sequence[TokenIds],
         sampling: SamplingSpec,
         *,
-        lam: float,
+        combine: Combine,
         seed: int,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.steer`; batches and errors as in `generate`."""
-        from .steering import ContextSteering
+        from .steering import Steering
 
         lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]
-        steering = ContextSteering(lam, sampling)
+        steering = Steering(combine, sampling)
 
         def answer(group: list[int]) -> list[Generation]:
             pairs = [*(prompts[index] for index in group), *(without[index] for index in group)]

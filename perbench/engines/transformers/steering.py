@@ -1,25 +1,26 @@
-"""Context steering (CoS, arXiv 2405.01768): logits with a context contrasted with those without."""
+"""Tokens drawn from the logits of two contexts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perbench.contracts.engine import Combine
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ContextSteering:
+class Steering:
     """A logits processor for greedy `generate` over 2E rows: E prompts with the context, then the same E
     without. Each step it combines a pair's logits, draws a token, and leaves both rows no other choice: one
     batched pass a token, and both contexts' caches go on from the same answer.
     """
 
-    def __init__(self, lam: float, sampling: SamplingSpec) -> None:
+    def __init__(self, combine: Combine, sampling: SamplingSpec) -> None:
         from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-        self._lam = lam
+        self._combine = combine
         self._warpers: list[Any] | None = None
         if sampling.temperature > 0:
             self._warpers = [TemperatureLogitsWarper(sampling.temperature)]
@@ -29,12 +30,7 @@ class ContextSteering:
         """input_ids [2E, length], scores [2E, V] -> [2E, V]: 0 at the token drawn, -inf elsewhere."""
         import torch
 
-        # The two normalisers are the same for every token of a row: raw logits give the same distribution.
-        with_context, without = scores.float().chunk(2)
-        # A token that both contexts rule out (-inf) differs by nan, and stays ruled out.
-        difference = (with_context - without).nan_to_num(0.0, 0.0, 0.0)
-        # As written, lam 0 leaves the logits with context as they are, to the last bit.
-        steered = with_context + self._lam * difference
+        steered = self._combine(*scores.float().chunk(2))
         if self._warpers is None:
             drawn = steered.argmax(-1, keepdim=True)
         else:

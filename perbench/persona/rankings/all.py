@@ -13,6 +13,7 @@ from perbench.prompts.persona import by_priority
 class All(Ranking[NoKeys]):
     reads = frozenset({"persona.priority"})
     keeps_order = True
+    version = 1
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
         return [by_priority(len(example.persona), self.spec) for example in examples]

@@ -14,6 +14,7 @@ class BM25(Ranking[Compared]):
     Keys = Compared
     reads = COMPARES
     requires = ("rank_bm25", "bm25")
+    version = 1
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
         after = self.keys.query_after

@@ -22,6 +22,7 @@ class Keys(Compared):
 class Dense(Ranking[Keys]):
     Keys = Keys
     reads = COMPARES
+    version = 1
 
     def roles(self) -> Sequence[Role]:
         told = (

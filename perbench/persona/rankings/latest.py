@@ -18,6 +18,7 @@ class Keys(Strict):
 
 class Latest(Ranking[Keys]):
     Keys = Keys
+    version = 1
 
     def item_fields(self) -> dict[str, str]:
         return {} if self.keys.time is None else {self.keys.time: ", which persona.time names"}

@@ -20,6 +20,7 @@ class Keys(Strict):
 
 class Random(Ranking[Keys]):
     Keys = Keys
+    version = 1
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
         return [shuffled(len(example.persona), example.id, self.keys.seed) for example in examples]

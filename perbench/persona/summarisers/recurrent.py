@@ -29,6 +29,7 @@ class Keys(Strict):
 
 class Recurrent(Summariser[Keys]):
     Keys = Keys
+    version = 1
 
     def roles(self) -> Sequence[Role]:
         return [Role("summariser", self.keys.summary.model)]

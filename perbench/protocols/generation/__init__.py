@@ -11,6 +11,7 @@ from perbench.contracts.base import Asked, Role
 from perbench.contracts.metric import UNIT, Scale
 from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
 from perbench.shapes.base import Strict
+from perbench.specs.compose import decoding_of
 
 from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
 
@@ -46,20 +47,14 @@ class Generation(Protocol[Keys]):
         return UNIT if metric in SWAP_METRICS else text_metric(metric).scale
 
     def roles(self) -> Sequence[Role]:
-        found, swap, method = [], self.keys.persona_swap, self.spec.decoding.method
+        found, swap = [], self.keys.persona_swap
         if swap is not None:
             told = (
                 "persona_swap by {model}, {what}, which gives no log-probs of given texts; name a local "
                 "model: persona_swap.scorer"
             )
             found.append(Role("scorer", swap.scorer, {"score": told}))
-        if method != "ordinary":
-            told = (
-                f"decoding.method {method} of {{model}}, {{what}}, which shows no logits; use a model whose "
-                "weights are on this machine"
-            )
-            found.append(Role("subject", None, {"steer": told}))
-        return found
+        return [*found, *decoding_of(self.spec.decoding).roles()]
 
     def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
         found = super().inputs(helpers)
@@ -84,12 +79,11 @@ class Generation(Protocol[Keys]):
         if tokenizer is None:
             return sum(guessed(self.spec, example, answer)[0] for example in examples), False
         swap, total = self.keys.persona_swap, 0
-        steered = self.spec.decoding.method == "context_steering"
-        times = 1 + (2 * swap.others + 2 if swap is not None else 0)
+        decoding = decoding_of(self.spec.decoding)
+        scored = 2 * swap.others + 2 if swap is not None else 0
         for pair in build_pairs(self.spec, examples, tokenizer, with_response=False, context=None):
             if pair is not None:
-                beside = len(pair.counterfactual) + answer if steered else 0
-                total += times * (len(pair.factual) + answer) + beside
+                total += decoding.work(pair, answer) + scored * (len(pair.factual) + answer)
         return total, True
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:

@@ -12,6 +12,7 @@ from perbench.contracts.run import ask, chunks
 from perbench.prompts.messages import Request, build_request
 from perbench.prompts.pair import PromptPair, build_pairs
 from perbench.seeds import derive_seed
+from perbench.specs.compose import decoding_of
 
 from .samples import Answer
 
@@ -55,13 +56,9 @@ class Prompts:
         return [found.get(i, LEFT_OUT) for i in batch]
 
     def _answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
-        prompts = [self.prompts[i].factual for i in batch]
+        prompts = [self.prompts[i] for i in batch]
         seed = derive_seed("generation", self._seed, *place)
-        decoding, sampling = self._task.decoding, self._task.sampling
-        if decoding.method == "ordinary":
-            return self._engine.generate(prompts, sampling, seed=seed)
-        without = [self.prompts[i].counterfactual for i in batch]
-        return self._engine.steer(prompts, without, sampling, lam=decoding.lam, seed=seed)
+        return decoding_of(self._task.decoding).decode(self._engine, prompts, self._task.sampling, seed=seed)
 
 
 class Chats:

@@ -46,8 +46,8 @@ class LmEval(Protocol[Keys]):
     def scale(self, metric: str) -> Scale:
         from .catalogue import lower_is_better
 
-        assert self.spec.data.lm_eval is not None, "faults() saw to it"
-        return Scale("lower" if lower_is_better(self.spec.data.lm_eval, metric) else "higher")
+        name = Documents(self.spec.data).keys.lm_eval
+        return Scale("lower" if lower_is_better(name, metric) else "higher")
 
     def roles(self) -> Sequence[Role]:
         told = (

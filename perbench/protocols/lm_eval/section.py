@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
 from perbench.shapes.task import FieldSpec
@@ -23,7 +23,7 @@ class Documents(Source[DocumentKeys]):
     Keys = DocumentKeys
     reads = frozenset()
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         raise PerbenchError(f"lm-eval reads the documents of {self.keys.lm_eval} by itself")
 
 

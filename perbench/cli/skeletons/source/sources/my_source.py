@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from perbench.contracts.source import Source, Table
+from perbench.contracts.source import Rows, Source
 from perbench.data.values import numbered
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
@@ -29,14 +29,14 @@ class MySource(Source[Keys]):
         if not self.keys.my_source.endswith(".csv"):
             yield "my_source: must end on .csv"
 
-    def read(self, split: str, folder: Path, fields: FieldSpec) -> Table:
+    def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         path = folder / self.keys.my_source
         if not path.is_file():
             raise PerbenchError(f"no file {path}; check data.my_source")
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
         found = [{name: self._value(name, text) for name, text in row.items()} for row in rows]
-        return Table(numbered(str(path), found), {"my_source": path.name, "split": split}, path)
+        return Rows(numbered(str(path), found), {"my_source": path.name, "split": split}, path)
 
     def _value(self, column: str, text: str) -> str | list[str]:
         return text.split("|") if column in self.keys.lists else text

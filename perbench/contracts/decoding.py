@@ -1,0 +1,40 @@
+"""How tokens are drawn from a model: one file `decodings/NAME.py`, named by `decoding.method`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from perbench.contracts.base import Inputs, K, Owner, Role
+from perbench.lm.contrast import Pair as Pair
+
+if TYPE_CHECKING:
+    from perbench.contracts.engine import Engine, Generation
+    from perbench.shapes.sampling import DecodingSpec, SamplingSpec
+
+
+class Decoding(Owner[K]):
+    """`Keys` are keys of `decoding`."""
+
+    spec: DecodingSpec
+
+    def roles(self) -> Sequence[Role]:
+        told = (
+            f"decoding.method {self.spec.method} of {{model}}, {{what}}, which shows no tokens; use a model "
+            "whose weights are on this machine"
+        )
+        return [Role("subject", None, {"tokens": told})]
+
+    def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
+        return {"method": self.spec.method, **super().inputs(helpers)}
+
+    def work(self, prompt: Pair, answer: int) -> int:
+        """Tokens read and at most written for an answer of `answer` tokens."""
+        return len(prompt.factual) + answer
+
+    @abstractmethod
+    def decode(
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        """One answer per prompt, in order. Equal calls give equal answers, as of `Engine.generate`."""

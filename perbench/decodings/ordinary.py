@@ -1,0 +1,25 @@
+"""From the model's distribution after the prompt with the persona."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from perbench.contracts.base import Inputs, NoKeys, Role
+from perbench.contracts.decoding import Decoding, Pair
+from perbench.contracts.engine import Engine, Generation
+from perbench.shapes.sampling import SamplingSpec
+
+
+class Ordinary(Decoding[NoKeys]):
+    version = 1
+
+    def roles(self) -> Sequence[Role]:
+        return ()  # a model that only chats answers messages
+
+    def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
+        return {}
+
+    def decode(
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+    ) -> list[Generation]:
+        return engine.generate([prompt.factual for prompt in prompts], sampling, seed=seed)
