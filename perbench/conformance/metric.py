@@ -70,6 +70,7 @@ def check(cls: type[TextMetric], given: Mapping[str, Any]) -> Report:
         "values": partial(_values, run),
         "names": partial(_names, cls, names),
         "mean": partial(_mean, run),
+        "sums": partial(_sums, run),
         "odd texts": partial(_odd, run),
         "nothing": partial(_nothing, run),
         "order": partial(_order, run),
@@ -112,6 +113,22 @@ def _mean(run: Try) -> str:
                 f"{mean}, n {len(scored)}; use mean_metric, or give no per_sample"
             )
     return "the value is the mean of the scored samples, where there are values per sample"
+
+
+def _sums(run: Try) -> str:
+    """Gains of corpus-level metrics are computed from the samples' sums."""
+    held = 0
+    for name, measured in run().items():
+        if measured.sums is None:
+            continue
+        import numpy as np
+
+        held += 1
+        whole = np.sum([row for row in measured.sums if row is not None], axis=0, dtype=np.float64)
+        found = float(run.metric.of_sums(name, whole[None])[0])
+        if not _close(found, measured.metric.value):
+            raise Fault(f"{name} is {measured.metric.value}, and of_sums() of its sums is {found}")
+    return "of_sums() of the samples' sums is the value" if held else "none: no gains of corpus scores"
 
 
 def _odd(run: Try) -> str:

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from perbench.errors import MetricAbsent as MetricAbsent
 from perbench.store.record import Better, Metric
+
+if TYPE_CHECKING:
+    from perbench.stats.spread import Floats, Spread, Statistic
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,15 @@ class Scale:
         low, high = self.bounds
         return low - 1e-9 <= value <= high + 1e-9
 
+    def clipped(self, ci: tuple[float, float] | None) -> tuple[float, float] | None:
+        """An interval without what lies beyond the range."""
+        low, high = self.bounds
+        return None if ci is None else (max(ci[0], low), min(ci[1], high))
+
 
 UNIT = Scale(bounds=(0.0, 1.0))
 """A share or an F-measure."""
+UNKNOWN = Scale()
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Texts:
     predictions: Sequence[str]
     references: Sequence[str]
     clusters: Sequence[str]
-    """The user of each sample: intervals resample users."""
+    """The user of each sample: intervals are over users."""
     truncated: Sequence[bool]
     """Whether the answer was cut at max_new_tokens."""
     missing: Sequence[str | None] = ()
@@ -46,10 +55,13 @@ class Texts:
 
 @dataclass(frozen=True)
 class Measured:
-    """`per_sample` is None for corpus-level metrics, which are not a mean over samples."""
+    """A mean over samples has `per_sample`, a corpus-level metric `sums`: numbers that add up over samples to
+    what it is computed from (`TextMetric.of_sums`), None for a sample that it leaves out. With neither, its
+    gains have no interval."""
 
     metric: Metric
     per_sample: list[float | None] | None = None
+    sums: list[list[float] | None] | None = None
 
 
 def mean_metric(
@@ -57,25 +69,92 @@ def mean_metric(
     clusters: Sequence[str],
     signature: str,
     why: Sequence[str | None] | None = None,
+    *,
+    scale: Scale = UNKNOWN,
 ) -> Metric:
-    """Mean over the scored samples with its 95% bootstrap interval, clustered by user. `why` says of each
-    sample why it has no score; what it says of scored ones is not used."""
-    from perbench.stats.intervals import mean_interval
+    """Mean over the scored samples with its 95% interval over users (docs/statistics.md).
 
-    scored = [value for value in values if value is not None]
+    Args:
+        why: why a sample has no score; what it says of scored ones is not used.
+        scale: where scores may be only 0 or 1 but mean something else than wrong and right (ratings, counts),
+            it must say so: the interval of a proportion is another.
+    """
+    from perbench.stats.spread import mean_spread, share_interval, user_sums
+
+    scored = [(value, user) for value, user in zip(values, clusters, strict=True) if value is not None]
     reasons = Counter(
         reason
         for value, reason in zip(values, why or [None] * len(values), strict=True)
         if value is None and reason is not None
     )
-    return Metric(
-        value=sum(scored) / len(scored) if scored else None,
-        ci=mean_interval(values, clusters),
-        n=len(scored),
-        missing=len(values) - len(scored),
-        why=dict(sorted(reasons.items())),
-        signature=signature,
-    )
+    n = len(scored)
+    counted: dict[str, Any] = {
+        "n": n,
+        "missing": len(values) - n,
+        "why": dict(sorted(reasons.items())),
+        "signature": signature,
+    }
+    if not scored:
+        return Metric(value=None, users=0, **counted)
+    sums = user_sums([(value, 1.0) for value, _ in scored], [user for _, user in scored])
+    value, spread = sum(value for value, _ in scored) / n, mean_spread(*sums.T)
+    share = scale.bounds in (UNIT.bounds, UNKNOWN.bounds) and all(value in (0, 1) for value, _ in scored)
+    if spread is not None and share:
+        ci = share_interval(value, spread, n, len(sums))
+        return Metric(value=value, ci=ci, ci_method="wilson-t", users=len(sums), **counted)
+    return Metric(**_interval(value, spread, len(sums), scale), **counted)
+
+
+def _interval(value: float, spread: Spread | None, users: int, scale: Scale) -> dict[str, Any]:
+    ci = scale.clipped(spread.interval(value)) if spread is not None else None
+    return {"value": value, "ci": ci, "ci_method": "jackknife-t" if ci else None, "users": users}
+
+
+def left_out_metric(
+    value: float | None, left_out: Floats, sizes: Floats, scale: Scale = UNKNOWN, **counted: Any
+) -> Metric:
+    """Any statistic with its interval, from its values without each user in turn.
+
+    Args:
+        left_out: [G] these values, nan where it is undefined.
+        sizes: [G] what the users weigh: samples, or units counted.
+        counted: the other fields of `Metric`.
+    """
+    from perbench.stats.spread import jackknife
+
+    users = int((sizes > 0).sum())
+    if value is None or value != value:
+        return Metric(value=None, users=users, **counted)
+    return Metric(**_interval(value, jackknife(value, left_out, sizes), users, scale), **counted)
+
+
+def summed_metric(
+    statistic: Statistic,
+    rows: Sequence[Sequence[float]] | Floats,
+    clusters: Sequence[str],
+    *,
+    sizes: Sequence[float] | None = None,
+    scale: Scale = UNKNOWN,
+    **counted: Any,
+) -> Metric:
+    """A corpus-level metric: a statistic of the samples' numbers added up, with its interval over users.
+
+    Args:
+        statistic: from sums [B, K] to values [B], nan where undefined.
+        rows: [N, K] the numbers of each sample.
+        sizes: [N] what each sample weighs, by default the same; what weighs nothing is not counted.
+        counted: the other fields of `Metric`.
+    """
+    import numpy as np
+
+    from perbench.stats.spread import left_out, user_sums
+
+    if not len(rows):
+        return Metric(value=None, users=0, **counted)
+    weights = np.ones(len(rows)) if sizes is None else np.asarray(sizes, dtype=np.float64)
+    sums = user_sums(np.column_stack([weights, np.asarray(rows, dtype=np.float64)]), clusters)
+    value, left = left_out(statistic, sums[:, 1:])
+    return left_out_metric(value, left, sums[:, 0], scale, **counted)
 
 
 class TextMetric(ABC):
@@ -95,3 +174,7 @@ class TextMetric(ABC):
         Raises:
             MetricAbsent: its data are not on this machine.
         """
+
+    def of_sums(self, name: str, sums: Floats) -> Floats:
+        """Values [B] of a corpus-level metric from its `Measured.sums` added up [B, K], nan if undefined."""
+        raise NotImplementedError(f"metric {name} is not computed from sums")

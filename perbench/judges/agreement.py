@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
+from perbench.contracts.metric import Scale, summed_metric
 from perbench.stats.kappa import cohen_kappa
+from perbench.stats.spread import Statistic
 from perbench.store.record import Metric
 
 RATINGS = 5
@@ -17,29 +19,32 @@ def judge_agreement(
     first: Sequence[int | None], second: Sequence[int | None], clusters: Sequence[str], signature: str
 ) -> dict[str, Metric]:
     """Cohen's kappa of ratings 1-5, plain (`judge_kappa`) and with quadratic weights
-    (`judge_weighted_kappa`), over what both rated; 95% bootstrap intervals, whole clusters resampled."""
+    (`judge_weighted_kappa`), over what both rated, with 95% intervals over users."""
     both = [
         (a, b, cluster)
         for a, b, cluster in zip(first, second, clusters, strict=True)
         if a is not None and b is not None
     ]
-    of, names = cluster_numbers([cluster for _, _, cluster in both])
-    tables = np.zeros((len(names), RATINGS, RATINGS))
-    for (a, b, _), cluster in zip(both, of, strict=True):
-        tables[cluster, a - 1, b - 1] += 1
+    rows = np.zeros((len(both), RATINGS, RATINGS))
+    for row, (a, b, _) in zip(rows, both, strict=True):
+        row[a - 1, b - 1] = 1
+    weightings: dict[str, Literal["none", "quadratic"]] = {
+        "judge_kappa": "none",
+        "judge_weighted_kappa": "quadratic",
+    }
 
-    metrics = {}
-    for name, weights in (("judge_kappa", "none"), ("judge_weighted_kappa", "quadratic")):
+    def kappa(weights: Literal["none", "quadratic"]) -> Statistic:
+        return lambda sums: cohen_kappa(sums.reshape(-1, RATINGS, RATINGS), weights)
 
-        def statistic(times: Floats, weights: str = weights) -> Floats:
-            return cohen_kappa(np.tensordot(times, tables, axes=1), weights)  # type: ignore[arg-type]
-
-        value = float(statistic(np.ones((1, len(names))))[0])
-        metrics[name] = Metric(
-            value=None if np.isnan(value) else value,
-            ci=bootstrap_interval(statistic, len(names)),
+    return {
+        name: summed_metric(
+            kappa(weights),
+            rows.reshape(len(both), RATINGS**2),
+            [cluster for _, _, cluster in both],
+            scale=Scale(bounds=(-1.0, 1.0)),
             n=len(both),
             missing=len(clusters) - len(both),
             signature=f"{name}|weights:{weights}|{signature}",
         )
-    return metrics
+        for name, weights in weightings.items()
+    }

@@ -172,7 +172,7 @@ class JudgedProtocol(Protocol[K]):
         return Scored(
             scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
             metrics={
-                name: mean_metric(column, clusters, f"{name}|{signature}", why)
+                name: mean_metric(column, clusters, f"{name}|{signature}", why, scale=self.scale(name))
                 for name, column in values.items()
             },
             counts={

@@ -177,8 +177,11 @@ def _labels(record: CellRecord, records: Mapping[str, CellRecord]) -> list[str]:
 
 def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None:
     """The record beside what its samples give."""
+    before = False
     for name, old in record.metrics.items():
         metric = new["metrics"].get(name)
+        if metric is not None and metric.users is not None and old.users is None:
+            before, metric = True, _without_interval(metric, old)
         if metric is None:
             found.unchecked.append(f"metric {name}: not computed here, or not asked for by the task of today")
         elif metric.signature != old.signature:
@@ -187,6 +190,8 @@ def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None
             found.faults.append(f"metric {name}: {old.value} in the record, {metric.value} from its samples")
         else:
             found.metrics += 1
+    if before:
+        found.unchecked.append("intervals from an older perbench, of another method; `perbench rescore`")
     for name, better in record.better.items():
         today = new["better"].get(name, "higher")
         if name in new["metrics"] and today != better:
@@ -194,6 +199,15 @@ def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None
     for name, count in new["counts"].items():
         if name in record.counts and record.counts[name] != count:
             found.faults.append(f"counts.{name}: {record.counts[name]} in the record, {count} of its samples")
+
+
+def _without_interval(new: Metric, old: Metric) -> Metric:
+    """`new` with the intervals of `old`, which an older perbench computed in another way."""
+    turns = list(new.by_turn)
+    if len(turns) == len(old.by_turn):
+        pairs = zip(turns, old.by_turn, strict=True)
+        turns = [turn.model_copy(update={"ci": other.ci}) for turn, other in pairs]
+    return new.model_copy(update={"ci": old.ci, "ci_method": None, "users": None, "by_turn": turns})
 
 
 def _same(one: Metric, other: Metric) -> bool:

@@ -16,10 +16,11 @@ __all__ = ["TextScores", "Texts", "mean_metric", "score_texts", "text_metric"]
 
 @dataclass(frozen=True)
 class TextScores:
-    """`per_sample` has no entry for corpus-level metrics; `notes` say which metrics are absent and why."""
+    """`per_sample` and `sums` as in `Scores`; `notes` say which metrics are absent and why."""
 
     metrics: dict[str, Metric] = field(default_factory=dict)
     per_sample: dict[str, list[float | None]] = field(default_factory=dict)
+    sums: dict[str, list[list[float] | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -39,8 +40,9 @@ def check_range(name: str, scale: Scale, measured: Measured, samples: int) -> No
         CellError: there is one, or the values are not one per sample.
     """
     values = measured.per_sample
-    if values is not None and len(values) != samples:
-        raise CellError(f"metric {name}: measure() gave {len(values)} values for {samples} samples")
+    for given in (values, measured.sums):
+        if given is not None and len(given) != samples:
+            raise CellError(f"metric {name}: measure() gave {len(given)} values for {samples} samples")
     low, high = scale.bounds
     for value in (measured.metric.value, *(values or ())):
         if value is not None and not scale.holds(value):
@@ -79,4 +81,7 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         if measured.per_sample is not None:
             scores = dict(zip(there, measured.per_sample, strict=True))
             found.per_sample[name] = [scores.get(place) for place in range(len(missing))]
+        if measured.sums is not None:
+            sums = dict(zip(there, measured.sums, strict=True))
+            found.sums[name] = [sums.get(place) for place in range(len(missing))]
     return found

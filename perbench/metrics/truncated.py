@@ -11,4 +11,4 @@ class Truncated(TextMetric):
     def measure(self, name: str, texts: Texts) -> Measured:
         """1 where the answer was cut, else 0."""
         values: list[float | None] = [float(cut) for cut in texts.truncated]
-        return Measured(mean_metric(values, texts.clusters, "truncated|share"), values)
+        return Measured(mean_metric(values, texts.clusters, "truncated|share", scale=self.scale), values)

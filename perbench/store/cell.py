@@ -173,7 +173,8 @@ class CellDir:
 
     def write_scores(self, scores: Scores) -> None:
         self._guard()
-        write_text(self.path / SCORES, scores.model_dump_json(indent=1) + "\n")
+        content = scores.model_dump_json(indent=1, exclude=None if scores.sums else {"sums"})
+        write_text(self.path / SCORES, content + "\n")
 
     def finish(self, record: CellRecord) -> None:
         """Write the record: from here on the cell is done. Samples and scores must be written already."""

@@ -26,11 +26,16 @@ class TurnValue(Strict):
 
 
 class Metric(Strict):
-    """`value` is None when nothing could be scored; `ci` is the 95% bootstrap interval, clustered by user;
+    """`value` is None when nothing could be scored; `ci` is the 95% interval over users (docs/statistics.md);
     `n` counts scored samples, `missing` those without a score (never invented)."""
 
     value: float | None
     ci: tuple[float, float] | None = None
+    ci_method: Literal["jackknife-t", "wilson-t"] | None = None
+    """How `ci` was computed; None where there is none, and in records of an older perbench, whose intervals
+    are percentiles of a bootstrap."""
+    users: int | None = None
+    """Over how many users; None in records of an older perbench."""
     n: int
     missing: int = 0
     why: dict[str, int] = {}
@@ -151,19 +156,21 @@ class Scores(Strict):
     """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons between cells.
 
     All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a
-    missing score is None. Corpus-level metrics (BLEU, chrF) have no entry here.
+    missing score is None. Corpus-level metrics (BLEU, chrF) have `sums` instead: numbers that add up over
+    samples to what they are computed from, None for a sample that they leave out.
     """
 
     ids: list[str]
     clusters: list[str]
     scores: dict[str, list[float | None]]
+    sums: dict[str, list[list[float] | None]] = {}
 
     @model_validator(mode="after")
     def _one_each(self) -> Scores:
         if len(set(self.ids)) < len(self.ids):
             raise ValueError("a sample has scores twice")
         if len(self.clusters) != len(self.ids) or any(
-            len(column) != len(self.ids) for column in self.scores.values()
+            len(column) != len(self.ids) for column in (*self.scores.values(), *self.sums.values())
         ):
             raise ValueError("not one entry per sample")
         return self

@@ -125,6 +125,7 @@ def test_no_heavy_import(words):
         "accelerate",
         "pydantic",
         "numpy",
+        "scipy",
         "nltk",
         "jinja2",
         "rich",

@@ -65,14 +65,35 @@ def test_nothing_is_damaged_and_every_metric_comes_out_again(capsys: pytest.Capt
     assert sum(one["metrics"] for one in checked) == sum(len(record["metrics"]) for record in records())
 
 
-def test_rescoring_changes_nothing_but_says_which_values_are_better(
+def scores() -> dict[str, Any]:
+    """Per-sample scores, without the sums that older ones do not hold."""
+    found = {path: json.loads(content) for path, content in results("scores.json").items()}
+    for one in found.values():
+        one.pop("sums", None)
+    return found
+
+
+def test_rescoring_changes_intervals_and_says_which_values_are_better(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before, old = results("samples.jsonl", "scores.json"), records()
+    """The run's intervals are percentiles of a bootstrap."""
+    before, old, scored = results("samples.jsonl"), records(), scores()
     assert cli.main(["rescore", str(RUN), "--json"]) == 0
-    assert [one["changed"] for one in json.loads(capsys.readouterr().out)] == [[]] * (CELLS - 1)
-    assert results("samples.jsonl", "scores.json") == before
+    assert results("samples.jsonl") == before
+    assert scores() == scored
     new = records()
+    for one, other in zip(new, old, strict=True):
+        for name, metric in one["metrics"].items():
+            assert metric["ci"] is None or metric["ci_method"] is not None
+            assert metric["ci"] is None or metric["users"] >= 3
+            kept = other["metrics"][name]
+            turns = zip(metric["by_turn"], kept["by_turn"], strict=True)
+            by_turn = [{**turn, "ci": before["ci"]} for turn, before in turns]
+            del metric["ci_method"], metric["users"]
+            metric |= {"ci": kept["ci"], "by_turn": by_turn}
+        if one["files"].get("scores.json") != other["files"].get("scores.json"):
+            assert {"bleu", "chrf"} & one["metrics"].keys()  # whose sums are kept
+            one["files"]["scores.json"] = other["files"]["scores.json"]
     better = [one.pop("better", {}) for one in new]
     assert [{**one, "sha256": ""} for one in new] == [{**one, "sha256": ""} for one in old]
     assert {name: found for one in better for name, found in one.items()} == {
@@ -110,7 +131,7 @@ def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFix
 def test_a_run_without_its_records_resumes_to_the_same_results() -> None:
     """Every evaluation resumes from its samples, one of them from its first alone, so that the others are
     generated again. The training runs again: the weights that evaluations need are gone."""
-    before = results("samples.jsonl", "scores.json")
+    before, scored = results("samples.jsonl"), scores()
     base = [one for one in records("eval") if one["trained_by"] is None]
     (identity,) = [one["identity"] for one in base if one["labels"]["target"] == "probe/writing"]
     for path in RUN.glob("cells/[!t]*/cell.json"):
@@ -118,5 +139,6 @@ def test_a_run_without_its_records_resumes_to_the_same_results() -> None:
     samples = RUN / "cells" / f"eval-{identity[:16]}" / "samples.jsonl"
     samples.write_bytes(samples.read_bytes().splitlines(keepends=True)[0])
     assert cli.main(["run", "--matrix", "finished", "--out", str(RUN)]) == 0
-    assert results("samples.jsonl", "scores.json") == before
+    assert results("samples.jsonl") == before
+    assert scores() == scored
     assert len(records()) == CELLS

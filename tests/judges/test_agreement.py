@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from perbench.judges.agreement import judge_agreement
@@ -15,9 +16,18 @@ def test_by_hand() -> None:
     # 3 of 4 agree; by chance 2/4 * 3/4 + 2/4 * 1/4 = 1/2. With two categories the weights change nothing.
     assert kappa.value == weighted.value == pytest.approx(0.5)
     assert (kappa.n, kappa.missing) == (4, 2)
-    # a twice: kappa 1; b twice: 1 of 2 agrees, as by chance 1/2; a and b: 1/2.
-    assert kappa.ci == (pytest.approx(0.0), pytest.approx(1.0))
+    assert (kappa.users, kappa.ci) == (2, None)
     assert kappa.signature == "judge_kappa|weights:none|judges"
+
+
+def test_the_interval_is_over_users() -> None:
+    first, second = [1, 5, 5, 1, 1, 5], [1, 5, 1, 1, 1, 5]
+    kappa = judge_agreement(first, second, list("aabbcc"), "judges")["judge_kappa"]
+    # Without a or c: as by hand above; without b: 1. All: 5 of 6, by chance 3/6 * 2/6 + 3/6 * 4/6 = 1/2.
+    value, left = 2 / 3, np.array([0.5, 1.0, 0.5])
+    half = 4.30265273 * np.sqrt(2 / 3 * ((left - value) ** 2).sum())
+    assert kappa.value == pytest.approx(value)
+    assert kappa.ci == pytest.approx((value - half, 1.0))
 
 
 def test_near_misses_weigh_less() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import sacrebleu
 
+from perbench.contracts.metric import UNIT, Scale
 from perbench.errors import PerbenchError
-from perbench.metrics import Texts, score_texts
+from perbench.metrics import Texts, mean_metric, score_texts, text_metric
 from perbench.plugins import names
+from perbench.stats.spread import jackknife
 
 METRICS = names("metric")
 
@@ -76,11 +79,36 @@ def test_corpus_scores_are_sacrebleus_and_lie_in_their_intervals() -> None:
         assert metric.ci[0] < metric.value < metric.ci[1]
 
 
-def test_a_corpus_interval_resamples_users() -> None:
-    # Two users, one all right and one all wrong: a draw holds one of them twice, or both.
-    pairs = [("a b c d", "a b c d"), ("a b c d", "a b c d"), ("p q r s", "w x y z")]
-    metric = score_texts(["bleu"], texts(pairs, ["right", "right", "wrong"])).metrics["bleu"]
-    assert metric.ci == pytest.approx((0.0, 100.0))
+def test_a_corpus_interval_leaves_out_users() -> None:
+    pairs = [("a b c d", "a b c d"), ("a b c d", "a b c d"), ("p q r s", "w x y z"), ("k l m n", "k l m o")]
+    found = score_texts(["bleu"], texts(pairs, ["right", "right", "wrong", "near"]))
+    metric, sums = found.metrics["bleu"], found.sums["bleu"]
+    left = [
+        sacrebleu.corpus_bleu([p for p, _ in kept], [[r for _, r in kept]], force=True).score
+        for kept in (pairs[2:], [*pairs[:2], pairs[3]], pairs[:3])
+    ]
+    spread = jackknife(metric.value or 0.0, np.array(left), np.array([2.0, 1.0, 1.0]))
+    assert spread is not None
+    low, high = spread.interval(metric.value or 0.0) or (0, 0)
+    assert metric.ci == pytest.approx((max(low, 0), min(high, 100)))
+    assert (metric.users, metric.ci_method) == (3, "jackknife-t")
+    whole = np.sum([row for row in sums if row is not None], axis=0)
+    assert text_metric("bleu").of_sums("bleu", whole[None]) == pytest.approx([metric.value])
+
+
+def test_right_and_wrong_have_wilsons_interval() -> None:
+    metric = mean_metric([1.0, 1.0, 1.0, 1.0], list("uvwx"), "s")
+    assert (metric.ci_method, metric.users) == ("wilson-t", 4)
+    assert metric.ci is not None
+    assert metric.ci[0] < metric.ci[1] == 1.0
+    ratings = mean_metric([1.0] * 4, list("uvwx"), "s", scale=Scale(bounds=(1.0, 5.0)))
+    assert (ratings.value, ratings.ci, ratings.ci_method) == (1.0, None, None)
+
+
+def test_an_interval_ends_where_the_metric_does() -> None:
+    values, users = [0.0, 0.1, 0.95], list("uvw")
+    assert (mean_metric(values, users, "s").ci or (0, 0))[0] < 0
+    assert (mean_metric(values, users, "s", scale=UNIT).ci or (1, 1))[0] == 0
 
 
 def test_truncation_is_a_share() -> None:

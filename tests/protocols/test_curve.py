@@ -104,20 +104,12 @@ def test_both_agree_with_a_count_over_all_thresholds(units: list, missed: int, r
 
 @settings(deadline=None)
 @given(UNITS)
-def test_weighting_a_cluster_is_repeating_it(units: list) -> None:  # type: ignore[type-arg]
-    """The resampled statistic is that of a data set in which each cluster stands as often as drawn."""
-    import numpy as np
-
-    times = np.array([[2.0, 0.0, 1.0, 3.0]])
+def test_leaving_out_a_cluster_is_not_having_it(units: list) -> None:  # type: ignore[type-arg]
     gold = [sum(right for _, right, of in units if of == number) + 1 for number in range(4)]
-    repeated = [unit for unit in units for _ in range(int(times[0, unit[2]]))]
     whole = Curve([u[0] for u in units], [u[1] for u in units], [u[2] for u in units], gold)
-    again = ranking([u[0] for u in repeated], [u[1] for u in repeated], int((times @ np.array(gold))[0]))
-    assert whole._averages(times)[0] == pytest.approx(again.average_precision())
-
-
-def test_the_interval_spans_the_clusters_own_values() -> None:
-    two = Curve([2, 1, 2, 1], [True, False, False, True], [0, 0, 1, 1], [1, 1])
-    low, high = two.interval() or (None, None)
-    assert (low, high) == (0.5, 1.0)
-    assert ranking([2, 1], [True, False]).interval() is None
+    left, sizes = whole.left_out()
+    for number in range(4):
+        kept = [unit for unit in units if unit[2] != number]
+        again = ranking([u[0] for u in kept], [u[1] for u in kept], sum(gold) - gold[number])
+        assert left[number] == pytest.approx(again.average_precision())
+        assert sizes[number] == gold[number] + len(units) - len(kept)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.protocols.identification.scores import score_samples
+from perbench.stats.spread import jackknife
 from perbench.text.words import word_spans
 
 RESPONSE = "a bb ccc dddd"
@@ -131,9 +133,28 @@ def test_scores_per_sample_and_intervals() -> None:
     assert scores.scores["f1"] == [0.5, pytest.approx(2 / 3), 0.0]
     assert scores.scores["recall"] == [0.5, 0.5, None]
     assert scores.scores["tp_tuned"] == [1, 2, 0]
-    assert scored.metrics["precision"].ci == (0.5, 0.5)  # of both users
-    assert scored.metrics["recall_lexical"].ci == (0.5, 1.0)  # the users' own values: 1/2 and 1/1
+    assert (scored.metrics["precision"].ci, scored.metrics["precision"].users) == (None, 2)
     assert scored.metrics["f1"].signature == "f1|token|contained|micro|score>1|v2"
+
+
+def test_intervals_are_over_users_that_bring_units() -> None:
+    gold = [([0, 4], "lexical")]
+    samples = [
+        sample("x", "u", [2, 0, 0, 0], gold),
+        sample("y", "v", [2, 2, 0, 0], gold),
+        sample("z", "w", [0, 0, 2, 0], gold),
+        sample("none", "t", [0, 0, 0, 0], []),
+    ]
+    found = score_samples(samples).metrics
+    # Right of predicted: 1 of 1, 2 of 2, 0 of 1; without each: 2/3, 1/2, 1.
+    left = np.array([2 / 3, 1 / 2, 1])
+    spread = jackknife(3 / 4, left, np.array([1.0, 2.0, 1.0]))
+    assert spread is not None
+    low, high = spread.interval(3 / 4) or (0, 0)
+    assert (found["precision"].value, found["precision"].users) == (3 / 4, 3)
+    assert found["precision"].ci == pytest.approx((max(low, 0), min(high, 1)))
+    assert found["average_precision"].users == 4
+    assert found["average_precision"].ci is not None
 
 
 def test_without_dev_nothing_is_tuned() -> None:
@@ -190,7 +211,7 @@ def test_the_perfect_identifier_scores_one_everywhere() -> None:
 GOLD = [[], [([0, 4], "lexical")], [([2, 4], "style"), ([9, 13], "lexical")]]
 
 
-@settings(deadline=None, max_examples=30)  # dozens of bootstrap intervals each
+@settings(deadline=None, max_examples=30)
 @given(
     st.lists(
         st.tuples(

@@ -25,15 +25,23 @@ def test_by_hand() -> None:
         {"ir": 0.5, "r2": 0.25, "n_ir": 0.25, "n_r2": 0.25}
     )
     assert found["ir"].signature == "ir|least squares on turns 1-3|judge"
-    # p0 twice: AL 1, 4, 2, slope 1/2; p1 twice: 3, 4, 4, slope 1/2.
-    assert found["ir"].ci == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (found["ir"].ci, found["ir"].users) == (None, 2)
     assert (found["ir"].n, found["ir"].missing) == (6, 0)
 
 
-def test_intervals_draw_whole_personas() -> None:
-    found = improvement(*rows([1, 2], [5, 3]), "judge")
-    assert found["ir"].value == pytest.approx(-0.5)
-    assert found["ir"].ci == (pytest.approx(-2.0), pytest.approx(1.0))
+def test_the_slope_alone_has_an_interval() -> None:
+    found = improvement(*rows([1, 2], [5, 3], [2, 2]), "judge")
+    # Slopes of the personas: 1, -2, 0; equal users: the t interval of their mean.
+    half = 4.30265273 * np.sqrt(7 / 3 / 3)
+    assert found["ir"].value == pytest.approx(-1 / 3)
+    assert found["ir"].ci == pytest.approx((-1 / 3 - half, -1 / 3 + half))
+    assert [found[name].ci for name in NAMES] == [found["ir"].ci, None, None, None]
+
+
+def test_a_turn_of_one_persona_leaves_no_interval() -> None:
+    found = improvement(*rows([1, 2, 3], [5, 3, None], [2, 2, None], [1, 2, None]), "judge")
+    assert found["ir"].value is not None
+    assert found["ir"].ci is None
 
 
 def test_missing_ratings_are_left_out_and_counted() -> None:

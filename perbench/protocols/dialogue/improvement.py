@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
+from perbench.contracts.metric import summed_metric
+from perbench.stats.spread import Floats
 from perbench.store.record import Metric
 
 NAMES = ("ir", "r2", "n_ir", "n_r2")
@@ -18,39 +20,46 @@ def improvement(
 ) -> dict[str, Metric]:
     """`ir`, the slope of the least-squares line of AL(k) on k, with AL(k) the mean value at turn k, and `r2`,
     its determination; `n_ir` and `n_r2` of AL(k) min-max normalised to [0, 1]. One entry per sample in each
-    list. 95% bootstrap intervals, whole clusters (personas) resampled.
+    list. `ir` has a 95% interval over users (personas). The others have none: noise of few personas moves
+    their values themselves, so that no interval around them holds (docs/statistics.md, 4).
 
     Turns without any value are left out. `r2`, `n_ir` and `n_r2` are None where AL(k) is the same at all
     turns, and all are with fewer than two turns.
     """
     kept = [i for i, value in enumerate(values) if value is not None]
-    of, names = cluster_numbers([clusters[i] for i in kept])
     there = sorted({turns[i] for i in kept})
-    sums, counts = np.zeros((len(names), len(there))), np.zeros((len(names), len(there)))
-    for i, cluster in zip(kept, of, strict=True):
-        place = there.index(turns[i])
-        sums[cluster, place] += values[i] or 0.0
-        counts[cluster, place] += 1
+    rows = np.zeros((len(kept), 2, len(there)))
+    for row, i in zip(rows, kept, strict=True):
+        row[:, there.index(turns[i])] = values[i], 1
 
-    def fits(times: Floats) -> Floats:
-        levels = np.full((len(times), len(there)), np.nan)
-        drawn = times @ counts
-        np.divide(times @ sums, drawn, out=levels, where=drawn > 0)
+    def fits(sums: Floats) -> Floats:
+        total, count = sums.reshape(-1, 2, len(there)).transpose(1, 0, 2)
+        levels = np.full_like(total, np.nan)
+        np.divide(total, count, out=levels, where=count > 0)
         return fit_lines(levels, np.array(there, dtype=np.float64))
 
-    once = fits(np.ones((1, len(names))))[:, 0] if len(there) > 1 else np.full(len(NAMES), np.nan)
-    return {
+    whole = rows.reshape(len(kept), 2 * len(there))
+    once = fits(whole.sum(axis=0)[None])[:, 0] if len(there) > 1 else np.full(len(NAMES), np.nan)
+    counted: dict[str, Any] = {"n": len(kept), "missing": len(values) - len(kept)}
+    lines = f"least squares on turns {there[0]}-{there[-1]}|{signature}" if there else ""
+    found = {
         name: Metric(
-            value=None if np.isnan(once[row]) else float(once[row]),
-            ci=bootstrap_interval(lambda times, row=row: fits(times)[row], len(names))  # type: ignore[misc]
-            if len(there) > 1
-            else None,
-            n=len(kept),
-            missing=len(values) - len(kept),
-            signature=f"{name}|least squares on turns {there[0]}-{there[-1]}|{signature}" if there else name,
+            value=None if np.isnan(value) else float(value),
+            users=len({clusters[i] for i in kept}),
+            signature=f"{name}|{lines}" if there else name,
+            **counted,
         )
-        for row, name in enumerate(NAMES)
+        for name, value in zip(NAMES, once, strict=True)
     }
+    if len(there) > 1:
+        found["ir"] = summed_metric(
+            lambda sums: fits(sums)[0],
+            whole,
+            [clusters[i] for i in kept],
+            signature=found["ir"].signature,
+            **counted,
+        )
+    return found
 
 
 def fit_lines(levels: Floats, turns: NDArray[np.float64]) -> Floats:

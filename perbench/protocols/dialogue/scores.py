@@ -43,7 +43,9 @@ def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
     clusters = [sample["user"] for sample in chosen]
     words = [word_count(one["response"]) if missing.reason(one) is None else None for one in chosen]
     why = [missing.reason(sample) or UNSPACED_ANSWER for sample in chosen]
-    metrics["length"] = mean_metric(words, clusters, f"length|words:whitespace|turns:{turns}", why)
+    metrics["length"] = mean_metric(
+        words, clusters, f"length|words:whitespace|turns:{turns}", why, scale=scale("length")
+    )
     there = missing.answered(samples)
     notes = []
     rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
@@ -103,7 +105,8 @@ def _unscored(name: str, sample: Sample) -> str | None:
 def _metric(name: str, samples: Sequence[Sample], chosen: Sequence[Sample], signature: str) -> Metric:
     def mean(part: Sequence[Sample]) -> Metric:
         values, people = [sample[name] for sample in part], [sample["user"] for sample in part]
-        return mean_metric(values, people, signature, [_unscored(name, sample) for sample in part])
+        why = [_unscored(name, sample) for sample in part]
+        return mean_metric(values, people, signature, why, scale=scale(name))
 
     by_turn = []
     for turn in sorted({sample["turn"] for sample in samples}):

@@ -44,6 +44,7 @@ def score(spec: TaskSpec, swap: PersonaSwapSpec | None, samples: Sequence[Sample
             ids=[sample["id"] for sample in samples],
             clusters=list(texts.clusters),
             scores=found.per_sample,
+            sums=found.sums,
         ),
         metrics=found.metrics,
         counts={

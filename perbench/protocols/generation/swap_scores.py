@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perbench.contracts.metric import Measured, mean_metric
+from perbench.contracts.metric import UNIT, Measured, mean_metric
 from perbench.progress import counted
 
 from .section import SWAP_METRICS, PersonaSwapSpec
@@ -42,7 +42,7 @@ def measure(
         ]
         signature = f"{name}|ties:1/2|unfit:left-out|others:{spec.others}|scorer:{scorer}|tokens:{max_tokens}"
         why = [_why(sample) for sample in samples]
-        found[name] = Measured(mean_metric(values, clusters, signature, why), values)
+        found[name] = Measured(mean_metric(values, clusters, signature, why, scale=UNIT), values)
     return found
 
 

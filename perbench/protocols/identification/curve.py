@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from perbench.stats.intervals import Floats, bootstrap_interval
+from perbench.stats.spread import Floats
 
-DRAWS_AT_ONCE = 64  # rows of [draws, units] held at once; some MiB for thousands of units
+AT_ONCE = 64  # rows of [left out, units] held at once; some MiB for thousands of units
 
 
 class Curve:
@@ -41,14 +41,14 @@ class Curve:
         value = float(self._averages(np.ones((1, len(self._gold))))[0])
         return None if np.isnan(value) else value
 
-    def interval(self) -> tuple[float, float] | None:
-        """Percentile bootstrap interval of the average precision; clusters are resampled."""
-
-        def statistic(times: Floats) -> Floats:
-            starts = range(0, len(times), DRAWS_AT_ONCE)
-            return np.concatenate([self._averages(times[s : s + DRAWS_AT_ONCE]) for s in starts])
-
-        return bootstrap_interval(statistic, len(self._gold))
+    def left_out(self) -> tuple[Floats, Floats]:
+        """The average precision without each cluster [C], nan without gold; and the units [C] of each, those
+        to be found and those predicted."""
+        users = len(self._gold)
+        times = 1 - np.eye(users)
+        values = [self._averages(times[s : s + AT_ONCE]) for s in range(0, users, AT_ONCE)]
+        units = np.bincount(self._cluster, minlength=users) + self._gold
+        return np.concatenate(values), units
 
     def best_threshold(self) -> float | None:
         """The threshold under which F1 is largest: half way to the next lower score, and below every score
@@ -66,7 +66,7 @@ class Curve:
         return middle if below <= middle < value else below
 
     def _averages(self, times: Floats) -> Floats:
-        """Average precision [B] with each cluster counted `times` [B, C] times; nan without gold."""
+        """Average precision [B] with each cluster counted `times` [B, C] times, 0 or 1; nan without gold."""
         weights = times[:, self._cluster]
         predicted = np.cumsum(weights, axis=1)[:, self._ends]
         found = np.cumsum(weights * self._correct, axis=1)[:, self._ends]

@@ -7,16 +7,17 @@ largest token F1 on the dev samples; intervals take it as given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perbench.contracts import missing
+from perbench.contracts.metric import UNIT, left_out_metric, summed_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
-from perbench.stats.intervals import Floats, bootstrap_interval, cluster_numbers
+from perbench.stats.spread import Floats, Statistic, user_numbers, user_sums
 from perbench.store.record import Metric, Scores
 from perbench.text.marks import LEVELS, RULES, Share, read
 from perbench.text.scripts import UNSPACED_ANSWER, unspaced
@@ -25,7 +26,6 @@ from .curve import Curve
 from .names import TUNED, metric_name
 
 VERSION = "v2"
-Statistic = Callable[[Floats], Floats]
 
 
 class Cut(NamedTuple):
@@ -40,13 +40,13 @@ class Cut(NamedTuple):
 
 
 class Samples:
-    """Test samples as marks, and the clusters (personas) that intervals resample."""
+    """Test samples as marks, with their users (personas)."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.marks = [read(sample) for sample in samples]
         self.spaced = [not unspaced(sample["response"]) for sample in samples]
         """Whether the response's script parts words: else it has none, and no score of words and spans."""
-        self.cluster, self._names = cluster_numbers([sample["user"] for sample in samples])
+        self.users = [sample["user"] for sample in samples]
 
     def metric(
         self, rows: Sequence[Sequence[int]], statistic: Statistic, signature: str, *, words: bool = False
@@ -54,11 +54,13 @@ class Samples:
         """`statistic` of the sums of `rows`, a row of counts for each sample; where they are of `words`, of
         those whose response has words."""
         kept = [spaced or not words for spaced in self.spaced]
-        sums = self._sums(np.array(rows, dtype=np.float64) * np.array(kept)[:, None])
-        value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
-        return Metric(
-            value=None if np.isnan(value) else value,
-            ci=bootstrap_interval(lambda times: statistic(times @ sums), len(self._names)),
+        counts = np.array(rows, dtype=np.float64) * np.array(kept)[:, None]
+        return summed_metric(
+            statistic,
+            counts,
+            self.users,
+            sizes=_units(statistic, counts).tolist(),
+            scale=UNIT,
             signature=signature,
             **self._counted(kept),
         )
@@ -66,9 +68,10 @@ class Samples:
     def average_precision(self, level: str) -> Metric:
         """Of all tokens or words under the rule contained."""
         ranked = self.ranking(level)
-        return Metric(
-            value=ranked.average_precision(),
-            ci=ranked.interval(),
+        return left_out_metric(
+            ranked.average_precision(),
+            *ranked.left_out(),
+            UNIT,
             signature=f"average precision|{level}|contained|{VERSION}",
             **self._counted([spaced or level == "token" for spaced in self.spaced]),
         )
@@ -83,7 +86,8 @@ class Samples:
         correct: list[bool] = []
         cluster: list[int] = []
         gold = []
-        for number, marks, spaced in zip(self.cluster, self.marks, self.spaced, strict=True):
+        numbers, _ = user_numbers(self.users)
+        for number, marks, spaced in zip(numbers, self.marks, self.spaced, strict=True):
             if level == "word" and not spaced:
                 units = []
             elif level == "token":
@@ -91,17 +95,12 @@ class Samples:
             else:
                 pairs = zip(marks.word_scores, marks.word_gold, strict=True)
                 units = [(score, bool(of), bool(of)) for score, of in pairs]
-            gold.append([sum(touched for _, _, touched in units)])
+            gold.append([float(sum(touched for _, _, touched in units))])
             shown = [(score, right) for score, right, _ in units if score > -np.inf]
             scores += [score for score, _ in shown]
             correct += [right for _, right in shown]
             cluster += [int(number)] * len(shown)
-        return Curve(scores, correct, cluster, self._sums(np.array(gold, dtype=np.float64))[:, 0])
-
-    def _sums(self, rows: Floats) -> Floats:
-        sums = np.zeros((len(self._names), rows.shape[1]))
-        np.add.at(sums, self.cluster, rows)
-        return sums
+        return Curve(scores, correct, cluster, user_sums(gold, self.users)[:, 0])
 
 
 def score_samples(samples: Sequence[Sample]) -> Scored:
@@ -252,6 +251,15 @@ def _f1(sums: Floats) -> Floats:
     some: NDArray[np.bool_] = (correct > 0) & (found > 0)
     bottom = np.where(some, correct * gold + found * predicted, predicted + gold)
     return _divided(np.where(some, 2 * correct * found, 0.0), bottom)
+
+
+def _units(statistic: Statistic, counts: Floats) -> Floats:
+    """How many units [N] each sample brings into a statistic; of F1, right, false and not found."""
+    if statistic is _f1:
+        found: Floats = counts[:, 1] + counts[:, 3] - counts[:, 2]
+        return found
+    whole: Floats = counts[:, 3 if statistic is _recall else 1]
+    return whole
 
 
 def _divided(top: Floats, bottom: Floats) -> Floats:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric
-from perbench.stats.intervals import bootstrap_interval, cluster_numbers
-from perbench.store.record import Metric
+from perbench.contracts.metric import UNIT, Measured, TextMetric, Texts, mean_metric, summed_metric
 
 
 def plain(text: str) -> str:
@@ -22,22 +22,29 @@ class Accuracy(TextMetric):
         if name == "accuracy":
             values: list[float | None] = [float(a == b) for a, b in zip(found, gold, strict=True)]
             return Measured(mean_metric(values, texts.clusters, "accuracy|normalised:casefold"), values)
-        return Measured(_macro_f1(found, gold, texts))
+        rows = _counts(found, gold)
+        metric = summed_metric(
+            lambda sums: self.of_sums(name, sums),
+            rows,
+            texts.clusters,
+            scale=UNIT,
+            n=len(found),
+            signature="macro_f1|normalised:casefold",
+        )
+        return Measured(metric, sums=rows.tolist())
 
-
-def _macro_f1(found: list[str], gold: list[str], texts: Texts) -> Metric:
-    classes = sorted(set(gold))
-    of, users = cluster_numbers(texts.clusters)
-    counts = np.zeros((len(users), 3 * len(classes)))  # hits, predicted, gold of each class
-    for user, a, b in zip(of, found, gold, strict=True):
-        for place, one in enumerate(classes):
-            counts[user, 3 * place : 3 * place + 3] += (a == b == one, a == one, b == one)
-
-    def f1(sums: np.ndarray) -> np.ndarray:
-        parts = sums.reshape(len(sums), len(classes), 3)
+    def of_sums(self, name: str, sums: np.ndarray) -> np.ndarray:
+        """The mean F1 of the classes that are anyone's reference; nan without any."""
+        parts = sums.reshape(len(sums), -1, 3)
         whole = parts[..., 1] + parts[..., 2]
-        return np.divide(2 * parts[..., 0], whole, out=np.zeros_like(whole), where=whole > 0).mean(axis=1)
+        f1 = np.divide(2 * parts[..., 0], whole, out=np.zeros_like(whole), where=whole > 0)
+        return f1.sum(axis=1) / (parts[..., 2] > 0).sum(axis=1)
 
-    value = float(f1(counts.sum(axis=0, keepdims=True))[0]) if classes else None
-    interval = bootstrap_interval(lambda times: f1(times @ counts), len(users), resamples=1000)
-    return Metric(value=value, ci=interval, n=len(found), signature="macro_f1|normalised:casefold")
+
+def _counts(found: Sequence[str], gold: Sequence[str]) -> np.ndarray:
+    """Of each answer: hits, predicted, gold of each class."""
+    classes = sorted(set(gold))
+    rows = [
+        [(a == b == one, a == one, b == one) for one in classes] for a, b in zip(found, gold, strict=True)
+    ]
+    return np.array(rows, dtype=float).reshape(len(found), -1)
