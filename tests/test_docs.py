@@ -1,7 +1,6 @@
 """The documentation names what there is, and its examples run."""
 
 import inspect
-import json
 import re
 import shlex
 import tomllib
@@ -11,13 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from perbench import cli, plugins
+from perbench import cli
 from perbench._moved import MOVED
-from perbench.contracts.engine_kind import Host
-from perbench.prepare.prepare import Request, prepare
-from perbench.shapes.sampling import SamplingSpec
-from perbench.specs.compose import engine_of, model_spec, task_spec
-from perbench.specs.load import load_model
+from perbench.specs.compose import model_spec, task_spec
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.yaml import parse_value
 
@@ -88,25 +83,22 @@ def test_every_key_is_in_the_reference_with_its_default(root):
             assert parse_value(value, key) == there[key][0], key
 
 
-def test_the_examples_are_plugins_that_load(tmp_path, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text("utf-8"), re.DOTALL)
-    places = ["trainers/my_loss", "identifiers/my_words", "engines/echo", "tasks/families/diaries"]
-    for place, text in zip(places, blocks, strict=True):
-        folder, _, name = place.rpartition("/")
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / f"{name}.py").write_text(text, encoding="utf-8")
-    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
-    assert plugins.load_trainer("my_loss").params == {"weight": 2.0}
-    assert plugins.load_identifier("my_words").params == {"threshold": 0.5}
-    (tmp_path / "agrees.yaml").write_text("summary: s\necho: 'Yes.'\n")
-    echo = engine_of(load_model(str(tmp_path / "agrees.yaml"))).open(Host(weights=Path))
-    assert echo.chat([[{"role": "user", "content": "No?"}]], SamplingSpec(), seed=0)[0].text == "Yes."
-    days = [{"text": "calm"}, {"text": "storm"}]
-    for split in ("train", "test"):
-        (tmp_path / f"{split}.json").write_text(json.dumps([{"sailor": "Ann", "days": days}]))
-    out, _ = prepare(Request("diaries", tmp_path, tmp_path / "out"))
-    row = {"sailor": "Ann", "past": days[:1], "ask": "Write today's entry.", "last": "storm"}
-    assert json.loads((out / "sea" / "test.jsonl").read_text()) == row
+def test_every_link_leads_somewhere():
+    def anchor(title):
+        return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+    titles = {
+        page.resolve(): {anchor(title) for title in re.findall(r"^#+ (.*)", page.read_text("utf-8"), re.M)}
+        for page in PAGES
+    }
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text("utf-8")):
+            name, _, part = target.partition("#")
+            file = (page.parent / name).resolve() if name else page.resolve()
+            if not file.exists() or (part and part not in titles[file]):
+                broken.append(f"{page.name}: {target}")
+    assert not broken
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

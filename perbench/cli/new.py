@@ -18,11 +18,10 @@ from perbench.errors import PerbenchError
 SUMMARY = "write a skeleton of any kind, with a test that passes"
 
 SKELETONS = Path(__file__).parent / "skeletons"
-KINDS = [kind for kind in plugins.KINDS if (SKELETONS / kind).is_dir()]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("kind", choices=plugins.KINDS, metavar="KIND", help=", ".join(plugins.KINDS))
     parser.add_argument("name", metavar="NAME", help="a Python name; of a YAML file also folder/name")
     parser.add_argument(
         "--into",

@@ -7,9 +7,8 @@ import sys
 import pytest
 
 from perbench import cli, plugins
-from perbench.cli.new import KINDS
 
-NAMES = {kind: f"own_{kind}" for kind in KINDS} | {"task": "fam/own_task", "matrix": "deep/er"}
+NAMES = {kind: f"own_{kind}" for kind in plugins.KINDS} | {"task": "fam/own_task", "matrix": "deep/er"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def test_the_generated_tests_pass(root):
     assert len(list((root / "tests").iterdir())) >= len(NAMES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", plugins.KINDS)
 def test_a_skeleton_is_listed_and_valid_and_holds_nothing_of_the_skeletons_name(root, kind, capsys):
     assert cli.main(["ls", plugins.KINDS[kind].plural, "--json", "--include", str(root)]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
@@ -44,7 +43,7 @@ def test_a_skeleton_is_listed_and_valid_and_holds_nothing_of_the_skeletons_name(
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", plugins.KINDS)
 def test_a_skeleton_keeps_its_contract(root, kind):
     assert cli.main(["check", kind, NAMES[kind], "--include", str(root)]) == 0
 
