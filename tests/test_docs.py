@@ -83,24 +83,6 @@ def test_every_key_is_in_the_reference_with_its_default(root):
             assert parse_value(value, key) == there[key][0], key
 
 
-def test_every_link_leads_somewhere():
-    def anchor(title):
-        return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-
-    titles = {
-        page.resolve(): {anchor(title) for title in re.findall(r"^#+ (.*)", page.read_text("utf-8"), re.M)}
-        for page in PAGES
-    }
-    broken = []
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text("utf-8")):
-            name, _, part = target.partition("#")
-            file = (page.parent / name).resolve() if name else page.resolve()
-            if not file.exists() or (part and part not in titles[file]):
-                broken.append(f"{page.name}: {target}")
-    assert not broken
-
-
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_can_be_given_as_written(words):
     assert cli._parser().parse_args(words[1:]).command == next(word for word in words[1:] if word in NAMES)
