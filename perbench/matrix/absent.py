@@ -19,7 +19,7 @@ from perbench.specs.rows import task_variants
 def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> list[str]:
     """What is not here for tasks and models, the message of each, with the way out, once."""
     lines = [line for task in tasks for line in retrieve.absent(task.persona)]
-    for model in models:
+    for model in {model.name: model for model in models}.values():
         lines += engine_of(model).absent()
     return list(dict.fromkeys(lines))
 

@@ -6,8 +6,9 @@ knows nothing else of."""
 from __future__ import annotations
 
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel
@@ -48,14 +49,17 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for arg in typing.get_args(annotation) for model in _models(arg)]
 
 
-def marked_keys(spec: type[BaseModel], mark: Mark) -> Iterator[tuple[str, ...]]:
+@cache
+def marked_keys(spec: type[BaseModel], mark: Mark) -> Sequence[tuple[str, ...]]:
     """The key paths of a spec that are marked so."""
+    found: list[tuple[str, ...]] = []
     for name, info in spec.model_fields.items():
         if marked(info, mark):
-            yield (name,)
+            found.append((name,))
         else:
             for inner in _models(info.annotation):
-                yield from ((name, *rest) for rest in marked_keys(inner, mark))
+                found += ((name, *rest) for rest in marked_keys(inner, mark))
+    return found
 
 
 def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,12 +16,12 @@ def plugin_of(kind: str, *others: str) -> AfterValidator:
     """Of a text: that it names a plugin of that kind which can be loaded, or is one of `others`."""
 
     def check(value: str) -> str:
-        known = [*others, *plugins.names(kind)]
-        if value not in known:
-            raise ValueError(f"got {value!r} (a string).{suggest(value, known)}")
+        found = {name: plugin for (_, name), plugin in plugins.discover(kind).items()}
+        if value not in others and value not in found:
+            raise ValueError(f"got {value!r} (a string).{suggest(value, [*others, *found])}")
         if value not in others:
             try:
-                plugins.get(kind, value).load_class()
+                found[value].load_class()
             except PerbenchError as error:
                 raise Broken(str(error)) from None
         return value

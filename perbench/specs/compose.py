@@ -47,8 +47,7 @@ def engines() -> Mapping[str, type[EngineKind[Any]]]:
 def _files() -> tuple[tuple[str, str, str, int], ...]:
     return tuple(
         (kind, name, str(plugin.path), plugin.path.stat().st_mtime_ns)
-        for (kind, name), plugin in plugins.discover().items()
-        if kind in SPECS
+        for (kind, name), plugin in plugins.discover(*SPECS).items()
     )
 
 

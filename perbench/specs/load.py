@@ -16,7 +16,7 @@ from perbench.shapes.model import ModelSpec
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.compose import data_spec, engines, model_spec, protocols, sources, task_spec
+from perbench.specs.compose import engines, model_spec, protocols, sources, task_spec
 from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
@@ -50,28 +50,29 @@ def checked_task(
     overrides: Mapping[str, tuple[Any, Place]] = {},
 ) -> tuple[Named[TaskSpec] | None, list[Problem]]:
     """As `load_task`, with the faults returned; each override says where it was written."""
+    whole = task_spec()
     name, path, document = _task_document(name_or_path)
     problems = []
     for key, (value, place) in overrides.items():
-        if fault := _override(document, key, value, place):
+        if fault := _override(whole, document, key, value, place):
             problems.append(place.problem(f"task {name}: {fault}"))
-    family = family_of(name, _family_in(document))
+    family = family_of(name, _family_in(whole, document))
     folders = {plugins.family_name(given): folder for given, folder in data.items()}
     if family in folders:
         option, folder = f"--data {family}={folders[family]}", folders[family].expanduser().absolute()
         fault = put(document, ["data", "data_dir"], str(folder), Place(option))
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
-    spec, found = _checked(document)
+    spec, found = _checked(whole, document)
     if found and overrides:
         unchanged = _task_document(name_or_path)[2]
-        own = _checked(unchanged)[1]
+        own = _checked(whole, unchanged)[1]
         found = [
             fault if fault in own or fault.path != path else _brought(fault, name, name_or_path, overrides)
             for fault in found
         ]
     problems += found
-    for keys in marked_keys(task_spec(), MODEL):
+    for keys in marked_keys(whole, MODEL):
         model = yaml.at(document.data, keys)
         if isinstance(model, str):
             problems += model_problems(model, document.place(keys))
@@ -80,11 +81,11 @@ def checked_task(
     return Named(name, spec, path), []
 
 
-def _checked(document: Document) -> tuple[TaskSpec | None, list[Problem]]:
+def _checked(whole: type[TaskSpec], document: Document) -> tuple[TaskSpec | None, list[Problem]]:
     """The task that a document holds. Where it names a rubric, the content of that file takes the name's
     place, with the lines that it has there."""
     problems: list[Problem] = []
-    for keys in marked_keys(task_spec(), RUBRIC):
+    for keys in marked_keys(whole, RUBRIC):
         name = yaml.at(document.data, keys)
         plugin = plugins.discover("rubric").get(("rubric", name)) if isinstance(name, str) else None
         if plugin is not None:
@@ -95,16 +96,16 @@ def _checked(document: Document) -> tuple[TaskSpec | None, list[Problem]]:
                 continue
             yaml.at(document.data, keys[:-1])[keys[-1]] = content.data
             document.places |= {(*keys, *path): place for path, place in content.places.items() if path}
-    spec, found = check(task_spec(), document.data, document.place)
+    spec, found = check(whole, document.data, document.place)
     return spec, problems + found
 
 
-def _override(document: Document, key: str, value: Any, place: Place) -> str | None:
+def _override(whole: type[TaskSpec], document: Document, key: str, value: Any, place: Place) -> str | None:
     """Set what a dotted key path names; returns what is wrong with it, if anything."""
     keys = key.split(".")
-    if fault := path_fault(task_spec(), key):
+    if fault := path_fault(whole, key):
         return fault
-    if value == {} and empties(task_spec(), key, there=yaml.at(document.data, tuple(keys)) is not None):
+    if value == {} and empties(whole, key, there=yaml.at(document.data, tuple(keys)) is not None):
         return f"{key}: {{}} names nothing that changes; name keys in it, or remove it"
     return put(document, keys, value, place)
 
@@ -114,19 +115,19 @@ def _brought(
 ) -> Problem:
     """A fault that a task has by its overrides alone: at the first that brings it, not at the line of the
     task's file that it is at odds with."""
-    document = _task_document(name_or_path)[2]
+    whole, document = task_spec(), _task_document(name_or_path)[2]
     for key, (value, place) in overrides.items():
-        _override(document, key, value, place)
-        if fault.message in (one.message for one in _checked(document)[1]):
+        _override(whole, document, key, value, place)
+        if fault.message in (one.message for one in _checked(whole, document)[1]):
             break
     chosen = fault.message.partition(" ")[0]  # among what an override may take away
     too = f" Set {chosen}, too." if chosen in ("headline", "prompt") and chosen not in overrides else ""
     return place.problem(f"task {name}: {fault.message}{too}")
 
 
-def _family_in(document: Document) -> str | None:
+def _family_in(whole: type[TaskSpec], document: Document) -> str | None:
     """`compose.family_in` of a task's file, whatever else is wrong with it."""
-    keys = [cls.key for cls in sources(data_spec()) if cls.family]
+    keys = [cls.key for cls in sources(whole.model_fields["data"].annotation) if cls.family]
     named = (yaml.at(document.data, ("data", key)) for key in keys)
     return next((value for value in named if isinstance(value, str)), None)
 
@@ -156,7 +157,7 @@ def load_model(name: str) -> Named[ModelSpec]:
         SpecError: every fault of the YAML file.
         PerbenchError: no such model, with a suggestion.
     """
-    if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover():
+    if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover("model"):
         name, path = find("model", name)
         document = yaml.read(path)
         spec, problems = check(model_spec(), document.data, document.place)
@@ -206,8 +207,8 @@ def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:
     if not text.endswith((".yaml", ".yml")):
         return text, plugins.get(kind, text).path
     path = Path(text)
-    for plugin in plugins.discover().values():
-        if plugin.kind == kind and path.exists() and plugin.path.samefile(path):
+    for plugin in plugins.discover(kind).values() if path.exists() else ():
+        if plugin.path.samefile(path):
             return plugin.name, path
     return path.stem, path
 
