@@ -24,11 +24,14 @@ LINES = 10
 
 @dataclass
 class Running:
-    """A cell while it is shown, called with its units. `result`, if set before the cell ends, is shown then;
-    None shows no end at all."""
+    """A cell while it is shown, called with its units."""
 
     tick: Tick
     result: str | None = ""
+
+    def ends(self, result: str | None) -> None:
+        """What to show when the cell ends; None shows no end at all."""
+        self.result = result
 
     def __call__(self, done: int, total: int, figures: dict[str, float]) -> None:
         self.tick(done, total, figures)

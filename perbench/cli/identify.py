@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perbench.matrix.session import Options
+    from perbench.matrix.options import Options
     from perbench.shapes.base import Named
     from perbench.specs.matrix import MatrixSpec
     from perbench.store import CellRecord

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from perbench import data as data_sources
-from perbench.api import Example
 from perbench.data import Dataset
 from perbench.data.examples import needed_fields
 from perbench.data.overlap import Overlap, Seen
@@ -24,20 +23,6 @@ from perbench.specs.compose import engine_of, owner_of, served_by, source_of
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
-
-
-class Work(Protocol):
-    """What of a cell says which data it reads."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def task(self) -> Named[TaskSpec]: ...
-    @property
-    def split(self) -> Literal["train", "test"]: ...
-    @property
-    def needs(self) -> Work | None: ...
-
 
 UNRESOLVED = "unresolved"
 """In place of the identity of a model or of data that are unavailable to a draft."""
@@ -130,36 +115,14 @@ class Catalogue:
         """The split that an identification task's thresholds are chosen on, None where it has none."""
         return self.dataset(task, "train") if source_of(task.spec.data).has_train(task.folder) else None
 
-    def overlap(self, cell: Work) -> Overlap | None:
-        """What a cell's training, or the split that its thresholds are chosen on, has of its test examples;
-        None of a training."""
-        if cell.kind == "train":
-            return None
-        source = cell.needs.task if cell.needs is not None else None
-        learnt = self.dev(cell.task) if cell.kind == "identify" else None
-        learnt = self.dataset(source, "train") if source is not None else learnt or Dataset([], "nothing")
-        tested = self.dataset(cell.task, "test")
+    def overlap(self, learnt: Dataset | None, tested: Dataset) -> Overlap:
+        """What a training on `learnt`, or choosing thresholds there, has of the tested examples."""
+        learnt = learnt or Dataset([], "nothing")
         key = learnt.digest, tested.digest
         if key not in self._overlaps:
             seen = self._seen.setdefault(learnt.digest, Seen(learnt.examples))
             self._overlaps[key] = seen.overlap(tested.examples)
         return self._overlaps[key]
-
-    def examples(self, cell: Work) -> list[Example]:
-        """All that a cell reads, the examples that thresholds are chosen on among them."""
-        dev = self.dev(cell.task) if cell.kind == "identify" else None
-        return [
-            *(dev.examples if dev is not None else ()),
-            *self.dataset(cell.task, cell.split).examples,
-        ]
-
-    def sample_ids(self, cell: Work) -> Sequence[str] | None:
-        """The ids that a cell's samples shall have; None where only the run knows them."""
-        owner = owner_of(cell.task.spec)
-        if owner.late:
-            return None
-        dev = self.dev(cell.task) if cell.kind == "identify" else None
-        return owner.sample_ids(self.dataset(cell.task, cell.split), dev)
 
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]

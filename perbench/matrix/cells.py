@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from perbench import plugins
-from perbench.api import Identifier, Trainer
+from perbench.api import Example, Identifier, Trainer
+from perbench.contracts.data import Dataset
+from perbench.data.overlap import Overlap
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.identity import (
@@ -37,26 +39,39 @@ from perbench.training.inputs import check_settings
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work. `task` is what it trains on (train) or is evaluated on; `needs` is the train cell
-    whose model an eval cell evaluates, None for the base model."""
+    """One piece of work. `task` is what it trains on (train) or is evaluated on, `data` the split of it that
+    is read, `dev` the one that thresholds are chosen on; `seed` is of a training or of the sampling of
+    answers; `needs` is the train cell whose model an eval cell evaluates, None for the base model; `overlap`
+    is what its training, or `dev`, has of its test examples, None of a training."""
 
     kind: Kind
     labels: Labels
     inputs: Inputs
     model: Named[ModelSpec]
     task: Named[TaskSpec]
+    data: Dataset = field(repr=False)
+    seed: int
     trainer: Trainer | None = None
     training: TrainingSpec | None = None
     identifier: Identifier | None = None
     needs: Cell | None = None
+    dev: Dataset | None = field(default=None, repr=False)
+    overlap: Overlap | None = None
 
     @cached_property
     def identity(self) -> str:
         return identity_of(self.inputs)
 
     @property
-    def split(self) -> Literal["train", "test"]:
-        return "train" if self.kind == "train" else "test"
+    def examples(self) -> list[Example]:
+        """All that it reads, the examples that thresholds are chosen on among them."""
+        return [*(self.dev.examples if self.dev is not None else ()), *self.data.examples]
+
+    @property
+    def sample_ids(self) -> Sequence[str] | None:
+        """The ids that its samples shall have; None where only the run knows them."""
+        owner = owner_of(self.task.spec)
+        return None if owner.late else owner.sample_ids(self.data, self.dev)
 
     def __str__(self) -> str:
         return describe(self.kind, self.labels)
@@ -141,6 +156,7 @@ def _train_cell(
     seed: int,
 ) -> Cell:
     named, task = catalogue.model(model), source.named
+    data = catalogue.dataset(task, "train")
     trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
     check_settings(trainer, training)
     wanted = trainer.reference()
@@ -151,7 +167,7 @@ def _train_cell(
         trainer=plugin_inputs(variant.name, digest, trainer.params, reference),
         source=task.name,
         task=task.spec,
-        data=catalogue.dataset(task, "train").digest,
+        data=data.digest,
         training=training,
         seed=seed,
         helpers=_helper_inputs(catalogue, task.spec),
@@ -169,7 +185,7 @@ def _train_cell(
         source=source.label,
         seed=seed,
     )
-    return Cell("train", labels, inputs, named, task, trainer=trainer, training=training)
+    return Cell("train", labels, inputs, named, task, data, seed, trainer=trainer, training=training)
 
 
 def _helper_inputs(catalogue: Catalogue, task: TaskSpec) -> dict[str, Inputs]:
@@ -180,12 +196,13 @@ def _eval_cell(
     catalogue: Catalogue, model: str, trained: Cell | None, target: LabelledTask, seed: int
 ) -> Cell:
     named, task = catalogue.model(model), target.named
+    data = catalogue.dataset(task, "test")
     inputs = eval_inputs(
         model=catalogue.model_inputs(model),
         train=trained.identity if trained is not None else None,
         target=task.name,
         task=task.spec,
-        data=catalogue.dataset(task, "test").digest,
+        data=data.digest,
         engine=engine_inputs(named),
         seed=seed,
         helpers=_helper_inputs(catalogue, task.spec),
@@ -196,7 +213,8 @@ def _eval_cell(
         labels = Labels(
             model=catalogue.label(model), model_label=named.spec.label, target=target.label, seed=seed
         )
-    return Cell("eval", labels, inputs, named, task, needs=trained)
+    overlap = catalogue.overlap(trained.data if trained is not None else None, data)
+    return Cell("eval", labels, inputs, named, task, data, seed, needs=trained, overlap=overlap)
 
 
 def _identify_cell(
@@ -205,7 +223,7 @@ def _identify_cell(
     named, task = catalogue.model(model), target.named
     identifier: Identifier = plugins.load_identifier(variant.name, variant.params)
     check_identifier(variant.name, identifier, named)
-    dev = catalogue.dev(task)
+    data, dev = catalogue.dataset(task, "test"), catalogue.dev(task)
     inputs = identify_inputs(
         model=catalogue.model_inputs(model),
         identifier=plugin_inputs(
@@ -213,7 +231,7 @@ def _identify_cell(
         ),
         target=task.name,
         task=task.spec,
-        data=catalogue.dataset(task, "test").digest,
+        data=data.digest,
         dev=dev.digest if dev is not None else None,
         engine=engine_inputs(named),
     )
@@ -225,4 +243,7 @@ def _identify_cell(
         identifier_params=dict(variant.params),
         seed=seed,
     )
-    return Cell("identify", labels, inputs, named, task, identifier=identifier)
+    overlap = catalogue.overlap(dev, data)
+    return Cell(
+        "identify", labels, inputs, named, task, data, seed, identifier=identifier, dev=dev, overlap=overlap
+    )

@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 class EnginePool:
     """Loads each model once. `subject` is always an engine of its own, so that a simulator or judge of the
     same model never sees the subject's adapter. `cached` says whether paid models answer from a cache what
-    they were asked before; `ledger`, that of the running cell, is told what they were asked, `say` of their
-    retries."""
+    they were asked before; `say` is told of their retries."""
 
     def __init__(
         self, catalogue: Catalogue, *, cached: bool = True, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        self.ledger: Ledger | None = None
+        self._ledger: Ledger | None = None
         self._kinds: dict[str, EngineKind[Any]] = {}
         self._catalogue = catalogue
         self._cached = cached
@@ -80,6 +79,15 @@ class EnginePool:
         self.subject.load_adapter(serving[1])
         self._serving = serving
 
+    @contextmanager
+    def booking(self, ledger: Ledger) -> Iterator[None]:
+        """What paid models are asked while the block lasts is noted in `ledger`, the running cell's."""
+        self._ledger = ledger
+        try:
+            yield
+        finally:
+            self._ledger = None
+
     def named(self, model: str) -> Engine:
         """The engine of a simulator or judge."""
         if model not in self._named:
@@ -103,8 +111,8 @@ class EnginePool:
         self._kinds[model.name] = engine_of(model)
 
         def book(use: EndpointUse) -> None:
-            if self.ledger is not None:
-                self.ledger.add(model.name, use)
+            if self._ledger is not None:
+                self._ledger.add(model.name, use)
 
         def weights() -> Path:
             return self._catalogue.resolve(model).folder

@@ -53,20 +53,18 @@ class Estimator:
         self._speeds = _speeds(out)
 
     def __call__(self, cell: Cell) -> Estimate:
-        if not self._catalogue.examples(
-            cell
-        ):  # not to be had here, or lm-eval's, which are loaded when needed
+        if not cell.examples:  # not to be had here, or loaded by the run only
             return Estimate(None, False, None)
         tokens, exact = self._count(cell)
         if cell.training is not None:
-            per_example = tokens / len(self._catalogue.examples(cell))
+            per_example = tokens / len(cell.examples)
             tokens = round(tokens * cell.training.epochs)
             own = self._catalogue.own_data(cell.task, cell.training)
             if own is not None:  # taken to be as long as the others
                 count = sum(map(len, own.examples.values()))
                 tokens += round(per_example * count * cell.training.user_stage.epochs)
                 exact = False
-        work = len(self._catalogue.examples(cell)) if cell.kind == "identify" else tokens
+        work = len(cell.examples) if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
         spends = self._spend(cell) if cell.kind == "eval" else {}
         if cell.identifier is not None:
@@ -76,7 +74,7 @@ class Estimator:
     def _examples(self, cell: Cell) -> list[Example]:
         """What the cell reads, with the personas it will see; those that need a model, which a plan does not
         load, or an absent package have stand-ins: the first items, a summary as long as it may be."""
-        examples = self._catalogue.examples(cell)
+        examples = cell.examples
         persona = cell.task.spec.persona
         summariser = summariser_of(persona)
         if summariser is not None:
@@ -92,7 +90,7 @@ class Estimator:
         if key not in self._spends:
             spec, model = cell.task.spec, self._catalogue.model
             answers = spend(spec, cell.model, self._examples(cell), model)
-            self._spends[key] = total([answers, persona_spend(spec, self._catalogue.examples(cell), model)])
+            self._spends[key] = total([answers, persona_spend(spec, cell.examples, model)])
         return self._spends[key]
 
     def _count(self, cell: Cell) -> tuple[int, bool]:

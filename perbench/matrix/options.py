@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
 
 if TYPE_CHECKING:
-    from perbench.matrix.session import Options
     from perbench.shapes.base import Named
     from perbench.specs.matrix import MatrixSpec
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a matrix is run; `train_only` leaves out what would be evaluated; `track` names a tracker."""
+
+    out: Path
+    data: Mapping[str, Path] = field(default_factory=dict)
+    limit: int | None = None
+    dry_run: bool = False
+    devices: int = 1
+    device_memory: int | None = None
+    """Of each device, in GB (10^9 bytes); both for a dry run."""
+    wait: bool = True
+    json: bool = False
+    train_only: bool = False
+    track: str | None = None
+    cached: bool = True
+    """Whether endpoints answer from the cache what they were asked before."""
+    executor: str = "local"
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +54,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--no-wait",
         action="store_true",
         help="fail instead of waiting when another process uses the run directory",
+    )
+    parser.add_argument(
+        "--executor", default=Options.executor, metavar="NAME", help="where cells are worked (default: here)"
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
 
@@ -100,8 +124,6 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_only: bool = False) -> Options:
-    from perbench.matrix.session import Options
-
     devices, memory = (getattr(args, name, None) for name in ("devices", "device_memory"))
     if not dry_run and (devices or memory):
         raise PerbenchError(
@@ -120,6 +142,7 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         train_only=train_only,
         track=getattr(args, "track", None),
         cached=not args.no_cache,
+        executor=args.executor,
     )
 
 

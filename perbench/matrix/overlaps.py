@@ -11,34 +11,32 @@ from perbench.store import Labels
 
 if TYPE_CHECKING:
     from perbench.data.overlap import Overlap
-    from perbench.matrix.catalogue import Catalogue
     from perbench.matrix.cells import Cell
 
 SHOWN = 3
 """Places that a message names."""
 
 
-def refused(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
+def refused(cells: Iterable[Cell]) -> list[str]:
     """Why the cells may not run, once per pair of tasks: the target's answers were seen in training, and its
     task does not say that this is accepted."""
-    pairs = _pairs(cells, catalogue)
-    return [_refusal(cell, overlap, catalogue) for cell, overlap in pairs if _is_refused(cell, overlap)]
+    pairs = _pairs(cells)
+    return [_refusal(cell, overlap) for cell, overlap in pairs if _is_refused(cell, overlap)]
 
 
-def accepted(cells: Iterable[Cell], catalogue: Catalogue) -> list[str]:
+def accepted(cells: Iterable[Cell]) -> list[str]:
     """What is seen all the same, once per pair of tasks, and answers that stand in their own history."""
     return [
         f"target {cell.labels.target}: {note}"
-        for cell, overlap in _pairs(cells, catalogue)
+        for cell, overlap in _pairs(cells)
         if not _is_refused(cell, overlap)
         for note in overlap_notes(cell.labels, {**overlap.counts, "samples": overlap.tested})
     ]
 
 
-def counts(cell: Cell, catalogue: Catalogue) -> dict[str, int]:
+def counts(cell: Cell) -> dict[str, int]:
     """What a cell's record counts of its overlap."""
-    overlap = catalogue.overlap(cell)
-    return overlap.counts if overlap is not None else {}
+    return cell.overlap.counts if cell.overlap is not None else {}
 
 
 def overlap_notes(labels: Labels, counts: dict[str, int]) -> list[str]:
@@ -50,24 +48,23 @@ def _is_refused(cell: Cell, overlap: Overlap) -> bool:
     return bool(overlap.seen or _one_file(cell)) and cell.task.spec.data.overlap is None
 
 
-def _pairs(cells: Iterable[Cell], catalogue: Catalogue) -> Iterator[tuple[Cell, Overlap]]:
+def _pairs(cells: Iterable[Cell]) -> Iterator[tuple[Cell, Overlap]]:
     seen = set()
     for cell in cells:
-        overlap = catalogue.overlap(cell)
         key = (cell.labels.source, cell.labels.target)
-        if overlap is not None and key not in seen:
+        if cell.overlap is not None and key not in seen:
             seen.add(key)
-            yield cell, overlap
+            yield cell, cell.overlap
 
 
-def _refusal(cell: Cell, overlap: Overlap, catalogue: Catalogue) -> str:
+def _refusal(cell: Cell, overlap: Overlap) -> str:
     way_out = f"or set data.overlap: accepted in {cell.task.path or cell.task.name}"
     if _one_file(cell):
         return (
             f"target {cell.labels.target}: source {cell.labels.source} trains on the same file: "
             f"split it with data.split: {{by: user}}, {way_out}"
         )
-    places = catalogue.dataset(cell.task, "test").places
+    places = cell.data.places
     (said, *_) = notes(overlap.counts, overlap.tested, cell.labels.source)
     first = ", ".join(places.get(one, one) for one in overlap.seen[:SHOWN])
     return f"target {cell.labels.target}: {said} (first: {first}); take them out of one of the two, {way_out}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -58,11 +58,7 @@ class Plan:
         )
 
 
-Ids = Callable[[Cell], Sequence[str] | None]
-"""The ids that a cell's samples shall have, None where they cannot be had without a model."""
-
-
-def make_plan(cells: Sequence[Cell], run: RunDir, ids: Ids = lambda cell: None) -> Plan:
+def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
     """Compare the cells with the run directory's records. Changes nothing.
 
     Raises:
@@ -76,7 +72,7 @@ def make_plan(cells: Sequence[Cell], run: RunDir, ids: Ids = lambda cell: None) 
     records = {folder.name: record for record, folder in found}
     current = {cell.identity for cell in cells}
     others = [record for record in records.values() if record.identity not in current]
-    steps = [_step(cell, run, records, damaged, others, ids) for cell in cells]
+    steps = [_step(cell, run, records, damaged, others) for cell in cells]
     wanted = {
         step.cell.needs.identity for step in steps if step.action != "reuse" and step.cell.needs is not None
     }
@@ -101,13 +97,12 @@ def _step(
     records: Mapping[str, CellRecord],
     damaged: list[DamagedRecord],
     others: Sequence[CellRecord],
-    ids: Ids,
 ) -> Step:
     folder = run.cell(cell.kind, cell.identity)
     record = records.get(folder.path.name)
     if record is not None and record.status == "done" and not record.verifiable and cell.kind != "train":
         try:
-            check_ids(ids(cell), read_ids(folder.path, cell.identity), folder.path)
+            check_ids(cell.sample_ids, read_ids(folder.path, cell.identity), folder.path)
         except DamagedRecord as damage:
             damaged.append(damage)
     here = [damage for damage in damaged if damage.folder == folder.path]

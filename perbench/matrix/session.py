@@ -6,11 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from perbench import processes
+from perbench import plugins, processes
 from perbench.console.signals import Interrupted, as_interrupted
+from perbench.contracts.executor import Executor, Job
 from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix import overlaps
@@ -19,10 +20,13 @@ from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.estimate import Estimator
+from perbench.matrix.jobs import JobWork, find, jobs_of
 from perbench.matrix.memory import memory_lines
+from perbench.matrix.options import Options
 from perbench.matrix.plan import Plan, make_plan
-from perbench.matrix.run import Runner, now
-from perbench.matrix.summary import as_json, spent
+from perbench.matrix.record import now
+from perbench.matrix.run import Worker
+from perbench.matrix.summary import as_json, in_short, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.shapes.base import Named
@@ -33,25 +37,6 @@ from perbench.store import CellRecord, DamagedRecord, RunDir
 from perbench.store.environment import shorten
 from perbench.store.leftovers import sweep_old
 from perbench.training.watch import check_tracker
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a matrix is run; `train_only` leaves out what would be evaluated; `track` names a tracker."""
-
-    out: Path
-    data: Mapping[str, Path] = field(default_factory=dict)
-    limit: int | None = None
-    dry_run: bool = False
-    devices: int = 1
-    device_memory: int | None = None
-    """Of each device, in GB (10^9 bytes); both for a dry run."""
-    wait: bool = True
-    json: bool = False
-    train_only: bool = False
-    track: str | None = None
-    cached: bool = True
-    """Whether endpoints answer from the cache what they were asked before."""
 
 
 def carry_out(
@@ -72,6 +57,7 @@ def carry_out(
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
     """
     check_tracker(options.track)
+    executor = plugins.get("executor", options.executor).load_class()(None)
     if options.dry_run and not options.json and processes.group().main:
         for line in memory_lines(matrix.spec, options.devices, options.device_memory):
             print(line, flush=True)
@@ -80,55 +66,20 @@ def carry_out(
     cells = expand(matrix.spec, catalogue)
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
-    run = RunDir(options.out)
-    group = processes.group()
-    seen = overlaps.refused(cells, catalogue)
-    if group.main:
-        for line in overlaps.accepted(cells, catalogue):
-            _say(line)
+    run, group = RunDir(options.out), processes.group()
+    seen = overlaps.refused(cells)
+    for line in overlaps.accepted(cells) if group.main else ():
+        _say(line)
     if options.dry_run:
-        blocked = dict.fromkeys(seen)
-        if group.main:
-            plan = make_plan(cells, run, catalogue.sample_ids)
-            _say_damaged(plan)
-            blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
-            for line in blocked:
-                _say(f"before it runs: {line}")
-            show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
-        processes.close()
-        return 2 if blocked else 0
+        return _show_plan(cells, catalogue, run, seen, options)
     if seen:
         raise PerbenchError("\n".join(seen))
     if not group.main:
         return _follow(cells, catalogue, run)
     sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
     with run.lock(wait=options.wait, notify=_say):
-        plan = make_plan(cells, run, catalogue.sample_ids)
-        _say_damaged(plan)
-        if missing := _absent(plan, catalogue):
-            raise PerbenchError("\n".join(missing))
-        command = _command()
-        spec = matrix.spec.model_dump(mode="json", by_alias=True)
-        planned = {cell.identity: cell.labels for cell in cells}
-        run.describe(
-            matrix=matrix.name, spec=spec, command=command, started=now(), cells=planned, notify=_say
-        )
-        counts = plan.counts()
-        _say(
-            f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
-            f"{counts['eval']} evaluate, {counts['identify']} identify"
-        )
-        _relabel(plan, run, catalogue)
-        group.broadcast([step.cell.identity for step in plan.todo if step.cell.kind == "train"])
-        progress = Progress(len(plan.todo))
-        try:
-            with progress.shown():
-                runner = Runner(catalogue, run, command, progress, options.track, options.cached)
-                executed = runner.execute(plan)
-        except KeyboardInterrupt as error:
-            stopped = as_interrupted(error)
-            kept = make_plan(cells, run, catalogue.sample_ids).kept(run)
-            raise Interrupted(f"{stopped.message}. {kept}", stopped.signum) from None
+        plan = _begin(matrix, cells, catalogue, run, options)
+        executed = _execute(plan, matrix, catalogue, run, executor, options)
         for line in spent(executed):
             _say(line)
         records = _records(cells, run)
@@ -137,24 +88,98 @@ def carry_out(
         then = ["perbench", "leaderboard", "build", str(options.out), "--out", "site"]
     if then and any(record.error is None for record in records):
         _say(f"next: {shlex.join(then)}")
-    code = group.broadcast(max(_tell_failures(records), 2 if runner.unrecorded else 0))
+    unrecorded = len(executed) < len(plan.todo)
+    code = group.broadcast(max(_tell_failures(records), 2 if unrecorded else 0))
     processes.close()
     return code
+
+
+def _show_plan(
+    cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, seen: Sequence[str], options: Options
+) -> int:
+    """A dry run; its exit code."""
+    blocked = dict.fromkeys(seen)
+    if processes.group().main:
+        plan = make_plan(cells, run)
+        _say_damaged(plan)
+        blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
+        for line in blocked:
+            _say(f"before it runs: {line}")
+        show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
+    processes.close()
+    return 2 if blocked else 0
+
+
+def _begin(
+    matrix: Named[MatrixSpec], cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, options: Options
+) -> Plan:
+    """The plan, once it is noted in the run directory.
+
+    Raises:
+        PerbenchError: what the plan needs is not here.
+    """
+    plan = make_plan(cells, run)
+    _say_damaged(plan)
+    if missing := _absent(plan, catalogue):
+        raise PerbenchError("\n".join(missing))
+    run.describe(
+        matrix=matrix.name,
+        spec=matrix.spec.model_dump(mode="json", by_alias=True),
+        command=_command(),
+        started=now(),
+        cells={cell.identity: cell.labels for cell in cells},
+        notify=_say,
+    )
+    counts = plan.counts()
+    _say(
+        f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
+        f"{counts['eval']} evaluate, {counts['identify']} identify"
+    )
+    _relabel(plan, run)
+    return plan
+
+
+def _execute(
+    plan: Plan,
+    matrix: Named[MatrixSpec],
+    catalogue: Catalogue,
+    run: RunDir,
+    executor: Executor[Any],
+    options: Options,
+) -> list[CellRecord]:
+    """The records of the plan's cells, one less for each that could not be written.
+
+    Raises:
+        Interrupted: with what is kept; and as `Worker.work`.
+    """
+    todo = {step.cell.identity: step.cell for step in plan.todo}
+    processes.group().broadcast([cell.identity for cell in todo.values() if cell.kind == "train"])
+    jobs = jobs_of([*todo.values()], matrix, options, _command())
+    progress = Progress(len(jobs))
+    worker = Worker(catalogue, run, _command(), progress.say, track=options.track, cached=options.cached)
+
+    def here(job: Job) -> CellRecord | None:
+        with progress.cell(job.name) as running:
+            record = worker.work(todo[job.identity], running)
+            running.ends(in_short(record) if record is not None else None)
+        return record
+
+    try:
+        with progress.shown():
+            return list(executor.execute(jobs, JobWork(here), progress.say))
+    except KeyboardInterrupt as error:
+        stopped = as_interrupted(error)
+        cells = [step.cell for step in plan.steps]
+        kept = make_plan(cells, run).kept(run)
+        raise Interrupted(f"{stopped.message}. {kept}", stopped.signum) from None
 
 
 def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
     """The part of a process that is not the main one; returns the main one's exit code."""
     group = processes.group()
-    wanted = group.broadcast([""])
-    by_identity = {cell.identity: cell for cell in cells}
-    unknown = [identity for identity in wanted if identity not in by_identity]
-    if unknown:
-        raise PerbenchError(
-            f"process {group.rank} of {group.world} finds other data, models, plugins or settings than the "
-            "first: give every machine the same files and versions"
-        )
-    runner = Runner(catalogue, run, _command(), Progress(0))
-    runner.follow([by_identity[identity] for identity in wanted])
+    planned = {cell.identity: cell for cell in cells}
+    trainings = [find(planned, identity) for identity in group.broadcast([""])]
+    Worker(catalogue, run, _command(), _say).follow(trainings)
     code = group.broadcast(0)
     processes.close()
     return code
@@ -189,7 +214,7 @@ def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> 
             )
 
 
-def _relabel(plan: Plan, run: RunDir, catalogue: Catalogue) -> None:
+def _relabel(plan: Plan, run: RunDir) -> None:
     """What is reused goes by the names that today's matrix gives it: names are no part of an identity. It
     gets the counts of overlaps that an older perbench did not take."""
     for step in plan.steps:
@@ -198,7 +223,7 @@ def _relabel(plan: Plan, run: RunDir, catalogue: Catalogue) -> None:
         if record is None:
             continue
         labels = step.cell.labels
-        counts = {**record.counts, **overlaps.counts(step.cell, catalogue)}
+        counts = {**record.counts, **overlaps.counts(step.cell)}
         if record.labels != labels or record.counts != counts:
             before = overlaps.overlap_notes(record.labels, record.counts)
             notes = [note for note in record.notes if note not in before]
@@ -240,7 +265,7 @@ def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) 
 
 
 def _tell_failures(records: Sequence[CellRecord]) -> int:
-    """How many cells of this matrix failed, each reported by `Runner.execute`; the exit code."""
+    """How many cells of this matrix failed, each reported by `Worker.work`; the exit code."""
     failed = sum(record.error is not None for record in records)
     if failed:
         _say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")

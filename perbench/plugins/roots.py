@@ -83,6 +83,7 @@ KINDS = {
     "summariser": Kind("summarisers", ".py", "perbench.contracts.persona:Summariser", "persona/summarisers"),
     "decoding": Kind("decodings", ".py", "perbench.contracts.decoding:Decoding", "decodings"),
     "source": Kind("sources", ".py", "perbench.contracts.source:Source", "data/sources"),
+    "executor": Kind("executors", ".py", "perbench.contracts.executor:Executor", "executors"),
     "metric": Kind("metrics", ".py", "perbench.contracts.metric:TextMetric", "metrics", many=True),
     "engine": Kind("engines", ".py", "perbench.contracts.engine_kind:EngineKind", "engines"),
     "rubric": Kind("rubrics", ".yaml", home="judges/rubrics", load="perbench.specs.load:load_rubric"),

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from perbench.disk.digests import read_sha256
 from perbench.disk.files import write_json, write_text
-from perbench.disk.sealed import Lines, SealedJournal, Unsealed, read_sealed, write_sealed
+from perbench.disk.sealed import SealedJournal, Unsealed, read_sealed, write_sealed
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
 from perbench.store.record import SCHEMA, CellRecord, Scores
 
@@ -25,22 +25,22 @@ CLOCK_LOST = "the time of earlier starts is not in the cell's seconds: attempts.
 class CellDir:
     """Folder `<kind>-<identity[:16]>`: samples.jsonl, scores.json, cell.json (written last), attempts.json,
     endpoints.jsonl where endpoints were asked, and checkpoint/ of a train cell. Only the holder of the run
-    directory's lock may write: `guard` is called before every write and raises where the lock is lost."""
+    directory's lock may write: `guard` is called before every write and raises where the lock is lost. `say`
+    shows a line to people: what was damaged and is mended."""
 
     def __init__(
-        self, path: Path, kind: Kind, identity: str, guard: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        kind: Kind,
+        identity: str,
+        guard: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.path = path
         self.kind = kind
         self.identity = identity
-        self.torn = 0
-        """Torn last lines cut off since this object was made."""
-        self.dropped = 0
-        """Samples that were not what was written, dropped since this object was made."""
-        self.remarks: list[str] = []
-        """What was found damaged and mended since this object was made, for people."""
-        self.clock_lost = False
         self._guard = guard
+        self._say = say
         self._samples = SealedJournal(path / SAMPLES, identity, guard)
         self._before = 0.0
         self._starts = 0
@@ -77,41 +77,41 @@ class CellDir:
     def samples(self) -> list[dict[str, Any]]:
         """All samples, in the order of their appending. A torn last line, and a damaged one with all that
         follow, are cut off the file."""
-        found = self._samples.read()
-        self.torn += bool(found.torn)
-        if found.torn or found.fault:
-            self._cut(found, len(found.rows), found.fault)
-        return found.rows
+        return self._mended(None)[0]
 
-    def mend(self, ids: Collection[str]) -> None:
-        """Cut the samples off from the first one on that the plan, whose samples have these ids, does not
-        hold, or holds once already."""
-        self.samples()
+    def mend(self, ids: Collection[str]) -> dict[str, int]:
+        """Cut the file off as `samples` does, or from the first sample on that the plan, whose samples have
+        these ids, does not hold, or holds once already. Returns what a record counts of it."""
+        return self._mended(set(ids))[1]
+
+    def _mended(self, wanted: Collection[str] | None) -> tuple[list[dict[str, Any]], dict[str, int]]:
         found = self._samples.read()
-        wanted, seen = set(ids), set()
-        for place, row in enumerate(found.rows):
+        place, fault = len(found.rows), found.fault
+        seen: set[Any] = set()
+        for number, row in enumerate(found.rows if wanted is not None else ()):
             name = row.get("id")
-            if name in seen or name not in wanted:
-                what = (
-                    f"the sample {name!r} once more" if name in seen else f"{name!r}, no sample of the plan"
+            if name in seen or name not in (wanted or ()):
+                again = f"the sample {name!r} once more"
+                place, fault = (
+                    number,
+                    (number + 1, again if name in seen else f"{name!r}, no sample of the plan"),
                 )
-                self._cut(found, place, (place + 1, what))
-                return
+                break
             seen.add(name)
-
-    def _cut(self, found: Lines, count: int, fault: tuple[int, str] | None) -> None:
-        self._samples.cut(found, count)
+        counts = {"torn_lines_cut": 1} if found.torn else {}
         if fault is not None:
-            lost = len(found.rows) - count + found.lost
-            self.dropped += lost
-            place = f"{self.path / SAMPLES}:{fault[0]}"
-            self.remarks.append(f"{place}: {fault[1]}; it and what follows ({lost} in all) are made again")
+            lost = counts["damaged_samples_dropped"] = len(found.rows) - place + found.lost
+            line = f"{self.path / SAMPLES}:{fault[0]}"
+            self._say(f"{line}: {fault[1]}; it and what follows ({lost} in all) are made again")
+        if counts:
+            self._samples.cut(found, place)
+        return found.rows[:place], counts
 
     # ------------------------------------------------------------ writing
 
-    def begin(self) -> None:
+    def begin(self) -> list[str]:
         """Start an attempt: make the folder, drop a record that holds no longer, and make the clock go on
-        from the attempts before.
+        from the attempts before. Returns what a record notes of it.
 
         Raises:
             OSError: what the file system said.
@@ -128,13 +128,15 @@ class CellDir:
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()
-        self._before, self._starts = self._past()
-        self._starts += 1
+        past = self._past()
+        self._before, starts = past or (0.0, 0)
+        self._starts = starts + 1
         self._started = time.monotonic()
         self.save_clock()
+        return [CLOCK_LOST] if past is None else []
 
-    def _past(self) -> tuple[float, int]:
-        """Seconds and starts of the attempts before."""
+    def _past(self) -> tuple[float, int] | None:
+        """Seconds and starts of the attempts before; None where they are lost."""
         file = self.path / CLOCK
         try:
             try:
@@ -147,9 +149,8 @@ class CellDir:
         except FileNotFoundError:
             return 0.0, 0
         except (ValueError, TypeError, KeyError) as error:
-            self.clock_lost = True
-            self.remarks.append(f"{file}: {error}; the time of earlier starts is lost")
-            return 0.0, 0
+            self._say(f"{file}: {error}; the time of earlier starts is lost")
+            return None
 
     def seconds(self) -> float:
         """Seconds spent on the cell, over all its starts."""

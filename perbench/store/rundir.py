@@ -35,8 +35,8 @@ class RunDir:
         self.path = path
         self._held: IO[str] | None = None
 
-    def cell(self, kind: Kind, identity: str) -> CellDir:
-        return CellDir(cell_folder(self.path, kind, identity), kind, identity, self.guard)
+    def cell(self, kind: Kind, identity: str, say: Callable[[str], None] = lambda line: None) -> CellDir:
+        return CellDir(cell_folder(self.path, kind, identity), kind, identity, self.guard, say)
 
     def guard(self) -> None:
         """Call before each write.

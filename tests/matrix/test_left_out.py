@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perbench.matrix.left_out import left_out
+from perbench.matrix.prepare import left_out
 from perbench.store import read_records
 from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
 from tests.matrix.runs import Runs

@@ -29,6 +29,7 @@ from perbench.store import (
     Scores,
     read_records,
 )
+from perbench.store.cell import CLOCK_LOST
 from perbench.store.check import read_scores
 from perbench.store.environment import capture, shorten
 from perbench.store.leftovers import sweep_old
@@ -89,10 +90,9 @@ def test_planning_reads_a_torn_file_without_touching_it(cell: CellDir) -> None:
     file.write_bytes(file.read_bytes() + b'{"id"')
     assert cell.stored() == 1
     assert file.read_bytes().endswith(b'{"id"')
+    assert cell.mend(["a"]) == {"torn_lines_cut": 1}
+    assert cell.mend(["a"]) == {}
     assert [row["id"] for row in cell.samples()] == ["a"]
-    assert cell.torn == 1
-    cell.samples()
-    assert cell.torn == 1
 
 
 def test_a_failed_cell_is_a_record_and_keeps_its_samples(cell: CellDir, tmp_path: Path) -> None:
@@ -234,13 +234,14 @@ def test_samples_that_were_changed_swapped_or_copied_are_cut_with_what_follows(t
     }
     for name, (content, kept) in damages.items():
         (cell.path / "samples.jsonl").write_bytes(b"".join(content))
-        again = RunDir(tmp_path / IDENTITY[:8]).cell("eval", IDENTITY)
+        said: list[str] = []
+        again = RunDir(tmp_path / IDENTITY[:8]).cell("eval", IDENTITY, said.append)
         assert again.stored() == kept, name
+        dropped = len(content) - kept
+        counts = again.mend([row["id"] for row in rows])
+        assert counts == ({"damaged_samples_dropped": dropped} if dropped else {}), name
         assert again.samples() == rows[:kept], name
-        assert again.dropped == len(content) - kept, name
-        assert [f"samples.jsonl:{kept + 1}: " in remark for remark in again.remarks] == [True][
-            : again.dropped
-        ]
+        assert [f"samples.jsonl:{kept + 1}: " in line for line in said] == [True][:dropped]
         again.append(rows[kept:])
         assert (cell.path / "samples.jsonl").read_bytes() == b"".join(lines), name
 
@@ -248,10 +249,9 @@ def test_samples_that_were_changed_swapped_or_copied_are_cut_with_what_follows(t
 def test_samples_that_are_not_the_plans_or_stand_twice_are_cut(cell: CellDir) -> None:
     cell.begin()
     append_journal(cell.path / "samples.jsonl", [{"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "c"}])
-    cell.mend(["a", "b", "c"])
+    assert cell.mend(["a", "b", "c"]) == {"damaged_samples_dropped": 2}
     assert [row["id"] for row in cell.samples()] == ["a", "b"]
-    assert cell.dropped == 2
-    cell.mend(["a", "c"])
+    assert cell.mend(["a", "c"]) == {"damaged_samples_dropped": 1}
     assert [row["id"] for row in cell.samples()] == ["a"]
 
 
@@ -260,11 +260,11 @@ def test_a_damaged_clock_begins_anew_and_is_said(cell: CellDir, content: str | N
     cell.begin()
     file = cell.path / "attempts.json"
     file.write_text(file.read_text().replace("0.0", "9.0") if content is None else content)
-    again = CellDir(cell.path, "eval", IDENTITY)
-    again.begin()
+    said: list[str] = []
+    again = CellDir(cell.path, "eval", IDENTITY, say=said.append)
+    assert again.begin() == [CLOCK_LOST]
     assert again.seconds() < 5
-    assert again.clock_lost
-    assert "attempts.json" in again.remarks[0]
+    assert "attempts.json" in said[0]
 
 
 def test_nothing_is_written_once_the_lock_is_another_file(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Where the cells of a plan are worked: one file each (`perbench.contracts.executor`)."""

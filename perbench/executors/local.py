@@ -1,0 +1,16 @@
+"""One cell after the other, in this process; under torchrun, trainings on all of its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from perbench.contracts.base import NoKeys
+from perbench.contracts.executor import Executor, Job, Work
+from perbench.store.record import CellRecord
+
+
+class Local(Executor[NoKeys]):
+    def execute(self, jobs: Sequence[Job], work: Work, say: Callable[[str], None]) -> Iterator[CellRecord]:
+        for job in jobs:
+            if (record := work(job)) is not None:
+                yield record

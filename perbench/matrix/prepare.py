@@ -1,0 +1,198 @@
+"""What a cell works on: its data with the personas that its task asks for, prompt pairs, trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench import processes
+from perbench.contracts.data import Dataset
+from perbench.disk.digests import canonical_digest
+from perbench.errors import CellError, PerbenchError
+from perbench.lm import models
+from perbench.lm.context import context_in
+from perbench.lm.device import free
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import Cell
+from perbench.matrix.engines import EnginePool, PersonaModels
+from perbench.matrix.weights import serving_weights
+from perbench.specs.compose import engine_of, owner_of
+from perbench.store import CellDir, RunDir
+
+if TYPE_CHECKING:
+    from perbench.api import Example
+    from perbench.persona.build import Built
+    from perbench.prompts.pair import PromptPair
+
+SKIPPED = "examples_skipped_too_long"
+"""What a training's record counts; `own_` before it: of users' own adapters."""
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """What a training reads. `own`: pairs of users' own adapters, by user and example id; None without such.
+    `counts` and `notes` are for the record."""
+
+    pairs: list[PromptPair]
+    ids: list[str]
+    own: dict[str, dict[str, PromptPair]] | None
+    counts: dict[str, int]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """What an evaluation reads. `ids`: of the samples that it is to make; `checkpoint`: trained weights, None
+    of the base model; `users`: their own adapters on top."""
+
+    data: Dataset
+    ids: Sequence[str]
+    counts: dict[str, int]
+    notes: list[str]
+    checkpoint: Path | None = None
+    users: Mapping[str, Path] | None = None
+
+
+@dataclass
+class Preparation:
+    """Prepares cells one after the other. What several of them read is made once, by the digest of all
+    that it depends on."""
+
+    catalogue: Catalogue
+    pool: EnginePool
+    _personas: dict[str, tuple[Dataset, dict[str, int]]] = field(default_factory=dict)
+    _pairs: dict[str, list[PromptPair | None]] = field(default_factory=dict)
+    _notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def training(self, cell: Cell) -> TrainingInput:
+        """Called by all processes of the run; made by the main one, where models are downloaded or asked."""
+        self.pool.release_subject()
+        group = processes.group()
+        with group.agreed():
+            made = self._training(cell) if group.main else None
+        found = group.broadcast(made)
+        assert found is not None, "the main process makes it or all fail"
+        free()
+        return found
+
+    def evaluation(self, cell: Cell, run: RunDir, folder: CellDir) -> EvaluationInput:
+        """Reads and checks trained weights, and cuts off the stored samples that are not the plan's.
+
+        Raises:
+            CellError: the training did not finish, or its weights are missing or damaged.
+        """
+        checkpoint, users, notes = None, None, self._template_notes(cell)
+        if cell.needs is not None:
+            trained = run.cell("train", cell.needs.identity)
+            record = trained.record()
+            if record is None or record.status != "done":
+                told = record.error.message if record is not None and record.error else "it did not run"
+                raise CellError(f"its training did not finish: {told}")
+            weights = serving_weights(cell, cell.needs, trained, record)
+            checkpoint, users = weights.checkpoint, weights.users
+            notes = [*left_out(cell.labels.source, record.counts), *notes]
+        data, counts = self._with_personas(cell)
+        ids = owner_of(cell.task.spec).sample_ids(data, cell.dev)
+        counts = {**counts, **folder.mend(ids)}
+        return EvaluationInput(data, ids, counts, notes, checkpoint, users)
+
+    def _training(self, cell: Cell) -> TrainingInput:
+        assert cell.training is not None
+        data, counts = self._with_personas(cell)
+        key = canonical_digest([cell.inputs[name] for name in ("model", "source", "data")])
+        if key not in self._pairs:
+            # Neighbouring cells differ in the trainer only: one entry is all that is ever used again.
+            self._pairs = {key: self._built_pairs(cell, data.examples)}
+        pairs = self._pairs[key]
+        made = {one.id: pair for one, pair in zip(data.examples, pairs, strict=True) if pair is not None}
+        if not made:
+            raise PerbenchError(
+                f"{cell.labels.source}: all {len(pairs)} training examples are too long and skipped "
+                "(on_too_long: skip); raise max_length, or use a model that reads more at once"
+            )
+        counts = {
+            **counts,
+            "examples": len(made),
+            "persona_items_kept": sum(pair.kept for pair in made.values()),
+            "persona_items_trimmed": sum(pair.trimmed for pair in made.values()),
+            **({SKIPPED: skipped} if (skipped := len(pairs) - len(made)) else {}),
+        }
+        own, own_counts = self._own_pairs(cell)
+        counts |= own_counts
+        notes = left_out(cell.labels.source, counts)
+        return TrainingInput([*made.values()], [*made], own, counts, [*notes, *self._template_notes(cell)])
+
+    def _own_pairs(self, cell: Cell) -> tuple[dict[str, dict[str, PromptPair]] | None, dict[str, int]]:
+        """What the users' own adapters are trained on, and what the record counts of it."""
+        assert cell.training is not None
+        own = self.catalogue.own_data(cell.task, cell.training)
+        if own is None:
+            return None, {}
+        examples = self._build(cell, [one for ones in own.examples.values() for one in ones]).examples
+        found: dict[str, dict[str, PromptPair]] = {}
+        for example, pair in zip(examples, self._built_pairs(cell, examples), strict=True):
+            if pair is not None:
+                found.setdefault(example.user, {})[example.id] = pair
+        made = sum(map(len, found.values()))
+        return found, {
+            "users": own.users,
+            "users_with_adapter": len(found),
+            "own_examples": made,
+            "own_examples_held_out": own.held_out,
+            **({f"own_{SKIPPED}": skipped} if (skipped := len(examples) - made) else {}),
+        }
+
+    def _built_pairs(self, cell: Cell, examples: Sequence[Example]) -> list[PromptPair | None]:
+        from perbench.prompts.pair import build_pairs
+
+        folder = self.catalogue.resolve(cell.model).folder
+        tokenizer, context = models.load_tokenizer(folder), context_in(folder)
+        return build_pairs(cell.task.spec, examples, tokenizer, with_response=True, context=context)
+
+    def _with_personas(self, cell: Cell) -> tuple[Dataset, dict[str, int]]:
+        """The cell's data with the personas that its task asks for, and what the record counts of them."""
+        if not cell.task.spec.persona.resolved:
+            return cell.data, {}
+        task = cell.inputs["source" if cell.kind == "train" else "target"]
+        key = canonical_digest([cell.inputs["data"], task["prompt"], task["persona"]])
+        if key not in self._personas:
+            found = self._build(cell, cell.data.examples)
+            self._personas[key] = replace(cell.data, examples=found.examples), found.counts
+        return self._personas[key]
+
+    def _build(self, cell: Cell, examples: Sequence[Example]) -> Built:
+        from perbench.persona.build import build_personas
+
+        self.pool.release_subject()
+        found = build_personas(cell.task.spec, examples, PersonaModels(self.catalogue, self.pool.open))
+        free()
+        return found
+
+    def _template_notes(self, cell: Cell) -> list[str]:
+        """Notes on the chat template of the cell's model, where it renders the prompts in this process."""
+        from perbench.prompts.chat import template_notes
+
+        asked = cell.identifier is None or cell.identifier.needs_model
+        if not (asked and owner_of(cell.task.spec).renders()):
+            return []
+        key = canonical_digest(cell.inputs["model"])
+        if key not in self._notes:
+            self._notes[key] = []
+            if "tokens" in engine_of(cell.model).offers:
+                tokenizer = models.load_tokenizer(self.catalogue.resolve(cell.model).folder)
+                self._notes[key] = template_notes(tokenizer)
+        return self._notes[key]
+
+
+def left_out(source: str | None, counts: Mapping[str, int]) -> list[str]:
+    """The notes on training examples that a task skips as too long, by the counts of a training on `source`:
+    for its record, and wherever the model is evaluated."""
+    stages = (("examples", SKIPPED, ""), ("own_examples", f"own_{SKIPPED}", " (users' own adapters)"))
+    return [
+        f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too "
+        "long (on_too_long: skip)"
+        for kept, name, whose in stages
+        if (skipped := counts.get(name, 0))
+    ]
