@@ -127,7 +127,8 @@ def _brought(
 
 def _family_in(whole: type[TaskSpec], document: Document) -> str | None:
     """`compose.family_in` of a task's file, whatever else is wrong with it."""
-    keys = [cls.key for cls in sources(whole.model_fields["data"].annotation) if cls.family]
+    data: Any = whole.model_fields["data"].annotation
+    keys = [cls.key for cls in sources(data) if cls.family]
     named = (yaml.at(document.data, ("data", key)) for key in keys)
     return next((value for value in named if isinstance(value, str)), None)
 
