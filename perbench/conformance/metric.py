@@ -124,8 +124,8 @@ def _sums(run: Try) -> str:
         import numpy as np
 
         held += 1
-        whole = np.sum([row for row in measured.sums if row is not None], axis=0, dtype=np.float64)
-        found = float(run.metric.of_sums(name, whole[None])[0])
+        rows = np.array([row for row in measured.sums if row is not None], dtype=np.float64)
+        found = float(run.metric.of_sums(name, rows.sum(axis=0, keepdims=True))[0])
         if not _close(found, measured.metric.value):
             raise Fault(f"{name} is {measured.metric.value}, and of_sums() of its sums is {found}")
     return "of_sums() of the samples' sums is the value" if held else "none: no gains of corpus scores"

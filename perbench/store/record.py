@@ -169,8 +169,7 @@ class Scores(Strict):
     def _one_each(self) -> Scores:
         if len(set(self.ids)) < len(self.ids):
             raise ValueError("a sample has scores twice")
-        if len(self.clusters) != len(self.ids) or any(
-            len(column) != len(self.ids) for column in (*self.scores.values(), *self.sums.values())
-        ):
+        columns = [*map(len, self.scores.values()), *map(len, self.sums.values())]
+        if {len(self.clusters), *columns} != {len(self.ids)}:
             raise ValueError("not one entry per sample")
         return self
