@@ -112,6 +112,11 @@ def test_every_extra_that_is_named_exists():
     assert {"hub", "demo", "track"} <= named <= there["optional-dependencies"].keys()
 
 
+def test_no_line_is_longer_than_120():
+    for page in [*PAGES, DOCS.parent / "CONTRIBUTING.md"]:
+        assert not [line for line in page.read_text("utf-8").splitlines() if len(line) > 120], page
+
+
 def slug(heading):
     """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

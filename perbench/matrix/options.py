@@ -56,7 +56,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="fail instead of waiting when another process uses the run directory",
     )
     parser.add_argument(
-        "--executor", default=Options.executor, metavar="NAME", help="where cells are worked (default: here)"
+        "--executor",
+        default=Options.executor,
+        metavar="NAME",
+        help="what runs the cells (default: %(default)s, in this process)",
     )
     parser.add_argument("--json", action="store_true", help="print results as JSON")
 
