@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from perbench.stats.paired import Method, Sampled, gain
+from perbench.stats.paired import Aligned, Method, Sampled
 from perbench.stats.spread import (
     Floats,
     Spread,
@@ -215,7 +215,7 @@ def gains(rng: Rng, reps: int) -> None:
             a, b = (Method([Sampled(ids, names, row[:, None]) for row in side]) for side in sides)
             difference = np.bincount(owner, sides[0].mean(0) - sides[1].mean(0))
             before = percentile(ratio, np.stack([difference, sizes.astype(float)], axis=1))
-            tally.add(0.0, gain(a, b).ci, before)
+            tally.add(0.0, Aligned([a, b]).gain(0, 1).ci, before)
         return str(tally)
 
     shapes = [(1, 0.0), (1, 0.5), (3, 0.0), (3, 0.5), (3, 2.0)]

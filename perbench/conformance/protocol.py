@@ -175,7 +175,7 @@ def _samples(run: Try, samples: list[dict[str, Any]]) -> str:
         raise Fault(f"{names.most_common(1)[0][0]!r} is the id of several samples")
     bare = [sample["id"] for sample in samples if not isinstance(sample.get("user"), str)]
     if bare:
-        raise Fault(f"sample {bare[0]} names no user, whom intervals resample")
+        raise Fault(f"sample {bare[0]} names no user, whom intervals are over")
     return (
         f"{len(samples)} of {counted(len(run.dataset.examples), 'example')} of task {run.name}, JSON values"
     )

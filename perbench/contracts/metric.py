@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perbench.errors import MetricAbsent as MetricAbsent
@@ -27,10 +28,11 @@ class Scale:
         low, high = self.bounds
         return low - 1e-9 <= value <= high + 1e-9
 
-    def clipped(self, ci: tuple[float, float] | None) -> tuple[float, float] | None:
-        """An interval without what lies beyond the range."""
-        low, high = self.bounds
-        return None if ci is None else (max(ci[0], low), min(ci[1], high))
+    @property
+    def recorded(self) -> tuple[float | None, float | None] | None:
+        """Its bounds as `Metric.bounds` has them."""
+        low, high = (bound if isfinite(bound) else None for bound in self.bounds)
+        return None if low is None and high is None else (low, high)
 
 
 UNIT = Scale(bounds=(0.0, 1.0))
@@ -101,13 +103,17 @@ def mean_metric(
     share = scale.bounds in (UNIT.bounds, UNKNOWN.bounds) and all(value in (0, 1) for value, _ in scored)
     if spread is not None and share:
         ci = share_interval(value, spread, n, len(sums))
-        return Metric(value=value, ci=ci, ci_method="wilson-t", users=len(sums), **counted)
-    return Metric(**_interval(value, spread, len(sums), scale), **counted)
+        bounds = UNIT.recorded
+        return Metric(value=value, ci=ci, ci_method="wilson-t", users=len(sums), bounds=bounds, **counted)
+    return _measured(value, spread, len(sums), scale, counted)
 
 
-def _interval(value: float, spread: Spread | None, users: int, scale: Scale) -> dict[str, Any]:
-    ci = scale.clipped(spread.interval(value)) if spread is not None else None
-    return {"value": value, "ci": ci, "ci_method": "jackknife-t" if ci else None, "users": users}
+def _measured(
+    value: float, spread: Spread | None, users: int, scale: Scale, counted: dict[str, Any]
+) -> Metric:
+    found = Metric(value=value, users=users, bounds=scale.recorded, **counted)
+    ci = found.clipped(spread.interval(value)) if spread is not None else None
+    return found.model_copy(update={"ci": ci, "ci_method": "jackknife-t" if ci else None})
 
 
 def left_out_metric(
@@ -125,7 +131,7 @@ def left_out_metric(
     users = int((sizes > 0).sum())
     if value is None or value != value:
         return Metric(value=None, users=users, **counted)
-    return Metric(**_interval(value, jackknife(value, left_out, sizes), users, scale), **counted)
+    return _measured(value, jackknife(value, left_out, sizes), users, scale, counted)
 
 
 def summed_metric(

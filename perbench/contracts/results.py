@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from perbench.stats.intervals import Gain, chance_to_exclude_zero
+from perbench.progress import counted
+from perbench.stats.paired import ALPHA, Estimate
+from perbench.stats.spread import FEWEST_USERS
 from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
+
+FEW_USERS = 5
+"""An interval over fewer says so."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Entry:
 
     @property
     def users(self) -> int | None:
-        """How many users (or personas) the samples come from: what the intervals resample."""
+        """How many users (or personas) the samples come from: what the intervals are over."""
         return len(set(self.scores.clusters)) if self.scores is not None else None
 
     @property
@@ -90,7 +95,8 @@ class ModelRow:
 class TargetColumn:
     """A target task, on the same data under the same settings; `apart` says in words what tells it from other
     columns of the task, "" where there are none. `better` is the headline's; `sizes` and `users` are the
-    fewest and most samples and users behind its values."""
+    fewest and most samples and users behind its values; `detectable` is the least difference from the
+    baseline that such data would mostly find, `ranked` the number of models with ranks."""
 
     target: str
     apart: str
@@ -100,6 +106,8 @@ class TargetColumn:
     notes: tuple[str, ...]
     sizes: tuple[int, int] | None
     users: tuple[int, int] | None
+    detectable: float | None = None
+    ranked: int = 0
 
     @property
     def title(self) -> str:
@@ -110,7 +118,8 @@ class TargetColumn:
 @dataclass(frozen=True)
 class Mean:
     """A metric's value; several seeds are averaged. `n` counts samples, `missing` those without a score;
-    `users` are those whom the interval resamples, None without one."""
+    `users` are those whom the interval is over, None where nothing says; `aside` says why there is no
+    interval, or that it is over few users."""
 
     value: float | None
     ci: tuple[float, float] | None
@@ -118,6 +127,16 @@ class Mean:
     missing: int
     flags: tuple[Flag, ...] = ()
     users: int | None = None
+    aside: str = ""
+
+
+def interval_aside(ci: object, users: int | None, same: int = 0) -> str:
+    """What is said beside an interval, or in its place; `same`: of so many samples that all scored alike."""
+    if ci is not None:
+        return "few users" if users is not None and users < FEW_USERS else ""
+    if users is not None and users < FEWEST_USERS:
+        return f"{counted(users, 'user')}: no interval"
+    return f"the same on all {same} samples: no interval" if same else "no interval"
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,9 @@ class Outcome:
     mean: Mean | None = None
     """Of the headline."""
     versus: Literal["baseline", "gain", "none"] = "none"
-    gain: Gain | None = None
+    gain: Estimate | None = None
+    rank: tuple[int, int] | None = None
+    """The best and the worst rank among the column's models that the data leave it."""
     own: bool = False
     """Trained on the very task it is evaluated on."""
 
@@ -153,15 +174,37 @@ class Matrix:
     """What the matrices name and no record mentions yet."""
 
     @property
-    def gains(self) -> list[Gain]:
+    def gains(self) -> list[Estimate]:
         """All gains that have an interval."""
         return [one.gain for _, outcomes in self.rows for one in outcomes if one.gain and one.gain.ci]
 
     @property
     def by_chance(self) -> float:
-        """How many of the gains' intervals would exclude 0 if nothing differed; few users make it more."""
-        return sum(chance_to_exclude_zero(gain.users) for gain in self.gains)
+        """How many of the gains' intervals would exclude 0 if nothing differed."""
+        return ALPHA * len(self.gains)
 
     @property
     def excluding_zero(self) -> int:
         return sum(gain.excludes_zero for gain in self.gains)
+
+    @property
+    def remaining(self) -> int:
+        """How many gains are told from 0 after the correction for their number."""
+        return sum(gain.remains for gain in self.gains)
+
+    @property
+    def ranks_of_one_seed(self) -> bool:
+        """Whether a trained model has ranks from one seed alone: they hold for the model, not for its
+        trainer."""
+        return any(
+            row.trainer is not None
+            and one.rank
+            and sum(record.status == "done" for record in one.records) == 1
+            for row, outcomes in self.rows
+            for one in outcomes
+        )
+
+    @property
+    def of_one_seed(self) -> int:
+        """How many gains have an interval that does not cover other trainings."""
+        return sum(gain.seeds == 1 for gain in self.gains)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from perbench.contracts.results import Flag, Loaded, Matrix
-from perbench.stats.intervals import Gain
+from perbench.stats.paired import Estimate
 from perbench.store.record import Better, CellRecord
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Value:
     value: float | None = None
     ci: tuple[float, float] | None = None
     """A 95% interval."""
+    ci_aside: str = ""
+    """Why there is none, or that it is over few users."""
     digits: int = 3
     """Decimals shown."""
     text: str = ""
@@ -39,7 +41,9 @@ class Value:
     flags: tuple[Flag, ...] = ()
     records: tuple[CellRecord, ...] = ()
     versus: Literal["", "baseline", "gain", "none"] = ""
-    gain: Gain | None = None
+    gain: Estimate | None = None
+    rank: tuple[int, int] | None = None
+    """As `Outcome.rank`."""
     better: Better | None = "higher"
     own: bool = False
     """Trained on the very task it is evaluated on."""

@@ -207,7 +207,9 @@ def _without_interval(new: Metric, old: Metric) -> Metric:
     if len(turns) == len(old.by_turn):
         pairs = zip(turns, old.by_turn, strict=True)
         turns = [turn.model_copy(update={"ci": other.ci}) for turn, other in pairs]
-    return new.model_copy(update={"ci": old.ci, "ci_method": None, "users": None, "by_turn": turns})
+    return new.model_copy(
+        update={"ci": old.ci, "ci_method": None, "users": None, "bounds": None, "by_turn": turns}
+    )
 
 
 def _same(one: Metric, other: Metric) -> bool:

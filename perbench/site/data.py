@@ -50,11 +50,13 @@ def _value(value: Value | str) -> dict[str, Any] | str:
     return {
         "value": value.value,
         "ci": value.ci,
+        "ci_aside": value.ci_aside or None,
         "text": value.text or None,
         "n": value.n,
         "missing": value.missing,
         "flags": [flag.text for flag in value.flags],
         "gain": asdict(value.gain) if value.gain is not None else None,
+        "rank": value.rank,
         "better": value.better,
         "cells": [record.identity for record in value.records],
     }

@@ -12,6 +12,12 @@ from perbench.store import CellRecord
 MOST_CUT = 0.1
 """The share of answers cut at max_new_tokens beyond which a number is flagged: it is one of half answers."""
 
+OLD_INTERVAL = Flag(
+    "old interval, by bootstrap",
+    "old interval",
+    "old interval: percentile bootstrap, too narrow for few users; `perbench rescore` makes it anew",
+)
+
 
 def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
     """Of a metric's value over these records (seeds)."""
@@ -39,6 +45,8 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
         flagged.append(Flag(f"{share} of answers cut at the limit", f"{share} cut", key))
     if lost := counts["summaries_missing"]:
         flagged.append(Flag(f"{lost} personas without their whole summary", f"{lost} summaries lost"))
+    if len(found) == 1 and found[0].ci is not None and found[0].users is None:
+        flagged.append(OLD_INTERVAL)
     return tuple(flagged)
 
 

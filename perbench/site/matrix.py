@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import fmean, median
 
-from perbench.contracts.results import Entry, Loaded, Matrix, Mean, ModelRow, Outcome, TargetColumn
+import numpy as np
+
+from perbench.contracts.results import (
+    Entry,
+    Loaded,
+    Matrix,
+    Mean,
+    ModelRow,
+    Outcome,
+    TargetColumn,
+    interval_aside,
+)
 from perbench.errors import PerbenchError
+from perbench.metrics import text_metric
 from perbench.site.columns import ColumnKey, columns_of, told_apart
 from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
 from perbench.site.rows import baseline_of, order, rows_of
 from perbench.specs.rows import task_of
-from perbench.stats.intervals import Gain, Sampled, mean_interval, paired_gain
+from perbench.stats.paired import Aligned, Estimate, Method, Sampled, holm_adjusted
+from perbench.stats.spread import rank_ranges
 from perbench.store import CellRecord
 from perbench.store.record import Better
+
+FEWEST_RANKED = 3
+"""Of two models the gain says it all."""
 
 
 @dataclass
@@ -50,9 +67,12 @@ def matrix_of(loaded: Loaded) -> Matrix:
     order_of = sorted(
         apart, key=lambda place: (task_of(place.target), natural(place.target), natural(apart[place]))
     )
-    table = [
-        (row, tuple(_outcome(row, key, groups, rows, loaded.baseline) for key in order_of)) for row in rows
-    ]
+    found = {key: _outcomes(key, groups, rows, loaded.baseline) for key in order_of}
+    gains = [one.gain for outcomes in found.values() for one in outcomes if one.gain is not None]
+    adjusted = iter(holm_adjusted(gains))
+    for key, outcomes in found.items():
+        found[key] = [one if one.gain is None else replace(one, gain=next(adjusted)) for one in outcomes]
+    table = [(row, tuple(found[key][place] for key in order_of)) for place, row in enumerate(rows)]
     columns = tuple(
         _column(key, apart[key], [outcomes[i] for _, outcomes in table]) for i, key in enumerate(order_of)
     )
@@ -72,86 +92,137 @@ def _check_seeds(groups: Iterable[_Group]) -> None:
             )
 
 
-def _outcome(
-    row: ModelRow,
-    place: ColumnKey,
+def _outcomes(
+    key: ColumnKey,
     groups: Mapping[tuple[ModelRow, ColumnKey], _Group],
     rows: Sequence[ModelRow],
     baseline: str | None,
-) -> Outcome:
-    target, headline = place.target, place.headline
-    own = row.source is not None and task_of(row.source) == task_of(target)
-    group = groups.get((row, place))
-    if group is None:
-        return Outcome("no record", own=own)
-    done = group.done()
-    failed = [entry for entry in group.entries if entry.record.status == "failed"]
-    records = tuple(entry.record for entry in done + failed)
-    if not done or headline is None:
-        return Outcome("failed" if failed else "done", records, own=own)
-    mean = _mean(done, headline)
-    base = baseline_of(row, rows, baseline)
-    if base == row:
-        return Outcome("done", records, mean, "baseline", own=own)
-    other = groups[base, place].done() if base and (base, place) in groups else []
-    if not other or mean.value is None:
-        return Outcome("done", records, mean, own=own)
-    gain = _gain(done, other, headline, mean, f"{row.trainer} on {target}")
-    return Outcome("done", records, mean, "gain" if gain else "none", gain, own)
+) -> list[Outcome]:
+    """A column: what each row reached, its gain over the row it is compared with, its rank among all."""
+    headline = key.headline or ""
+    done = {row: groups[row, key].done() if (row, key) in groups else [] for row in rows}
+    methods = {
+        row: method
+        for row, entries in done.items()
+        if (method := _method(entries, headline, row.trainer is not None)) is not None
+    }
+    places = {row: place for place, row in enumerate(methods)}
+    try:
+        table = Aligned(list(methods.values()))
+    except ValueError as error:
+        raise PerbenchError(
+            f"{key.target}: {error}. The runs hold different data under one digest; "
+            "build a page for each run."
+        ) from None
+    means = {
+        row: _mean(entries, headline, table.value(places[row]) if row in places else None)
+        for row, entries in done.items()
+        if entries and headline
+    }
+    records = [entry.record for entries in done.values() for entry in entries]
+    ranks = _ranks(table, better_of(records, headline))
+    found = []
+    for row in rows:
+        own = row.source is not None and task_of(row.source) == task_of(key.target)
+        entries = groups[row, key].entries if (row, key) in groups else []
+        failed = [entry for entry in entries if entry.record.status == "failed"]
+        made = Outcome(
+            "done" if done[row] else "failed" if failed else "no record",
+            tuple(entry.record for entry in done[row] + failed),
+            means.get(row),
+            rank=ranks.get(places.get(row, -1)),
+            own=own,
+        )
+        base = baseline_of(row, rows, baseline)
+        if base == row and made.mean is not None:
+            made = replace(made, versus="baseline")
+        elif base in means and made.mean is not None and made.mean.value is not None:
+            if row in places and base in places:
+                gain: Estimate | None = table.gain(places[row], places[base])
+            else:
+                gain = _difference(made.mean, means[base])
+            made = replace(made, versus="gain" if gain else "none", gain=gain)
+        found.append(made)
+    return found
 
 
-def _sampled(entries: Sequence[Entry], headline: str) -> Sampled | None:
-    """Per-sample headline scores of all seeds, None where one keeps none (a corpus-level metric)."""
-    kept = [entry.scores for entry in entries if entry.scores and headline in entry.scores.scores]
-    if len(kept) < len(entries):
-        return None
-    return Sampled(
-        [name for scores in kept for name in scores.ids],
-        [value for scores in kept for value in scores.scores[headline]],
-        [cluster for scores in kept for cluster in scores.clusters],
+def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | None:
+    """Evaluations of one model, one for each seed; None where one keeps no scores of its samples."""
+    seeds, statistic = [], None
+    for entry in entries:
+        scores = entry.scores
+        if scores is not None and headline in scores.scores:
+            rows = np.array(scores.scores[headline], dtype=np.float64)[:, None]
+        elif scores is not None and any(scores.sums.get(headline, ())):
+            held = scores.sums[headline]
+            width = next(len(row) for row in held if row is not None)
+            rows = np.array([row or [np.nan] * width for row in held], dtype=np.float64)
+            try:
+                statistic = partial(text_metric(headline).of_sums, headline)
+            except PerbenchError:  # its plugin is not here
+                return None
+        else:
+            return None
+        seeds.append(Sampled(scores.ids, scores.clusters, rows))
+    share = all(
+        headline in entry.record.metrics and entry.record.metrics[headline].ci_method == "wilson-t"
+        for entry in entries
+    )
+    return Method(seeds, trained, statistic, share) if seeds else None
+
+
+def _mean(entries: Sequence[Entry], headline: str, estimate: Estimate | None) -> Mean:
+    metrics = [e.record.metrics[headline] for e in entries if headline in e.record.metrics]
+    values = [metric.value for metric in metrics if metric.value is not None]
+    users = estimate.users if estimate is not None else None
+    same = 0
+    if len(entries) == 1 and metrics:
+        value, ci = metrics[0].value, metrics[0].ci
+        users = metrics[0].users if users is None else users
+    else:
+        value = fmean(values) if values else None
+        ci = metrics[0].clipped(estimate.ci) if estimate is not None and metrics else None
+    if estimate is not None and estimate.spread is not None and not estimate.spread.variance:
+        same = estimate.n
+    return Mean(
+        value=value,
+        ci=ci,
+        n=sum(m.n for m in metrics),
+        missing=sum(m.missing for m in metrics),
+        flags=flags([entry.record for entry in entries], headline),
+        users=users,
+        aside=interval_aside(ci, users, same),
     )
 
 
-def _mean(entries: Sequence[Entry], headline: str) -> Mean:
-    metrics = [e.record.metrics[headline] for e in entries if headline in e.record.metrics]
-    values = [metric.value for metric in metrics if metric.value is not None]
-    n, missing = sum(m.n for m in metrics), sum(m.missing for m in metrics)
-    flagged = flags([entry.record for entry in entries], headline)
-    sampled = _sampled(entries, headline)
-    if len(entries) == 1 and metrics:
-        value, ci = metrics[0].value, metrics[0].ci
-    else:
-        sampled = sampled.averaged() if sampled else None
-        value = fmean(values) if values else None
-        ci = mean_interval(sampled.values, sampled.clusters) if sampled else None
-    pairs = zip(sampled.clusters, sampled.values, strict=True) if sampled and ci else ()
-    users = len({user for user, score in pairs if score is not None}) or None
-    return Mean(value, ci, n, missing, flagged, users)
-
-
-def _gain(
-    entries: Sequence[Entry], baseline: Sequence[Entry], headline: str, mean: Mean, where: str
-) -> Gain | None:
-    """Paired by sample where both sides keep per-sample scores; else the bare difference, no interval."""
-    ours, theirs = _sampled(entries, headline), _sampled(baseline, headline)
-    if ours is not None and theirs is not None:
-        try:
-            return paired_gain(ours, theirs)
-        except ValueError as error:
-            raise PerbenchError(
-                f"{where}: {error}. The runs hold different data under one digest; build a page for each run."
-            ) from None
-    base = _mean(baseline, headline)
+def _difference(mean: Mean, base: Mean) -> Estimate | None:
+    """Without samples to pair: no interval."""
     if mean.value is None or base.value is None:
         return None
-    return Gain(mean.value - base.value, None, min(mean.n, base.n), 0, 0)
+    return Estimate(mean.value - base.value, min(mean.n, base.n), 0, 0)
+
+
+def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
+    """The ranks that the tests of all pairs leave each model; none where there is no pair to test."""
+    count, sign = len(table.methods), -1 if better == "lower" else 1
+    if better is None or count < FEWEST_RANKED:
+        return {}
+    pairs = []
+    for i in range(count):
+        for j in range(i):
+            gain = table.gain(i, j)
+            pairs.append((i, j, sign * (gain.value or 0.0), gain.p))
+    return dict(enumerate(rank_ranges(pairs, count))) if any(p is not None for *_, p in pairs) else {}
 
 
 def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetColumn:
     means = [one.mean for one in outcomes if one.mean]
     records = [record for one in outcomes for record in one.records]
+    gains = [one.gain for one in outcomes if one.gain]
     users = [mean.users for mean in means if mean.users]
-    users += [one.gain.users for one in outcomes if one.gain and one.gain.ci]
+    users += [gain.users for gain in gains if gain.ci]
+    found = [gain.spread.detectable() for gain in gains if gain.spread is not None]
+    detectable = [least for least in found if least is not None]
     return TargetColumn(
         target=key.target,
         apart=apart,
@@ -161,6 +232,8 @@ def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetCo
         notes=tuple(sorted({note for record in records for note in record.notes})),
         sizes=_range([mean.n for mean in means]),
         users=_range(users),
+        detectable=median(detectable) if detectable else None,
+        ranked=sum(one.rank is not None for one in outcomes),
     )
 
 

@@ -96,13 +96,13 @@ def reach(table: Table) -> list[float]:
 
 
 def shade(value: Value, reach: float) -> str:
-    """CSS class of a gain: blue for the better, orange for the worse, deeper with its size, pale while the
-    interval includes zero."""
+    """CSS class of a gain: blue for the better, orange for the worse, deeper with its size; pale where only
+    its own interval excludes 0; none where that includes it."""
     gain = value.gain
-    if gain is None or not gain.value or not reach or not value.verdict:
+    if gain is None or not gain.value or not reach or not value.verdict or not gain.excludes_zero:
         return ""
-    level = min(SHADES, 1 + int(SHADES * abs(gain.value) / reach))
-    return f"{value.verdict}{level}" if gain.excludes_zero else f"{value.verdict}0"
+    level = min(SHADES, 1 + int(SHADES * abs(gain.value) / reach)) if gain.remains else 0
+    return f"{value.verdict}{level}"
 
 
 def whisker(value: Value, reach: float) -> dict[str, Any] | None:

@@ -84,7 +84,8 @@ def _caption(table: Table) -> str:
     caption += f" ({'; '.join(table.notes)})" if table.notes else ""
     if not table.compact and any(value.ci for value in values):
         caption += " [95% interval]"
-    return caption + ("; * the gain's interval excludes 0" if any(value.gain for value in values) else "")
+    marks = "; * the gain's interval excludes 0, ** after Holm's correction, too"
+    return caption + (marks if any(value.gain for value in values) else "")
 
 
 def _heading(column: ColumnHead, values: Sequence[Value]) -> str:
@@ -115,7 +116,7 @@ def _cell(value: Value | str, compact: bool) -> str:
     if gain is not None and gain.value is not None:
         line = number(gain.value, value.digits, signed=True)
         line += f" {interval(gain.ci, value.digits, signed=True)}" if gain.ci else ""
-        lines.append(line + (" *" if gain.excludes_zero else ""))
+        lines.append(line + (" **" if gain.remains else " *" if gain.excludes_zero else ""))
     elif value.versus == "baseline":
         lines.append("baseline")
     return "\n".join((*lines, *flags))
@@ -139,9 +140,14 @@ def _remarks(view: SiteView) -> list[str]:
     lines += [f"{one.title}: {note}" for table in tables for one in table.columns for note in one.notes]
     if matrix.gains:
         lines.append(
-            f"{matrix.excluding_zero} of {len(matrix.gains)} gains over {matrix.baseline} have an interval "
-            f"that excludes 0; about {number(matrix.by_chance, 1)} would if nothing differed."
+            f"{matrix.remaining} of {len(matrix.gains)} gains over {matrix.baseline} remain after Holm's "
+            f"correction; {matrix.excluding_zero} have an interval that excludes 0, as about "
+            f"{number(matrix.by_chance, 1)} would by chance."
         )
+        if matrix.of_one_seed:
+            lines.append(
+                f"{matrix.of_one_seed} of them rest on 1 seed: their intervals do not cover other trainings."
+            )
     lines += [f"{table.title}: {remark}" for table in tables for remark in table.remarks]
     for hidden in view.superseded:
         lines.append(f"superseded in its run's latest plan, left out: {hidden}")

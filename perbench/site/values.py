@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from perbench.contracts.results import interval_aside
 from perbench.contracts.section import Value
 from perbench.site.flags import flags
 from perbench.site.format import digits_for
@@ -23,6 +24,7 @@ def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = No
     return Value(
         value=fmean(values) if values else None,
         ci=metrics[0].ci if len(metrics) == 1 else None,
+        ci_aside=interval_aside(metrics[0].ci, metrics[0].users) if len(metrics) == 1 else "",
         digits=digits_for(values) if digits is None else digits,
         text="" if values else "no score",
         n=sum(one.n for one in metrics),

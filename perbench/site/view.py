@@ -55,6 +55,14 @@ class SiteView:
         return [table for section in self.sections for table in section.tables]
 
     @property
+    def old_intervals(self) -> int:
+        """Records whose intervals an older perbench made."""
+        return sum(
+            any(metric.ci is not None and metric.users is None for metric in entry.record.metrics.values())
+            for entry in self.entries
+        )
+
+    @property
     def failed(self) -> int:
         return sum(entry.record.status == "failed" for entry in self.entries)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,16 @@ from perbench.stats.spread import (
     Spread,
     Statistic,
     added,
+    holm,
     jackknife,
     left_out,
     ratio,
     seed_spread,
     share_interval,
+    user_numbers,
 )
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,105 +64,129 @@ class Estimate:
     seeds: int = 0
     """How many trainings of each method are behind it, of the one with fewest. `ci` covers training seeds
     where there are two or more, or no training at all (0)."""
+    adjusted: float | None = None
+    """The p of a gain among many, after Holm's correction."""
 
     @property
     def excludes_zero(self) -> bool:
-        return self.p is not None and self.p <= 0.05
+        """Whether its own interval does; of many gains some do by chance."""
+        return self.p is not None and self.p <= ALPHA
+
+    @property
+    def remains(self) -> bool:
+        """Whether it is told from 0 after the correction, too."""
+        return self.adjusted is not None and self.adjusted <= ALPHA
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A method's statistic over shared samples: as a whole, without each user [G], and by seed [S]."""
+    """A method's statistic over some samples: as a whole, without each user [G], and by seed [S]."""
 
     value: float
     left_out: Floats
     seeds: Floats
 
 
-class _Table:
-    """Samples in rows, all seeds of all methods side by side."""
+class Aligned:
+    """Methods on one target, sample by sample: their values, and their gains over each other on the samples
+    that are scored under both."""
 
     def __init__(self, methods: Sequence[Method]) -> None:
-        every = [seed for method in methods for seed in method.seeds]
+        """
+        Raises:
+            ValueError: a sample belongs to two users.
+        """
+        self.methods = methods
         users: dict[str, str] = {}
-        for seed in every:
+        for seed in (seed for method in methods for seed in method.seeds):
             for name, user in zip(seed.ids, seed.users, strict=True):
                 if users.setdefault(name, user) != user:
                     raise ValueError(f"sample {name!r} belongs to two users: {users[name]!r} and {user!r}")
         places = {name: place for place, name in enumerate(users)}
-        held = []
+        self._user, names = user_numbers(list(users.values()))
+        self._users = len(names)
+        self._rows, self._asked, self._scored = [], [], []
         for method in methods:
-            width = method.seeds[0].rows.shape[1]
-            rows = np.full((len(method.seeds), len(places), width), np.nan)
+            rows = np.full((len(method.seeds), len(places), method.seeds[0].rows.shape[1]), np.nan)
+            asked = np.zeros(len(places), dtype=np.bool_)
             for scores, seed in zip(rows, method.seeds, strict=True):
-                scores[[places[name] for name in seed.ids]] = seed.rows
-            held.append(rows)
-        scored = [~np.isnan(rows[:, :, 0]) for rows in held]
-        # A mean can do with a sample that some seed lacks; a corpus score cannot, for seeds are compared.
-        some = [
-            found.any(axis=0) if method.statistic is None else found.all(axis=0)
-            for method, found in zip(methods, scored, strict=True)
+                at = [places[name] for name in seed.ids]
+                scores[at] = seed.rows
+                asked[at] = True
+            there = ~np.isnan(rows[:, :, 0])
+            self._rows.append(rows)
+            self._asked.append(asked)
+            # A mean can do with a sample that some seed lacks; a corpus score cannot: seeds are compared.
+            self._scored.append(there.any(axis=0) if method.statistic is None else there.all(axis=0))
+        self._parts: dict[tuple[int, bytes], _Part] = {}
+
+    def value(self, method: int) -> Estimate:
+        """Of one method, its seeds averaged."""
+        return self._estimate([method])
+
+    def gain(self, method: int, over: int) -> Estimate:
+        return self._estimate([method, over])
+
+    def _estimate(self, places: Sequence[int]) -> Estimate:
+        kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
+        sizes = np.bincount(self._user[kept], minlength=self._users).astype(np.float64)
+        n, users = int(kept.sum()), int((sizes > 0).sum())
+        missing = int(np.any([self._asked[place] for place in places], axis=0).sum()) - n
+        parts = [self._part(place, kept, sizes) for place in places if n]
+        trained = [
+            part.seeds for place, part in zip(places, parts, strict=False) if self.methods[place].trained
         ]
-        kept = np.all(some, axis=0)
-        names = [user for user, keep in zip(users.values(), kept, strict=True) if keep]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        self.user: NDArray[np.intp] = np.array([numbers[name] for name in names], dtype=np.intp)
-        self.sizes = np.bincount(self.user, minlength=len(numbers)).astype(np.float64)
-        self.missing = len(places) - len(names)
-        self.held = [rows[:, kept] for rows in held]
+        seeds = min(map(len, trained), default=0)
+        value = parts[0].value - sum(part.value for part in parts[1:]) if n else np.nan
+        if np.isnan(value):
+            return Estimate(None, n, missing, users, seeds=seeds)
+        left = parts[0].left_out - sum(part.left_out for part in parts[1:])
+        spread = jackknife(value, left, sizes, max(abs(part.value) for part in parts))
+        alone = len(places) == 1
+        share = alone and self.methods[places[0]].share
+        if spread is not None and seeds > 1 and (spread.variance or share):
+            spread = added([spread, *map(seed_spread, trained)])
+        if spread is None:
+            return Estimate(value, n, missing, users, seeds=seeds)
+        ci = share_interval(value, spread, n, users) if share else spread.interval(value)
+        return Estimate(value, n, missing, users, spread, ci, None if alone else spread.p(value), seeds)
 
-    def part(self, method: Method, rows: Floats) -> _Part:
-        if method.statistic is not None:
-            sums = np.zeros((len(rows), len(self.sizes), rows.shape[-1]))
-            for seed, of_seed in zip(sums, rows, strict=True):
-                np.add.at(seed, self.user, of_seed)
-            found = [left_out(method.statistic, seed) for seed in sums]
-            values = np.array([value for value, _ in found])
-            return _Part(float(values.mean()), np.mean([left for _, left in found], axis=0), values)
-        scores = rows[:, :, 0]
-        there = ~np.isnan(scores)
-        means = np.where(there, scores, 0.0).sum(axis=0) / there.sum(axis=0)
-        totals = np.bincount(self.user, weights=means, minlength=len(self.sizes))
-        value, left = left_out(ratio, np.stack([totals, self.sizes], axis=1))
-        seen = there.any(axis=1)
-        off = np.where(there, scores - means, 0.0)[seen].sum(axis=1) / there[seen].sum(axis=1)
-        return _Part(value, left, value + off)
-
-
-def estimate(method: Method) -> Estimate:
-    """The value of one method, its seeds averaged.
-
-    Raises:
-        ValueError: a sample belongs to two users.
-    """
-    return _estimate([method])
+    def _part(self, place: int, kept: NDArray[np.bool_], sizes: Floats) -> _Part:
+        """Over the samples `kept`; methods with the same samples are compared without computing it again."""
+        key = place, kept.tobytes()
+        if key not in self._parts:
+            statistic, rows = self.methods[place].statistic, self._rows[place][:, kept]
+            user = self._user[kept]
+            self._parts[key] = (
+                _mean(rows[:, :, 0], user, sizes)
+                if statistic is None
+                else _corpus(statistic, rows, user, len(sizes))
+            )
+        return self._parts[key]
 
 
-def gain(a: Method, b: Method) -> Estimate:
-    """What `a` gains over `b` on the samples scored under both.
+def _mean(scores: Floats, user: NDArray[np.intp], sizes: Floats) -> _Part:
+    """Scores [S, N], each of some seed; a seed's value is by how much its own scores differ from the mean."""
+    there = ~np.isnan(scores)
+    means = np.where(there, scores, 0.0).sum(axis=0) / there.sum(axis=0)
+    totals = np.bincount(user, weights=means, minlength=len(sizes))
+    value, left = left_out(ratio, np.stack([totals, sizes], axis=1))
+    seen = there.any(axis=1)
+    off = np.where(there, scores - means, 0.0)[seen].sum(axis=1) / there[seen].sum(axis=1)
+    return _Part(value, left, value + off)
 
-    Raises:
-        ValueError: a sample belongs to two users.
-    """
-    return _estimate([a, b])
+
+def _corpus(statistic: Statistic, rows: Floats, user: NDArray[np.intp], users: int) -> _Part:
+    sums = np.zeros((len(rows), users, rows.shape[-1]))
+    for seed, of_seed in zip(sums, rows, strict=True):
+        np.add.at(seed, user, of_seed)
+    found = [left_out(statistic, seed) for seed in sums]
+    values = np.array([value for value, _ in found])
+    return _Part(float(values.mean()), np.mean([left for _, left in found], axis=0), values)
 
 
-def _estimate(methods: Sequence[Method]) -> Estimate:
-    table = _Table(methods)
-    n, missing, users = len(table.user), table.missing, len(table.sizes)
-    seeds = min((len(method.seeds) for method in methods if method.trained), default=0)
-    parts = [table.part(method, rows) for method, rows in zip(methods, table.held, strict=True) if n]
-    value = parts[0].value - sum(part.value for part in parts[1:]) if n else np.nan
-    if np.isnan(value):
-        return Estimate(None, n, missing, users, seeds=seeds)
-    left = parts[0].left_out - sum(part.left_out for part in parts[1:])
-    spread = jackknife(value, left, table.sizes, max(abs(part.value) for part in parts))
-    alone = methods[0] if len(methods) == 1 else None
-    share = alone is not None and alone.share
-    if spread is not None and seeds > 1 and (spread.variance or share):
-        trained = [part.seeds for method, part in zip(methods, parts, strict=True) if method.trained]
-        spread = added([spread, *map(seed_spread, trained)])
-    if spread is None:
-        return Estimate(value, n, missing, users, seeds=seeds)
-    ci = share_interval(value, spread, n, users) if share else spread.interval(value)
-    return Estimate(value, n, missing, users, spread, ci, None if alone else spread.p(value), seeds)
+def holm_adjusted(gains: Sequence[Estimate]) -> list[Estimate]:
+    """The gains with their p after the correction over all of them that have one."""
+    tested = [gain.p for gain in gains if gain.p is not None]
+    adjusted = iter(holm(tested).tolist())
+    return [replace(gain, adjusted=next(adjusted)) if gain.p is not None else gain for gain in gains]

@@ -36,6 +36,10 @@ class Metric(Strict):
     are percentiles of a bootstrap."""
     users: int | None = None
     """Over how many users; None in records of an older perbench."""
+    bounds: tuple[float | None, float | None] | None = Field(
+        default=None, exclude_if=lambda found: found is None
+    )
+    """The range that values lie in, None for an open end; None where nothing is known of it."""
     n: int
     missing: int = 0
     why: dict[str, int] = {}
@@ -43,6 +47,13 @@ class Metric(Strict):
     signature: str
     """What makes the number reproducible: library, version, options ("rougeL|stem:no|rouge-score:0.1.2")."""
     by_turn: list[TurnValue] = []
+
+    def clipped(self, ci: tuple[float, float] | None) -> tuple[float, float] | None:
+        """An interval without what lies beyond the range."""
+        low, high = self.bounds or (None, None)
+        if ci is None:
+            return None
+        return ci[0] if low is None else max(ci[0], low), ci[1] if high is None else min(ci[1], high)
 
 
 class Labels(Strict):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from perbench.contracts.metric import mean_metric
 from perbench.disk.digests import canonical_digest
-from perbench.stats.intervals import mean_interval
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
 
 
@@ -81,15 +81,8 @@ class Bench:
             error = Failure(type="CellError", message="loss is nan at step 3", traceback="Traceback: here")
             return self.cell("eval", label, status="failed", error=error, headline=headline, **fields)
         users = users or [f"u{i}" for i in range(len(values))]
-        kept = [v for v in values if v is not None]
-        metric = Metric(
-            value=sum(kept) / len(kept) if kept else None,
-            ci=mean_interval(values, users),
-            n=len(kept),
-            missing=len(values) - len(kept),
-            signature=f"{headline}|test",
-            by_turn=[TurnValue(turn=i + 1, value=v, ci=None, n=3) for i, v in enumerate(turns)],
-        )
+        by_turn = [TurnValue(turn=i + 1, value=v, ci=None, n=3) for i, v in enumerate(turns)]
+        metric = mean_metric(values, users, f"{headline}|test").model_copy(update={"by_turn": by_turn})
         scores = Scores(
             ids=[f"s{i}" for i in range(len(values))], clusters=list(users), scores={headline: list(values)}
         )
@@ -111,7 +104,7 @@ class Bench:
     ) -> CellRecord:
         labels = Labels(model=model, model_label=label, identifier=identifier, target=target, seed=0)
         metrics = {
-            name: Metric(value=value, ci=(value - 0.1, value + 0.1), n=40, signature=f"{name}|words")
+            name: Metric(value=value, ci=(value - 0.1, value + 0.1), users=8, n=40, signature=f"{name}|words")
             for name, value in (("f1", f1), ("precision", f1 + 0.05), ("recall", f1 - 0.05))
         }
         fields = {"metrics": metrics, "headline": "f1", "counts": {"samples": 50}, **fields}

@@ -128,16 +128,18 @@ def test_the_matrix_holds_every_cell(full: Bench, tmp_path: Path) -> None:
     assert [row[0].split()[0] for row in rows] == ["base", "ce", "perce"]
     assert [row[1].split(" no gain")[0] for row in rows] == ["no record", "no record", "failed CellError"]
     assert rows[2][2] == "no record"
-    assert rows[0][3].startswith("0.200 [0.100, 0.300]")
-    assert rows[1][3] == "0.233 [0.200, 0.300] baseline"
-    assert rows[2][3].startswith("0.600 [0.400, 0.900] ▲ gain +0.367 [+0.200, +0.600] interval excludes 0")
+    assert rows[0][3].startswith("0.200 [−0.048, 0.448] few users rank 1–3")
+    assert rows[1][3] == "0.233 [0.090, 0.377] few users rank 1–3 baseline"
+    assert "gain +0.367 [−0.150, +0.884] 1 seed" in rows[2][3]
+    assert "excludes" not in rows[2][3]
 
 
 def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
     reading = page(full, out=tmp_path / "site").all("section")[0].text
-    assert "1 of 1 gains over ce have an interval that excludes 0" in reading
-    assert "about 0.3 of 1 intervals would exclude 0 by chance" in reading
-    assert "results may be noise" in reading
+    assert "0 of 1 gains over ce remain" in reading
+    assert "0 have an interval that excludes 0" in reading
+    assert "about 0.1 interval would exclude 0 by chance" in reading
+    assert "1 of 1 gain rests on 1 seed" in reading
     assert "1 of 9 cells failed" in reading
 
 

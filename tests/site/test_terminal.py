@@ -33,9 +33,9 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
     assert err == ""
     for part in (
         "fam/write",
-        "0.233 [0.200, 0.300]",
+        "0.233 [0.090, 0.377]",
         "baseline",
-        "+0.367 [+0.200, +0.600] *",
+        "+0.367 [−0.150, +0.884]",
         "failed",
         "no record",
         "fam/talk: rating per turn (judge uncalibrated)",
@@ -46,7 +46,8 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "base model tiny, fam/talk: 2 of 4 without a score",
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
-        "1 of 1 gains over ce have an interval that excludes 0",
+        "0 of 1 gains over ce remain",
+        "1 of them rest on 1 seed",
     ):
         assert part in out
 
@@ -94,9 +95,9 @@ def test_a_table_wider_than_the_terminal_goes_on_below(
         bench.evaluate([0.1, 0.2, 0.3], target=target)
     print_results(bench.path)
     out = capsys.readouterr().out
-    tables = [line for line in out.splitlines() if "fam/target" in line or "0.200 [0.100, 0.300]" in line]
+    tables = [line for line in out.splitlines() if "fam/target" in line or "0.200 [−0.048, 0.448]" in line]
     assert all(len(line) <= width for line in out.splitlines())
-    assert sum(line.count("0.200 [0.100, 0.300]") for line in tables) == 5  # no number is torn
+    assert sum(line.count("0.200 [−0.048, 0.448]") for line in tables) == 5  # no number is torn
     assert [word for line in tables for word in line.split() if word.startswith("fam/")].count(
         targets[0]
     ) == 1

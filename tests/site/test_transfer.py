@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from perbench import plugins
+from perbench.contracts.metric import mean_metric, summed_metric
 from perbench.errors import PerbenchError
 from perbench.site.load import load
 from perbench.site.view import SiteView, build_view
-from perbench.stats.intervals import mean_interval
-from perbench.store import CellRecord, Labels, Metric, TurnValue
+from perbench.stats.spread import jackknife, ratio
+from perbench.store import CellRecord, Labels, Metric, Scores, TurnValue
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -26,8 +29,20 @@ def rows(shown: SiteView) -> list[tuple[str | None, str | None]]:
     return [(row.trainer, row.source) for row, _ in shown.matrix.rows]
 
 
+RATE = """
+from perbench.contracts.metric import TextMetric
+from perbench.stats.spread import ratio
+
+
+class Rate(TextMetric):
+    def measure(self, name, texts):
+        raise NotImplementedError
+
+    def of_sums(self, name, sums):
+        return ratio(sums)
+"""
 CE = [0.1, 0.2, 0.3, 0.4]
-PERCE = [0.3, 0.3, 0.6, 0.6]
+PERCE = [0.3, 0.35, 0.5, 0.65]
 
 
 def test_values_and_paired_gains(bench: Bench) -> None:
@@ -41,20 +56,21 @@ def test_values_and_paired_gains(bench: Bench) -> None:
     assert base.mean is not None
     assert (base.mean.value, base.mean.ci) == (
         pytest.approx(0.15),
-        mean_interval([0, 0.1, 0.2, 0.3], users),
+        mean_metric([0, 0.1, 0.2, 0.3], users, "s").ci,
     )
     assert (base.versus, ce.versus, perce.versus) == ("none", "baseline", "gain")
     assert perce.gain is not None
     assert perce.gain.value == pytest.approx(0.2)
     differences = [a - b for a, b in zip(PERCE, CE, strict=True)]
-    assert perce.gain.ci == mean_interval(differences, users)
-    assert perce.gain.excludes_zero
-    assert (shown.matrix.excluding_zero, len(shown.matrix.gains)) == (1, 1)
+    assert perce.gain.ci == pytest.approx(mean_metric(differences, users, "s").ci)
+    assert (perce.gain.excludes_zero, perce.gain.remains) == (True, True)
+    assert (shown.matrix.excluding_zero, shown.matrix.remaining, len(shown.matrix.gains)) == (1, 1, 1)
+    assert (shown.matrix.by_chance, shown.matrix.of_one_seed) == (0.05, 1)
     assert perce.own
 
 
 def test_heads_count_the_users_behind_intervals(bench: Bench) -> None:
-    """With or without gains: those whose samples have a score, of all seeds together."""
+    """Those whose samples have a score, of all seeds together."""
     bench.evaluate([0.0, 0.1, None, 0.3], users=["a", "a", "b", "c"])
     bench.evaluate([0.2], target="fam/lone")
     bench.evaluate([0.0, None, 0.3], users=["a", "b", "c"], target="fam/seeds", seed=0)
@@ -62,7 +78,7 @@ def test_heads_count_the_users_behind_intervals(bench: Bench) -> None:
     columns = view(bench).matrix.columns
     assert {c.target: c.users for c in columns} == {
         "fam/write": (2, 2),
-        "fam/lone": None,
+        "fam/lone": (1, 1),
         "fam/seeds": (3, 3),
     }
 
@@ -73,10 +89,10 @@ def test_seeds_are_averaged_before_pairing(bench: Bench) -> None:
         bench.evaluate(perce, trainer="perce", source="s", seed=seed)
     (_, (ce_cell,)), (_, (perce_cell,)) = view(bench).matrix.rows
     assert ce_cell.mean is not None
-    assert (ce_cell.mean.value, ce_cell.mean.ci, len(ce_cell.records)) == (0.5, (0.5, 0.5), 2)
+    assert (ce_cell.mean.value, ce_cell.mean.ci, len(ce_cell.records)) == (0.5, None, 2)
     assert perce_cell.gain is not None
     assert (perce_cell.gain.value, perce_cell.gain.n) == (0.75, 2)  # (1 - 0.5 + 1.5 - 0.5) / 2
-    assert perce_cell.gain.ci == mean_interval([0.5, 1.0], ["u0", "u1"])
+    assert (perce_cell.gain.seeds, perce_cell.gain.users, perce_cell.gain.ci) == (2, 2, None)
 
 
 def test_a_baseline_is_of_the_same_model_source_and_training(bench: Bench) -> None:
@@ -200,10 +216,96 @@ def test_a_corpus_level_headline_has_a_difference_without_interval(bench: Bench)
     assert shown.matrix.gains == []
 
 
+def test_sums_of_samples_give_corpus_scores_intervals(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "root" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "rate.py").write_text(RATE, encoding="utf-8")
+    users = ["a", "b", "c", "d"]
+    counts = {"ce": [[1.0, 4.0], [2.0, 9.0], [0.0, 3.0], [3.0, 4.0]], "perce": [[2, 4], [6, 9], [1, 3], None]}
+    for trainer, rows in counts.items():
+        kept = [row for row in rows if row is not None]
+        metric = summed_metric(ratio, kept, users[: len(kept)], n=len(kept), signature="rate")
+        scores = Scores(ids=users, clusters=users, scores={}, sums={"rate": rows})
+        labels = Labels(model="tiny", trainer=trainer, source="s", target="fam/write", seed=0)
+        bench.cell("eval", labels, scores, headline="rate", metrics={"rate": metric})
+    bare = view(bench).matrix.rows[1][1][0].gain
+    assert bare is not None
+    assert (bare.value, bare.ci) == (pytest.approx(9 / 16 - 6 / 20), None)  # whose metric is not here
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(folder.parent))
+    gain = view(bench).matrix.rows[1][1][0].gain
+    monkeypatch.undo()
+    plugins.discover()
+    assert gain is not None
+    assert (gain.value, gain.n, gain.missing) == (pytest.approx(9 / 16 - 3 / 16), 3, 1)
+    # Without a: 7/12 - 2/12; without b: 3/7 - 1/7; without c: 8/13 - 3/13.
+    spread = jackknife(6 / 16, np.array([5 / 12, 2 / 7, 5 / 13]), np.ones(3))
+    assert spread is not None
+    assert gain.ci == pytest.approx(spread.interval(6 / 16))
+
+
+def test_seeds_widen_a_gain_and_a_single_one_does_not(bench: Bench) -> None:
+    bench.evaluate([0.1, 0.2, 0.3, 0.4, 0.5], trainer="ce", source="s")
+    for seed, add in enumerate((0.0, 0.3)):
+        bench.evaluate([0.2 + add, 0.3, 0.5, 0.5 + add, 0.7], trainer="perce", source="s", seed=seed)
+    bench.evaluate([0.1, 0.3, 0.2, 0.4, 0.4])
+    base, _, perce = (cells[0] for _, cells in view(bench).matrix.rows)
+    assert perce.gain is not None
+    assert perce.gain.seeds == 1  # of the baseline
+    assert perce.mean is not None
+    assert perce.mean.ci is not None
+    alone = mean_metric([0.35, 0.3, 0.5, 0.65, 0.7], list("abcde"), "s").ci
+    assert alone is not None
+    assert perce.mean.ci[1] - perce.mean.ci[0] > 1.1 * (alone[1] - alone[0])
+    assert base.mean is not None
+    assert base.mean.aside == ""
+
+
+def test_ranks_leave_room_for_what_is_not_told_apart(bench: Bench) -> None:
+    low = [0.1, 0.2, 0.3, 0.2, 0.1, 0.3, 0.2, 0.2]
+    noise = [0.01, -0.02, 0.02, -0.01, 0.0, 0.01, -0.01, 0.01]
+    other = [0.02, -0.01, -0.02, 0.0, 0.01, 0.0, 0.01, -0.02]
+    bench.evaluate(low, trainer="ce", source="s")
+    bench.evaluate([a + b for a, b in zip(low, noise, strict=True)], trainer="mid", source="s")
+    bench.evaluate([a + 0.5 + b for a, b in zip(low, other, strict=True)], trainer="top", source="s")
+    shown = view(bench)
+    assert {row.trainer: cells[0].rank for row, cells in shown.matrix.rows} == {
+        "ce": (2, 3),
+        "mid": (2, 3),
+        "top": (1, 1),
+    }
+    assert shown.matrix.columns[0].ranked == 3
+    assert shown.matrix.columns[0].detectable is not None
+    assert [cells[0].gain and cells[0].gain.remains for _, cells in shown.matrix.rows] == [None, False, True]
+
+
+def test_of_two_users_nothing_is_concluded(bench: Bench) -> None:
+    for trainer, level in (("ce", 0.1), ("mid", 0.2), ("top", 0.6)):
+        bench.evaluate([level, level + 0.1], trainer=trainer, source="s")
+    shown = view(bench)
+    for _, (cell,) in shown.matrix.rows:
+        assert cell.mean is not None
+        assert (cell.rank, cell.mean.ci) == (None, None)
+        assert cell.mean.aside.startswith("2 users")
+    assert shown.matrix.gains == []
+
+
+def test_an_interval_of_an_older_perbench_says_so(bench: Bench) -> None:
+    old = Metric(value=0.2, ci=(0.1, 0.3), n=4, signature="rougeL|test")
+    bench.evaluate(CE, trainer="ce", source="s", metrics={"rougeL": old})
+    bench.evaluate(PERCE, trainer="perce", source="s")
+    ce, perce = (cells[0].mean for _, cells in view(bench).matrix.rows)
+    assert ce is not None
+    assert perce is not None
+    assert [flag.short for flag in ce.flags] == ["old interval"]
+    assert perce.flags == ()
+
+
 def test_one_sample_under_two_users_is_refused(bench: Bench) -> None:
     bench.evaluate(CE, trainer="ce", source="s", users=["a", "b", "c", "d"])
     bench.evaluate(PERCE, trainer="perce", source="s", users=["a", "b", "c", "x"])
-    with pytest.raises(PerbenchError, match="perce on fam/write: sample 's3' belongs to two clusters"):
+    with pytest.raises(PerbenchError, match="fam/write: sample 's3' belongs to two users"):
         view(bench)
 
 

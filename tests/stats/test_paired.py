@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.stats.paired import Estimate, Method, Sampled, estimate, gain
+from perbench.stats.paired import Aligned, Estimate, Method, Sampled, holm_adjusted
 from perbench.stats.spread import Floats, mean_spread, ratio
 
 GOLD = json.loads((Path(__file__).parent / "gold.json").read_text())["examples"]
@@ -26,6 +27,14 @@ def sampled(
 
 def method(*seeds: Sequence[float | None], trained: bool = True, share: bool = False) -> Method:
     return Method([sampled(values) for values in seeds], trained, share=share)
+
+
+def gain(a: Method, b: Method) -> Estimate:
+    return Aligned([a, b]).gain(0, 1)
+
+
+def estimate(method: Method) -> Estimate:
+    return Aligned([method]).value(0)
 
 
 def test_a_gain_with_seeds() -> None:
@@ -99,7 +108,7 @@ def test_only_shared_samples_with_scores_count() -> None:
 
 def test_nothing_shared() -> None:
     found = gain(Method([sampled([1], ["1"], ["u"])]), Method([sampled([1], ["2"], ["u"])]))
-    assert found == Estimate(None, 0, 2, 0, seeds=1)
+    assert found == Estimate(None, 0, 2, 0)
     assert not found.excludes_zero
 
 
@@ -131,6 +140,12 @@ def test_a_seed_that_lacks_a_sample_is_compared_on_what_it_has() -> None:
     assert found.spread.variance == pytest.approx(users.variance + apart**2 / 2 / 2)
 
 
+def test_a_seed_without_scores_is_none() -> None:
+    found = estimate(method([1, 2, 3, 4], [None, None, None, None]))
+    assert (found.value, found.seeds) == (2.5, 1)
+    assert found.ci == estimate(method([1, 2, 3, 4])).ci
+
+
 def test_a_share_has_an_interval_without_spread() -> None:
     found = estimate(method([1, 1, 1, 1], share=True))
     assert found.value == 1
@@ -140,6 +155,31 @@ def test_a_share_has_an_interval_without_spread() -> None:
     assert estimate(method([1, 1, 1, 1])).ci is None
     seeds = estimate(method([1, 1, 1, 1], [1, 1, 1, 1], share=True))
     assert seeds.ci == found.ci
+
+
+def test_a_gain_is_the_same_among_other_methods() -> None:
+    """Some lack samples, some have others; pairs share only their own."""
+    one, two = method([1, 2, 3, 4]), method([0, 1, None, 0], [1, 1, None, 2])
+    three = Method([sampled([5, None, 1, 3], ["2", "3", "4", "5"], ["u", "v", "w", "x"])])
+    table = Aligned([one, two, three])
+    for (i, a), (j, b) in itertools.permutations(enumerate([one, two, three]), 2):
+        assert table.gain(i, j) == gain(a, b)
+    assert [table.value(i) for i in range(3)] == [estimate(one), estimate(two), estimate(three)]
+
+
+def test_many_gains_are_corrected_over_those_that_have_a_p() -> None:
+    held = [gain(method([1, 2, 3, 4]), method(seed)) for seed in ([0, 1, 1, 0], [0, 1, 2, 3], [1, 0, 3, 6])]
+    found = holm_adjusted(held)
+    assert [one.adjusted is None for one in found] == [
+        False,
+        True,
+        False,
+    ]  # always by 1
+    low, high = sorted(one.p for one in (held[0], held[2]) if one.p is not None)
+    assert sorted(one.adjusted for one in found if one.adjusted is not None) == pytest.approx(
+        [2 * low, max(2 * low, high)]
+    )
+    assert not any(one.remains for one in found)
 
 
 def pair_of_sums(rows: Sequence[Sequence[float]]) -> Method:

@@ -9,7 +9,7 @@ class Document(TypedDict):
     id: str
     """<task>/<number of the document>"""
     user: str
-    """As `id`: intervals resample documents."""
+    """As `id`: intervals are over documents."""
     task: str
     lm_eval: str
     """Its version."""

@@ -13,6 +13,9 @@ from perbench.site.rows import head_of
 from perbench.site.values import value_of
 from perbench.store import CellRecord
 
+SHAPES = ("r2", "n_ir", "n_r2")
+WHY_NONE = "with few personas noise moves the values themselves."
+
 
 class Dialogue(Section):
     title = "Dialogue, turn by turn"
@@ -30,6 +33,7 @@ class Dialogue(Section):
                 beside = _of_whole_dialogues(records, name)
                 digits = digits_for(turn.value for metric in found for turn in metric.by_turn)
                 others = tuple(f"{other}:" for other in names - {name})
+                moved = [other for other in beside if other in SHAPES]
                 table = Table(
                     caption=f"{name} per turn",
                     first="trained",
@@ -40,6 +44,7 @@ class Dialogue(Section):
                     ),
                     target=column.target,
                     apart=column.apart,
+                    explanation=f"No interval of {', '.join(moved)}: {WHY_NONE}" if moved else "",
                     notes=tuple(note for note in column.notes if not note.startswith(others)),
                     signature=" · ".join(sorted({metric.signature for metric in found})),
                     compact=True,

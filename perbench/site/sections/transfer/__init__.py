@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from perbench.contracts.results import Loaded, Matrix, Outcome, TargetColumn
 from perbench.contracts.section import ColumnHead, Section, Table, Value
+from perbench.site.format import number
 from perbench.site.rows import head_of
 from perbench.site.values import absent
 
@@ -37,6 +38,7 @@ def _value(outcome: Outcome, column: TargetColumn) -> Value:
     return Value(
         value=mean.value,
         ci=mean.ci,
+        ci_aside=mean.aside,
         digits=column.digits,
         text="no score" if mean.value is None else "",
         n=mean.n,
@@ -45,12 +47,16 @@ def _value(outcome: Outcome, column: TargetColumn) -> Value:
         records=outcome.records,
         versus=outcome.versus,
         gain=outcome.gain,
+        rank=outcome.rank,
         better=column.better,
         own=outcome.own,
     )
 
 
 def _sizes(column: TargetColumn) -> str:
-    """ "n 40–50 · 12 users"."""
+    """ "n 40–50 · 12 users · under 0.031 mostly unseen"."""
     found = (("n {}", column.sizes), ("{} users", column.users))
-    return " · ".join(text.format("–".join(map(str, sorted(set(span))))) for text, span in found if span)
+    parts = [text.format("–".join(map(str, sorted(set(span))))) for text, span in found if span]
+    if column.detectable is not None:
+        parts.append(f"under {number(column.detectable, column.digits)} mostly unseen")
+    return " · ".join(parts)
