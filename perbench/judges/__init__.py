@@ -1,5 +1,4 @@
-"""Judges: models that answer what a rubric asks. Replies are parsed strictly; what does not parse is
-missing, never guessed."""
+"""Ask judge models what a rubric requests and parse their replies strictly: no verdict is ever guessed."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ __all__ = ["UNJUDGED", "Judged", "ask", "parse"]
 
 @dataclass(frozen=True)
 class Judged:
-    """A judge's verdict under one request. `value` is None when no reply parsed, and `why` says what was
-    wrong with the last; `raw` holds every reply in order."""
+    """A judge's verdict on one request. `value` is None if no reply could be parsed, and `why` then names the
+    problem with the last one; `raw` holds every reply in order."""
 
     value: Verdict | None
     raw: tuple[str, ...]
@@ -33,19 +32,19 @@ class Judged:
 
 
 UNJUDGED = Judged(None, (), 0, 0)
-"""Stands for the verdict on what was not there to be judged."""
+"""The verdict on what was not judged."""
 
 
 def parse(rubric: Rubric, reply: str) -> Verdict | None:
-    """The verdict that a reply is: one of the rubric's options, in any case, with white space and a period
-    around it; behind a word also "!", behind a digit also "/5", the highest one. None for anything else
-    ("Score: 4", "Yes, it does", "4 or 5"): a judge that does not follow its instruction has not judged."""
+    """The verdict in a reply, or None. The reply must be one of the rubric's options, in any case, with
+    optional white space around it and an optional period at the end; a word may also end in "!", a digit in
+    "/5", the highest one. Anything else ("Score: 4", "Yes, it does", "4 or 5") gives no verdict."""
     options = rubric.options
     words = "|".join(map(re.escape, options))
     tail = rf"(?:/\s*{list(options)[-1]})?\s*\.?" if rubric.rates else "[.!]?"
     match = re.fullmatch(rf"\s*({words})\s*{tail}\s*", reply, re.IGNORECASE)
-    said = match[1].casefold() if match else None
-    return next((value for word, value in options.items() if word.casefold() == said), None)
+    chosen = match[1].casefold() if match else None
+    return next((value for word, value in options.items() if word.casefold() == chosen), None)
 
 
 def ask(
@@ -59,19 +58,19 @@ def ask(
     seed: int | None = None,
     room: int | None = None,
 ) -> list[dict[str, Judged]]:
-    """The verdicts on each row, by request.
+    """Each row's verdicts, by request.
 
     Args:
-        rows: what the placeholders of the instructions stand for.
-        method: as in `RubricJudge`. Under likeliest nothing is missing, and `raw` holds the natural-log
+        rows: values of the placeholders in the instructions.
+        method: as in `RubricJudge`. With likeliest, no verdict is missing, and `raw` holds the natural-log
             probabilities of the options.
-        retries: how often what does not parse is asked again, each time with another seed; never at
-            temperature 0, where the reply would be the same.
+        retries: how often to repeat a request whose reply could not be parsed, each time with a new seed;
+            ignored at temperature 0, where the reply would be the same.
         seed: None sends seed 0 with every request.
-        room: tokens that a question may have, where the engine shows tokens; None sets no bound.
+        room: maximum tokens of a question, checked if the engine exposes tokens; None for no limit.
 
     Raises:
-        TooLong: a question is longer.
+        TooLong: a question exceeds `room`.
     """
     found: list[dict[str, Judged]] = [{} for _ in rows]
     for name, instruction in rubric.ask.items():
@@ -79,7 +78,7 @@ def ask(
         if room is not None and "tokens" in engine.offers:
             longest = max((len(_prompt(engine, text)) for text in texts), default=0)
             if longest > room:
-                raise TooLong(f"a judge's question takes {longest} tokens, {room} are left; raise max_length")
+                raise TooLong(f"a judge's question takes {longest} of {room} tokens; raise max_length")
         if method == "likeliest":
             verdicts = _likeliest(engine, rubric, texts)
         else:
@@ -94,7 +93,7 @@ def _prompt(engine: Engine, text: str) -> list[int]:
 
 
 def _likeliest(engine: Engine, rubric: Rubric, texts: Sequence[str]) -> list[Judged]:
-    """Of equals the label named first, the lower digit, and No."""
+    """Ties go to the label listed first, the lower digit, or No."""
     prompts = [_prompt(engine, text) for text in texts]
     words = [encode_response(engine.tokenizer, word) for word in rubric.options]
     scores = engine.score([prompt for prompt in prompts for _ in words], words * len(prompts))

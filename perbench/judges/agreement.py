@@ -1,4 +1,4 @@
-"""Whether two judges, or one judge asked twice, rate alike."""
+"""Agreement between two judges, or between two passes of one judge."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RATINGS = 5
 def judge_agreement(
     first: Sequence[int | None], second: Sequence[int | None], clusters: Sequence[str], signature: str
 ) -> dict[str, Metric]:
-    """Cohen's kappa of ratings 1-5, plain (`judge_kappa`) and with quadratic weights
-    (`judge_weighted_kappa`), over what both rated, with 95% intervals over users."""
+    """Cohen's kappa of ratings 1-5, unweighted (`judge_kappa`) and with quadratic weights
+    (`judge_weighted_kappa`), over samples rated by both, with 95% intervals over users."""
     both = [
         (a, b, cluster)
         for a, b, cluster in zip(first, second, clusters, strict=True)

@@ -1,4 +1,4 @@
-"""Read a list of keywords out of a model's free reply."""
+"""Parse a list of keywords from a model's free-form reply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 MAX_WORDS = 8
-"""A longer entry is a sentence about the keywords, not one of them."""
+"""A longer entry is a sentence about the keywords, not a keyword."""
 
 FENCE = re.compile(r"^\s*```.*$", re.MULTILINE)
 BULLET = re.compile(r"^(?:[-*•–—+]\s+|\(?\d{1,2}[.):]\s*|\(?[a-z]\)\s+)")
@@ -16,18 +16,18 @@ MARKED = re.compile(r'"([^"\n]+)"|“([^”\n]+)”|`([^`\n]+)`|\*\*([^*\n]+)\*\
 REMARK = re.compile(r"\s+[-–—(]\s*|:\s|\s*(?:->|=>|→)")
 NOTHING = re.compile(r"\W*(?:none|n/?a|nothing|no (?:such )?key\s?words?)\W*", re.IGNORECASE)
 COMMENT = re.compile(r"\W*(?:(?:explanation|reason(?:ing)?|note)s?\b|user \d\W*:)", re.IGNORECASE)
-"""What starts a line that lists nothing; small models like to repeat the conversation."""
+"""Matches the start of a line without keywords; small models often repeat the conversation."""
 EDGES = " \t\r\"'“”‘’`*_[](){}.!?:;"
 
 
 def parse_keywords(reply: str) -> list[str] | None:
-    """The keywords of `reply`, in order, each once; [] when it says that there are none.
+    """The keywords in `reply`, in order and without duplicates; [] if it says that there are none.
 
     Reads JSON, bulleted, numbered, quoted and comma-separated lists, with or without a heading, a code fence
-    or remarks behind the entries. None when no list is found (an empty reply, or nothing but sentences).
+    or remarks after the entries. None if there is no list (an empty reply, or only sentences).
     """
     text = FENCE.sub("", reply.rpartition("</think>")[2]).strip()
-    if "<think>" in text:  # cut off while still thinking: whatever it mentions is no answer
+    if "<think>" in text:  # truncated while thinking: there is no answer
         return None
     if NOTHING.fullmatch(LABEL.sub("", text)):
         return []
@@ -57,7 +57,7 @@ def _entries(line: str) -> list[str]:
 
 
 def _json_strings(text: str) -> list[str] | None:
-    """Every string of the first JSON list or object of the reply; None where there is none of strings."""
+    """All strings in the first JSON list or object of the reply; None without one, or without strings."""
     start = re.search(r"[\[{]", text)
     if start is None:
         return None
@@ -74,5 +74,5 @@ def _json_strings(text: str) -> list[str] | None:
         elif isinstance(item, (list, dict)):
             waiting += reversed(list(item.values()) if isinstance(item, dict) else item)
         else:
-            return None  # numbers and the like: not a list of keywords
+            return None  # numbers and the like
     return found

@@ -1,4 +1,4 @@
-"""What protocols share whose answers a rubric judges."""
+"""Base class of protocols that score answers with a rubric's judge."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ class Overhead(TypedDict):
 
 
 class Verdicts(TypedDict):
-    """What is stored of the verdicts on an answer."""
+    """The stored verdicts on an answer."""
 
     checks: dict[str, Verdict | None]
-    """By request; None where the judge gave no verdict, or was not asked."""
+    """By request; None if the judge gave no verdict or was not asked."""
     checks_raw: dict[str, str]
-    """The judge's last replies."""
+    """The judge's last reply to each request."""
     checks_missing: dict[str, str]
     """Why a request has no verdict."""
     overhead: Overhead
 
 
 class JudgedProtocol(Protocol[K]):
-    """A section that such a protocol brings holds `judge: RubricJudge`; what follows from the rubric is here.
-    Its samples hold `Verdicts`, as `judged` returns them, besides id, user, response, finish_reason,
+    """A protocol whose section holds `judge: RubricJudge`; metrics, bounds and headlines follow from the
+    rubric. Samples hold `Verdicts`, as returned by `judged`, and id, user, response, finish_reason,
     prompt_tokens and new_tokens."""
 
     holds: ClassVar[tuple[str, ...]] = ("question", "response")
-    """The placeholders that a rubric may have: what the rows given to `judged` hold."""
+    """Placeholders that a rubric may use: the keys of the rows passed to `judged`."""
 
     @property
     def judge(self) -> RubricJudge:
@@ -63,7 +63,7 @@ class JudgedProtocol(Protocol[K]):
         wrong = [f"{{{word}}}" for word in self.judge.asked.holds if word not in self.holds]
         if wrong:
             offered = ", ".join(f"{{{word}}}" for word in self.holds)
-            yield f"{self._place}.rubric: holds {', '.join(wrong)}; {self.called} offers {offered}"
+            yield f"{self._place}.rubric: uses {', '.join(wrong)}, but {self.called} offers only {offered}"
 
     def headlines(self) -> Sequence[str]:
         return self.judge.asked.names
@@ -81,11 +81,11 @@ class JudgedProtocol(Protocol[K]):
 
     def roles(self) -> Sequence[Role]:
         place, judge = self._place, self.judge
-        told = (
-            f"the model {{model}} of {place} is {{what}}, which gives no log-probs. Set "
-            f"{place}.method: reply; or name a model whose weights are on this machine"
+        message = (
+            f"{place}: {{model}} is {{what}}, which gives no log-probs; set {place}.method: reply, or name a "
+            "model whose weights are on this machine"
         )
-        return [Role("judge", judge.model, {"score": told} if judge.method == "likeliest" else {})]
+        return [Role("judge", judge.model, {"score": message} if judge.method == "likeliest" else {})]
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
         from perbench.prompts.messages import guessed
@@ -98,7 +98,7 @@ class JudgedProtocol(Protocol[K]):
         return {"subject": subject, "judge": judge}
 
     def questions(self, about: int) -> Asked:
-        """What the judge is asked about an answer; `about`: the tokens that stand for placeholders."""
+        """The judge's requests about one answer; `about`: number of tokens that fill the placeholders."""
         from perbench.prompts.messages import estimated
 
         judge, found = self.judge, Asked()
@@ -109,7 +109,7 @@ class JudgedProtocol(Protocol[K]):
     def judged(
         self, engines: Engines, rows: Sequence[Mapping[str, str] | None], *, seed: int
     ) -> list[Verdicts]:
-        """The verdicts on each row, which has a text for every placeholder of `holds`; None is not judged."""
+        """The verdicts on each row of placeholder values (see `holds`); None is not judged."""
         judge = self.judge
         there = [row for row in rows if row is not None]
         found = iter(
@@ -129,10 +129,10 @@ class JudgedProtocol(Protocol[K]):
             Verdicts(
                 checks={name: one[name].value if one else None for name in names},
                 checks_raw={name: one[name].raw[-1] if one else "" for name in names},
-                checks_missing={name: said.why for name, said in one.items() if said.why is not None},
+                checks_missing={name: got.why for name, got in one.items() if got.why is not None},
                 overhead=Overhead(
-                    judge_prompt=sum(said.prompt_tokens for said in one.values()),
-                    judge_generated=sum(said.new_tokens for said in one.values()),
+                    judge_prompt=sum(got.prompt_tokens for got in one.values()),
+                    judge_generated=sum(got.new_tokens for got in one.values()),
                 ),
             )
             for one in verdicts
@@ -146,7 +146,7 @@ class JudgedProtocol(Protocol[K]):
         return self.scored(samples)
 
     def scored(self, samples: Sequence[Sample], tail: str = "", notes: Sequence[str] = ()) -> Scored:
-        """The rubric's metrics; `tail` is added to their signatures."""
+        """Score by the rubric's metrics; `tail` is appended to their signatures."""
         from perbench.contracts.run import Scored
         from perbench.store.record import Scores
 
@@ -161,9 +161,9 @@ class JudgedProtocol(Protocol[K]):
         open_ = Counter(reason for sample in there for reason in sample.get("checks_missing", {}).values())
         found = []
         if open_:
-            said = "said neither yes nor no" if rubric.answer == "yes_no" else "gave no verdict"
+            gave = "said neither yes nor no" if rubric.answer == "yes_no" else "gave no verdict"
             found.append(
-                f"the judge {judge.model} {said} in {open_.total()} of {len(rubric.ask) * len(there)} checks "
+                f"the judge {judge.model} {gave} in {open_.total()} of {len(rubric.ask) * len(there)} checks "
                 f"({missing.told(open_)}); {self._place}.max_new_tokens is {judge.max_new_tokens}"
             )
         found += notes
@@ -187,6 +187,6 @@ class JudgedProtocol(Protocol[K]):
 
 
 def _unjudged(sample: Sample) -> str | None:
-    """The first of the reasons why checks of an answer are missing."""
+    """The first reason why a check of the answer is missing."""
     reasons: Mapping[str, str] = sample.get("checks_missing", {})
     return next(iter(reasons.values()), None)

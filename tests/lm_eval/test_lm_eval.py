@@ -177,7 +177,7 @@ def test_describing_a_task_needs_neither_torch_nor_documents(lm_root: Path) -> N
 
 def test_documents_that_do_not_load(lm_root: Path, engine: TransformersEngine) -> None:
     (lm_root / "lm_eval" / "rows.jsonl").unlink()
-    with pytest.raises(PerbenchError, match=r"lm-eval's task tiny_choice does not load: .*offline"):
+    with pytest.raises(PerbenchError, match=r"lm-eval's task tiny_choice does not load: .*online"):
         evaluate("tiny_choice", engine, MemoryStore())
 
 
@@ -187,7 +187,7 @@ def test_without_the_package_the_command_is_told(lm_root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(catalogue, "version", absent)
     with pytest.raises(
-        PerbenchError, match=r"need the package lm_eval. Run: pip install 'perbench\[lm-eval\]'"
+        PerbenchError, match=r"need the package lm_eval; run: pip install 'perbench\[lm-eval\]'"
     ):
         load_task("lm_eval:tiny_choice")
 
@@ -203,7 +203,7 @@ def test_an_engine_without_a_model_in_this_process(lm_root: Path) -> None:
     class Far:
         name = "far"
 
-    with pytest.raises(PerbenchError, match="the engine far has none"):
+    with pytest.raises(PerbenchError, match="engine far has none"):
         evaluate("tiny_choice", Far(), MemoryStore())
 
 

@@ -144,19 +144,19 @@ def test_a_check_may_write_more_than_its_word() -> None:
         ),
         (
             {"tasks": {"tiny/talk": {"dialogue.judge.pmi": True}}},
-            "task tiny/talk: the model far of dialogue.judge is an endpoint, which gives no log-probs. "
-            "Set dialogue.judge.pmi: false; or",
+            "task tiny/talk: dialogue.judge: far is an endpoint, which gives no log-probs; "
+            "set dialogue.judge.pmi: false, or",
         ),
         (
             {"tasks": {"tiny/talk": {"dialogue.second_judge": {"model": "far", "method": "likeliest"}}}},
-            "Set dialogue.second_judge.method: reply",
+            "set dialogue.second_judge.method: reply",
         ),
         (
             {
                 "targets": ["prefeval/explicit"],
                 "tasks": {"prefeval/explicit": {"preference.judge.method": "likeliest"}},
             },
-            "of preference.judge is an endpoint, which gives no log-probs. Set preference.judge.method",
+            "which gives no log-probs; set preference.judge.method",
         ),
         (
             {"targets": [{"task": "tiny/writing", "decoding.method": "context_steering"}]},
@@ -164,18 +164,18 @@ def test_a_check_may_write_more_than_its_word() -> None:
         ),
         (
             {"targets": [{"task": "tiny/writing", "persona_swap": {"others": 1}}]},
-            "task tiny/writing: persona_swap by far, an endpoint, which gives no log-probs of given texts",
+            "task tiny/writing: persona_swap.scorer: far is an endpoint, which gives no log-probs",
         ),
         (
             {
                 "models": ["tiny"],
                 "targets": [{"task": "tiny/writing", "persona_swap": {"others": 1, "scorer": "far"}}],
             },
-            "persona_swap by far, an endpoint, which gives no log-probs of given texts; name a local model",
+            "persona_swap.scorer: far is an endpoint, which gives no log-probs of given texts",
         ),
         (
             {"targets": ["lm_eval:tiny_choice"]},
-            "lm_eval:tiny_choice: lm-evaluation-harness reads tokens and log-probs, and far is an endpoint",
+            "lm_eval:tiny_choice: lm-evaluation-harness needs tokens and log-probs, but far is an endpoint",
         ),
         (
             {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},

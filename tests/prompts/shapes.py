@@ -20,7 +20,7 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from tests.conftest import CORPUS
+from perbench.conformance.tiny import CORPUS
 
 TEXTS = [
     *CORPUS,

@@ -227,8 +227,8 @@ def test_exchanges_of_another_hand_are_told(writer: str | None, signed: bool, no
     ("extra", "said"),
     [
         ({"preference": " "}, "example e07: no text `preference`"),
-        ({"turns": TURNS[:1]}, r"example e07: preference.turns asks for 2 .* \(found 1\); lower it"),
-        ({"turns": ["a", "b"]}, r"asks for 2 exchanges; .* \(found none\)"),
+        ({"turns": TURNS[:1]}, r"example e07: `turns` .* at least 2 .*\(found 1\); lower preference.turns"),
+        ({"turns": ["a", "b"]}, r"at least 2 .* \(found none\)"),
     ],
 )
 def test_rows_that_lack_something(stores: Any, extra: dict[str, Any], said: str) -> None:

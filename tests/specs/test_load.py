@@ -334,11 +334,10 @@ def test_a_reference_model_that_is_not_there_is_told_where_it_is_named(root):
 
 def test_a_fault_that_a_set_brings_is_told_as_its_own():
     (told,) = faults(load_matrix, "perce_aloe_transfer", ["tasks.aloe/dialogue.dialogue.turns=2"])
-    assert told == (
-        "--set tasks.aloe/dialogue.dialogue.turns=2: task aloe/dialogue: dialogue: report_turns "
-        "[6, 7, 8, 9, 10] go beyond the dialogue's 2 turns; set dialogue.report_turns, too: some of 1 to 2, "
-        "or [] for all"
+    assert told.startswith(
+        "--set tasks.aloe/dialogue.dialogue.turns=2: task aloe/dialogue: dialogue: report_turns"
     )
+    assert "2 turns; set dialogue.report_turns" in told
     sets = ["tasks.aloe/dialogue.dialogue.turns=2", "tasks.aloe/dialogue.dialogue.report_turns=[]"]
     assert load_matrix("perce_aloe_transfer", sets).spec.tasks["aloe/dialogue"]["dialogue.report_turns"] == []
 

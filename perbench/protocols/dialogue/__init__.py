@@ -1,9 +1,9 @@
 """Dialogue (ALOE, arXiv 2410.03642): a simulated user with a profile and a personality talks to the model,
-which has no system prompt and must find out whom it talks to. Every reply is rated by a judge.
+which has no system prompt and must work out whom it is talking to; a judge rates every reply.
 
-AL(k), ALOE's alignment level at turn k, is the mean rating of turn k; PerCE reports the mean over turns 6-10
-(`report_turns`), ALOE also how AL(k) rises with k. Beside the rating stands a score that needs no judgement:
-PMI, how much more likely the reply is under the judge's model once it is told who the user is, per token.
+AL(k), ALOE's alignment level at turn k, is the mean rating at turn k. PerCE reports the mean over turns 6-10
+(`report_turns`), ALOE also how AL(k) rises with k. PMI needs no judgement: how much more likely the reply
+becomes, per token, when the judge's model sees the user's persona.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ class Dialogue(Protocol[Keys]):
         for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
             wrong = ["pmi: false"] if judge.pmi else []
             wrong += ["method: reply"] if judge.method == "likeliest" else []
-            told = (
-                f"the model {{model}} of dialogue.{role} is {{what}}, which gives no log-probs. Set "
+            message = (
+                f"dialogue.{role}: {{model}} is {{what}}, which gives no log-probs; set "
                 f"dialogue.{role}.{f' and dialogue.{role}.'.join(wrong)}"
                 + (" and headline: rating" if self.spec.headline == "pmi" else "")
-                + "; or name a model whose weights are on this machine"
+                + ", or name a model whose weights are on this machine"
             )
-            found.append(Role(role, judge.model, {"score": told} if wrong else {}))
+            found.append(Role(role, judge.model, {"score": message} if wrong else {}))
         return found
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
@@ -86,16 +86,16 @@ class Dialogue(Protocol[Keys]):
 
         spec = self.keys.dialogue
         found: defaultdict[str, Asked] = defaultdict(Asked)
-        said, answered = spec.simulator.sampling.max_new_tokens, self.spec.sampling.max_new_tokens
+        message, answered = spec.simulator.sampling.max_new_tokens, self.spec.sampling.max_new_tokens
         for example in examples:
             persona = sum(estimated(str(value)) for value in example.extra.values())
             for turn in range(spec.turns):
-                before = turn * (said + answered)
-                told = persona + estimated(spec.simulator.instruction + spec.simulator.opening)
-                found["simulator"] += Asked(1, told + before, said)
-                found["subject"] += Asked(1, before + said, answered)
+                before = turn * (message + answered)
+                prompt = persona + estimated(spec.simulator.instruction + spec.simulator.opening)
+                found["simulator"] += Asked(1, prompt + before, message)
+                found["subject"] += Asked(1, before + message, answered)
                 for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
-                    read = persona + estimated(judge.text or "") + said + answered
+                    read = persona + estimated(judge.text or "") + message + answered
                     found[role] += Asked(1, read, judge.sampling.max_new_tokens)
         return dict(found)
 
@@ -107,11 +107,11 @@ class Dialogue(Protocol[Keys]):
         return [f"{example.id}#{turn}" for turn in turns for example in dataset.examples]
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
-        """Turn by turn, all dialogues side by side in fixed batches.
+        """Turn by turn; the dialogues of a batch run side by side.
 
         Raises:
-            PerbenchError: a persona without profile and personality, or (when made) a message so long that it
-                exceeds max_length alone.
+            PerbenchError: a persona without profile or personality, or (when a batch is made) a single
+                message longer than max_length.
         """
         from perbench.contracts.run import chunks
 

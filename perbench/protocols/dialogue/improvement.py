@@ -1,4 +1,4 @@
-"""How a dialogue's ratings rise from turn to turn (ALOE, arXiv 2410.03642, section on metrics)."""
+"""How a dialogue's ratings improve from turn to turn (ALOE, arXiv 2410.03642, section on metrics)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NAMES = ("ir", "r2", "n_ir", "n_r2")
 def improvement(
     values: Sequence[float | None], turns: Sequence[int], clusters: Sequence[str], signature: str
 ) -> dict[str, Metric]:
-    """`ir`, the slope of the least-squares line of AL(k) on k, with AL(k) the mean value at turn k, and `r2`,
-    its determination; `n_ir` and `n_r2` of AL(k) min-max normalised to [0, 1]. One entry per sample in each
-    list. `ir` has a 95% interval over users (personas). The others have none: noise of few personas moves
-    their values themselves, so that no interval around them holds (docs/statistics.md, 4).
+    """Least-squares fit of AL(k), the mean value at turn k, on k: `ir` is the slope and `r2` the coefficient
+    of determination; `n_ir` and `n_r2` are those of AL(k) min-max normalised to [0, 1]. Each list has one
+    entry per sample. `ir` has a 95% interval over users (personas). The others have none: with few personas,
+    noise biases the values themselves, so that no interval around them is valid (docs/statistics.md, 4).
 
-    Turns without any value are left out. `r2`, `n_ir` and `n_r2` are None where AL(k) is the same at all
-    turns, and all are with fewer than two turns.
+    Turns without any value are left out. `r2`, `n_ir` and `n_r2` are None if AL(k) is constant, and all four
+    are with fewer than two turns.
     """
     kept = [i for i, value in enumerate(values) if value is not None]
     there = sorted({turns[i] for i in kept})
@@ -63,8 +63,8 @@ def improvement(
 
 
 def fit_lines(levels: Floats, turns: NDArray[np.float64]) -> Floats:
-    """[4, B]: slope and determination of the least-squares lines of levels [B, K] on turns [K], then of the
-    levels min-max normalised row by row; nan where undefined."""
+    """[4, B]: slope and coefficient of determination of least-squares lines of levels [B, K] on turns [K],
+    then the same of the levels min-max normalised by row; nan if undefined."""
     lowest = levels.min(axis=1, keepdims=True)
     span = levels.max(axis=1, keepdims=True) - lowest
     normalised = np.full_like(levels, np.nan)

@@ -1,4 +1,4 @@
-"""What is stored of a persona's dialogue at a turn."""
+"""The stored sample of a dialogue turn."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Rated(TypedDict):
     """A reply's ratings."""
 
     rating: int | None
-    """1 to 5; None where the judge gave none."""
+    """1 to 5; None if the judge gave none."""
     rating_raw: list[str]
     """Every reply of the judge."""
     rating_missing: NotRequired[str]
     rating_second: NotRequired[int | None]
-    """The second judge's, where there is one; its replies and why there is no rating follow."""
+    """The second judge's, if there is one, with its replies and the reason for a missing rating."""
     rating_second_raw: NotRequired[list[str]]
     rating_second_missing: NotRequired[str]
 
@@ -41,10 +41,10 @@ class Turn(Rated):
     prompt_tokens: int
     new_tokens: int
     turns_dropped: int
-    """The oldest turns, left out of the prompt to make room."""
+    """Number of oldest turns left out of the prompt to fit max_length."""
     pmi: float | None
     """Nats per token."""
     overhead: Overhead
     missing: NotRequired[str]
-    """Why there is no message or no reply (`contracts.missing`). The dialogue ends there, and its later turns
+    """Why the message or the reply is missing (`contracts.missing`). The dialogue ends here; its later turns
     are missing, too."""

@@ -1,4 +1,4 @@
-"""Scores of stored turns."""
+"""Scores of stored dialogue turns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .turns import PMI_SYSTEM
 
 
 def scale(metric: str) -> Scale:
-    """Ratings are 1 to 5, agreement at most 1; PMI, and how ratings rise, have no bounds to check."""
+    """Ratings are 1 to 5, agreement is at most 1; PMI and improvement are unbounded."""
     if metric == "rating":
         return Scale(bounds=(1.0, 5.0))
     if metric == "length":
@@ -29,8 +29,8 @@ def scale(metric: str) -> Scale:
 
 
 def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
-    """Ratings and PMI, by turn and over the reported turns. `scores` holds the reported turns only, so that
-    a comparison between cells is one of headlines."""
+    """Ratings and PMI, by turn and over the reported turns. `scores` holds only the reported turns, so that
+    cells are compared by headline."""
     reported = set(spec.report_turns or range(1, spec.turns + 1))
     chosen = [sample for sample in samples if sample["turn"] in reported]
     judge = spec.judge
@@ -97,7 +97,7 @@ def _signature(judge: JudgeSpec) -> str:
 
 
 def _unscored(name: str, sample: Sample) -> str | None:
-    """Why a sample without a score has none."""
+    """Why a sample has no score."""
     unrated = sample.get("rating_missing") if name == "rating" else "reply without tokens"
     return missing.reason(sample) or unrated
 

@@ -29,20 +29,20 @@ class SimulatorSpec(Strict):
 
 
 HOLDS = {"profile", "personality", "message", "response"}
-"""What a judge's instruction may hold."""
+"""Placeholders of a judge's instruction."""
 
 
 class Rater(Strict):
-    """Rates replies from 1 to 5. `instruction` may hold {profile}, {personality}, {message}, {response} and
-    asks for one digit; or `rubric` names one that makes such a request.
+    """Rates replies from 1 to 5. `instruction` may hold {profile}, {personality}, {message} and {response},
+    and asks for one digit; alternatively, `rubric` names a rubric with one such request.
 
-    method reply: the judge answers, and its answer must be that digit; likeliest: the rating is the digit the
-    model finds likeliest as its answer's beginning, for small models that do not keep to an instruction.
+    method reply: the judge's reply must be that digit; likeliest: the rating is the digit that the model
+    finds likeliest as the start of its reply, for small models that do not follow the instruction.
     """
 
     model: ModelName
     rubric: Annotated[NamedRubric | None, SCORING] = None
-    """In identities, its instruction is as if it were given here."""
+    """Identities hold its instruction as if it were given here."""
     instruction: str | None = None
     method: Literal["reply", "likeliest"] = "reply"
 
@@ -60,7 +60,7 @@ class Rater(Strict):
         if rubric is not None:
             if rubric.answer != "1..5" or len(rubric.ask) > 1 or set(rubric.better.values()) - {"higher"}:
                 faults.append("rubric: must be one request with answer 1..5, of which higher is better")
-            faults += [f"rubric: holds {{{word}}}; a dialogue has none" for word in set(rubric.holds) - HOLDS]
+            faults += [f"rubric: uses {{{word}}}; dialogues have none" for word in set(rubric.holds) - HOLDS]
         refuse(faults)
         return self
 
@@ -70,12 +70,12 @@ class JudgeSpec(Rater):
     retries: Annotated[int, Field(ge=0)] = 2
     calibrated: Annotated[bool, SCORING] = False
     pmi: bool = True
-    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) under the judge's
+    """Also score mean log P(response | persona, dialogue) - log P(response | dialogue) with the judge's
     model."""
 
     @property
     def asked(self) -> Rubric:
-        """What it is asked, as a rubric."""
+        """Its instruction as a rubric."""
         text = self.text or ""
         return Rubric(answer="1..5", holds=sorted(placeholders(text)), ask={"rating": text})
 
@@ -86,9 +86,8 @@ class JudgeSpec(Rater):
 
 
 class SecondJudgeSpec(Rater):
-    """Rates the same replies once more, for the agreement of judges: another model, another wording, or the
-    first judge again with other seeds. Sampling and retries are the first judge's, and the instruction where
-    none is given."""
+    """Rates the same replies again to measure agreement: another model, another wording, or the first judge
+    with other seeds. Sampling, retries and, by default, the instruction are the first judge's."""
 
 
 class DialogueSpec(Strict):
@@ -100,7 +99,7 @@ class DialogueSpec(Strict):
     second_judge: Annotated[SecondJudgeSpec | None, LATER] = None
 
     def judges(self) -> list[JudgeSpec]:
-        """The judge, and the second as one of its own where there is one."""
+        """The judge, and the second judge, if any, completed from the first."""
         second = self.second_judge
         if second is None:
             return [self.judge]
@@ -114,8 +113,8 @@ class DialogueSpec(Strict):
         if max(self.report_turns, default=0) > self.turns:
             refuse(
                 [
-                    f"report_turns {self.report_turns} go beyond the dialogue's {self.turns} turns; set "
-                    f"dialogue.report_turns, too: some of 1 to {self.turns}, or [] for all"
+                    f"report_turns {self.report_turns} exceed the dialogue's {self.turns} turns; set "
+                    f"dialogue.report_turns to turns from 1 to {self.turns}, or [] for all"
                 ]
             )
         return self

@@ -1,4 +1,4 @@
-"""One turn of many dialogues: the user's message, the model's reply, the judge's rating, the reply's PMI."""
+"""Runs dialogues turn by turn: the user's message, the model's reply, the judges' ratings and the PMI."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PMI_SYSTEM = (
     "The person you are talking to is described here. Let your replies suit them.\n\n"
     "Profile: {profile}\n\nPersonality: {personality}"
 )
-"""What the judge's model is told for the PMI's first term; it is told nothing for the second."""
+"""The system prompt of the PMI's first term; the second has none."""
 
 
 JUDGES = ("judge", "second judge")
 ROLES = ("user", "subject", *JUDGES)
-"""Each draws from seeds of its own."""
+"""Each role has its own seeds."""
 
 
 def check_persona(example: Example) -> None:
@@ -47,12 +47,12 @@ def check_persona(example: Example) -> None:
     absent = [name for name in ("profile", "personality") if name not in example.extra]
     if absent:
         raise PerbenchError(
-            f"example {example.id}: no {' and no '.join(absent)}; list them in the task's fields.extra"
+            f"example {example.id}: no {' and no '.join(absent)}; add to the task's fields.extra"
         )
 
 
 class Dialogue:
-    """One persona's dialogue; its finished turns are looked up among the stored samples."""
+    """One persona's dialogue; finished turns are read from the stored samples."""
 
     def __init__(self, example: Example, stored: Mapping[str, Sample]) -> None:
         self.user = example.user
@@ -64,30 +64,30 @@ class Dialogue:
         return f"{self._id}#{turn}"
 
     def ended(self, before: int) -> str | None:
-        """Why turn `before` cannot follow: an earlier one has no reply. None where all have one."""
+        """Why turn `before` cannot take place because an earlier turn has no reply; None if all have one."""
         samples = (self._stored[self.sample_id(turn)] for turn in range(1, before))
         why = next((found for sample in samples if (found := missing.reason(sample)) is not None), None)
         return why if why in (None, missing.TOO_LONG) else ENDED
 
     def turns(self, before: int) -> list[str]:
-        """Message, reply, message, reply... of the turns before turn `before`."""
+        """The messages and replies before turn `before`, alternating."""
         samples = [self._stored[self.sample_id(turn)] for turn in range(1, before)]
         return [text for sample in samples for text in (sample["message"], sample["response"])]
 
 
 def strip_actions(text: str) -> str:
-    """The text without `*stage directions*`, which simulators add though told not to; as in ALOE's code, none
-    is longer than its line. Bold words stay."""
+    """Remove `*stage directions*`, which simulators add even when asked not to; as in ALOE's code, they do
+    not span lines. Bold text stays."""
     return re.sub(r"[^\S\n]{2,}", " ", re.sub(r"\*[^*\n]*\*", "", text)).strip()
 
 
 def fit(
     tokenizer: Any, system: str | None, turns: Sequence[str], room: int, *, first: int = 0
 ) -> tuple[list[int], int]:
-    """The prompt that asks for the answer to the last turn, in at most `room` tokens: where it does not fit,
-    the oldest message and reply go, never the last turn nor the `first` ones.
+    """Build the prompt for the answer to the last turn in at most `room` tokens; the oldest exchanges
+    (message and reply) are dropped to make it fit, except for the `first` turns and the last.
 
-    Returns: token ids, and how many turns of the dialogue (message and reply) were dropped.
+    Returns: token ids, and the number of exchanges dropped.
 
     Raises:
         TooLong: the last turn alone does not fit.
@@ -97,7 +97,7 @@ def fit(
     while len(ids := encode(tokenizer, chat_text(tokenizer, system, kept))) > room:
         if len(kept) < first + 3:
             raise TooLong(
-                f"a turn of the dialogue takes {len(ids)} tokens where {room} are left; raise max_length"
+                f"a turn of the dialogue takes {len(ids)} tokens but only {room} are left; raise max_length"
             )
         del kept[first : first + 2]
         dropped += 1
@@ -107,7 +107,7 @@ def fit(
 def fitted(
     engine: Engine, system: str | None, turns: Sequence[str], room: int, *, first: int = 0
 ) -> tuple[Conversation, int]:
-    """As `fit`, as messages. To an engine that shows no tokens, everything is sent."""
+    """`fit` as messages. Nothing is dropped for an engine that does not expose tokens."""
     counted = "tokens" in engine.offers
     dropped = fit(engine.tokenizer, system, turns, room, first=first)[1] if counted else 0
     kept = [*turns[:first], *turns[first + 2 * dropped :]]
@@ -129,13 +129,13 @@ def _rated(ratings: Sequence[Judged]) -> Rated:
 
 
 ENDED = "dialogue_ended"
-"""The reason of a turn's sample after one without a reply, unless that one was too long."""
+"""Reason of a turn's sample after a turn without a reply, unless that one was too long."""
 NO_REPLY = Generation("", "none", 0, 0)
-"""Stands for a reply that nobody was asked for."""
+"""Placeholder for a reply that was not requested."""
 
 
 class Talk:
-    """Holds a turn for a batch of dialogues. All randomness comes from (seed, turn, batch number)."""
+    """Runs one turn of a batch of dialogues. All randomness derives from (seed, turn, batch number)."""
 
     def __init__(self, task: TaskSpec, spec: DialogueSpec, engines: Engines, seed: int) -> None:
         self._task = task
@@ -146,12 +146,12 @@ class Talk:
         self._seed = seed
         players = (self._subject, self._simulator, *(engine for _, engine in self._judges))
         self.batch = max(engine.batch for engine in players)
-        """Dialogues held side by side."""
+        """Dialogues that run side by side."""
 
     def turn(
         self, turn: int, number: int, examples: Sequence[Example], stored: Mapping[str, Sample]
     ) -> list[Turn]:
-        """One sample per persona of batch `number`; earlier turns are looked up in `stored`."""
+        """One sample per persona of batch `number`; earlier turns are read from `stored`."""
         batch = [Dialogue(example, stored) for example in examples]
         players = (self._simulator, self._subject, *(engine for _, engine in self._judges))
         seeds = {
@@ -162,20 +162,20 @@ class Talk:
         absent = {i: why for i, one in enumerate(batch) if (why := one.ended(turn)) is not None}
         histories = {i: one.turns(turn) for i, one in enumerate(batch) if i not in absent}
 
-        told = {
+        requests = {
             i: (simulator.instruction.format_map(batch[i].persona), [simulator.opening, *history])
             for i, history in histories.items()
         }
-        said, _ = self._asked(self._simulator, told, simulator.sampling, seed=seeds["user"], first=1)
+        spoken, _ = self._asked(self._simulator, requests, simulator.sampling, seed=seeds["user"], first=1)
         absent |= {
             i: one.missing if one.missing == missing.TOO_LONG else f"simulator_{one.missing}"
-            for i, one in said.items()
+            for i, one in spoken.items()
             if one.missing is not None
         }
-        messages = {i: strip_actions(one.text) for i, one in said.items() if i not in absent}
+        messages = {i: strip_actions(one.text) for i, one in spoken.items() if i not in absent}
 
-        heard = {i: (None, [*histories[i], message]) for i, message in messages.items()}
-        replies, dropped = self._asked(self._subject, heard, task.sampling, seed=seeds["subject"])
+        chats = {i: (None, [*histories[i], message]) for i, message in messages.items()}
+        replies, dropped = self._asked(self._subject, chats, task.sampling, seed=seeds["subject"])
         absent |= {i: one.missing for i, one in replies.items() if one.missing is not None}
 
         there = [i for i in range(len(batch)) if i not in absent]
@@ -188,7 +188,7 @@ class Talk:
         pmis = dict(zip(there, self._pmi(dialogues, [histories[i] for i in there], *texts), strict=True))
         samples = []
         for i, dialogue in enumerate(batch):
-            reply, message = replies.get(i, NO_REPLY), said.get(i, NO_REPLY)
+            reply, message = replies.get(i, NO_REPLY), spoken.get(i, NO_REPLY)
             rated = [of.get(i, UNJUDGED) for of in ratings]
             sample = Turn(
                 id=dialogue.sample_id(turn),
@@ -223,11 +223,11 @@ class Talk:
         seed: int,
         first: int = 0,
     ) -> tuple[dict[int, Generation], dict[int, int]]:
-        """The answers to the last turns of dialogues (system text, turns), and how many turns were dropped to
-        make room for each.
+        """The answers to the last turns of dialogues (system text, turns), and how many exchanges were
+        dropped from each.
 
         Raises:
-            TooLong: one does not fit, and the task does not skip it.
+            TooLong: a dialogue does not fit, and the task does not skip it.
         """
         room = self._task.max_length - sampling.max_new_tokens
         answers: dict[int, Generation] = {}
@@ -238,7 +238,7 @@ class Talk:
                 asked[i], dropped[i] = fitted(engine, system, turns, room, first=first)
             except TooLong as error:
                 if self._task.on_too_long == "fail":
-                    raise TooLong(f"{error}, or let the task say on_too_long: skip") from None
+                    raise TooLong(f"{error}, or set the task's on_too_long: skip") from None
                 answers[i] = LEFT_OUT
         found = ask(self._task, engine, list(asked.values()), sampling, seed=seed)
         return answers | dict(zip(asked, found, strict=True)), dropped
@@ -252,7 +252,7 @@ class Talk:
         responses: Sequence[str],
         seed: int,
     ) -> list[Judged]:
-        """A judge sees the current message and reply only, as in ALOE."""
+        """A judge sees only the current message and reply, as in ALOE."""
         rows = [
             {**dialogue.persona, "message": message, "response": response}
             for dialogue, message, response in zip(batch, messages, responses, strict=True)
@@ -277,8 +277,8 @@ class Talk:
         messages: Sequence[str],
         responses: Sequence[str],
     ) -> list[float | None]:
-        """Mean over the reply's tokens of log P(token | persona, dialogue) - log P(token | dialogue), nats;
-        None for an empty reply. Both contexts hold the same turns."""
+        """Mean over the reply's tokens of log P(token | persona, dialogue) - log P(token | dialogue), in
+        nats; None for an empty reply. Both contexts hold the same turns."""
         values: list[float | None] = [None] * len(batch)
         if not self._spec.judge.pmi:
             return values
@@ -286,14 +286,14 @@ class Talk:
         tokenizer = judge.tokenizer
         ids = [encode_response(tokenizer, response, generated=True) for response in responses]
         scored = [i for i, response in enumerate(ids) if response]
-        told, untold = [], []
+        informed, uninformed = [], []
         for i in scored:
             turns = [*histories[i], messages[i]]
             system = PMI_SYSTEM.format_map(batch[i].persona)
             prompt, dropped = fit(tokenizer, system, turns, self._task.max_length - len(ids[i]))
-            told.append(prompt)
-            untold.append(encode(tokenizer, chat_text(tokenizer, None, turns[2 * dropped :])))
-        logp = judge.score([*told, *untold], [ids[i] for i in scored] * 2)
+            informed.append(prompt)
+            uninformed.append(encode(tokenizer, chat_text(tokenizer, None, turns[2 * dropped :])))
+        logp = judge.score([*informed, *uninformed], [ids[i] for i in scored] * 2)
         for place, i in enumerate(scored):
             values[i] = float((logp[place] - logp[place + len(scored)]).mean())
         return values

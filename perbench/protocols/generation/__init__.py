@@ -1,4 +1,4 @@
-"""Generation: one answer per example, scored against what the user really wrote (LongLaMP, NextQuill)."""
+"""Generation: one answer per example, scored against the user's own text (LongLaMP, NextQuill)."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Generation(Protocol[Keys]):
     def roles(self) -> Sequence[Role]:
         found, swap = [], self.keys.persona_swap
         if swap is not None:
-            told = (
-                "persona_swap by {model}, {what}, which gives no log-probs of given texts; name a local "
-                "model: persona_swap.scorer"
+            message = (
+                "persona_swap.scorer: {model} is {what}, which gives no log-probs of given texts; name a "
+                "local model"
             )
-            found.append(Role("scorer", swap.scorer, {"score": told}))
+            found.append(Role("scorer", swap.scorer, {"score": message}))
         return [*found, *decoding_of(self.spec.decoding).roles()]
 
     def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,14 +89,14 @@ class Generation(Protocol[Keys]):
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         """
         Raises:
-            PerbenchError: an example whose request alone exceeds max_length.
+            PerbenchError: an example's request alone exceeds max_length.
         """
         from .answers import Chats, Prompts, grouped
 
         examples = dataset.examples
         asker = Prompts if "tokens" in engines.subject.offers else Chats
         asked = asker(self.spec, dataset, engines.subject, seed)
-        # Neighbours of similar length waste little padding; longest first: memory runs out at once or never.
+        # By length, to reduce padding; longest first, so that memory runs out at once or never.
         order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], examples[i].id))
         return [
             Batch(

@@ -1,4 +1,4 @@
-"""Prompts of examples, and their answers."""
+"""Builds the prompts of examples and generates their answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def grouped(
     examples: Sequence[Example], order: Sequence[int], size: int, users: Mapping[str, Path] | None
 ) -> list[tuple[str | None, int, Sequence[int]]]:
-    """(user whose adapter serves, number among that user's, indices): first those of no user's adapter."""
+    """(user of the adapter, batch number within the user, indices); None, for no adapter, comes first."""
     groups: dict[str | None, list[int]] = {}
     for index in order:
         user = examples[index].user
@@ -62,7 +62,7 @@ class Prompts:
 
 
 class Chats:
-    """Prompts as messages, for an engine that shows no tokens."""
+    """Prompts as messages, for an engine that does not expose tokens."""
 
     def __init__(self, task: TaskSpec, dataset: Dataset, engine: Engine, seed: int) -> None:
         self.prompts = [build_request(task, example) for example in dataset.examples]

@@ -1,4 +1,4 @@
-"""What is stored of an example."""
+"""The stored sample of an example."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NotRequired, TypedDict
 
 
 class Swapped(TypedDict):
-    """Log-probs (natural, summed) of a text under the own persona, then under each of `others`."""
+    """Log-probs (natural, summed) of a text under the user's own persona, then under each of `others`."""
 
     others: list[str]
-    """Users whose personas were tried."""
+    """Users whose personas were compared."""
     left_out: int
-    """Users whose personas do not fit into the prompt."""
+    """Number of users left out because one of the two personas does not fit into the prompt."""
     tokens: int
-    """Read for all of it."""
+    """Tokens read by the scorer."""
     response: list[float]
     reference: list[float]
 
@@ -28,11 +28,11 @@ class Answer(TypedDict):
     prompt_tokens: int
     new_tokens: int
     persona_kept: int
-    """Items of the history in the prompt."""
+    """History items in the prompt."""
     persona_trimmed: int
-    """Items that did not fit."""
+    """History items that did not fit."""
     missing: NotRequired[str]
     """Why there is no answer (`contracts.missing`)."""
     persona_swap: NotRequired[Swapped]
     own_adapter: NotRequired[bool]
-    """Whether the user's own adapter answered, where users may have one."""
+    """Whether the user's own adapter answered; set if users may have adapters."""

@@ -1,4 +1,4 @@
-"""PersonaSwapSpec: a task's section `persona_swap`."""
+"""The task section `persona_swap`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from perbench.shapes.fields import ModelName
 from perbench.shapes.templates import Count
 
 SWAP_METRICS = ("persona_swap", "persona_swap_reference")
-"""What a `persona_swap` section adds to a task's metrics, and may be its headline."""
+"""Metrics added by a `persona_swap` section; each may be the headline."""
 SWAP_VERSION = 2
-"""Of what the section adds to samples; 1 compared with personas that do not fit, too."""
+"""Version of the stored log-probs; version 1 also compared with personas that do not fit."""
 
 
 class PersonaSwapSpec(Strict):
-    """Whether the right persona explains an answer better than other users' (`swap_scores`)."""
+    """Measures whether the right persona explains an answer better than other users' (`swap_scores`)."""
 
     others: Count = 4
-    """Other users whose personas are tried with every answer; fewer when the test split has fewer."""
+    """Number of other users whose personas are compared; fewer if the test split has fewer."""
     scorer: ModelName | None = None
-    """Model whose log-probs decide; None: the model under evaluation as it was before any training, so that
-    all rows of a model are measured alike."""
+    """Model that computes the log-probs; None: the model under evaluation before any training, so that all
+    rows of a model are measured alike."""

@@ -1,4 +1,4 @@
-"""Log-probs of texts under the user's own persona and under others' (`swap_scores`)."""
+"""Log-probs of texts under the user's own persona and under other users' (`swap_scores`)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def others(example: Example, examples: Sequence[Example], count: int) -> list[Example]:
-    """Up to `count` examples of other users, one each, whose persona differs from the example's. A hash of
-    the example's id and the user chooses: the same for every model and seed, so that scores pair."""
+    """Up to `count` examples of other users, one each, whose persona differs from the example's, chosen by a
+    hash of the example's id and the user: the same for every model and seed, so that scores can be paired."""
     persona_of: dict[str, Example] = {}
     for other in examples:
         if other.user != example.user and other.persona and other.persona != example.persona:
@@ -36,15 +36,12 @@ def swap_logp(
     examples: Sequence[Example],
     scorer: Engine,
 ) -> list[Swapped]:
-    """For each (example, response): {"others": users tried, "left_out": number of users who would have been,
-    "response": [log P under the own persona, under each other's], "reference": likewise, "tokens": read for
-    it}; natural log, summed over the text's first `max_new_tokens` tokens, without the end of turn. A text
-    without tokens, or without others, has an empty list.
+    """One `Swapped` per (example, response): natural log, summed over the text's first `max_new_tokens`
+    tokens, without the end of turn. The lists are empty for a text without tokens or without other users.
 
-    The prompts are those that answers are generated from, with other items in the persona's place; the
-    request stays the example's own. Where no item of a persona fits, such a prompt holds no persona, and a
-    comparison with it would be one of any persona against none: that user is left out, and all are where it
-    is the own persona that does not occur in its prompt.
+    The prompts are those used for generation, with another user's items as the persona and the example's own
+    request. A prompt without any fitting item would compare a persona with none: that user is left out; if it
+    is the example's own persona that does not fit, all are.
     """
     tokenizer = scorer.tokenizer
     prompts: list[tuple[int, ...]] = []

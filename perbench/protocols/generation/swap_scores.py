@@ -1,9 +1,9 @@
-"""Persona swap: how often the user's own persona explains a text better than another user's persona does.
+"""Persona swap: how often the user's own persona explains a text better than another user's persona.
 
 For a text y to a request x by a user with persona p, against other users' personas q_1..q_m:
 mean over j of [log P(y | p, x) > log P(y | q_j, x)], a tie counting 1/2. It estimates the probability that
-the right persona wins over a random other one: 1 always, 1/2 by chance. The log-probs are stored with the
-samples (`swap`), so that this reads samples only, as every metric does.
+the right persona wins against a random other one: 1 is perfect, 1/2 is chance. The log-probs are read from
+the samples (`swap`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from perbench.progress import counted
 from .section import SWAP_METRICS, PersonaSwapSpec
 
 TEXTS = dict(zip(SWAP_METRICS, ("response", "reference"), strict=True))
-"""Metric -> the text of a sample it is about."""
+"""The text that each metric scores."""
 
 
 def win_rate(logp: Sequence[float]) -> float | None:
-    """Share of `logp[1:]` that `logp[0]`, the own persona's, exceeds; ties count 1/2; None without any."""
+    """Share of `logp[1:]` below `logp[0]`, the own persona's; ties count 1/2; None if there are none."""
     own, others = logp[:1], logp[1:]
     if not others:
         return None
@@ -31,8 +31,8 @@ def win_rate(logp: Sequence[float]) -> float | None:
 def measure(
     spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]], max_tokens: int
 ) -> dict[str, Measured]:
-    """Both metrics over stored samples; a text without tokens, or without other users whose personas fit, has
-    no score, nor has a sample without an answer."""
+    """Both metrics over stored samples. A text without tokens or without other users whose personas fit has
+    no score; neither has a sample without an answer."""
     scorer = spec.scorer or "base"
     clusters = [sample["user"] for sample in samples]
     found = {}
@@ -47,31 +47,31 @@ def measure(
 
 
 def _why(sample: Mapping[str, Any]) -> str:
-    """Why a sample without a score has none."""
+    """Why a sample has no score."""
     if "persona_swap" not in sample:
         return str(sample["missing"])
     return "text without tokens" if sample["persona_swap"]["others"] else "no other user's persona to try"
 
 
 def notes(spec: PersonaSwapSpec, samples: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What readers must know: that there were fewer other users than asked for, or personas left out."""
+    """Warns of fewer other users than requested and of personas left out."""
     swaps = [sample["persona_swap"] for sample in samples]
     fewest = min((len(swap["others"]) + swap["left_out"] for swap in swaps), default=spec.others)
-    told = []
+    found = []
     if fewest < spec.others:
-        told.append(
+        found.append(
             f"persona_swap: some answers had {counted(fewest, 'other persona')} to be tried with, not "
             f"{spec.others}"
         )
     if left_out(samples):
         alone = sum(bool(swap["left_out"] and not swap["others"]) for swap in swaps)
-        told.append(
+        found.append(
             f"persona_swap: {counted(left_out(samples), 'comparison')} left out, as no item of one "
             f"persona fits into the prompt; answers with none left: {alone}"
         )
-    return told
+    return found
 
 
 def left_out(samples: Sequence[Mapping[str, Any]]) -> int:
-    """Comparisons that were not made because no item of one of the two personas fits into the prompt."""
+    """Comparisons left out because no item of one of the two personas fits into the prompt."""
     return sum(sample["persona_swap"]["left_out"] for sample in samples)

@@ -1,7 +1,7 @@
 """Identification: which tokens of a response are personal (PerCE paper, 2.2 and App. B.2).
 
-An identifier scores the tokens of the dev examples, where the task has any, and of the test examples; what
-the scores are worth, and under which threshold, is told from the stored samples (`scores`).
+An identifier scores the tokens of the dev examples, if the task has any, and of the test examples; metrics
+and the dev threshold are computed from the stored samples (`scores`).
 """
 
 from __future__ import annotations

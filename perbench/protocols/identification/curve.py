@@ -1,4 +1,4 @@
-"""Scores without a threshold: average precision, and the threshold that serves best."""
+"""Average precision, and the threshold with the largest F1."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ AT_ONCE = 64  # rows of [left out, units] held at once; some MiB for thousands o
 
 
 class Curve:
-    """Units (tokens or words) of all responses in order of their scores, highest first.
+    """Units (tokens or words) of all responses, by descending score.
 
-    `correct` [T] says whether a unit is right when predicted; `gold` [C] counts the units to be found in each
-    of C clusters, `cluster` [T] numbers the unit's. A gold unit may be none that can be right (a token that
-    runs over the edge of its gold span) and is then never found.
+    `correct` [T]: whether the unit is right when predicted; `cluster` [T]: index of its cluster; `gold` [C]:
+    number of gold units in each of C clusters. A gold unit that cannot be right (a token that crosses the
+    edge of its gold span) is never found.
     """
 
     def __init__(
@@ -32,18 +32,18 @@ class Curve:
         self._correct: Floats = np.asarray(correct, dtype=np.float64)[order]
         self._cluster: NDArray[np.intp] = np.asarray(cluster, dtype=np.intp)[order]
         self._gold: Floats = np.asarray(gold, dtype=np.float64)
-        # The last unit of each distinct score: units of one score can only be predicted together.
+        # The last unit of each distinct score: equal scores are predicted together.
         self._ends = np.flatnonzero(np.diff(self.scores, append=-np.inf) != 0)
 
     def average_precision(self) -> float | None:
-        """Sum over the distinct scores, from the highest, of precision times the gain in recall: the area
+        """Sum over the distinct scores, in descending order, of precision times the gain in recall: the area
         under the precision-recall curve without interpolation. None without gold."""
         value = float(self._averages(np.ones((1, len(self._gold))))[0])
         return None if np.isnan(value) else value
 
     def left_out(self) -> tuple[Floats, Floats]:
-        """The average precision without each cluster [C], nan without gold; and the units [C] of each, those
-        to be found and those predicted."""
+        """The average precision without each cluster [C], nan without gold; and the number of gold and
+        predicted units of each cluster [C]."""
         users = len(self._gold)
         times = 1 - np.eye(users)
         values = [self._averages(times[s : s + AT_ONCE]) for s in range(0, users, AT_ONCE)]
@@ -51,8 +51,8 @@ class Curve:
         return np.concatenate(values), units
 
     def best_threshold(self) -> float | None:
-        """The threshold under which F1 is largest: half way to the next lower score, and below every score
-        where all are predicted. Of equal F1, the highest. None where no unit can be right."""
+        """The threshold with the largest F1, half way to the next lower score, or below every score if all
+        are predicted. Ties go to the highest. None if no unit can be right."""
         found = np.cumsum(self._correct)[self._ends]
         if not len(found) or not found[-1]:
             return None
@@ -66,7 +66,7 @@ class Curve:
         return middle if below <= middle < value else below
 
     def _averages(self, times: Floats) -> Floats:
-        """Average precision [B] with each cluster counted `times` [B, C] times, 0 or 1; nan without gold."""
+        """Average precision [B] with each cluster weighted by `times` [B, C], 0 or 1; nan without gold."""
         weights = times[:, self._cluster]
         predicted = np.cumsum(weights, axis=1)[:, self._ends]
         found = np.cumsum(weights * self._correct, axis=1)[:, self._ends]

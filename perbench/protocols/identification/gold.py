@@ -1,4 +1,4 @@
-"""Gold spans of an identification task, read from its examples."""
+"""Gold spans and distractors of identification examples."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from perbench.text.words import Span, occurrences
 
 
 def gold_spans(example: Example) -> list[Gold]:
-    """`example.extra["gold"]` by place, each once; `perbench.data.gold` says what it holds and checked it."""
+    """`example.extra["gold"]` by position, without duplicates; `perbench.data.gold` checks and documents
+    it."""
     found: dict[Span, Gold] = {}
     for entry in example.extra["gold"]:
-        told = (entry.get("kind"), entry.get("sentence")) if isinstance(entry, Mapping) else ()
+        labels = (entry.get("kind"), entry.get("sentence")) if isinstance(entry, Mapping) else ()
         for place in places(entry, example.reference):
-            found.setdefault(place, Gold(*place, *told))
+            found.setdefault(place, Gold(*place, *labels))
     return [found[place] for place in sorted(found)]
 
 
 def distractor_spans(example: Example, gold: Sequence[Gold]) -> list[Span]:
-    """Where the example's distractor (`example.extra["distractor"]`, a word or None) stands outside the gold
-    spans; empty where the data name none."""
+    """Where the example's distractor (`example.extra["distractor"]`, a word or None) occurs outside the gold
+    spans."""
     word = example.extra.get("distractor")
     if not isinstance(word, str):
         return []

@@ -1,11 +1,11 @@
-"""What protocol identification counts, and the names of its metrics (docs/identification.md, "Counting")."""
+"""Names of the metrics of protocol identification (docs/identification.md, "Counting")."""
 
 from __future__ import annotations
 
 from perbench.text.marks import KINDS, LEVELS, RULES
 
 TUNED = "_tuned"
-"""Ends the names of what the threshold chosen on dev gives."""
+"""Suffix of metrics under the threshold chosen on dev."""
 
 
 def metric_name(statistic: str, level: str, rule: str = "contained") -> str:
@@ -31,4 +31,4 @@ IDENTIFICATION_METRICS = (
     *(metric_name("average_precision", level) for level in ("token", "word")),
     "source_accuracy",
 )
-"""Which of them there are depends on the data: kinds, distractors, a dev split."""
+"""Which of them a record holds depends on the data: kinds, distractors, a dev split."""

@@ -1,4 +1,4 @@
-"""What is stored of an example."""
+"""The stored sample of an example."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 
 
 class Skipped(TypedDict):
-    """An example that is too long, where the task skips those."""
+    """An example that the task skips as too long."""
 
     id: str
     split: str
@@ -17,25 +17,25 @@ class Skipped(TypedDict):
 class Marked(TypedDict):
     id: str
     split: str
-    """dev, on which thresholds are chosen, or test."""
+    """dev, used to choose thresholds, or test."""
     user: str
     persona: list[str]
-    """Rendered items."""
+    """The rendered items."""
     question: str
     response: str
     gold: list[list[int]]
-    """[start, end) characters of the response; `kinds` and `sentences` have an entry for each."""
+    """[start, end) characters of the response; `kinds` and `sentences` have one entry each."""
     kinds: list[str | None]
     sentences: list[int | None]
-    """Index of the persona's item that supports the span."""
+    """Index of the persona item that supports the span."""
     distractors: list[list[int]]
     spans: list[list[int]]
-    """[start, end) characters of each token; `scores`, and `sources` where given, have an entry for each."""
+    """[start, end) characters of each token; `scores` and, if given, `sources` have one entry each."""
     scores: list[float]
     sources: NotRequired[list[int | None]]
-    """Index of the persona's item that the identifier holds responsible."""
+    """Index of the persona item to which the identifier attributes the token."""
     threshold: float
-    """Above it, a token is predicted personal."""
+    """Tokens with a higher score are predicted personal."""
     counts: dict[str, int]
     missing: NotRequired[str]
     """Why there are no scores (`contracts.missing`)."""

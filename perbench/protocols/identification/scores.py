@@ -1,7 +1,7 @@
-"""Metrics of stored identification samples: docs/identification.md, "Counting", says what each one is.
+"""Metrics of stored identification samples, defined in docs/identification.md, "Counting".
 
-Everything is micro-averaged over the test samples. The threshold that ends on `_tuned` is the one with the
-largest token F1 on the dev samples; intervals take it as given.
+All are micro-averaged over the test samples. The suffix `_tuned` marks the threshold with the largest token
+F1 on the dev samples; intervals treat it as fixed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERSION = "v2"
 
 
 class Cut(NamedTuple):
-    """A threshold for each sample: the identifier's own (no suffix), or the one chosen on dev."""
+    """A threshold per sample: the identifier's own (no suffix), or the one chosen on dev."""
 
     suffix: str
     thresholds: tuple[float, ...]
@@ -45,14 +45,14 @@ class Samples:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.marks = [read(sample) for sample in samples]
         self.spaced = [not unspaced(sample["response"]) for sample in samples]
-        """Whether the response's script parts words: else it has none, and no score of words and spans."""
+        """Whether the response's script separates words; if not, it has no word and span scores."""
         self.users = [sample["user"] for sample in samples]
 
     def metric(
         self, rows: Sequence[Sequence[int]], statistic: Statistic, signature: str, *, words: bool = False
     ) -> Metric:
-        """`statistic` of the sums of `rows`, a row of counts for each sample; where they are of `words`, of
-        those whose response has words."""
+        """`statistic` of the column sums of `rows`, one row of counts per sample; with `words`, only of
+        responses whose script separates words."""
         kept = [spaced or not words for spaced in self.spaced]
         counts = np.array(rows, dtype=np.float64) * np.array(kept)[:, None]
         return summed_metric(
@@ -81,7 +81,7 @@ class Samples:
         return {"n": sum(kept), "missing": absent, "why": {UNSPACED_ANSWER: absent} if absent else {}}
 
     def ranking(self, level: str) -> Curve:
-        """Of all tokens or words under the rule contained."""
+        """The precision-recall curve of all tokens or words under the rule contained."""
         scores: list[float] = []
         correct: list[bool] = []
         cluster: list[int] = []
@@ -104,8 +104,8 @@ class Samples:
 
 
 def score_samples(samples: Sequence[Sample]) -> Scored:
-    """Metrics, per-sample scores and counts of the samples of one cell; an example without an answer of the
-    identifier's model counts in no metric, and for no threshold."""
+    """Metrics, per-sample scores and counts of a cell's samples. Examples for which the identifier's model
+    gave no answer are left out of all metrics and of the choice of the threshold."""
     tested = [sample for sample in samples if sample["split"] == "test"]
     test = missing.answered(tested)
     dev = missing.answered([sample for sample in samples if sample["split"] == "dev"])
@@ -185,7 +185,8 @@ def _levels(found: Samples, cut: Cut) -> dict[str, Metric]:
 
 
 def _breakdowns(found: Samples, cut: Cut) -> dict[str, Metric]:
-    """Recall of each kind, and false positives where they say most; absent where the data have no case."""
+    """Recall by kind, and false positives on distractors and on responses without gold; only those that occur
+    in the data."""
     pairs = list(zip(found.marks, cut.thresholds, strict=True))
     kinds = sorted({gold.kind for marks in found.marks for gold in marks.gold if gold.kind is not None})
     shares: dict[str, list[Share]] = {
@@ -203,7 +204,7 @@ def _breakdowns(found: Samples, cut: Cut) -> dict[str, Metric]:
 
 
 def _per_sample(found: Samples, cut: Cut) -> dict[str, list[float | None]]:
-    """Token level, rule contained: what paired comparisons between identifiers need."""
+    """Token-level scores under the rule contained, for paired comparisons of identifiers."""
     scores: dict[str, list[float | None]] = {}
     tallies = [
         marks.tallies(value)["token", "contained"]
@@ -233,11 +234,11 @@ def _notes(samples: Sequence[Sample]) -> list[str]:
     return [f"{unparsable} of {len(samples)} replies hold no list and count as naming nothing"]
 
 
-# ---------------------------------------------------------------- of sums [B, 4] as in Tally, or [B, 2]
+# ---------------------------------------------------------------- statistics of sums [B, 4] (Tally) or [B, 2]
 
 
 def _ratio(sums: Floats) -> Floats:
-    """A share, or precision: correct of predicted."""
+    """Precision (correct / predicted), or a share."""
     return _divided(sums[:, 0], sums[:, 1])
 
 
@@ -246,7 +247,7 @@ def _recall(sums: Floats) -> Floats:
 
 
 def _f1(sums: Floats) -> Floats:
-    """2PR / (P + R); 0 where something is predicted or gold, and nothing is right."""
+    """2PR / (P + R); 0 if something is predicted or gold but nothing is right."""
     correct, predicted, found, gold = sums.T
     some: NDArray[np.bool_] = (correct > 0) & (found > 0)
     bottom = np.where(some, correct * gold + found * predicted, predicted + gold)

@@ -1,4 +1,4 @@
-"""The samples of an identification: prompts, an identifier's scores, and whether it keeps its contract."""
+"""Makes the samples of an identification: prompts, an identifier's scores, and the check of its contract."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ if TYPE_CHECKING:
     from perbench.shapes.task import TaskSpec
 
 BATCH = 16
-"""Examples per call of an identifier and per write. Fixed, so that a resumed run sees the same batches."""
+"""Examples per call of an identifier and per write; fixed, so that a resumed run has the same batches."""
 
 
 def batches(
     spec: TaskSpec, splits: Mapping[str, Sequence[Example]], identifier: Identifier, engine: Engine | None
 ) -> list[Batch]:
-    """The examples of the splits dev, where there is one, and test. Examples of one user are neighbours:
-    methods may share work among them. Those that the task skips as too long come first, and no identifier
-    sees them.
+    """Batches of the splits dev, if present, and test, sorted by user so that methods can share work within a
+    user. Examples skipped as too long come first; no identifier sees them.
 
     Raises:
-        PerbenchError: an example too long for the model.
-        CellError (when made): the identifier's answer does not fit what it was given.
+        PerbenchError: an example is too long for the model.
+        CellError (when a batch is made): the identifier's scores do not match its input.
     """
     found, fitting = [], dict(splits)
     for split, examples in splits.items():
@@ -84,10 +83,10 @@ def _identify(
 def _fitting(
     spec: TaskSpec, examples: Sequence[Example], engine: Engine
 ) -> tuple[list[Example], list[Example]]:
-    """The examples that the model can read, and those that the task skips.
+    """The examples that fit the model, and those that the task skips.
 
     Raises:
-        PerbenchError: one is too long for the model or the task.
+        PerbenchError: an example is too long for the model or the task.
     """
     context = engine.context
     pairs = build_pairs(spec, examples, engine.tokenizer, with_response=True, context=context)
@@ -102,7 +101,7 @@ def _fitting(
 
 
 def personas(spec: TaskSpec, examples: Sequence[Example]) -> tuple[tuple[str, ...], ...]:
-    """The rendered personas of all examples, each once, in order."""
+    """The rendered personas of all examples, in order and without duplicates."""
     assert spec.prompt is not None, "the spec of an identification task names its prompt"
     form = spec.prompts[spec.prompt]
     return tuple(dict.fromkeys(tuple(render_items(form.item, example.persona)) for example in examples))
@@ -114,7 +113,7 @@ def persona_text(
     engine: Engine | None,
     background: tuple[tuple[str, ...], ...] = (),
 ) -> PersonaText:
-    """What an identifier sees of an example; token ids only with an engine."""
+    """The identifier's input for an example; it has token ids only with an engine."""
     assert spec.prompt is not None, "the spec of an identification task names its prompt"
     persona = tuple(render_items(spec.prompts[spec.prompt].item, example.persona))
     if engine is None:

@@ -50,14 +50,14 @@ class LmEval(Protocol[Keys]):
         return Scale("lower" if lower_is_better(name, metric) else "higher")
 
     def roles(self) -> Sequence[Role]:
-        told = (
-            "lm-evaluation-harness reads tokens and log-probs, and {model} is {what}, which shows none; use "
+        message = (
+            "lm-evaluation-harness needs tokens and log-probs, but {model} is {what}, which gives none; use "
             "models whose weights are on this machine"
         )
-        return [Role("subject", None, {"module": told})]
+        return [Role("subject", None, {"module": message})]
 
     def unverified(self) -> Iterator[str]:
-        yield "lm-eval's documents, and the scores that it gave them, are not looked at again"
+        yield "lm-eval's documents and their scores"
 
     def renders(self) -> bool:
         return self.keys.lm_eval.chat_template
@@ -83,7 +83,7 @@ class LmEval(Protocol[Keys]):
         return batches(self.keys.lm_eval, dataset, engines, seed)
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
-        return {}  # nothing is known of what lm-eval reads
+        return {}  # lm-eval does not report its tokens
 
     def score(self, samples: Sequence[Sample]) -> Scored:
         from .documents import score

@@ -1,6 +1,6 @@
-"""lm-eval's tasks: found by name, described without their data, identified by their content.
+"""Finds lm-eval tasks by name, describes them without loading their data, and digests their configurations.
 
-Besides lm-eval's own tasks, every folder `lm_eval/` of a plugin root is looked through, first.
+Folders `lm_eval/` of plugin roots are searched first, then lm-eval's own tasks.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError, suggest
 
 PREFIX = "lm_eval:"
-"""Begins a target's name: "lm_eval:drop"."""
+"""Prefix of a target's name: "lm_eval:drop"."""
 INSTALL = "pip install 'perbench[lm-eval]'"
 DEFAULTS = {"multiple_choice": "acc", "loglikelihood": "acc", "generate_until": "exact_match"}
-"""Headline of a task that names no metrics, by its output type."""
+"""Headline of a task without a metric list, by output type."""
 
 
 def lm_eval_version() -> str:
@@ -31,7 +31,7 @@ def lm_eval_version() -> str:
     try:
         return version("lm_eval")
     except PackageNotFoundError:
-        raise PerbenchError(f"targets {PREFIX}TASK need the package lm_eval. Run: {INSTALL}") from None
+        raise PerbenchError(f"targets {PREFIX}TASK need the package lm_eval; run: {INSTALL}") from None
 
 
 def manager(name: str) -> Any:
@@ -47,24 +47,24 @@ def manager(name: str) -> Any:
         return own
     found = _manager(places, own=True)
     if name not in found.task_index:
-        told = f"lm-eval has no task {name!r}.{suggest(name, found.all_tasks)}"
-        raise PerbenchError(f"{told} `lm-eval ls tasks` lists them all.")
+        message = f"lm-eval has no task {name!r}.{suggest(name, found.all_tasks)}"
+        raise PerbenchError(f"{message} `lm-eval ls tasks` lists them all.")
     return found
 
 
 @lru_cache(maxsize=4)
 def _manager(folders: tuple[str, ...], *, own: bool) -> Any:
-    # lm-eval's own tasks take seconds to look through: only when no folder of a root has the task.
+    # Indexing lm-eval's own tasks takes seconds, so roots are searched first.
     tasks: Any = importlib.import_module("lm_eval.tasks")
     return tasks.TaskManager(include_path=list(folders), include_defaults=own)
 
 
 def leaves(name: str) -> list[dict[str, Any]]:
-    """The configurations of a task, or of all tasks of a group or tag, as lm-eval reads them from YAML;
-    paths give way to contents, so that they can be hashed.
+    """The configurations of a task, or of all tasks of a group or tag, as lm-eval reads them from YAML; paths
+    are replaced by digests of the files.
 
     Raises:
-        PerbenchError: as `manager`; also a task written in Python, which has no configuration.
+        PerbenchError: as `manager`; also for a task written in Python, which has no configuration.
     """
     return list(_leaves(manager(name).task_index, name))
 
@@ -90,7 +90,7 @@ def _leaves(index: Any, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _portable(value: Any, folder: Path) -> Any:
-    """`value` with functions named by their file's content, and files by theirs."""
+    """`value` with functions and files identified by their file's digest instead of its path."""
     if isinstance(value, dict):
         return {str(key): _portable(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
@@ -107,22 +107,22 @@ def _portable(value: Any, folder: Path) -> Any:
 
 
 def headline(name: str) -> str:
-    """The first metric of the task, with its filter as lm-eval names it where it is not "none".
+    """The first metric of the task, with the name of its filter unless that is "none".
 
     Raises:
-        PerbenchError: as `leaves`; also a task that names no metric.
+        PerbenchError: as `leaves`; also for a task that names no metric.
     """
     config = leaves(name)[0]
     named = config.get("metric_list") or [{"metric": DEFAULTS.get(config.get("output_type", ""), "")}]
     metric = str(named[0]["metric"]).partition(" of ")[0]
     if not metric:
-        raise PerbenchError(f"lm-eval's task {name!r} names no metric; perbench cannot choose a headline")
+        raise PerbenchError(f"lm-eval's task {name!r} names no metric, so it has no headline")
     filters = config.get("filter_list")
     return metric_name(metric, filters[0]["name"] if filters else "none")
 
 
 def lower_is_better(name: str, metric: str) -> bool:
-    """Whether the task, or one of its group, says so of a metric, which may be named with its filter.
+    """Whether the task, or one of its group, declares a metric, filter or not, as lower is better.
 
     Raises:
         PerbenchError: as `leaves`.
@@ -140,7 +140,7 @@ def metric_name(metric: str, filtered: str) -> str:
 
 
 def spec_values(name: str) -> dict[str, Any]:
-    """What a YAML file of the target `lm_eval:NAME` would hold.
+    """The equivalent YAML file of target `lm_eval:NAME`.
 
     Raises:
         PerbenchError: as `headline`.
@@ -156,7 +156,7 @@ def spec_values(name: str) -> dict[str, Any]:
 
 
 def describe(name: str, limit: int | None) -> tuple[str, dict[str, Any]]:
-    """(digest, description) of a task's documents, which are not loaded: its configurations stand for them.
-    `limit` keeps each task's first documents."""
+    """(digest, description) of a task's documents by its configurations, without loading them. `limit` keeps
+    each task's first documents."""
     described = {"lm_eval": name, "version": lm_eval_version(), "limit": limit}
     return canonical_digest({**described, "tasks": leaves(name)}), described

@@ -1,8 +1,8 @@
 """Run a task of lm-evaluation-harness on the model of a cell; one sample per document.
 
-lm-eval builds the prompts, calls the model and computes each document's metrics; perbench stores them as they
-come, resumes, and takes means with intervals over documents. Metrics that lm-eval does not average over
-documents (perplexity, corpus F1) are left out, and a note names them. What lm-eval warns of is a note, too.
+lm-eval builds the prompts, calls the model and computes each document's metrics; perbench stores them,
+resumes, and averages over documents with intervals. Metrics that lm-eval does not average over documents
+(perplexity, corpus F1) are left out and listed in a note; so are lm-eval's warnings.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
     from .section import LmEvalSpec
 
 CHUNK = 128
-"""Documents evaluated together; what a killed run may have to redo. Each draws its own few-shot examples."""
+"""Documents evaluated together; a killed run repeats one chunk. Each draws its own few-shot examples."""
 BATCH = 8
-"""Sequences in one forward pass of lm-eval."""
+"""Sequences per forward pass of lm-eval."""
 _loaded: dict[str, tuple[dict[str, Any], list[str]]] = {}
-"""What `sample_ids` loaded for the next `batches`: loading the documents of a group takes minutes."""
+"""Tasks loaded by `sample_ids` for the next `batches`: loading the documents of a group takes minutes."""
 
 
 def sample_ids(dataset: Dataset) -> list[str]:
-    """The ids of a finished cell's samples; loads the documents, for the `batches` that follow."""
+    """The ids of a finished cell's samples; keeps the loaded documents for the next `batches`."""
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
     found, _ = _loaded[name] = _load_heard(name)
     return [f"{leaf}/{number}" for leaf in found for number in range(len(found[leaf].eval_docs))[:limit]]
 
 
 def batches(wanted: LmEvalSpec, dataset: Dataset, engines: Engines, seed: int) -> list[Batch]:
-    """Documents in chunks.
+    """Batches of documents.
 
     Raises:
         PerbenchError: the task or its documents do not load, or the model is not in this process.
@@ -79,7 +79,7 @@ def _model(engine: Engine) -> Any:
     torch_model = getattr(engine, "model", None)
     if torch_model is None:
         raise PerbenchError(
-            f"lm_eval targets need a model in this process; the engine {engine.name} has none. Leave them "
+            f"lm_eval targets need a model in this process, but engine {engine.name} has none; leave them "
             "out of this matrix, or evaluate the model with the transformers engine"
         )
     huggingface: Any = importlib.import_module("lm_eval.models.huggingface")
@@ -90,7 +90,7 @@ def _model(engine: Engine) -> Any:
         def apply_chat_template(
             self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
         ) -> str:
-            """Without a system role in the template, HFLM drops the system turn: a task's description."""
+            """Without a system role in the template, HFLM drops the system turn: the task's description."""
             first = chat_history[0] if chat_history else {}
             if first.get("role") == "system" and not has_system_role(self.tokenizer):
                 turn, *others = chat_history[1:] or [{"role": "user", "content": ""}]
@@ -109,8 +109,8 @@ def _model(engine: Engine) -> Any:
     # lm-eval sets a pad token where there is none.
     tokenizer = copy.deepcopy(engine.tokenizer)
     if (tokenizer.pad_token_id or 0) >= torch_model.get_input_embeddings().num_embeddings:
-        tokenizer.pad_token_id = 0  # masked, so any will do that the model has
-    # Its softmax is in the weights' dtype unless told otherwise; bfloat16's 8 bits tie close choices.
+        tokenizer.pad_token_id = 0  # masked, so any valid id will do
+    # HFLM's softmax defaults to the weights' dtype; in bfloat16 close choices would tie.
     return Model(
         pretrained=torch_model,
         backend="causal",
@@ -122,7 +122,7 @@ def _model(engine: Engine) -> Any:
 
 
 def _load_heard(name: str) -> tuple[dict[str, Any], list[str]]:
-    """The tasks of a name, and what lm-eval said when it loaded them."""
+    """The tasks of a name, and lm-eval's warnings while loading them."""
     heard: list[str] = []
     with listening(heard):
         return _load(name), heard
@@ -133,10 +133,10 @@ def _load(name: str) -> dict[str, Any]:
     found = manager(name)
     try:
         loaded: dict[str, Any] = found.load([name])["tasks"]
-    except Exception as error:  # the dataset's client raises types of its own and of its HTTP library
+    except Exception as error:  # the dataset client raises its own and its HTTP library's types
         raise PerbenchError(
-            f"lm-eval's task {name} does not load: {type(error).__name__}: {error}. Its documents come from "
-            "a dataset hub; offline, run it once online, or put a task with a local dataset into lm_eval/ of "
+            f"lm-eval's task {name} does not load: {type(error).__name__}: {error}; its documents come from "
+            "a dataset hub: run it once online, or put a task with a local dataset into lm_eval/ of "
             "a plugin root"
         ) from error
     return loaded
@@ -192,7 +192,7 @@ def _sample(leaf: str, row: Mapping[str, Any]) -> Document:
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """All that lm-eval draws comes from `seed`; the state of others' generators is as before afterwards."""
+    """Seeds lm-eval's random generators, and restores their state afterwards."""
     import numpy as np
     import torch
 
@@ -210,7 +210,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def score(name: str, wanted: LmEvalSpec, samples: Sequence[Sample]) -> Scored:
-    """The mean of every metric over documents; of a group, over the documents of all its tasks."""
+    """The mean of every metric over documents; for a group, over the documents of all its tasks."""
     names = dict.fromkeys(name for sample in samples for name in sample["metrics"])
     clusters = [sample["user"] for sample in samples]
     values: dict[str, list[float | None]] = {

@@ -1,4 +1,4 @@
-"""What is stored of a document."""
+"""The stored sample of a document."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NotRequired, TypedDict
 
 class Document(TypedDict):
     id: str
-    """<task>/<number of the document>"""
+    """<task>/<index of the document>"""
     user: str
-    """As `id`: intervals are over documents."""
+    """Same as `id`: intervals are over documents."""
     task: str
     lm_eval: str
-    """Its version."""
+    """Version of lm-eval."""
     question: str
     """The first prompt."""
     reference: str
@@ -21,4 +21,4 @@ class Document(TypedDict):
     unscored: list[str]
     """Metrics that lm-eval does not average over documents."""
     warnings: NotRequired[list[str]]
-    """What lm-eval warned of when the document was evaluated, or others with it."""
+    """lm-eval's warnings while the document's chunk was evaluated."""

@@ -1,4 +1,4 @@
-"""Which task of lm-evaluation-harness, and how it is put to the model."""
+"""The task section `lm_eval` and the data source of its documents."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Documents(Source[DocumentKeys]):
     reads = frozenset()
 
     def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
-        raise PerbenchError(f"lm-eval reads the documents of {self.keys.lm_eval} by itself")
+        raise PerbenchError(f"the documents of {self.keys.lm_eval} can only be read by lm-eval")
 
 
 class LmEvalSpec(Strict):
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
-    """None: as many as the task itself says."""
+    """None: the task's own number."""
     chat_template: bool = False

@@ -1,4 +1,4 @@
-"""What lm-eval and the libraries under it warn of, out of the stream that its progress bars are drawn to."""
+"""Collects warnings of lm-eval and its libraries, which would otherwise mix with progress bars on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOGGERS = ("lm_eval", "datasets", "transformers")
 ABOUT_THE_CALL = re.compile(
     r"`pretrained` model kwarg is not of type `str`|already-initialized model through `pretrained`"
 )
-"""What every call of perbench's warns of and no user can change."""
+"""Warnings of every call by perbench that users cannot act on."""
 FOR_DEVELOPERS = (
     DeprecationWarning,
     PendingDeprecationWarning,
@@ -36,8 +36,7 @@ class _Handler(logging.Handler):
 
 @contextlib.contextmanager
 def listening(found: list[str]) -> Iterator[None]:
-    """Adds to `found` what is warned of while the block lasts, each message once; what goes wrong is raised,
-    and what else is written to stderr is lost."""
+    """Append each distinct warning of the block to `found`; other output on stderr is discarded."""
     handler = _Handler(found)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(record=True) as caught:
@@ -61,8 +60,7 @@ def _add(found: list[str], message: str) -> None:
 
 
 def warning_notes(warned: Sequence[Sequence[str]]) -> list[str]:
-    """A note for each warning of the samples' lists; of those that differ in numbers alone the first, and how
-    many more there are."""
+    """A note per distinct warning of the samples; warnings that differ only in numbers share one."""
     alike: dict[str, list[str]] = {}
     for message in dict.fromkeys(message for messages in warned for message in messages):
         alike.setdefault(re.sub(r"\d+", "0", message), []).append(message)

@@ -1,11 +1,11 @@
 """Preference following (PrefEval, arXiv 2502.09597, explicit form, zero-shot).
 
-The user states a preference, the model replies, exchanges about other things follow, and the user asks a
-question that a generic answer would get wrong. A judge checks the answer four times, yes or no.
+The user states a preference, the model replies, unrelated exchanges follow, and the user asks a question that
+a generic answer would get wrong. A judge checks the answer four times, yes or no.
 
-accurate = helpful and not violating, as PrefEval's own accuracy comes out; hallucinates counts only where the
-answer acknowledges a preference, as there. PrefEval hands its hallucination check the sentence that its
-acknowledgement check quoted; ours reads the whole answer.
+As in PrefEval, accurate = helpful and not violating, and hallucinates counts only if the answer acknowledges
+a preference. PrefEval's hallucination check reads the sentence quoted by its acknowledgement check; ours
+reads the whole answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from perbench.data import Dataset
 
 OFFICIAL = "official"
-"""A row's `turns_from` where its exchanges are the benchmark's own."""
+"""Value of a row's `turns_from` if its exchanges are the benchmark's own."""
 
 
 class Keys(Strict):
@@ -75,7 +75,7 @@ class Preference(JudgedProtocol[Keys]):
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         """
         Raises:
-            PerbenchError: a row without preference, or with too few exchanges.
+            PerbenchError: a row has no preference, or too few exchanges.
         """
         from perbench.contracts.run import chunks
 
@@ -109,11 +109,11 @@ class Preference(JudgedProtocol[Keys]):
         spec, sampling = self.keys.preference, self.spec.sampling
         place = 0 if engines.subject.alone else number
         seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer", "judge")}
-        told = [openings[example.id] for example in batch]
+        openers = [openings[example.id] for example in batch]
         subject = engines.subject
-        first = ask(self.spec, subject, told, sampling, seed=seeds["first"])
+        first = ask(self.spec, subject, openers, sampling, seed=seeds["first"])
         went_on = [i for i, reply in enumerate(first) if reply.missing is None]
-        asked = [conversation(spec, batch[i], told[i], first[i].text) for i in went_on]
+        asked = [conversation(spec, batch[i], openers[i], first[i].text) for i in went_on]
         found = ask(self.spec, subject, asked, sampling, seed=seeds["answer"])
         answers = dict(zip(went_on, found, strict=True))
         rows = [
@@ -136,6 +136,6 @@ class Preference(JudgedProtocol[Keys]):
         if turns and writers:
             tail += f"|turns_from:{','.join(writers)}"
         if turns and set(writers) - {OFFICIAL}:
-            told = ", ".join(writers)
-            notes.append(f"the exchanges between preference and question are not the benchmark's own: {told}")
+            by = ", ".join(writers)
+            notes.append(f"the exchanges between preference and question are not the benchmark's own: {by}")
         return self.scored(samples, tail, notes)

@@ -1,4 +1,4 @@
-"""What is stored of an example."""
+"""The stored sample of an example."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Judged(Verdicts):
     preference: str
     question: str
     turns_from: str | None
-    """Who wrote the exchanges between preference and question, where the row says so."""
+    """Who wrote the exchanges between preference and question, if the row says so."""
     first_reply: str
-    """To the preference."""
+    """The reply to the preference."""
     response: str
     finish_reason: str
     prompt_tokens: int
     new_tokens: int
     missing: NotRequired[str]
-    """Why there is no answer, or none to the preference (`contracts.missing`); it is not judged."""
+    """Why the answer, or the reply to the preference, is missing (`contracts.missing`); nothing is judged."""

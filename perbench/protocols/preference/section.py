@@ -1,4 +1,4 @@
-"""PreferenceSpec: how a stated preference is put to the model, and how its answer is judged."""
+"""The task section `preference`: the conversation and its judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perbench.shapes.templates import placeholders, refuse, template_faults
 CHECKS = ("violates", "acknowledges", "hallucinates", "helpful")
 METRICS = {
     "accurate": "helpful and not violates",
-    # None where it is not known whether a preference is acknowledged.
+    # None if it is unknown whether a preference is acknowledged.
     "hallucinates": "acknowledges and (hallucinates or not acknowledges)",
 }
 BETTER = {"violates": "lower", "hallucinates": "lower"}
@@ -22,11 +22,11 @@ HOLDS = ("preference", "question", "response")
 
 
 class CheckJudgeSpec(RubricJudge):
-    """PrefEval's four checks may be given in place of a rubric, or of its requests of these names: each an
-    instruction that asks a yes/no question and may hold {preference}, {question}, {response}."""
+    """Instead of a rubric, or of its requests of these names, PrefEval's four checks may be given: each an
+    instruction with a yes/no question that may hold {preference}, {question} and {response}."""
 
     rubric: Annotated[NamedRubric | None, SCORING] = None  # type: ignore[assignment]
-    """In identities, its instructions are as if they were given here."""
+    """Identities hold its instructions as if they were given here."""
     violates: Annotated[str | None, LATER] = None
     acknowledges: Annotated[str | None, LATER] = None
     hallucinates: Annotated[str | None, LATER] = None
@@ -34,7 +34,7 @@ class CheckJudgeSpec(RubricJudge):
 
     @property
     def given(self) -> dict[str, str]:
-        """The checks that are given here."""
+        """The checks given here."""
         return {name: text for name in CHECKS if (text := getattr(self, name)) is not None}
 
     @property
@@ -60,14 +60,14 @@ class CheckJudgeSpec(RubricJudge):
             faults += [f"missing key {name!r}, or `rubric: NAME` for all checks" for name in absent]
         else:
             taken = {"answer", *type(self).model_fields}.difference(CHECKS).intersection(known)
-            faults += [f"rubric: request {name!r} has the name of a judge's key" for name in sorted(taken)]
+            faults += [f"rubric: request {name!r} clashes with a judge's key" for name in sorted(taken)]
         refuse(faults)
         return self
 
 
 class PreferenceSpec(Strict):
-    """`turns` exchanges about other things stand between the preference and the question; each row holds them
-    as `turns`, and the preference as `preference`."""
+    """`turns` unrelated exchanges separate preference and question; each row holds them as `turns`, and the
+    preference as `preference`."""
 
     turns: Annotated[int, Field(ge=0)] = 5
     system: str | None = None

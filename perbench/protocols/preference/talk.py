@@ -1,4 +1,4 @@
-"""The conversation, and the sample that it becomes."""
+"""Builds the conversation of an example, and its sample."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Message = dict[str, str]
 def opening(spec: PreferenceSpec, example: Example) -> list[Message]:
     preference, turns = example.extra.get("preference"), example.extra.get("turns")
     if not isinstance(preference, str) or not preference.strip():
-        raise PerbenchError(f"example {example.id}: no text `preference`; list it in the task's fields.extra")
+        raise PerbenchError(f"example {example.id}: no text `preference`; add it to the task's fields.extra")
     fits = isinstance(turns, Sequence) and all(
         isinstance(pair, Sequence) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
         for pair in turns
     )
     if spec.turns and (not fits or len(turns or ()) < spec.turns):
         raise PerbenchError(
-            f"example {example.id}: preference.turns asks for {spec.turns} exchanges; its `turns` must be "
-            f"so many [user, assistant] pairs (found {len(turns) if fits and turns else 'none'}); lower it"
+            f"example {example.id}: `turns` must hold at least {spec.turns} [user, assistant] pairs (found "
+            f"{len(turns) if fits and turns else 'none'}); lower preference.turns"
         )
     system = [{"role": "system", "content": spec.system}] if spec.system is not None else []
     return [*system, {"role": "user", "content": preference}]
 
 
-def conversation(spec: PreferenceSpec, example: Example, told: list[Message], reply: str) -> list[Message]:
+def conversation(spec: PreferenceSpec, example: Example, opened: list[Message], reply: str) -> list[Message]:
     between = [
         {"role": role, "content": text}
         for pair in (example.extra["turns"][: spec.turns] if spec.turns else [])
@@ -44,11 +44,11 @@ def conversation(spec: PreferenceSpec, example: Example, told: list[Message], re
     ]
     question = spec.question.format_map({"question": example.question})
     answered = {"role": "assistant", "content": reply}
-    return [*told, answered, *between, {"role": "user", "content": question}]
+    return [*opened, answered, *between, {"role": "user", "content": question}]
 
 
 def sample(example: Example, first: Generation, answer: Generation | None, verdicts: Verdicts) -> Judged:
-    """`answer` is None where the reply to the preference is missing, so that nothing more was asked."""
+    """`answer` is None if the reply to the preference is missing and the question was not asked."""
     last = first if answer is None else answer
     made = Judged(
         id=example.id,
