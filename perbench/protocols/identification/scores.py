@@ -67,10 +67,10 @@ class Samples:
 
     def average_precision(self, level: str) -> Metric:
         """Of all tokens or words under the rule contained."""
-        ranked = self.ranking(level)
+        curve = self.curve(level)
         return left_out_metric(
-            ranked.average_precision(),
-            *ranked.left_out(),
+            curve.average_precision(),
+            *curve.left_out(),
             UNIT,
             signature=f"average precision|{level}|contained|{VERSION}",
             **self._counted([spaced or level == "token" for spaced in self.spaced]),
@@ -80,7 +80,7 @@ class Samples:
         absent = len(kept) - sum(kept)
         return {"n": sum(kept), "missing": absent, "why": {UNSPACED_ANSWER: absent} if absent else {}}
 
-    def ranking(self, level: str) -> Curve:
+    def curve(self, level: str) -> Curve:
         """The precision-recall curve of all tokens or words under the rule contained."""
         scores: list[float] = []
         correct: list[bool] = []
@@ -117,11 +117,11 @@ def score_samples(samples: Sequence[Sample]) -> Scored:
     found = Samples(test)
     cuts = [Cut("", tuple(sample["threshold"] for sample in test))]
     notes = _notes(test)
-    ranking = Samples(dev).ranking("token") if dev else None
-    tuned = ranking.best_threshold() if ranking is not None else None
-    if ranking is not None and tuned is not None:
+    curve = Samples(dev).curve("token") if dev else None
+    tuned = curve.best_threshold() if curve is not None else None
+    if curve is not None and tuned is not None:
         cuts.append(Cut(TUNED, (tuned,) * len(test)))
-        if tuned < ranking.scores[-1]:
+        if tuned < curve.scores[-1]:
             notes.append("the threshold chosen on dev predicts every token: no other has a larger F1 there")
     else:
         why = "no token of the dev split can be right" if dev else "the task has no dev split"
