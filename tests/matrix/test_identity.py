@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import copy
-import shutil
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.cli.new import SKELETONS
 from perbench.matrix.identity import (
     differing,
     eval_inputs,
@@ -350,19 +346,3 @@ def test_a_reference_model_is_named_by_content() -> None:
     )
     assert here == there
     assert here["params"] == {"effect_model": "reference", "alpha": 1}
-
-
-@pytest.mark.parametrize(
-    ("kind", "persona"),
-    [("ranking", {"retrieve": "my_ranking"}), ("summariser", {"summarise": "my_summariser"})],
-)
-def test_the_code_of_a_third_partys_ranking_or_summariser_is_in(
-    kind: str, persona: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = shutil.copytree(SKELETONS / kind, tmp_path / "root")
-    monkeypatch.setenv("PERBENCH_INCLUDE", str(root))
-    before = target_inputs("t", task(persona=persona), {})
-    (file,) = root.glob(f"{kind}s/*.py")
-    assert before["persona"][kind] == {"plugin": sha256(file.read_bytes()).hexdigest()}
-    file.write_text(file.read_text("utf-8") + "# another\n", encoding="utf-8")
-    assert target_inputs("t", task(persona=persona), {}) != before

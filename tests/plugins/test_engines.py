@@ -20,7 +20,7 @@ from perbench.specs.compose import engine_name, engine_of, engines
 from perbench.specs.load import load_model
 from perbench.store import read_records
 
-ROOT = Path(__file__).parents[1] / "owner_root"
+ROOT = Path(__file__).parents[1] / "third_party" / "perbench_extra"
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_an_unknown_name_is_told_at_its_line_with_the_one_that_was_meant(
     faults = root.faults("misspelt")
     assert list(faults) == [place]
     assert f"Did you mean {near}?" in faults[place]
+
+
+def test_faults_of_an_owners_section_are_told_by_line(root: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Path(__file__).parents[1] / "third_party" / "perbench_extra"
+    monkeypatch.setenv("PERBENCH_INCLUDE", f"{root.path}{os.pathsep}{package}")
+    task = yaml.safe_load((package / "tasks/quiz/colours.yaml").read_text("utf-8"))
+    wrong = {**task, "choice": {"option": "options", "length": "max"}}
+    root.write("tasks/wrong.yaml", yaml.safe_dump(wrong, sort_keys=False))
+    faults = root.faults("wrong")
+    assert "Did you mean 'options'" in faults["option: options"]
+    assert "'mean'" in faults["length: max"]
+    root.write("tasks/unread.yaml", yaml.safe_dump({**task, "sampling": {"temperature": 0.0}}))
+    assert "protocol choice" in root.faults("unread")["sampling:"]
 
 
 def test_two_files_that_define_one_metric_are_both_named(root: Folder) -> None:

@@ -15,7 +15,7 @@ from perbench.errors import SpecError
 from perbench.specs.compose import owner_of
 from perbench.specs.load import load_rubric, load_task
 
-ROOT = Path(__file__).parents[1] / "owner_root"
+ROOT = Path(__file__).parents[1] / "third_party" / "perbench_extra"
 
 
 @pytest.fixture

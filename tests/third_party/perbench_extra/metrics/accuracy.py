@@ -38,7 +38,8 @@ class Accuracy(TextMetric):
         parts = sums.reshape(len(sums), -1, 3)
         whole = parts[..., 1] + parts[..., 2]
         f1 = np.divide(2 * parts[..., 0], whole, out=np.zeros_like(whole), where=whole > 0)
-        return f1.sum(axis=1) / (parts[..., 2] > 0).sum(axis=1)
+        there = (parts[..., 2] > 0).sum(axis=1)
+        return np.divide(f1.sum(axis=1), there, out=np.full(len(sums), np.nan), where=there > 0)
 
 
 def _counts(found: Sequence[str], gold: Sequence[str]) -> np.ndarray:
@@ -47,4 +48,4 @@ def _counts(found: Sequence[str], gold: Sequence[str]) -> np.ndarray:
     rows = [
         [(a == b == one, a == one, b == one) for one in classes] for a, b in zip(found, gold, strict=True)
     ]
-    return np.array(rows, dtype=float).reshape(len(found), -1)
+    return np.array(rows, dtype=float).reshape(len(found), 3 * len(classes))
