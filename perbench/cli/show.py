@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
             print("" if place else f"\n{title}\n", end="")
             print(f"  {row['name']}: {row['type']} {value}")
             print("".join(f"    {line}\n" for line in row["text"].splitlines()), end="")
-    print(f"\n{_yaml(about, flow=None)}", end="")
+    print()
+    for name, value in about.items():  # lists of names are shorter in a line
+        print(_yaml({name: value}, flow=None if isinstance(value, list | dict) else False), end="")
     return 0
 
 
@@ -54,7 +56,6 @@ def _yaml(values: dict[str, Any], *, flow: bool | None = False) -> str:
     import yaml
 
     width = min(columns(sys.stdout), 100)
-    # Of what a class declares, lists of names are shorter in a line.
     return str(
         yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow)
     )

@@ -91,8 +91,10 @@ def _values(run: Try) -> str:
 
 
 def _names(cls: type[TextMetric], names: Sequence[str]) -> str:
-    file = Path(getfile(cls))
-    found = [name for (_, name), plugin in plugins.discover("metric").items() if plugin.path == file]
+    file = Path(getfile(cls)).resolve()
+    found = [
+        name for (_, name), plugin in plugins.discover("metric").items() if plugin.path.resolve() == file
+    ]
     if sorted(found) != sorted(names):
         raise Fault(
             f"names is {names!r}, and {found!r} is what can be read without importing; write `names` as a "
