@@ -2,7 +2,8 @@
 torch nor transformers."""
 
 from perbench.contracts.data import Example
-from perbench.contracts.family import Family, RawData, Remote, Skip
+from perbench.contracts.family import DatasetBuilder as Family
+from perbench.contracts.family import RawData, Remote, Skip
 from perbench.contracts.identifier import Identifier, PersonaText, TokenScores
 from perbench.contracts.trainer import ReferenceLogp, TokenBatch, Trainer, View
 

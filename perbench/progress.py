@@ -124,7 +124,7 @@ def _bars(console: Console) -> Any:
     from rich import progress as rich
     from rich.text import Text
 
-    class Named(rich.Progress):
+    class NamedBars(rich.Progress):
         def get_renderables(self) -> Iterator[Any]:
             for task in self.tasks[1:]:
                 yield Text(task.fields["name"], no_wrap=True, overflow="ellipsis")
@@ -139,7 +139,7 @@ def _bars(console: Console) -> Any:
             known = task.total is not None and task.time_remaining is not None
             return Text("left ") + super().render(task) if known else Text()
 
-    return Named(
+    return NamedBars(
         rich.TextColumn("{task.description}", markup=False),
         rich.BarColumn(BAR),
         Count(),

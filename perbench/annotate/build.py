@@ -28,7 +28,7 @@ CUT = f"cut off at {MAX_NEW_TOKENS} tokens"
 
 
 @dataclass
-class Built:
+class BuiltRows:
     """What stands in the files: usable rows, and the unusable replies by reason; `before` of them stood there
     when this call began."""
 
@@ -52,7 +52,7 @@ def unusable_file(out: Path) -> Path:
 
 def build(
     personas: Sequence[Persona], engine: Engine, made_by: Mapping[str, Any], out: Path, *, tick: Tick
-) -> Built:
+) -> BuiltRows:
     """Ask for one question, answer and keywords for each persona that has no reply in `out` or in its
     `unusable_file` yet, greedily, and append what comes to one of the two.
 
@@ -71,7 +71,7 @@ def build(
     rows, unusable = (cut_torn(file).rows for file in files)
     answers = {text_key(row["answer"]) for row in rows}
     done = {row["id"] for row in (*rows, *unusable)}
-    built = Built(len(rows), len(done), Counter(row["reason"] for row in unusable))
+    built = BuiltRows(len(rows), len(done), Counter(row["reason"] for row in unusable))
     sampling = SamplingSpec(max_new_tokens=MAX_NEW_TOKENS, temperature=0.0)
     passed = 0
     for batch in (personas[start : start + BATCH] for start in range(0, len(personas), BATCH)):
@@ -93,7 +93,7 @@ def _keep(
     made_by: Mapping[str, Any],
     answers: set[str | None],
     files: tuple[Path, Path],
-    built: Built,
+    built: BuiltRows,
 ) -> None:
     common = _common(persona)
     try:

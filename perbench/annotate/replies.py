@@ -31,7 +31,7 @@ QUOTES = {'"': '"', "“": "”", "'": "'"}
 
 
 @dataclass(frozen=True)
-class Reply:
+class ParsedReply:
     """What a usable reply says; `spans` are [start, end) characters of `answer`, sorted, none in another."""
 
     question: str
@@ -48,7 +48,7 @@ class Unusable(Exception):
         super().__init__(f"{reason}: {found}" if found else reason)
 
 
-def parse_reply(text: str) -> Reply:
+def parse_reply(text: str) -> ParsedReply:
     """The one question, answer and keywords of a reply: labelled parts, in this order; the keywords
     highlighted in the answer, or listed under a label of their own.
 
@@ -81,7 +81,7 @@ def parse_reply(text: str) -> Reply:
     spans = _outermost(spans)
     if len({word for word in whole_words(answer) if _inside(word, spans)}) == len(whole_words(answer)):
         raise Unusable("the whole answer is a keyword")
-    return Reply(question, answer, tuple(answer[start:end] for start, end in spans), tuple(spans))
+    return ParsedReply(question, answer, tuple(answer[start:end] for start, end in spans), tuple(spans))
 
 
 def _paragraph(part: str) -> str:

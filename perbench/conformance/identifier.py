@@ -128,7 +128,7 @@ class BuiltIn:
         )
 
 
-class Try:
+class IdentifierTry:
     """An identifier's scores of some of the examples."""
 
     def __init__(self, identifier: Identifier, engine: BuiltIn) -> None:
@@ -148,7 +148,7 @@ def check(cls: type[Identifier], given: Mapping[str, Any]) -> Report:
         PerbenchError: `given` are no hyperparameters of the identifier.
     """
     identifier, engine = cls(**given), BuiltIn()
-    run = Try(identifier, engine)
+    run = IdentifierTry(identifier, engine)
     return Report(identifier, "score").run(
         {
             "scores": partial(_scores, run),
@@ -162,12 +162,12 @@ def check(cls: type[Identifier], given: Mapping[str, Any]) -> Report:
     )
 
 
-def _scores(run: Try) -> str:
+def _scores(run: IdentifierTry) -> str:
     (found,) = run([0])
     return f"{counted(len(found.scores), 'score')}, finite, each with its place in the answer"
 
 
-def _answers(run: Try) -> str:
+def _answers(run: IdentifierTry) -> str:
     for place, text in enumerate(run.texts[:-1]):
         try:
             run([place])
@@ -177,12 +177,12 @@ def _answers(run: Try) -> str:
     return "one word, white space, several lines and signs beyond ASCII"
 
 
-def _no_persona(run: Try) -> str:
+def _no_persona(run: IdentifierTry) -> str:
     run([len(ROWS) - 1])
     return "scores the answer of a person without one"
 
 
-def _each(run: Try) -> str:
+def _each(run: IdentifierTry) -> str:
     """Every letter and digit has a score, tokens in their order."""
     for text, one in zip(run.texts, run(), strict=True):
         if text.tokens and len(one.scores) == len(text.tokens) and one.spans != text.spans:
@@ -202,7 +202,7 @@ def _each(run: Try) -> str:
     return "every word of an answer has a score"
 
 
-def _alone(run: Try) -> str:
+def _alone(run: IdentifierTry) -> str:
     together = run()
     for place, whole in enumerate(together):
         (one,) = run([place])
@@ -217,7 +217,7 @@ def _alone(run: Try) -> str:
     return "the same scores alone and among others"
 
 
-def _again(run: Try) -> str:
+def _again(run: IdentifierTry) -> str:
     if run() != run():
         raise Fault("the same examples have other scores the second time; draw from a seed, keep no state")
     return "the same examples, the same scores"
@@ -227,7 +227,7 @@ def _settings(cls: type[Identifier], given: Mapping[str, Any], engine: BuiltIn) 
     tried, absent = [], []
     for name, params in settings(cls, given).items():
         try:
-            Try(cls(**params), engine)()
+            IdentifierTry(cls(**params), engine)()
         except Exception as error:
             if isinstance(error, PerbenchError) and not isinstance(error, CellError):
                 absent.append(f"; not {name}: {error}")  # this machine's fault, not the method's

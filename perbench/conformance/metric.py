@@ -34,7 +34,7 @@ def texts(chosen: Sequence[int] = ALL) -> Texts:
     return Texts(predictions, references, users, cut)  # type: ignore[arg-type]
 
 
-class Try:
+class MetricTry:
     """What a metric makes of some of the answers, under each of its names."""
 
     def __init__(self, metric: TextMetric, names: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def check(cls: type[TextMetric], given: Mapping[str, Any]) -> Report:
         raise PerbenchError(f"a metric has no keys: {', '.join(given)}")
     names = cls.names or (cls.__module__.rpartition(".")[2],)
     metric = cls()
-    run = Try(metric, names)
+    run = MetricTry(metric, names)
     checks: dict[str, Callable[[], str]] = {
         "values": partial(_values, run),
         "names": partial(_names, cls, names),
@@ -79,7 +79,7 @@ def check(cls: type[TextMetric], given: Mapping[str, Any]) -> Report:
     return Report(metric, "measure").run(checks)
 
 
-def _values(run: Try) -> str:
+def _values(run: MetricTry) -> str:
     for name, measured in run().items():
         if not measured.metric.signature:
             raise Fault(
@@ -103,7 +103,7 @@ def _names(cls: type[TextMetric], names: Sequence[str]) -> str:
     return ", ".join(names)
 
 
-def _mean(run: Try) -> str:
+def _mean(run: MetricTry) -> str:
     for name, measured in run().items():
         if measured.per_sample is None:
             continue
@@ -117,7 +117,7 @@ def _mean(run: Try) -> str:
     return "the value is the mean of the scored samples, where there are values per sample"
 
 
-def _sums(run: Try) -> str:
+def _sums(run: MetricTry) -> str:
     """Gains of corpus-level metrics are computed from the samples' sums."""
     held = 0
     for name, measured in run().items():
@@ -133,7 +133,7 @@ def _sums(run: Try) -> str:
     return "of_sums() of the samples' sums is the value" if held else "none: no gains of corpus scores"
 
 
-def _odd(run: Try) -> str:
+def _odd(run: MetricTry) -> str:
     for place in ALL:
         try:
             run([place])
@@ -143,7 +143,7 @@ def _odd(run: Try) -> str:
     return "empty, white space, long and beyond ASCII, each alone"
 
 
-def _nothing(run: Try) -> str:
+def _nothing(run: MetricTry) -> str:
     """A cell may be left without any answer: what is missing is never given to a metric."""
     for name, measured in run([]).items():
         if measured.metric.value is not None or measured.per_sample:
@@ -151,7 +151,7 @@ def _nothing(run: Try) -> str:
     return "no samples, no value"
 
 
-def _order(run: Try) -> str:
+def _order(run: MetricTry) -> str:
     order = [*reversed(ALL)]
     for name, (there, back) in _both(run(), run(order)).items():
         moved = None if there.per_sample is None else [there.per_sample[place] for place in order]
@@ -162,7 +162,7 @@ def _order(run: Try) -> str:
     return "the same in any order of the samples"
 
 
-def _again(run: Try) -> str:
+def _again(run: MetricTry) -> str:
     for name, (one, other) in _both(run(), run()).items():
         if one != other:
             raise Fault(f"{name} is another the second time; draw nothing at random, keep no state")

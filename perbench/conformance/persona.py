@@ -47,7 +47,7 @@ EXAMPLES = [
 TEXT = "{text}"
 
 
-class Models:
+class CountingModels:
     """Stands in for the models that build personas; notes whom it was asked for, and how often."""
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ class ByLength(Identifier):
         return found
 
 
-class Engines:
+class SoleEngine:
     """One engine plays every model."""
 
     users = None
@@ -99,13 +99,13 @@ class Engines:
         return self.subject if model is None else self.named(model)
 
 
-class Try:
+class ProtocolTry:
     def __init__(self, task: Named[TaskSpec], dataset: Dataset, engine: Engine) -> None:
         # What judges of random weights say cannot be read, and may count as missing.
         spec = _short(task.spec).model_copy(update={"max_missing": 1.0})
         self.owner: Protocol[Any] = owner_of(spec)
         self.name, self.spec, self.dataset = task.name, spec, dataset
-        self.engines = Engines(engine, {role.model for role in self.owner.roles()})
+        self.engines = SoleEngine(engine, {role.model for role in self.owner.roles()})
 
     def __call__(self, store: MemoryStore) -> list[dict[str, Any]]:
         """All samples, of which some may be stored."""
@@ -138,7 +138,7 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
     with TemporaryDirectory() as folder:
         write_model(Path(folder))
         engine = open_model(load_model(folder))
-        run = Try(task, dataset, engine)
+        run = ProtocolTry(task, dataset, engine)
         samples: list[dict[str, Any]] = []
         return Report(run.owner, "score" if cls.cells == "identify" else "batches").run(
             {
@@ -167,7 +167,7 @@ def _task(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> tuple[Named[Tas
     raise PerbenchError("\n".join([f"no task of protocol {protocol} can be tried:", *faults]))
 
 
-def _samples(run: Try, samples: list[dict[str, Any]]) -> str:
+def _samples(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
     """That the ids are those of sample_ids() is checked as they are made."""
     samples += run(MemoryStore())
     names = Counter(sample["id"] for sample in samples)
@@ -181,7 +181,7 @@ def _samples(run: Try, samples: list[dict[str, Any]]) -> str:
     )
 
 
-def _resume(run: Try, samples: Sequence[Sample]) -> str:
+def _resume(run: ProtocolTry, samples: Sequence[Sample]) -> str:
     number = len(samples)
     places = sorted({1, number // 3, 2 * number // 3, number - 1} & {*range(number)})
     for fuse in places:
@@ -198,7 +198,7 @@ def _resume(run: Try, samples: Sequence[Sample]) -> str:
     return f"killed after {', '.join(map(str, places))} samples and run again: the same samples"
 
 
-def _score(run: Try, samples: list[dict[str, Any]]) -> str:
+def _score(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
     given = deepcopy(samples)
     scored: object = run.owner.score(given)
     if not isinstance(scored, Scored):
@@ -220,7 +220,7 @@ def _score(run: Try, samples: list[dict[str, Any]]) -> str:
     return f"pure, of every sample; {counted(len(scored.metrics), 'metric')}, {run.spec.headline} among them"
 
 
-def _plan(run: Try) -> str:
+def _plan(run: ProtocolTry) -> str:
     examples, roles = run.dataset.examples, run.owner.roles()
     strange = {*run.owner.asks(examples)} - {"subject", *(role.name for role in roles)}
     if strange:

@@ -7,21 +7,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from perbench.conformance.persona import EXAMPLES, TEXT, Models, made, named
+from perbench.conformance.persona import EXAMPLES, TEXT, CountingModels, made, named
 from perbench.conformance.report import Fault, Report, tried
 from perbench.contracts.data import Example
 from perbench.contracts.persona import Ranking, Rankings
 from perbench.progress import counted
 
 
-class Try:
+class RankingTry:
     """The places of examples' items, checked."""
 
     def __init__(self, ranking: Ranking[Any]) -> None:
         self.ranking = ranking
 
     def __call__(self, examples: Sequence[Example] = EXAMPLES) -> Rankings:
-        models = Models()
+        models = CountingModels()
         found: object = self.ranking.rank(TEXT, examples, models)
         if not isinstance(found, list) or len(found) != len(examples):
             raise Fault(
@@ -42,26 +42,26 @@ def check(cls: type[Ranking[Any]], given: Mapping[str, Any]) -> Report:
         PerbenchError: `given` are no keys of the ranking.
     """
     ranking = made(cls, "retrieve", given)
-    run = Try(ranking)
+    run = RankingTry(ranking)
     return Report(ranking, "rank").run(
         {
             "places": partial(_places, run),
             "alone": partial(_alone, run),
             "reference": partial(_reference, run),
             "same again": partial(_again, run),
-            "settings": partial(tried, cls.Keys, given, lambda keys: Try(made(cls, "retrieve", keys))),
+            "settings": partial(tried, cls.Keys, given, lambda keys: RankingTry(made(cls, "retrieve", keys))),
         }
     )
 
 
-def _places(run: Try) -> str:
+def _places(run: RankingTry) -> str:
     left_out = sum(len(one.persona) - len(places) for one, places in zip(EXAMPLES, run(), strict=True))
     return (
         "each item once" if not left_out else f"each item at most once, {counted(left_out, 'item')} left out"
     )
 
 
-def _alone(run: Try) -> str:
+def _alone(run: RankingTry) -> str:
     together = run()
     for example, places in zip(EXAMPLES, together, strict=True):
         if run([example]) != [places]:
@@ -72,14 +72,14 @@ def _alone(run: Try) -> str:
     return "the same alone and among others"
 
 
-def _reference(run: Try) -> str:
+def _reference(run: RankingTry) -> str:
     other = [replace(one, reference="river " + one.reference, extra={}, user="other") for one in EXAMPLES]
     if run(other) != run():
         raise Fault("reads the reference, the user or extra; read only id, question and persona")
     return "what is to be answered is not read"
 
 
-def _again(run: Try) -> str:
+def _again(run: RankingTry) -> str:
     if run() != run():
         raise Fault("the same examples are ranked otherwise the second time; draw from a seed, keep no state")
     return "the same examples, the same places"

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from perbench.conformance.persona import EXAMPLES, HISTORIES, Models, made, named, own_cache
+from perbench.conformance.persona import EXAMPLES, HISTORIES, CountingModels, made, named, own_cache
 from perbench.conformance.report import Fault, Report, tried
 from perbench.contracts.persona import Rewritten, Summariser
 from perbench.progress import counted
 
 
-class Try:
+class SummariserTry:
     """What stands for histories, checked."""
 
     def __init__(self, summariser: Summariser[Any]) -> None:
         self.summariser = summariser
 
     def __call__(self, histories: Sequence[Sequence[str]] = HISTORIES) -> Rewritten:
-        models = Models()
+        models = CountingModels()
         with own_cache():
             found: object = self.summariser.rewrite(histories, models)
         if not isinstance(found, Rewritten) or len(found.texts) != len(histories):
@@ -43,26 +43,28 @@ def check(cls: type[Summariser[Any]], given: Mapping[str, Any]) -> Report:
         PerbenchError: `given` are no keys of the summariser.
     """
     summariser = made(cls, "summarise", given)
-    run = Try(summariser)
+    run = SummariserTry(summariser)
     return Report(summariser, "rewrite").run(
         {
             "texts": partial(_texts, run),
             "plan": partial(_plan, run),
             "alone": partial(_alone, run),
             "same again": partial(_again, run),
-            "settings": partial(tried, cls.Keys, given, lambda keys: Try(made(cls, "summarise", keys))),
+            "settings": partial(
+                tried, cls.Keys, given, lambda keys: SummariserTry(made(cls, "summarise", keys))
+            ),
         }
     )
 
 
-def _texts(run: Try) -> str:
+def _texts(run: SummariserTry) -> str:
     counts = run().counts
     if not all(isinstance(count, int) for count in counts.values()):
         raise Fault(f"counts must be whole numbers: {counts!r}")
     return f"one per history, none where there are no items; counts {', '.join(counts) or 'nothing'}"
 
 
-def _plan(run: Try) -> str:
+def _plan(run: SummariserTry) -> str:
     roles, asked = {role.name for role in run.summariser.roles()}, {*run.summariser.asks(EXAMPLES)}
     if not asked <= roles:
         raise Fault(f"asks() is about {', '.join(sorted(asked - roles))}, which roles() does not return")
@@ -72,7 +74,7 @@ def _plan(run: Try) -> str:
     return f"at most {longest} tokens each, asks {', '.join(sorted(roles)) or 'no model'}"
 
 
-def _alone(run: Try) -> str:
+def _alone(run: SummariserTry) -> str:
     together = run().texts
     for place, history in enumerate(HISTORIES):
         if run([history]).texts != [together[place]]:
@@ -80,7 +82,7 @@ def _alone(run: Try) -> str:
     return "the same alone and among others"
 
 
-def _again(run: Try) -> str:
+def _again(run: SummariserTry) -> str:
     if run() != run():
         raise Fault("the same histories get other texts the second time; draw from a seed, keep no state")
     return "the same histories, the same texts"

@@ -17,7 +17,7 @@ from perbench.lm.contrast import Contrast, response_hidden
 from perbench.lm.head import body_and_head
 from perbench.progress import counted
 from perbench.prompts.pair import PromptPair
-from perbench.training.batch import Batch, checked
+from perbench.training.batch import PairBatch, checked
 
 VOCABULARY, WIDTH = 29, 8
 PAIRS = (
@@ -64,7 +64,7 @@ class TinyModel(nn.Module):
         return SimpleNamespace(logits=self.head(self.body(input_ids).last_hidden_state))
 
 
-class Noted(Batch):
+class Noted(PairBatch):
     """A batch that notes whether the pass without the persona was read."""
 
     freed = False
@@ -90,7 +90,7 @@ def _reference() -> list[Contrast]:
     ]
 
 
-class Try:
+class TrainerTry:
     """A trainer's loss of some of the examples, on the same weights whenever it is asked."""
 
     def __init__(self, trainer: Trainer) -> None:
@@ -113,7 +113,7 @@ def check(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
         PerbenchError: `given` are no hyperparameters of the trainer.
     """
     trainer = cls(**given)
-    run = Try(trainer)
+    run = TrainerTry(trainer)
     return Report(trainer, "loss").run(
         {
             "shapes": partial(_shapes, run),
@@ -129,7 +129,7 @@ def check(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
     )
 
 
-def _shapes(run: Try) -> str:
+def _shapes(run: TrainerTry) -> str:
     """Dtypes and gradients, too: what `checked` refuses."""
     batch, numerator, denominator = run()
     if not (numerator.is_floating_point() and denominator.is_floating_point()):
@@ -141,7 +141,7 @@ def _short(values: Tensor) -> str:
     return str(values.dtype).removeprefix("torch.")
 
 
-def _values(run: Try) -> str:
+def _values(run: TrainerTry) -> str:
     for progress in (0.0, 0.5, 1.0):
         _, *parts = run(progress=progress)
         for name, part in zip(("numerators", "denominators"), parts, strict=True):
@@ -151,7 +151,7 @@ def _values(run: Try) -> str:
     return "finite from the first update to the last"
 
 
-def _gradient(run: Try) -> str:
+def _gradient(run: TrainerTry) -> str:
     run.model.zero_grad()
     _, numerator, _ = run()
     torch.autograd.backward(numerator.sum())
@@ -163,7 +163,7 @@ def _gradient(run: Try) -> str:
     return "reaches the model through the log-probs, finite"
 
 
-def _denominator(run: Try) -> str:
+def _denominator(run: TrainerTry) -> str:
     _, _, denominator = run()
     if bool((denominator < 0).any()):
         raise Fault(f"a denominator is negative: {denominator.min().item():g}; weigh tokens by 0 or more")
@@ -172,7 +172,7 @@ def _denominator(run: Try) -> str:
     return f"no gradient, none below 0, sum {denominator.sum().item():g}"
 
 
-def _split(run: Try) -> str:
+def _split(run: TrainerTry) -> str:
     whole = [part.detach().double().sum() for part in run()[1:]]
     for split in SPLITS:
         sums = [torch.zeros((), dtype=torch.float64)] * 2
@@ -190,7 +190,7 @@ def _split(run: Try) -> str:
     return "the same sums however a batch is split and ordered"
 
 
-def _again(run: Try) -> str:
+def _again(run: TrainerTry) -> str:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         first = run()[1:]
@@ -201,7 +201,7 @@ def _again(run: Try) -> str:
     return "the same batch, the same values"
 
 
-def _kept(run: Try) -> str:
+def _kept(run: TrainerTry) -> str:
     before = run(ALL)[0]
     fresh = Noted(run.model, run.trainer, PAIRS, None, nullcontext, 0.5)
     if not (torch.equal(before.targets, fresh.targets) and torch.equal(before.example, fresh.example)):
@@ -215,7 +215,7 @@ def _settings(cls: type[Trainer], given: Mapping[str, Any]) -> str:
     tried = settings(cls, given)
     for name, params in tried.items():
         try:
-            _, numerator, denominator = Try(cls(**params))()
+            _, numerator, denominator = TrainerTry(cls(**params))()
         except Exception as error:
             error.add_note(f"with {name}")
             raise
@@ -229,7 +229,7 @@ def _passes(cls: type[Trainer], given: Mapping[str, Any]) -> str:
     factual = free = through = False
     for params in settings(cls, given).values():
         trainer = cls(**params)
-        run = Try(trainer)
+        run = TrainerTry(trainer)
         batch, numerator, _ = run()
         states = batch.__dict__.get("_free_grad")
         if states is not None:

@@ -55,7 +55,7 @@ class RawData(Protocol):
         """Count something that the report and the manifest shall tell."""
 
 
-class Family(Hyperparameters, ABC):
+class DatasetBuilder(Hyperparameters, ABC):
     """Data that a family of tasks reads: one file in `tasks/families/`, named as the family, holding exactly
     one subclass. `perbench data prepare NAME` fetches `remotes`, or takes a folder of the same files, and
     writes every table of `tables`, "CONFIG/SPLIT", as CONFIG/SPLIT.jsonl."""

@@ -40,11 +40,11 @@ class Names:
 
 
 def names_of(task: TaskSpec) -> Names:
-    """The names in force in an identification task."""
+    """The names in force in a task of gold spans."""
     fields = task.fields
-    assert fields.persona is not None, "the spec of an identification task names its fields"
-    assert fields.question is not None, "the spec of an identification task names its fields"
-    assert fields.reference is not None, "the spec of an identification task names its fields"
+    assert fields.persona is not None, "its protocol asks for these fields"
+    assert fields.question is not None, "its protocol asks for these fields"
+    assert fields.reference is not None, "its protocol asks for these fields"
     return Names(fields.user, fields.persona, fields.question, fields.reference)
 
 

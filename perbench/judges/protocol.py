@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perbench.shapes.rubric import RubricJudge, Verdict
 
 
-class Overhead(TypedDict):
+class JudgeOverhead(TypedDict):
     """Tokens of the judge."""
 
     judge_prompt: int
@@ -35,7 +35,7 @@ class Verdicts(TypedDict):
     """The judge's last reply to each request."""
     checks_missing: dict[str, str]
     """Why a request has no verdict."""
-    overhead: Overhead
+    overhead: JudgeOverhead
 
 
 class JudgedProtocol(Protocol[K]):
@@ -130,7 +130,7 @@ class JudgedProtocol(Protocol[K]):
                 checks={name: one[name].value if one else None for name in names},
                 checks_raw={name: one[name].raw[-1] if one else "" for name in names},
                 checks_missing={name: got.why for name, got in one.items() if got.why is not None},
-                overhead=Overhead(
+                overhead=JudgeOverhead(
                     judge_prompt=sum(got.prompt_tokens for got in one.values()),
                     judge_generated=sum(got.new_tokens for got in one.values()),
                 ),

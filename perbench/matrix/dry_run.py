@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from perbench.console.printing import console
-from perbench.matrix.estimate import Estimate, Estimator
+from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.plan import Plan
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
@@ -73,12 +73,12 @@ def _spend_json(spends: Mapping[str, Spend]) -> dict[str, Any]:
     }
 
 
-def _total_seconds(todo: list[Estimate]) -> float | None:
+def _total_seconds(todo: list[CellEstimate]) -> float | None:
     known = [estimate.seconds for estimate in todo if estimate.seconds is not None]
     return sum(known) if len(known) == len(todo) else None
 
 
-def _plan_json(plan: Plan, estimates: list[Estimate | None]) -> list[dict[str, Any]]:
+def _plan_json(plan: Plan, estimates: list[CellEstimate | None]) -> list[dict[str, Any]]:
     return [
         {
             "kind": step.cell.kind,
@@ -95,7 +95,7 @@ def _plan_json(plan: Plan, estimates: list[Estimate | None]) -> list[dict[str, A
     ]
 
 
-def _plan_table(plan: Plan, estimates: list[Estimate | None]) -> Table:
+def _plan_table(plan: Plan, estimates: list[CellEstimate | None]) -> Table:
     from rich.table import Table
 
     table = Table()

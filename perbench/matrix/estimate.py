@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench.api import Example
+from perbench.disk.digests import canonical_digest
 from perbench.lm import models
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
@@ -31,7 +32,7 @@ from perbench.store import CellRecord, DamagedRecord, Labels, read_records
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CellEstimate:
     """Tokens of a cell as the model reads and at most writes them, None where its data are not at hand;
     `exact` says they were counted with its tokenizer. `seconds` is None where no past cell tells."""
 
@@ -48,13 +49,13 @@ class Estimator:
     def __init__(self, catalogue: Catalogue, out: Path) -> None:
         self._catalogue = catalogue
         self._tokenizers: dict[str, Any] = {}
-        self._tokens: dict[tuple[str, str, str, bool], tuple[int, bool]] = {}
-        self._spends: dict[tuple[str, str], dict[str, Spend]] = {}
+        self._tokens: dict[tuple[str, bool], tuple[int, bool]] = {}
+        self._spends: dict[str, dict[str, Spend]] = {}
         self._speeds = _speeds(out)
 
-    def __call__(self, cell: Cell) -> Estimate:
+    def __call__(self, cell: Cell) -> CellEstimate:
         if not cell.examples:  # not to be had here, or loaded by the run only
-            return Estimate(None, False, None)
+            return CellEstimate(None, False, None)
         tokens, exact = self._count(cell)
         if cell.training is not None:
             per_example = tokens / len(cell.examples)
@@ -69,7 +70,7 @@ class Estimator:
         spends = self._spend(cell) if cell.kind == "eval" else {}
         if cell.identifier is not None:
             spends = identify_spend(cell.identifier, cell.model, self._examples(cell))
-        return Estimate(tokens, exact, work * speed if speed is not None else None, spends)
+        return CellEstimate(tokens, exact, work * speed if speed is not None else None, spends)
 
     def _examples(self, cell: Cell) -> list[Example]:
         """What the cell reads, with the personas it will see; those that need a model, which a plan does not
@@ -86,7 +87,7 @@ class Estimator:
         return build_personas(cell.task.spec, examples, lent).examples
 
     def _spend(self, cell: Cell) -> dict[str, Spend]:
-        key = (cell.model.name, cell.labels.target or cell.task.name)
+        key = _asked(cell)
         if key not in self._spends:
             spec, model = cell.task.spec, self._catalogue.model
             answers = spend(spec, cell.model, self._examples(cell), model)
@@ -96,8 +97,7 @@ class Estimator:
     def _count(self, cell: Cell) -> tuple[int, bool]:
         if cell.identifier is not None and not cell.identifier.needs_model:
             return 0, True
-        labels, factual = cell.labels, cell.trainer is None or cell.trainer.factual
-        key = (cell.kind, cell.model.name, labels.target or labels.source or "", factual)
+        key = (_asked(cell), cell.trainer is None or cell.trainer.factual)
         if key not in self._tokens:
             examples, tokenizer = self._examples(cell), self._tokenizer(cell.model.name)
             spec = cell.task.spec
@@ -118,6 +118,12 @@ class Estimator:
             folder = models.at_hand(self._catalogue.model(name)) if known else None
             self._tokenizers[name] = models.load_tokenizer(folder) if folder is not None else None
         return self._tokenizers[name]
+
+
+def _asked(cell: Cell) -> str:
+    """The digest of what is asked of which model, whatever was or is trained before."""
+    parts = ("model", "source", "target", "data", "dev")
+    return canonical_digest({part: cell.inputs[part] for part in parts if part in cell.inputs})
 
 
 def _stood_in(persona: PersonaSpec) -> bool:
@@ -150,7 +156,7 @@ def _speeds(out: Path) -> dict[Pace, float]:
     for record in _past(out):
         spent = _spent(record)
         if record.status == "done" and spent:
-            protocol = record.inputs.get("target", {}).get("protocol", "generation")
+            protocol = record.inputs.get("target", {}).get("protocol", "")
             pace = _pace(record.kind, record.labels, protocol)
             seconds[pace] += record.seconds
             work[pace] += spent

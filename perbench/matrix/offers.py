@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from perbench import plugins
 from perbench.api import Identifier
 from perbench.contracts.base import Capability
 from perbench.errors import PerbenchError
@@ -63,7 +64,12 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
     """
     engine = engine_of(model)
     if identifier.needs_model and identifier.needs_tokens and not engine.offers >= TOKENS:
+        chatting = [
+            other
+            for other, cls in plugins.classes("identifier").items()
+            if cls.needs_model and not cls.needs_tokens
+        ]
         raise PerbenchError(
             f"identifier {name} reads tokens and {model.name} is {engine.what}, which shows none; use a "
-            "model whose weights are on this machine, or name identifiers that only chat, such as llm_judge"
+            f"model whose weights are on this machine, or identifiers that only chat ({', '.join(chatting)})"
         )

@@ -71,7 +71,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_family,
         metavar="FAMILY=DIR",
-        help="read the tasks of a family from a local folder, such as longlamp=DIR; may be repeated",
+        help="read the tasks of a dataset family from a local folder; may be repeated",
     )
 
 

@@ -23,7 +23,7 @@ from perbench.store import CellDir, RunDir
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.persona.build import Built
+    from perbench.persona.build import BuiltPersonas
     from perbench.prompts.pair import PromptPair
 
 SKIPPED = "examples_skipped_too_long"
@@ -162,7 +162,7 @@ class Preparation:
             self._personas[key] = replace(cell.data, examples=found.examples), found.counts
         return self._personas[key]
 
-    def _build(self, cell: Cell, examples: Sequence[Example]) -> Built:
+    def _build(self, cell: Cell, examples: Sequence[Example]) -> BuiltPersonas:
         from perbench.persona.build import build_personas
 
         self.pool.release_subject()

@@ -13,7 +13,7 @@ from perbench.lm.memory import peak_mb
 from perbench.matrix import overlaps
 from perbench.matrix.cells import Cell
 from perbench.matrix.prepare import EvaluationInput, TrainingInput
-from perbench.matrix.work import Outcome
+from perbench.matrix.work import WorkResult
 from perbench.plugins.faults import fault_of
 from perbench.store import CellDir, CellRecord, EndpointUse, Failure
 from perbench.store.environment import capture, shorten
@@ -39,7 +39,7 @@ class Attempt:
 def record_of(
     attempt: Attempt,
     given: TrainingInput | EvaluationInput | None,
-    outcome: Outcome | Exception,
+    outcome: WorkResult | Exception,
     endpoints: dict[str, EndpointUse],
     command: str,
 ) -> CellRecord:
@@ -51,7 +51,7 @@ def record_of(
     own = [*attempt.ledger.notes(), *attempt.notes]
     found: dict[str, Any] = {"status": "failed"}
     scored: list[str] = []
-    if isinstance(outcome, Outcome):
+    if isinstance(outcome, WorkResult):
         counts |= outcome.counts
         scored = outcome.notes
         own += given.notes if given is not None else []

@@ -15,7 +15,7 @@ from perbench.matrix.cells import Cell
 from perbench.matrix.engines import EnginePool
 from perbench.matrix.prepare import EvaluationInput, Preparation, TrainingInput
 from perbench.matrix.record import Attempt, now, record_of
-from perbench.matrix.work import Outcome, evaluate, train
+from perbench.matrix.work import WorkResult, evaluate, train
 from perbench.store import CellDir, CellRecord, LostLock, RunDir
 from perbench.store.cell import CLOCK_SECONDS
 from perbench.store.ledger import Ledger
@@ -117,7 +117,7 @@ class Worker:
         folder.finish(record)
         return record
 
-    def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> tuple[TrainingInput, Outcome]:
+    def _train(self, cell: Cell, folder: CellDir, tick: Tick) -> tuple[TrainingInput, WorkResult]:
         """On all processes of the run alike."""
         given = self._preparation.training(cell)
         with processes.group().agreed():
@@ -130,7 +130,7 @@ class Worker:
         self,
         attempt: Attempt,
         given: TrainingInput | EvaluationInput | None,
-        outcome: Outcome | Exception,
+        outcome: WorkResult | Exception,
     ) -> CellRecord:
         endpoints = attempt.ledger.totals(self._pool.price)
         return record_of(attempt, given, outcome, endpoints, self._command)

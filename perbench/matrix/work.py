@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkResult:
     """What came of the work, under the names of the record. `notes` are those that samples alone tell."""
 
     tokens: dict[str, int]
@@ -35,7 +35,7 @@ class Outcome:
 
 def train(
     cell: Cell, given: TrainingInput, model: ResolvedModel, folder: CellDir, tick: Tick, track: str | None
-) -> Outcome:
+) -> WorkResult:
     """Train the cell's model, then users' own adapters on top; on all processes of the run alike. `track`
     names a tracker."""
     from perbench.training import fit
@@ -57,7 +57,7 @@ def train(
         log=folder.log,
         track=track,
     )
-    task = Outcome(
+    task = WorkResult(
         found.tokens,
         {"steps": found.steps},
         notes=found.notes,
@@ -85,7 +85,7 @@ def train(
     )
 
 
-def evaluate(cell: Cell, given: EvaluationInput, pool: EnginePool, folder: CellDir, tick: Tick) -> Outcome:
+def evaluate(cell: Cell, given: EvaluationInput, pool: EnginePool, folder: CellDir, tick: Tick) -> WorkResult:
     """Make the samples that are not stored yet, and score all. Raises DamagedRecord as `check_ids`."""
     protocol = owner_of(cell.task.spec)
     if cell.identifier is not None:
@@ -101,4 +101,4 @@ def evaluate(cell: Cell, given: EvaluationInput, pool: EnginePool, folder: CellD
     scored = protocol.score(samples)
     folder.write_scores(scored.scores)
     better = protocol.better(scored.metrics)
-    return Outcome(tokens, scored.counts, scored.metrics, better, scored.notes)
+    return WorkResult(tokens, scored.counts, scored.metrics, better, scored.notes)

@@ -16,7 +16,7 @@ from perbench.specs.compose import ranked_text, ranking_of, summariser_of
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltPersonas:
     """`examples` with the items that prompts are made of, in the order they stand in; `counts` go into the
     record: {"summaries", "summaries_truncated", "persona_items_cut"} of a summarised history, and
     "summaries_missing" where the model left a block of a history without a summary."""
@@ -25,7 +25,7 @@ class Built:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) -> Built:
+def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) -> BuiltPersonas:
     """Retrieve, then summarise, as the task's `persona` says. Every user's own items only; of an example,
     nothing is read but its id, its request and its items.
 
@@ -34,10 +34,10 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
             had; a package that is not installed.
     """
     if not task.persona.resolved:
-        return Built(list(examples))
+        return BuiltPersonas(list(examples))
     if missing := absent(task.persona):
         raise PerbenchError(missing[0])
-    assert task.prompt is not None, "the spec of a generation task names its prompt"
+    assert task.prompt is not None, "tasks with personas name their prompt"
     form, spec = task.prompts[task.prompt], task.persona
     text = ranked_text(task) or form.item
     rankings = ranking_of(spec).rank(text, examples, models)
@@ -47,9 +47,9 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
     ]
     summariser = summariser_of(spec)
     if summariser is None:
-        return Built(chosen)
+        return BuiltPersonas(chosen)
     found = summariser.rewrite([rendered(form.item, example) for example in chosen], models)
-    return Built(
+    return BuiltPersonas(
         [
             replace(example, persona=({SUMMARY: one},) if one else ())
             for example, one in zip(chosen, found.texts, strict=True)

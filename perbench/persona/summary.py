@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perbench.contracts.engine import Engine
 
 
-class SummarySpec(Protocol):
+class HistorySummary(Protocol):
     """How histories are summarised (`summarisers/recurrent.py`)."""
 
     @property
@@ -60,7 +60,7 @@ class Summary:
 
 
 def summarise(
-    histories: Sequence[Sequence[str]], spec: SummarySpec, digest: str, engine: Callable[[], Engine]
+    histories: Sequence[Sequence[str]], spec: HistorySummary, digest: str, engine: Callable[[], Engine]
 ) -> list[Summary]:
     """A summary of each history, its items in order. Greedy decoding; every answer is kept on disk by
     (model, request), so that each is asked for once on a machine.
@@ -91,7 +91,7 @@ def summarise(
     ]
 
 
-def _blocks(history: Sequence[str], spec: SummarySpec) -> list[list[str]]:
+def _blocks(history: Sequence[str], spec: HistorySummary) -> list[list[str]]:
     items = [_cut(item, spec.item_words) for item in history]
     return [items[start : start + spec.block] for start in range(0, len(items), spec.block)]
 
@@ -109,7 +109,7 @@ def _request(summary: str, items: Sequence[str]) -> str:
 class _Asker:
     """Answers to requests, from disk or from the model."""
 
-    def __init__(self, spec: SummarySpec, digest: str, engine: Callable[[], Engine]) -> None:
+    def __init__(self, spec: HistorySummary, digest: str, engine: Callable[[], Engine]) -> None:
         self._spec = spec
         self._digest = digest
         self._engine = engine

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from perbench import __version__, plugins
-from perbench.api import Family
+from perbench.contracts.family import DatasetBuilder
 from perbench.data.prepared import MANIFEST, prepared_folder, read_manifest
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.files import write_json
@@ -54,7 +54,7 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
     """
     plugin = plugins.get("family", request.family)
     family = plugin.load_class()()
-    assert isinstance(family, Family), "the kind family has this base"
+    assert isinstance(family, DatasetBuilder), "the kind family has this base"
     out = request.out if request.out is not None else prepared_folder(plugin.name)
     with _locked(out):
         manifest = read_manifest(out)
@@ -150,9 +150,11 @@ def _locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _code(family: Family) -> str | list[str]:
+def _code(family: DatasetBuilder) -> str | list[str]:
     """sha256 of the family's file; of those of the families that it extends, too, where it does."""
-    own = [cls for cls in type(family).__mro__ if issubclass(cls, Family) and cls is not Family]
+    own = [
+        cls for cls in type(family).__mro__ if issubclass(cls, DatasetBuilder) and cls is not DatasetBuilder
+    ]
     digests = [read_sha256(Path(inspect.getfile(cls))) for cls in own]
     return digests if len(digests) > 1 else digests[0]
 
@@ -160,7 +162,9 @@ def _code(family: Family) -> str | list[str]:
 # ---------------------------------------------------------------- where the raw files are
 
 
-def _source(family: Family, request: Request, known: Mapping[str, Any]) -> tuple[list[Path], dict[str, Any]]:
+def _source(
+    family: DatasetBuilder, request: Request, known: Mapping[str, Any]
+) -> tuple[list[Path], dict[str, Any]]:
     """The folders of the raw files, and what the manifest says of their origin."""
     if request.source is not None:
         if not request.source.is_dir():
@@ -186,7 +190,7 @@ def _source(family: Family, request: Request, known: Mapping[str, Any]) -> tuple
     return folders, origin
 
 
-def _check_revisions(family: Family, revisions: Mapping[str, str]) -> None:
+def _check_revisions(family: DatasetBuilder, revisions: Mapping[str, str]) -> None:
     repositories = [remote.repository for remote in family.remotes]
     for name in revisions:
         if name == "" and len(repositories) > 1:
@@ -196,7 +200,7 @@ def _check_revisions(family: Family, revisions: Mapping[str, str]) -> None:
             raise PerbenchError(f"--revision {name}=…: no such repository.{suggest(name, repositories)}")
 
 
-def _official(family: Family, tables: Mapping[str, Any], folders: list[Path]) -> bool | None:
+def _official(family: DatasetBuilder, tables: Mapping[str, Any], folders: list[Path]) -> bool | None:
     """Whether local files are the published ones: all that was read has the checksum that the family knows
     (True), something has another one (False), or a file's checksum is not known (None)."""
     published = {path: known for remote in family.remotes for path, known in remote.files.items()}

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.api import Family, Skip
+from perbench.contracts.family import DatasetBuilder, Skip
 from perbench.disk.digests import file_sha256
 from perbench.disk.files import sync_folder, write_text
 from perbench.errors import PerbenchError
@@ -31,7 +31,14 @@ class TableMaker:
     """
 
     def __init__(
-        self, family: Family, folders: list[Path], out: Path, *, settings: str, sample: int | None, seed: int
+        self,
+        family: DatasetBuilder,
+        folders: list[Path],
+        out: Path,
+        *,
+        settings: str,
+        sample: int | None,
+        seed: int,
     ) -> None:
         self._family = family
         self._folders = folders

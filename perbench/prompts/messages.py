@@ -16,7 +16,7 @@ CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True)
-class Request:
+class ChatRequest:
     """Of the history's `k` items `kept` stand in the messages; `trimmed` did not fit."""
 
     messages: Conversation
@@ -29,14 +29,14 @@ class Request:
         return sum(estimated(message["content"]) for message in self.messages)
 
 
-def build_request(task: TaskSpec, example: Example) -> Request:
+def build_request(task: TaskSpec, example: Example) -> ChatRequest:
     """The example's request with persona, under the task's prompt form, trimmed as by `pair.build_pair` but
     with tokens estimated from characters. A request that is too long alone is left for the server to judge.
 
     Raises:
         PerbenchError: the prompt form names a field that a persona item lacks.
     """
-    assert task.prompt is not None, "the spec of a generation task names its prompt"
+    assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
     try:
         rendered = persona_texts(task, form, example.persona)
@@ -50,7 +50,7 @@ def build_request(task: TaskSpec, example: Example) -> Request:
     persona = form.join.join(rendered[i] for i in sorted(order[:kept]))
     system, user = turns_with(form, example, persona) if kept else turns_without(form, example)
     messages = [] if system is None else [{"role": "system", "content": system}]
-    return Request([*messages, {"role": "user", "content": user}], kept, len(order) - kept)
+    return ChatRequest([*messages, {"role": "user", "content": user}], kept, len(order) - kept)
 
 
 def guessed(task: TaskSpec, example: Example, answer: int | None) -> tuple[int, int]:

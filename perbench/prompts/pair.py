@@ -60,7 +60,7 @@ def build_pair(
         TooLong: naming the example, when the request and the response alone are longer than that, or than
             `context`, the tokens that the model reads at once.
     """
-    assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
+    assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
     response: tuple[int, ...] = ()
     if with_response:
@@ -98,7 +98,7 @@ def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequ
     """The prompt before `example.reference` with other persona items, already rendered, in place of its own:
     those that `build_pair` would keep. Without items, the place stands empty; when none fits, it is the
     counterfactual prompt."""
-    assert task.prompt is not None, "the spec of a generation or identification task names its prompt"
+    assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
     response = len(encode_answer(tokenizer, example.reference))
     items = list(persona) or [""]

@@ -220,25 +220,23 @@ def _tasks(document: Document) -> list[Problem]:
     problems += idle_sets(document, overrides, idle_in)
     identifiers = document.data.get("identifiers")
     if benchmarks and not identifiers:
-        said = "is of protocol identification: name {} to evaluate on it"
         problems += [
             place.problem(
-                f"target {name!r} " + said.format("--identifier NAME" if place.option else "`identifiers:`")
+                f"target {name!r} is of protocol {_protocols('identify')}: name "
+                f"{'--identifier NAME' if place.option else '`identifiers:`'} to evaluate on it"
             )
             for name, place in benchmarks
             if place.option != "--source"  # `perbench train` has no other target, and it was told above
         ]
     if identifiers and complete and not benchmarks:
         target, given = document.place(("targets", 0)), document.place(("identifiers",))
-        said = "no target is of protocol identification; add one or remove the key"
+        wanted = f"of protocol {_protocols('identify')}"
         if target.option:
             out = f"; or leave out {given.option}" if given.option == "--identifier" else ""
-            said = (
-                "is not of protocol identification, so no identifier can be scored on it; name a task that is"
-            )
-            problems.append(target.problem(said + out))
+            told = f"is not {wanted}, so no identifier can be scored on it; name a task that is{out}"
+            problems.append(target.problem(told))
         else:
-            problems.append(given.problem(f"identifiers: {said}"))
+            problems.append(given.problem(f"identifiers: no target is {wanted}; add one or remove the key"))
     return problems
 
 
@@ -246,6 +244,11 @@ def _training_protocols() -> str:
     """ "generation tasks" """
     found = [name for name, cls in protocols().items() if cls.trains]
     return f"{' and '.join(found)} tasks"
+
+
+def _protocols(cells: str) -> str:
+    """The names of the protocols whose targets become such cells."""
+    return " or ".join(name for name, cls in protocols().items() if cls.cells == cells)
 
 
 def _own_adapters(document: Document) -> bool:

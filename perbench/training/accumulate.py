@@ -14,13 +14,13 @@ from perbench.lm.device import free
 from perbench.prompts.pair import PromptPair
 from perbench.training import fitting
 from perbench.training.checkpoint import Checkpoints
-from perbench.training.plan import Plan
-from perbench.training.watch import Tally
+from perbench.training.plan import UpdatePlan
+from perbench.training.watch import WatchTally
 
 if TYPE_CHECKING:
     import torch
 
-Sums = tuple[tuple[float, ...], Tally]
+Sums = tuple[tuple[float, ...], WatchTally]
 """Of the loss's numerators, its denominators, and how many values are NaN or infinite (`TokenLoss.odd`,
 three); and what it watched."""
 
@@ -36,7 +36,7 @@ class GradientAccumulator:
         trainer: Trainer,
         pairs: Sequence[PromptPair],
         reference: Sequence[Contrast] | None,
-        plan: Plan,
+        plan: UpdatePlan,
         checkpoints: Checkpoints,
         *,
         budget: int,
@@ -95,7 +95,7 @@ class GradientAccumulator:
         if self._sharded:  # every process takes part in every pass, with or without an example of its own
             idle = max(map(len, split)) - len(mine)
             shortest = min((i for shard in shards for i in shard), key=self.length)
-        sums, tally, progress = torch.zeros(5, device=group.device), Tally(), self._plan.progress(step)
+        sums, tally, progress = torch.zeros(5, device=group.device), WatchTally(), self._plan.progress(step)
         rng: Any = torch.random.fork_rng() if spec.lora.dropout else nullcontext()
         with rng:
             if spec.lora.dropout:

@@ -25,7 +25,7 @@ from perbench.training.watch import RESERVED, Watched
 Autocast = Callable[[], AbstractContextManager[object]]
 
 
-class Batch:
+class PairBatch:
     """`perbench.api.TokenBatch` over prompt pairs. Passes run when first read, so a loss pays only for what
     it reads; each runs in an autocast region of its own, because a weight cast under no_grad would be
     remembered there without its gradient."""
@@ -192,7 +192,7 @@ class TokenLoss(nn.Module):
             PerbenchError: the loss returned another shape, a numerator without gradient or a denominator with
                 one; the message names the trainer's file and line.
         """
-        batch = Batch(self.model, self.trainer, pairs, reference, self.autocast, progress, free)
+        batch = PairBatch(self.model, self.trainer, pairs, reference, self.autocast, progress, free)
         if only_free:
             return batch.counterfactual.logp, batch.counterfactual.hidden
         returned: object = self.trainer.loss(batch)

@@ -14,7 +14,7 @@ from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training.checkpoint import fingerprint_of
 from perbench.training.network import precision
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 
 if TYPE_CHECKING:
     from perbench.lm.models import ResolvedModel
@@ -65,7 +65,7 @@ def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
         )
 
 
-def count_tokens(plan: Plan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
+def count_tokens(plan: UpdatePlan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
     """Tokens that all updates read: response, total (with the persona) and counterfactual (without)."""
     seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
     tokens = {"response": sum(len(pair.response) for pair in seen)}

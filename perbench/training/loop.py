@@ -27,9 +27,9 @@ from perbench.training import network
 from perbench.training.accumulate import GradientAccumulator, lowered
 from perbench.training.checkpoint import Checkpoints
 from perbench.training.inputs import check, count_tokens, fingerprint
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 from perbench.training.shard import add_gradients, shard_examples, shard_weights, whole
-from perbench.training.watch import Recorder, Spread, mend
+from perbench.training.watch import Distribution, Recorder, mend
 from perbench.training.weights import Weights
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def fit(
     group = processes.group()
     with group.agreed():
         check(trainer, pairs, ids, spec, context_in(model.folder))
-        plan = Plan(len(pairs), spec, seed)
+        plan = UpdatePlan(len(pairs), spec, seed)
         inputs = fingerprint(model, trainer, pairs, spec, seed, start)
         checkpoints = Checkpoints(folder, inputs, main=group.main)
     with group.agreed():
@@ -110,7 +110,7 @@ class _Run:
         trainer: Trainer,
         pairs: Sequence[PromptPair],
         ids: Sequence[str],
-        plan: Plan,
+        plan: UpdatePlan,
         checkpoints: Checkpoints,
         start: Path | None = None,
     ) -> None:
@@ -194,7 +194,9 @@ class _Run:
                 raise Interrupted(signum=stop)
             tick(done, plan.steps, {**figures, "tok/s": speed, **watched, "MB": peak_mb()})
 
-    def _gradients(self, step: int, signals: Held) -> tuple[float, float, int, dict[str, Spread], int | None]:
+    def _gradients(
+        self, step: int, signals: Held
+    ) -> tuple[float, float, int, dict[str, Distribution], int | None]:
         """The gradients of one update; its loss, gradient norm, processed tokens, what the loss watched and
         the signal that shall end the run after it, over all processes."""
         import torch

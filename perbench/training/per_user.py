@@ -17,7 +17,7 @@ from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.loop import fit
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 
 INDEX = "index.json"
 
@@ -35,7 +35,7 @@ class UsersResult:
 
 def steps_of(users: Mapping[str, Sized], spec: TrainingSpec) -> int:
     """Updates of all users' adapters together."""
-    return sum(Plan(len(examples), spec, 0).steps for examples in users.values())
+    return sum(UpdatePlan(len(examples), spec, 0).steps for examples in users.values())
 
 
 def fit_users(

@@ -10,7 +10,7 @@ from perbench.specs.matrix import TrainingSpec
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpdatePlan:
     """`size` examples, seen `spec.epochs` times in an order drawn anew for each epoch; updates take
     `batch_size` examples from that stream, the last one what is left."""
 

@@ -37,7 +37,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Spread:
+class Distribution:
     """How watched values lie over all tokens of an update. `at_low` and `at_high`: shares in [0, 1] at or
     beyond the bounds, None without bounds. `counts`: BINS equally wide bins from `low` to `high`, which are
     the bounds, or without them the least and the greatest value; the outer bins hold what lies beyond. Values
@@ -65,7 +65,7 @@ class Spread:
         return {"mean": self.mean, **self.scalars, "min": self.min, "max": self.max, "histogram": histogram}
 
 
-class Tally:
+class WatchTally:
     """Collects what a loss watched over the micro-batches of one update, on all processes."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Tally:
         for name, part in watched.items():
             self._parts.setdefault(name, []).append(part)
 
-    def spreads(self) -> dict[str, Spread]:
+    def spreads(self) -> dict[str, Distribution]:
         """By name, sorted; the same on every process and for any split of the update."""
         mine = {
             name: (parts[0].bounds, [value for part in parts for value in part.values.tolist()])
@@ -89,7 +89,7 @@ class Tally:
         return {name: _spread(values, bounds) for name, (bounds, values) in sorted(merged.items())}
 
 
-def _spread(values: list[float], bounds: tuple[float, float] | None) -> Spread:
+def _spread(values: list[float], bounds: tuple[float, float] | None) -> Distribution:
     import numpy as np
 
     given = np.asarray(values, dtype=np.float32)
@@ -107,7 +107,7 @@ def _spread(values: list[float], bounds: tuple[float, float] | None) -> Spread:
     # In double precision bins neither vanish between neighbouring values nor overflow.
     clipped = found.clip(low, high).astype(np.float64)
     counts, _ = np.histogram(clipped, bins=BINS, range=(float(low), float(high)))
-    return Spread(
+    return Distribution(
         mean=float(found.mean(dtype=np.float64)) if len(found) else None,
         min=least,
         max=most,
@@ -150,7 +150,7 @@ class Recorder:
         self._tracker = _tracker(track, folder, first) if track is not None else None
 
     def update(
-        self, step: int, figures: Mapping[str, float], spreads: Mapping[str, Spread]
+        self, step: int, figures: Mapping[str, float], spreads: Mapping[str, Distribution]
     ) -> dict[str, float]:
         """Write the row of update `step` (from 1); what is watched, in figures: {"weight_mean": 1.2}."""
         spread_rows = {name: spread.row() for name, spread in spreads.items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perbench.annotate.build import NAMES, Built, build, unusable_file
+from perbench.annotate.build import NAMES, BuiltRows, build, unusable_file
 from perbench.annotate.personas import Persona
 from perbench.cli import main
 from perbench.contracts.engine import Conversation, Generation
@@ -45,7 +45,7 @@ class Scripted:
         return Generation(text, "length" if dogs == 3 else "stop", 9, 9)
 
 
-def run(out: Path, **options: Any) -> tuple[Built, Scripted]:
+def run(out: Path, **options: Any) -> tuple[BuiltRows, Scripted]:
     engine = Scripted(**options)
     return build(PERSONAS, engine, MADE_BY, out, tick=lambda *_: None), engine  # type: ignore[arg-type]
 

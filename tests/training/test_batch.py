@@ -23,7 +23,7 @@ from perbench.specs.matrix import LoraSpec, TrainingSpec
 from perbench.training import FitResult
 from perbench.training.batch import TokenLoss, held_tokens, persona_free
 from perbench.training.network import adapt
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 
 TRAINERS: dict[str, dict[str, Any]] = {
     "ce": {},
@@ -294,7 +294,7 @@ def test_lengths_order_an_update_but_do_not_choose_it(
     place = {pair.response: index for index, pair in enumerate(pairs)}
     passes = [[place[response] for response in part] for part in Seen.seen]
     stream = iter(passes)
-    plan = Plan(len(pairs), spec.model_copy(update={"epochs": 4}), 0)
+    plan = UpdatePlan(len(pairs), spec.model_copy(update={"epochs": 4}), 0)
     epochs: list[int] = []
     for step in range(plan.steps):
         members = plan.batch(step)

@@ -18,7 +18,7 @@ from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import FitResult
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 
 Train = Callable[..., FitResult]
 
@@ -55,7 +55,7 @@ def test_first_update_of_full_training_is_adamw_on_the_mean_loss(
     rest = {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0}
     optimizer = torch.optim.AdamW([*decay, rest], 1e-3, (0.9, 0.999), weight_decay=0.1)
     losses = []
-    for i in Plan(len(pairs), spec, 0).batch(0):
+    for i in UpdatePlan(len(pairs), spec, 0).batch(0):
         ids = torch.tensor([[*pairs[i].factual, *pairs[i].response]])
         labels = ids.clone()
         labels[0, : len(pairs[i].factual)] = -100
@@ -190,7 +190,7 @@ class Spoiled(Trainer):
 def test_a_loss_that_is_not_finite_stops_the_cell(
     train: Train, pairs: list[PromptPair], spec: TrainingSpec, tmp_path: Path, kind: str, said: str
 ) -> None:
-    plan = Plan(len(pairs), spec, 0)
+    plan = UpdatePlan(len(pairs), spec, 0)
     bad = next(i for i in plan.batch(2) if i not in [*plan.batch(0), *plan.batch(1)])
     examples = [
         PromptPair(p.factual, p.counterfactual, tuple(8 if t == 7 else t for t in p.response), 1, 0)

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.specs.matrix import TrainingSpec
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.floats(0.1, 4), st.integers(0, 3))
 def test_each_epoch_sees_every_example_once(size: int, batch_size: int, epochs: float, seed: int) -> None:
-    plan = Plan(size, TrainingSpec(batch_size=batch_size, epochs=epochs), seed)
+    plan = UpdatePlan(size, TrainingSpec(batch_size=batch_size, epochs=epochs), seed)
     stream = [i for step in range(plan.steps) for i in plan.batch(step)]
     assert len(stream) == plan.examples == max(1, round(epochs * size))
     for start in range(0, len(stream), size):
@@ -26,10 +26,10 @@ def test_each_epoch_sees_every_example_once(size: int, batch_size: int, epochs: 
 
 def test_order_depends_on_seed_and_epoch() -> None:
     spec = TrainingSpec(batch_size=50, epochs=2)
-    first, other = Plan(50, spec, 0), Plan(50, spec, 1)
+    first, other = UpdatePlan(50, spec, 0), UpdatePlan(50, spec, 1)
     assert first.batch(0) != other.batch(0)
     assert first.batch(0) != first.batch(1)
-    assert first.batch(1) == Plan(50, spec, 0).batch(1)
+    assert first.batch(1) == UpdatePlan(50, spec, 0).batch(1)
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_learning_rates_warm_up_then_follow_the_schedule(schedule: str, expected
     spec = TrainingSpec.model_validate(
         {"batch_size": 1, "epochs": 1, "learning_rate": 2.0, "warmup_ratio": 0.3, "schedule": schedule}
     )
-    plan = Plan(6, spec, 0)
+    plan = UpdatePlan(6, spec, 0)
     assert [plan.learning_rate(step) / 2 for step in range(6)] == pytest.approx(expected)

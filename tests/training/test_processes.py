@@ -17,7 +17,7 @@ from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
 from perbench.training import FitResult
-from perbench.training.plan import Plan
+from perbench.training.plan import UpdatePlan
 from perbench.training.shard import shard_examples
 from tests.processes import torchrun
 
@@ -127,7 +127,7 @@ def slow(model: Path, pairs: list[PromptPair], trainer: str) -> tuple[float, lis
 def test_loss_and_gradients_are_those_of_the_equations(
     done: Path, tiny_model_dir: Path, pairs: list[PromptPair], trainer: str, parallel: str
 ) -> None:
-    plan = Plan(len(pairs), TrainingSpec.model_validate(SPEC), 0)
+    plan = UpdatePlan(len(pairs), TrainingSpec.model_validate(SPEC), 0)
     loss, gradients = slow(tiny_model_dir, [pairs[i] for i in plan.batch(0)], trainer)
     case = f"{trainer}-{parallel}"
     ours = load_file(done / case / "gradients.safetensors")

@@ -18,7 +18,7 @@ from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.plugins import load_trainer
 from perbench.training import FitResult
-from perbench.training.watch import Recorder, Spread, Tally, Watched, check_tracker
+from perbench.training.watch import Distribution, Recorder, Watched, WatchTally, check_tracker
 
 Train = Callable[..., FitResult]
 
@@ -27,8 +27,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def spread(values: list[float], bounds: tuple[float, float] | None, parts: int = 1) -> Spread:
-    tally = Tally()
+def spread(values: list[float], bounds: tuple[float, float] | None, parts: int = 1) -> Distribution:
+    tally = WatchTally()
     for start in range(parts):
         tally.add({"weight": Watched(torch.tensor(values[start::parts]), bounds)})
     return tally.spreads()["weight"]
@@ -195,9 +195,9 @@ def work(rank, port):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
                       MASTER_PORT=port)
     from perbench import processes
-    from perbench.training.watch import Tally, Watched
+    from perbench.training.watch import WatchTally, Watched
     values = torch.arange(10.0)
-    tally = Tally()
+    tally = WatchTally()
     if rank == 0 or len(sys.argv) == 2:
         tally.add({"weight": Watched(values[rank::2], (1.0, 8.0))})
     found = tally.spreads()["weight"].row()

@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, review: Review, port: int = 0) -> None:
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            super().__init__(("127.0.0.1", port), _ReviewHandler)
         except (OSError, OverflowError) as error:
             raise PerbenchError(f"--port {port}: {error}; leave it out to take one that is free") from None
         self.review = review
@@ -74,7 +74,7 @@ def page(review: Review) -> str:
     )
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ReviewHandler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     server_version = "perbench"

@@ -30,7 +30,7 @@ class Keys(Strict):
     dialogue: DialogueSpec
 
 
-class Dialogue(Protocol[Keys]):
+class DialogueProtocol(Protocol[Keys]):
     """One sample, a `samples.Turn`, per persona and turn."""
 
     Keys = Keys

@@ -51,7 +51,7 @@ def check_persona(example: Example) -> None:
         )
 
 
-class Dialogue:
+class PersonaDialogue:
     """One persona's dialogue; finished turns are read from the stored samples."""
 
     def __init__(self, example: Example, stored: Mapping[str, Sample]) -> None:
@@ -152,7 +152,7 @@ class Talk:
         self, turn: int, number: int, examples: Sequence[Example], stored: Mapping[str, Sample]
     ) -> list[Turn]:
         """One sample per persona of batch `number`; earlier turns are read from `stored`."""
-        batch = [Dialogue(example, stored) for example in examples]
+        batch = [PersonaDialogue(example, stored) for example in examples]
         players = (self._simulator, self._subject, *(engine for _, engine in self._judges))
         seeds = {
             role: derive_seed(role, self._seed, turn, 0 if engine.alone else number)
@@ -247,7 +247,7 @@ class Talk:
         self,
         judge: JudgeSpec,
         engine: Engine,
-        batch: Sequence[Dialogue],
+        batch: Sequence[PersonaDialogue],
         messages: Sequence[str],
         responses: Sequence[str],
         seed: int,
@@ -272,7 +272,7 @@ class Talk:
 
     def _pmi(
         self,
-        batch: Sequence[Dialogue],
+        batch: Sequence[PersonaDialogue],
         histories: Sequence[Sequence[str]],
         messages: Sequence[str],
         responses: Sequence[str],

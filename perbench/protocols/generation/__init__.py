@@ -27,7 +27,7 @@ class Keys(Strict):
     persona_swap: PersonaSwapSpec | None = None
 
 
-class Generation(Protocol[Keys]):
+class GenerationProtocol(Protocol[Keys]):
     """Samples are `samples.Answer`."""
 
     Keys = Keys

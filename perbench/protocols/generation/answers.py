@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perbench.contracts import missing
 from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.contracts.run import ask, chunks
-from perbench.prompts.messages import Request, build_request
+from perbench.prompts.messages import ChatRequest, build_request
 from perbench.prompts.pair import PromptPair, build_pairs
 from perbench.seeds import derive_seed
 from perbench.specs.compose import decoding_of
@@ -75,7 +75,7 @@ class Chats:
         return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
 
 
-def sample(example: Example, prompt: PromptPair | Request, answer: Generation) -> Answer:
+def sample(example: Example, prompt: PromptPair | ChatRequest, answer: Generation) -> Answer:
     made = Answer(
         id=example.id,
         user=example.user,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perbench.data import Dataset
 
 
-class Identification(Protocol[NoKeys]):
+class IdentificationProtocol(Protocol[NoKeys]):
     """Samples are `samples.Marked`."""
 
     reads = EXAMPLES | PROMPTS

@@ -24,7 +24,7 @@ class Keys(Strict):
 
 class LmEval(Protocol[Keys]):
     """lm-eval builds the prompts, calls the model and computes each document's metrics. Samples are
-    `samples.Document`."""
+    `samples.DocumentSample`."""
 
     Keys = Keys
     reads = frozenset({"examples.test"})

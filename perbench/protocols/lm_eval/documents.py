@@ -26,7 +26,7 @@ from perbench.seeds import derive_seed
 from perbench.store.record import Scores
 
 from .catalogue import lm_eval_version, manager, metric_name
-from .samples import Document
+from .samples import DocumentSample
 from .warned import listening, warning_notes
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def batches(wanted: LmEvalSpec, dataset: Dataset, engines: Engines, seed: int) -
         warned = list(heard)
         with _seeded(derive_seed("lm_eval", seed, leaf, ids[0])), listening(warned):
             samples = _evaluate(model, leaf, found[leaf], list(ids), wanted)
-        return [Document(**{**sample, "warnings": warned}) for sample in samples] if warned else samples
+        return [DocumentSample(**{**sample, "warnings": warned}) for sample in samples] if warned else samples
 
     return [
         Batch([f"{leaf}/{number}" for number in ids], partial(make, leaf, ids))
@@ -142,7 +142,7 @@ def _load(name: str) -> dict[str, Any]:
     return loaded
 
 
-def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSpec) -> list[Document]:
+def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSpec) -> list[DocumentSample]:
     evaluator: Any = importlib.import_module("lm_eval.evaluator")
     # As lm_eval.evaluator.simple_evaluate sets them.
     if wanted.num_fewshot is not None:
@@ -160,7 +160,7 @@ def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSp
     )
     mean: Any = importlib.import_module("lm_eval.api.metrics").mean
     averaged = {name for name, function in task.aggregation().items() if function is mean}
-    samples: dict[int, Document] = {}
+    samples: dict[int, DocumentSample] = {}
     for row in results["samples"][leaf]:
         # One row per document and filter.
         known = samples.setdefault(row["doc_id"], _sample(leaf, row))
@@ -174,10 +174,10 @@ def _evaluate(model: Any, leaf: str, task: Any, ids: list[int], wanted: LmEvalSp
     return [samples[number] for number in ids]
 
 
-def _sample(leaf: str, row: Mapping[str, Any]) -> Document:
+def _sample(leaf: str, row: Mapping[str, Any]) -> DocumentSample:
     name = f"{leaf}/{row['doc_id']}"
     answer = row["filtered_resps"][0] if row["filtered_resps"] else ""
-    return Document(
+    return DocumentSample(
         id=name,
         user=name,
         task=leaf,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 
-class Document(TypedDict):
+class DocumentSample(TypedDict):
     id: str
     """<task>/<index of the document>"""
     user: str

@@ -7,7 +7,7 @@ from typing import NotRequired
 from perbench.judges.protocol import Verdicts
 
 
-class Judged(Verdicts):
+class JudgedAnswer(Verdicts):
     id: str
     user: str
     preference: str

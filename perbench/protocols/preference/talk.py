@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perbench.contracts import missing
 from perbench.errors import PerbenchError
 
-from .samples import Judged
+from .samples import JudgedAnswer
 from .section import PreferenceSpec
 
 if TYPE_CHECKING:
@@ -47,10 +47,12 @@ def conversation(spec: PreferenceSpec, example: Example, opened: list[Message], 
     return [*opened, answered, *between, {"role": "user", "content": question}]
 
 
-def sample(example: Example, first: Generation, answer: Generation | None, verdicts: Verdicts) -> Judged:
+def sample(
+    example: Example, first: Generation, answer: Generation | None, verdicts: Verdicts
+) -> JudgedAnswer:
     """`answer` is None if the reply to the preference is missing and the question was not asked."""
     last = first if answer is None else answer
-    made = Judged(
+    made = JudgedAnswer(
         id=example.id,
         user=example.user,
         preference=example.extra["preference"],

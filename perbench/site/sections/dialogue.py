@@ -17,7 +17,7 @@ SHAPES = ("r2", "n_ir", "n_r2")
 WHY_NONE = "with few personas noise moves the values themselves."
 
 
-class Dialogue(Section):
+class DialogueSection(Section):
     title = "Dialogue, turn by turn"
     order = 20
 

@@ -40,7 +40,7 @@ WHERE = {
 TIMED = (ColumnHead("samples", minor=True), ColumnHead("time"), ColumnHead("examples/s"))
 
 
-class Identification(Section):
+class IdentificationSection(Section):
     title = "Identification of personal tokens"
     order = 30
 
