@@ -114,8 +114,12 @@ def _step(
             if cell.kind == "eval"
             else []
         )
-        absent = [name for name in absent if not any(name in note for note in record.notes)]
-        hint = f"; without {', '.join(absent)}, which `perbench rescore {run.path}` adds" if absent else ""
+        names = ", ".join(absent)
+        hint = (
+            f"; without {names}: `perbench rescore {run.path}` adds what can be computed here"
+            if names
+            else ""
+        )
         return Step(cell, "reuse", f"finished {record.finished}{hint}")
     if record is not None:
         message = record.error.message.partition("\n")[0] if record.error else "unknown error"

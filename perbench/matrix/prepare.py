@@ -62,9 +62,9 @@ class Preparation:
 
     catalogue: Catalogue
     pool: EnginePool
-    _personas: dict[str, tuple[Dataset, dict[str, int]]] = field(default_factory=dict)
-    _pairs: dict[str, list[PromptPair | None]] = field(default_factory=dict)
-    _notes: dict[str, list[str]] = field(default_factory=dict)
+    _personas: dict[str, tuple[Dataset, dict[str, int]]] = field(default_factory=dict, init=False)
+    _pairs: dict[str, list[PromptPair | None]] = field(default_factory=dict, init=False)
+    _notes: dict[str, list[str]] = field(default_factory=dict, init=False)
 
     def training(self, cell: Cell) -> TrainingInput:
         """Called by all processes of the run; made by the main one, where models are downloaded or asked."""

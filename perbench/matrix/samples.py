@@ -21,6 +21,7 @@ from perbench.progress import counted
 from perbench.prompts.pair import turns_with, turns_without
 from perbench.prompts.persona import by_priority, persona_texts
 from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of
@@ -136,7 +137,7 @@ def _shown(
     note: str | None,
 ) -> Shown:
     name = sample["id"]
-    example = examples.get(name) or examples.get(name.rpartition("#")[0])  # a dialogue's turns
+    example = examples.get(owner_of(task).example_of(name)) if task is not None else None
     notes = [f"persona and prompt cannot be shown: {note}"] if note else []
     persona = tuple(sample["persona"]) if "persona" in sample else None
     asked = sample.get("message", sample.get("question", ""))

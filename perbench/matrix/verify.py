@@ -283,9 +283,8 @@ def _data(
     """
     with_dev = record.kind == "identify" and source_of(task.spec.data).has_train(task.folder)
     # `--limit` is no part of a record.
-    count = len({s["id"].rpartition("#")[0] for s in samples if "turn" in s}) or sum(
-        sample.get("split", "test") == "test" for sample in samples
-    )
+    tested = [sample["id"] for sample in samples if sample.get("split", "test") == "test"]
+    count = len(set(map(owner_of(task.spec).example_of, tested)))
     for limit in (None, count):
         test = load_examples(task, "test", limit)
         if test.digest == record.inputs["data"]:
