@@ -1,4 +1,4 @@
-"""perbench leaderboard: run directories -> a page."""
+"""perbench leaderboard: run directories -> a page, or its transfer table in other formats."""
 
 from __future__ import annotations
 
@@ -6,36 +6,87 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-SUMMARY = "build the leaderboard page from run directories"
+SUMMARY = "build the leaderboard page from run directories, or export its table"
+FORMATS = {
+    "csv": "long form, numbers in full (transfer.csv)",
+    "latex": "a table for a paper (transfer.tex)",
+    "svg": "a figure of the gains (gains.svg)",
+    "png": "the same figure (gains.png)",
+    "eee": "Every Eval Ever, a file for each model (eee/)",
+    "eval_results": "Hugging Face, a folder for each model's repository (eval_results/)",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="write one self-contained HTML page")
     build.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
-    )
-    build.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="output folder: new, empty, or an earlier page"
     )
-    build.add_argument(
-        "--baseline",
-        metavar="TRAINER",
-        help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
+    export = actions.add_parser("export", help="write the transfer table for a paper or a collection")
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where files are written")
+    export.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        required=True,
+        choices=FORMATS,
+        help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + "; may be repeated",
     )
+    for action in (build, export):
+        action.add_argument(
+            "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
+        )
+        action.add_argument(
+            "--baseline",
+            metavar="TRAINER",
+            help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
+        )
     build.add_argument("--json", action="store_true", help="print the page's path as JSON")
+    export.add_argument("--json", action="store_true", help="print the files and what is left out as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    from perbench.progress import counted
-    from perbench.site import build
-
     damaged: list[str] = []
-    page = build(args.runs, args.out, baseline=args.baseline, left_out=damaged.append)
-    print(json.dumps({"page": str(page), **({"damaged": damaged} if damaged else {})}) if args.json else page)
+    if args.action == "build":
+        from perbench.site import build
+
+        page = build(args.runs, args.out, baseline=args.baseline, left_out=damaged.append)
+        _print(args.json, {"page": str(page)}, damaged, [str(page)])
+    else:
+        from perbench.site.export import export
+
+        left_out: list[str] = []
+        found = export(
+            args.runs,
+            args.out,
+            args.formats,
+            baseline=args.baseline,
+            left_out=left_out.append,
+            damaged=damaged.append,
+        )
+        files = list(map(str, found))
+        _print(args.json, {"files": files, "left_out": left_out}, damaged, files)
+        for what in left_out:
+            print(f"left out: {what}", file=sys.stderr)
+    return _report(damaged)
+
+
+def _print(as_json: bool, value: dict[str, Any], damaged: list[str], lines: list[str]) -> None:
+    if as_json:
+        print(json.dumps({**value, **({"damaged": damaged} if damaged else {})}))
+    else:
+        print(*lines, sep="\n", end="\n" if lines else "")
+
+
+def _report(damaged: list[str]) -> int:
+    """Name what is damaged; returns the exit code."""
+    from perbench.progress import counted
+
     for damage in damaged:
         print(f"damaged, left out: {damage}", file=sys.stderr)
     if damaged:
-        print(f"{counted(len(damaged), 'damaged part')} left out of the page", file=sys.stderr)
+        print(f"{counted(len(damaged), 'damaged part')} left out", file=sys.stderr)
     return 2 if damaged else 0

@@ -1,0 +1,103 @@
+"""Records and per-sample scores as pandas DataFrames, for analyses of one's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perbench.contracts.results import Entry
+from perbench.errors import PerbenchError
+from perbench.site.load import load as load_entries
+from perbench.store.record import Labels
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+LABELS = tuple(Labels.model_fields)
+OF_METRIC = ("value", "ci_low", "ci_high", "n", "missing", "better")
+
+
+@dataclass(frozen=True)
+class Results:
+    """`records` has a row per cell: identity, run, kind, status, labels, headline, seconds, error; per metric
+    "METRIC.value" and the like (OF_METRIC); "counts.NAME". `samples` has a row per sample of a cell, with
+    identity, kind, labels, id, cluster (its user) and a column per metric that is scored by sample. What a
+    cell does not have is NaN or None. Hyperparameters are JSON, so that one can group by them.
+
+    `damaged` names what is left out because it is not as perbench left it."""
+
+    records: DataFrame
+    samples: DataFrame
+    damaged: tuple[str, ...] = ()
+
+
+def load(*runs: str | Path) -> Results:
+    """The cells of run directories that the leaderboard shows: each once, without superseded ones.
+
+    Raises:
+        PerbenchError: pandas is not installed; a run is absent or empty, or holds nothing but damage.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        raise PerbenchError(
+            "perbench.results needs the package pandas: pip install 'perbench[results]'"
+        ) from error
+    loaded = load_entries([Path(run) for run in runs])
+    records = pandas.DataFrame([_row(entry) for entry in loaded.entries])
+    numeric = [name for name in records if name.endswith((".value", ".ci_low", ".ci_high"))]
+    samples = pandas.DataFrame(_columns(loaded.entries))
+    scores = samples.columns[len(LABELS) + 4 :]
+    return Results(
+        records.astype(dict.fromkeys(numeric, "float64")),
+        samples.astype(dict.fromkeys(scores, "float64")),
+        tuple(map(str, loaded.damaged)),
+    )
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    record = entry.record
+    row = {
+        "identity": record.identity,
+        "run": entry.run,
+        "kind": record.kind,
+        "status": record.status,
+        **_labels(record.labels),
+        "trained_by": record.trained_by,
+        "headline": record.headline,
+        "seconds": record.seconds,
+        "finished": record.finished,
+        "error": record.error.type if record.error is not None else None,
+    }
+    for name, metric in record.metrics.items():
+        low, high = metric.ci or (None, None)
+        values = (metric.value, low, high, metric.n, metric.missing, record.better_of(name))
+        row |= {f"{name}.{part}": value for part, value in zip(OF_METRIC, values, strict=True)}
+    return row | {f"counts.{name}": count for name, count in record.counts.items()}
+
+
+def _columns(entries: tuple[Entry, ...]) -> dict[str, list[Any]]:
+    scored = [(entry.record, entry.scores) for entry in entries if entry.scores is not None]
+    metrics = sorted({name for _, scores in scored for name in scores.scores})
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("identity", "kind", *LABELS, "id", "cluster", *metrics)
+    }
+    for record, scores in scored:
+        size = len(scores.ids)
+        same = {"identity": record.identity, "kind": record.kind, **_labels(record.labels)}
+        for name, value in same.items():
+            columns[name] += [value] * size
+        columns["id"] += scores.ids
+        columns["cluster"] += scores.clusters
+        for name in metrics:
+            columns[name] += scores.scores.get(name, [None] * size)
+    return columns
+
+
+def _labels(labels: Labels) -> dict[str, Any]:
+    return {
+        name: json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+        for name, value in labels.model_dump().items()
+    }
