@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from perbench import cli
 from perbench._moved import MOVED
+from perbench.shapes.reported import ReportedTable
 from perbench.specs.compose import model_spec, task_spec
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.yaml import parse_value
@@ -26,7 +27,7 @@ COMMANDS = [
     if line.startswith("perbench ")
 ]
 NAMES = {name for name, _ in cli._commands()}
-ROOTS = {"Task": task_spec(), "Model": model_spec(), "Matrix": MatrixSpec}
+ROOTS = {"Task": task_spec(), "Model": model_spec(), "Matrix": MatrixSpec, "Reported": ReportedTable}
 BY_ROOT = {("Matrix", "training"): TrainingSpec}
 """Sections that a spec holds as bare mappings."""
 SPREAD = {"examples", "training.lora"}

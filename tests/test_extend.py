@@ -41,5 +41,5 @@ def test_everything_on_the_page_runs(
     assert {record["labels"]["trainer"] for record in records} == {None, "likelier"}
     assert {name for record in records for name in record["metrics"]} >= {"drift", "kind", "rougeL"}
     page = Path("site/index.html").read_text("utf-8")
-    for text in ("likelier", "short", "openings", "shy", "warmth", "Seconds"):
+    for text in ("likelier", "short", "openings", "shy", "warmth", "Seconds", "Barista Table 2"):
         assert text in page

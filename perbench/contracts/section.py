@@ -59,7 +59,8 @@ class Value:
 @dataclass(frozen=True)
 class RowHead:
     """What a row is of. `trained_on` is a task, "" for a model as it is, None where the row is of no trained
-    model; neighbours of one `group` stand together."""
+    model; neighbours of one `group` stand together. `reported` says where its numbers are from if they
+    were not measured here, such as "PerCE Table 1"."""
 
     name: str
     variation: str = ""
@@ -70,6 +71,7 @@ class RowHead:
     seed: int | None = None
     flags: tuple[Flag, ...] = ()
     group: tuple[str, ...] = ()
+    reported: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Table:
 
     `caption` is a few words, `explanation` what a page adds. `notes` are caveats shown with the caption,
     `remarks` those that a terminal lists below all tables. A `compact` table is shown in a terminal without
-    intervals and flags."""
+    intervals and flags, a `minor` one is left out there."""
 
     caption: str
     first: str
@@ -109,6 +111,7 @@ class Table:
     remarks: tuple[str, ...] = ()
     signature: str = ""
     compact: bool = False
+    minor: bool = False
 
     def __post_init__(self) -> None:
         for head, values in self.rows:
@@ -121,6 +124,11 @@ class Table:
     def title(self) -> str:
         """ "longlamp/pag · 8 examples"."""
         return " · ".join(filter(None, (self.target, self.apart)))
+
+    @property
+    def reported(self) -> bool:
+        """Whether some numbers were not measured here."""
+        return any(head.reported for head, _ in self.rows)
 
     @property
     def numbers(self) -> list[list[Value]]:
@@ -151,7 +159,7 @@ class Section(ABC):
     title: ClassVar[str] = ""
     """The heading; the name where it is empty."""
     order: ClassVar[int] = 50
-    """Its place among sections; the built-in ones have 10, 20 and 30."""
+    """Its place among sections; the built-in ones have 10, 20, 30 and 40."""
     baseline: ClassVar[str | None] = None
     """The trainer that gains are over where no matrix names one."""
 

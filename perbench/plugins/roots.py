@@ -90,6 +90,7 @@ KINDS = {
     "section": Kind("sections", ".py", "perbench.contracts.section:Section", "site/sections"),
     "model": Kind("leaderboard/models", ".yaml", load="perbench.specs.load:load_model"),
     "matrix": Kind("leaderboard/matrices", ".yaml", load="perbench.specs.matrices:load_matrix"),
+    "reported": Kind("leaderboard/reported", ".yaml", load="perbench.specs.load:load_reported"),
 }
 LM_EVAL = "lm_eval"
 """Folder of a root that holds tasks of lm-evaluation-harness, in its own format."""

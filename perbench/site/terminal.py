@@ -35,7 +35,8 @@ def print_results(run: Path, matrix: str | None = None) -> None:
 
 def print_view(view: SiteView, console: Console) -> None:
     for table in view.tables:
-        _print_table(table, console)
+        if not table.minor:
+            _print_table(table, console)
     for line in _remarks(view):
         console.print(line)
 
@@ -135,7 +136,7 @@ def _flagged(table: Table) -> Iterator[str]:
 
 
 def _remarks(view: SiteView) -> list[str]:
-    matrix, tables = view.matrix, view.tables
+    matrix, tables = view.matrix, [table for table in view.tables if not table.minor]
     lines = list(dict.fromkeys(line for table in tables if not table.compact for line in _flagged(table)))
     lines += [f"{one.title}: {note}" for table in tables for one in table.columns for note in one.notes]
     if matrix.gains:
@@ -149,6 +150,8 @@ def _remarks(view: SiteView) -> list[str]:
                 f"{matrix.of_one_seed} of them rest on 1 seed: their intervals do not cover other trainings."
             )
     lines += [f"{table.title}: {remark}" for table in tables for remark in table.remarks]
+    if minor := [table.caption for table in view.tables if table.minor]:
+        lines.append(f"only on the page: {'; '.join(minor)}")
     for hidden in view.superseded:
         lines.append(f"superseded in its run's latest plan, left out: {hidden}")
     if view.unverifiable:

@@ -35,6 +35,20 @@ def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = No
     )
 
 
+def at_turn(mean: Value, metric: str, turn: int) -> Value:
+    """The value at one turn of dialogues, of what `value_of` returns; without links and flags."""
+    told = [record.metrics[metric].by_turn for record in mean.records if metric in record.metrics]
+    found = [one for by_turn in told for one in by_turn if one.turn == turn]
+    scored = [one.value for one in found if one.value is not None]
+    return Value(
+        value=fmean(scored) if scored else None,
+        ci=found[0].ci if len(found) == 1 else None,
+        digits=mean.digits,
+        text="" if scored else mean.text or "no score",
+        n=sum(one.n for one in found),
+    )
+
+
 def absent(records: Sequence[CellRecord]) -> Value:
     """What stands where no number is: "no score" where a cell is done, else "failed" or "no record"."""
     done = [record for record in records if record.status == "done"]

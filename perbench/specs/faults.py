@@ -173,5 +173,6 @@ def _literals(annotation: Any) -> list[Any]:
 
 
 def _subject(message: str) -> KeyPath:
-    """The key a validator's message starts with: "fields.user is..." -> ("fields", "user")."""
-    return tuple(message.split()[0].strip("`:,").split("."))
+    """The key a validator's message starts with: "fields.user is..." -> ("fields", "user"), "rows.2: ..."."""
+    parts = message.split()[0].strip("`:,").split(".")
+    return tuple(int(part) if part.isdigit() else part for part in parts)

@@ -13,6 +13,7 @@ from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import MODEL, RUBRIC, marked_keys
 from perbench.shapes.model import ModelSpec
+from perbench.shapes.reported import ReportedTable
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
@@ -184,15 +185,29 @@ def _bare(name: str, **values: Any) -> Named[ModelSpec]:
 
 
 def load_rubric(name_or_path: str | Path) -> Named[Rubric]:
-    """A rubric by name or YAML file.
+    """A rubric by name or YAML file; raises as `_load`."""
+    return _load("rubric", Rubric, name_or_path)
 
+
+def load_reported(name_or_path: str | Path) -> Named[ReportedTable]:
+    """A table of reported numbers by name or YAML file; raises as `_load`."""
+    return _load("reported", ReportedTable, name_or_path)
+
+
+def all_reported() -> list[Named[ReportedTable]]:
+    """All tables of reported numbers, by name; raises as `_load`."""
+    return [load_reported(name) for name in plugins.names("reported")]
+
+
+def _load(kind: str, shape: type[S], name_or_path: str | Path) -> Named[S]:
+    """
     Raises:
         SpecError: every fault of the file.
-        PerbenchError: no such rubric.
+        PerbenchError: no such plugin.
     """
-    name, path = find("rubric", name_or_path)
+    name, path = find(kind, name_or_path)
     document = yaml.read(path)
-    spec, problems = check(Rubric, document.data, document.place)
+    spec, problems = check(shape, document.data, document.place)
     if spec is None:
         raise SpecError(problems)
     return Named(name, spec, path)

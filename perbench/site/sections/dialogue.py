@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from perbench.contracts.results import Loaded, Matrix
 from perbench.contracts.section import ColumnHead, Section, Table, Value
 from perbench.site.format import digits_for
 from perbench.site.rows import head_of
-from perbench.site.values import value_of
+from perbench.site.values import at_turn, value_of
 from perbench.store import CellRecord
 
 SHAPES = ("r2", "n_ir", "n_r2")
@@ -69,18 +68,6 @@ def _values(
 ) -> tuple[Value, ...]:
     """What a row's cells report, at each turn, and over whole dialogues. Only the first links to a record."""
     mean = value_of(records, name, digits)
-    by_turn = [t for record in mean.records if name in record.metrics for t in record.metrics[name].by_turn]
-    values = [mean]
-    for number in turns:
-        found = [turn for turn in by_turn if turn.turn == number]
-        scored = [turn.value for turn in found if turn.value is not None]
-        values.append(
-            Value(
-                value=fmean(scored) if scored else None,
-                ci=found[0].ci if len(found) == 1 else None,
-                digits=digits,
-                text="" if scored else mean.text or "no score",
-                n=sum(turn.n for turn in found),
-            )
-        )
-    return (*values, *(replace(value_of(records, other, 2), records=(), flags=()) for other in beside))
+    by_turn = (at_turn(mean, name, turn) for turn in turns)
+    others = (replace(value_of(records, other, 2), records=(), flags=()) for other in beside)
+    return (mean, *by_turn, *others)
