@@ -13,7 +13,7 @@ from perbench import plugins
 from perbench.conformance.report import Fault, Report
 from perbench.contracts.metric import Measured, MetricAbsent, TextMetric, Texts
 from perbench.errors import PerbenchError
-from perbench.metrics import check_range
+from perbench.metrics import check_measured
 
 ROWS = (
     ("ann", "I walked my dog along the river.", "I walked my dog Pip by the river.", False),
@@ -49,7 +49,7 @@ class MetricTry:
                 raise Fault(f"cannot be tried on this machine: {absent}") from None
             if not isinstance(measured, Measured):
                 raise Fault(f"measure({name!r}) returned {type(measured).__name__}; return Measured")
-            check_range(name, self.metric.scale, measured, len(chosen))
+            check_measured(name, self.metric.scale, measured, len(chosen))
             n, missing = measured.metric.n, measured.metric.missing
             if n + missing != len(chosen):
                 raise Fault(f"{name}: n {n} and missing {missing} are not the {len(chosen)} samples given")

@@ -211,12 +211,7 @@ def _score(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
         raise Fault(
             f"the headline {run.spec.headline!r} is not among the metrics {', '.join(scored.metrics)}"
         )
-    for name, metric in scored.metrics.items():
-        scale = run.owner.scale(name)
-        for value in (metric.value, *scored.scores.scores.get(name, ())):
-            if value is not None and not scale.holds(value):
-                low, high = scale.bounds
-                raise Fault(f"{name} is {value}, and scale({name!r}) says {low:g} to {high:g}")
+    run.owner.checked(given)
     return f"pure, of every sample; {counted(len(scored.metrics), 'metric')}, {run.spec.headline} among them"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from perbench.errors import CellError
 from perbench.errors import MetricAbsent as MetricAbsent
 from perbench.store.record import Better, Metric
 
@@ -27,6 +28,19 @@ class Scale:
         """Whether a value lies in the range, up to rounding; NaN never does."""
         low, high = self.bounds
         return low - 1e-9 <= value <= high + 1e-9
+
+    def check(self, metric: str, values: Iterable[float | None]) -> None:
+        """A value outside the range would be compared and shown as if it were right.
+
+        Raises:
+            CellError: there is one.
+        """
+        for value in values:
+            if value is not None and not self.holds(value):
+                low, high = self.bounds
+                raise CellError(
+                    f"metric {metric}: the value {value} is outside its range {low:g} to {high:g}"
+                )
 
     @property
     def recorded(self) -> tuple[float | None, float | None] | None:

@@ -185,3 +185,14 @@ class Protocol(Owner[K]):
     @abstractmethod
     def score(self, samples: Sequence[Sample]) -> Scored:
         """Scores of stored samples; pure."""
+
+    def checked(self, samples: Sequence[Sample]) -> Scored:
+        """What `score` gives.
+
+        Raises:
+            CellError: a value lies outside the bounds of its metric's `scale`.
+        """
+        found = self.score(samples)
+        for name, metric in found.metrics.items():
+            self.scale(name).check(name, (metric.value, *found.scores.scores.get(name, ())))
+        return found

@@ -48,9 +48,10 @@ def resume(
         most_missing: the share of them that may be without an answer.
 
     Raises:
-        CellError: the batches are not those of `planned`; a batch's samples are not those of its ids; more
-            answers are missing than the task allows.
+        CellError: an id is planned twice; the batches are not those of `planned`; a batch's samples are not
+            those of its ids; more answers are missing than the task allows.
     """
+    _same(planned, [*dict.fromkeys(planned)], "sample_ids()", "a set of ids")
     _same([name for batch in batches for name in batch.ids], planned, "batches()", "sample_ids()")
     stored: dict[str, Sample] = {sample["id"]: sample for sample in store.samples()}
     missing.check(list(stored.values()), len(planned), most_missing)

@@ -13,6 +13,7 @@ from perbench.stats.spread import Statistic
 from perbench.store.record import Metric
 
 RATINGS = 5
+AGREEMENT = Scale(bounds=(-1.0, 1.0))
 
 
 def judge_agreement(
@@ -41,7 +42,7 @@ def judge_agreement(
             kappa(weights),
             rows.reshape(len(both), RATINGS**2),
             [cluster for _, _, cluster in both],
-            scale=Scale(bounds=(-1.0, 1.0)),
+            scale=AGREEMENT,
             n=len(both),
             missing=len(clusters) - len(both),
             signature=f"{name}|weights:{weights}|{signature}",

@@ -234,6 +234,7 @@ def _identify_cell(
         data=data.digest,
         dev=dev.digest if dev is not None else None,
         engine=engine_inputs(named),
+        helpers=_helper_inputs(catalogue, task.spec),
     )
     labels = Labels(
         model=catalogue.label(model),

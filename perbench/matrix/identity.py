@@ -111,14 +111,15 @@ def identify_inputs(
     data: str,
     dev: str | None,
     engine: str | Inputs,
+    helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an identify cell. `dev` is the digest of the split that thresholds are chosen on, None where
-    the task has none."""
+    the task has none; `helpers` as in `eval_inputs`."""
     return {
         "version": IDENTIFY_VERSION,
         "model": model,
         "identifier": identifier,
-        "target": target_inputs(target, task, {}),
+        "target": target_inputs(target, task, helpers),
         "data": data,
         "dev": dev,
         "engine": engine,

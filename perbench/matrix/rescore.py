@@ -36,7 +36,8 @@ def rescore(
     `notify` gets the reason.
 
     Raises:
-        PerbenchError: a task of the latest plans is gone, or its samples would be other ones today.
+        PerbenchError: a task of the latest plans is gone, or its samples would be other ones today; a cell
+            cannot be scored.
     """
     before = len(damaged)
     try:
@@ -60,7 +61,10 @@ def rescore(
                 raise
             notify(f"left as it is, of an earlier plan: {error}")
             continue
-        scored = owner_of(task.spec).score(cell.samples())
+        try:
+            scored = owner_of(task.spec).checked(cell.samples())
+        except PerbenchError as error:
+            raise PerbenchError(f"[{describe(old.kind, old.labels)}]: {error}") from error
         new = old.model_copy(update=rescored(old, task, scored))
         cell.write_scores(scored.scores)
         cell.finish(new)

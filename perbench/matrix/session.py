@@ -198,7 +198,8 @@ def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
     models = [step.cell.model for step in plan.todo]
     for step in plan.todo:
         spec = step.cell.task.spec
-        helpers = helpers_of(spec) if step.cell.kind == "eval" else persona_helpers(spec.persona)
+        trains = step.cell.kind == "train"
+        helpers = persona_helpers(spec.persona) if trains else helpers_of(spec)
         models += map(catalogue.model, sorted(helpers))
         reference = step.cell.trainer.reference() if step.cell.trainer is not None else None
         models += [catalogue.model(reference)] if reference not in (None, "initial") else []

@@ -142,7 +142,7 @@ def _finished(
         return found
     try:
         task = task_of(record, matrices)
-        scored = owner_of(task.spec).score(samples)
+        scored = owner_of(task.spec).checked(samples)
     except PerbenchError as error:
         found.unchecked.append(f"metrics were not computed anew: {error}")
         return found

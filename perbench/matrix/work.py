@@ -98,7 +98,7 @@ def evaluate(cell: Cell, given: EvaluationInput, pool: EnginePool, folder: CellD
         tokens = protocol.run(given.data, pool, folder, planned=given.ids, seed=cell.seed, tick=tick)
     samples = folder.samples()
     check_ids(given.ids, [sample["id"] for sample in samples], folder.path)
-    scored = protocol.score(samples)
+    scored = protocol.checked(samples)
     folder.write_scores(scored.scores)
     better = protocol.better(scored.metrics)
     return WorkResult(tokens, scored.counts, scored.metrics, better, scored.notes)

@@ -33,20 +33,15 @@ def text_metric(name: str) -> TextMetric:
     return metric
 
 
-def check_range(name: str, scale: Scale, measured: Measured, samples: int) -> None:
-    """A value outside the range that the metric declares would be compared and shown as if it were right.
-
-    Raises:
-        CellError: there is one, or the values are not one per sample.
+def check_measured(name: str, scale: Scale, measured: Measured, samples: int) -> None:
     """
-    values = measured.per_sample
-    for given in (values, measured.sums):
+    Raises:
+        CellError: the values are not one per sample, or outside the range that the metric declares.
+    """
+    for given in (measured.per_sample, measured.sums):
         if given is not None and len(given) != samples:
             raise CellError(f"metric {name}: measure() gave {len(given)} values for {samples} samples")
-    low, high = scale.bounds
-    for value in (measured.metric.value, *(values or ())):
-        if value is not None and not scale.holds(value):
-            raise CellError(f"metric {name}: the value {value} is outside its range {low:g} to {high:g}")
+    scale.check(name, (measured.metric.value, *(measured.per_sample or ())))
 
 
 def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
@@ -72,7 +67,7 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         except MetricAbsent as absent:
             found.notes.append(f"metric {name} absent: {absent}")
             continue
-        check_range(name, measure.scale, measured, len(there))
+        check_measured(name, measure.scale, measured, len(there))
         metric = measured.metric
         why = dict(sorted((Counter(metric.why) + absent_ones).items()))
         found.metrics[name] = metric.model_copy(

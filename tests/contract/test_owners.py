@@ -118,7 +118,7 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "drawn anew": ("resume", "seed", "answer.text", "answer.text + str(__import__('random').random())"),
     "impure": ("score", "pure", '[sample["user"] for', '[sample.pop("user") for'),
     "no headline": ("score", "'holds'", '{"holds": mean_metric', '{"held": mean_metric'),
-    "out of range": ("score", "holds is", "values = [\n", "values = [\n            7.0 + "),
+    "out of range": ("score", "outside its range", "values = [\n", "values = [\n            7.0 + "),
     "strange role": ("plan", "judge, which", '{"subject": Asked', '{"judge": Asked'),
 }
 

@@ -129,3 +129,23 @@ def test_personas_are_built_for_training_too(root: Root, runs: Runs, tmp_path: P
     assert trained.labels.source == "tiny/writing (persona.k=2, persona.retrieve=bm25)"
     assert trained.counts["persona_items_kept"] == 6 * 2
     assert trained.inputs["source"]["persona"]["retrieve"] == "bm25"
+
+
+ASKED = """
+from perbench.protocols.identification import IdentificationProtocol
+
+
+class Asked(IdentificationProtocol):
+    reads = IdentificationProtocol.reads | {"persona"}
+"""
+
+
+def test_models_that_build_the_personas_of_an_identification_enter_its_identity(root: Root) -> None:
+    (root.path / "protocols").mkdir()
+    (root.path / "protocols" / "asked.py").write_text(ASKED)
+    root.task("qa", protocol="asked", persona={"retrieve": "dense", "k": 2, "encoder": "tiny"})
+    root.matrix(trainers=[], sources=[], targets=["tiny/qa"], baseline=None, base_rows=False)
+    spec = load_matrix("small").spec
+    catalogue = Catalogue(spec, {}, None)
+    (cell,) = expand(spec, catalogue)
+    assert cell.inputs["target"]["persona"]["encoder"] == catalogue.helper_inputs("tiny")

@@ -9,7 +9,7 @@ from perbench.contracts.metric import Scale
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
 from perbench.disk.digests import canonical_digest
-from perbench.judges.agreement import judge_agreement
+from perbench.judges.agreement import AGREEMENT, judge_agreement
 from perbench.metrics import mean_metric
 from perbench.store.record import Metric, Scores, TurnValue
 from perbench.text.scripts import UNSPACED_ANSWER, word_count
@@ -20,12 +20,12 @@ from .turns import PMI_SYSTEM
 
 
 def scale(metric: str) -> Scale:
-    """Ratings are 1 to 5, agreement is at most 1; PMI and improvement are unbounded."""
+    """Ratings are 1 to 5, agreement is -1 to 1; PMI and improvement are unbounded."""
     if metric == "rating":
         return Scale(bounds=(1.0, 5.0))
     if metric == "length":
         return Scale(better=None, bounds=(0.0, float("inf")))
-    return Scale()
+    return AGREEMENT if metric.startswith("judge_") else Scale()
 
 
 def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
