@@ -33,6 +33,7 @@ ADDED = {
     "executor": ["loud"],
     "task": ["quiz/colours", "quiz/name", "quiz/tact", "quiz/told"],
     "model": ["polly"],
+    "reported": ["parrots"],
 }
 MATRIX = """
 summary: everything of a third party
@@ -83,7 +84,15 @@ def _run(folder: Path, how: str, environment: dict[str, str]) -> dict[str, Any]:
     assert told.count("LOUD") == 8
     perbench("leaderboard", "build", str(out), "--out", str(out / "site"))
     page = (out / "site" / "index.html").read_text("utf-8")
-    for word in ("halved_ce", "long_words", "quiz/told", "edits", "tactful", "slowest cell"):
+    for word in (
+        "halved_ce",
+        "long_words",
+        "quiz/told",
+        "edits",
+        "tactful",
+        "slowest cell",
+        "Parrots Table 1",
+    ):
         assert word in page
         assert word in shown
     records = [json.loads(file.read_text("utf-8")) for file in out.glob("cells/*/cell.json")]

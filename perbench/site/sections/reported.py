@@ -48,7 +48,7 @@ def _table(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> Table
         columns=tuple(ColumnHead(column.name, metric=column.metric) for column in columns),
         rows=(*(_reported(table, row, places) for row in table.rows), *measured),
         explanation=f"{table.title} ({table.version}): “{table.caption}”",
-        notes=("reported numbers were not measured here, under a set-up that differs",),
+        notes=("reported numbers were measured elsewhere, under a set-up that differs",),
         remarks=(*(f"set-up: {text}" for text in table.differs), *(f"note: {text}" for text in table.notes)),
         minor=True,
     )
