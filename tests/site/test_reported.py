@@ -35,7 +35,7 @@ SIZES = {
     "nextquill_table2": (4, 12),
     "nextquill_table3": (4, 12),
 }
-# Read from the papers a second time, not from the files: table, row, column (and metric), printed number.
+# A sample typed by hand, apart from the files: table, row, column (and metric), printed number.
 GOLD = """
 perce_table1 | GPT-4o, — | Personalized Abstract Generation | 0.2904
 perce_table1 | GPT-4o-mini, — | Personalized Topic Writing | 0.1882
