@@ -15,7 +15,7 @@ from perbench import plugins
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "perbench"
 TOP = {"__init__", "__main__", "_moved", "api", "errors", "hyperparameters", "processes", "progress", "seeds"}
-GIVEN = {"Keys", "Sampled"}
+GIVEN = {"Keys"}
 """Names that a contract gives to a class in every owner."""
 WORDS = {"random", "dialogue", "lm_eval"}
 """Names of owners that are words of messages, too, or the folder of a format that a root may hold."""
