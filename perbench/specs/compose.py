@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, Literal, TypeVar, cast
 
 from pydantic import Field, create_model, model_validator
@@ -315,29 +315,46 @@ class _Model(ModelSpec):
         return self
 
 
+def _once(make: Callable[[], type[S]]) -> Callable[[], type[S]]:
+    """`make`, called once for each set of plugin files."""
+    made = lru_cache(maxsize=8)(lambda _: make())
+    return wraps(make)(lambda: made(_files()))
+
+
+@_once
 def model_spec() -> type[ModelSpec]:
     """ModelSpec with the keys of all engines there are."""
-    return _model_spec(_files())
+    return composed(_Model, {"engine": owners("engine")})
 
 
+@_once
 def persona_spec() -> type[PersonaSpec]:
     """PersonaSpec with the keys of all rankings and summarisers there are."""
-    return _persona_spec(_files())
+    return composed(_Persona, {kind: owners(kind) for kind in ("ranking", "summariser")})
 
 
+@_once
 def decoding_spec() -> type[DecodingSpec]:
     """DecodingSpec with the keys of all decodings there are."""
-    return _decoding_spec(_files())
+    return composed(_Decoding, {"decoding": owners("decoding")})
 
 
+@_once
 def data_spec() -> type[DataSpec]:
     """DataSpec with the keys of all sources there are, those of protocols among them."""
-    return _data_spec(_files())
+    own = {name: cls.source for name, cls in protocols().items() if cls.source is not None}
+    return composed(_Data, {"protocol": own, "source": owners("source")})
 
 
+@_once
 def task_spec() -> type[TaskSpec]:
     """TaskSpec with the keys of all owners there are."""
-    return _task_spec(_files())
+    inner = {"persona": persona_spec(), "decoding": decoding_spec()}
+    replaced: dict[str, tuple[Any, Any]] = {
+        name: (spec, Field(default_factory=spec)) for name, spec in inner.items()
+    }
+    replaced["data"] = (data_spec(), ...)
+    return composed(_Task, {"protocol": owners("protocol")}, replaced)
 
 
 SPECS: Mapping[str, Callable[[], type[Strict]]] = {
@@ -349,34 +366,3 @@ SPECS: Mapping[str, Callable[[], type[Strict]]] = {
     "engine": model_spec,
 }
 """The spec that the owners of a kind bring their keys to."""
-
-
-@lru_cache(maxsize=8)
-def _model_spec(_: object) -> type[ModelSpec]:
-    return composed(_Model, {"engine": owners("engine")})
-
-
-@lru_cache(maxsize=8)
-def _persona_spec(_: object) -> type[PersonaSpec]:
-    return composed(_Persona, {kind: owners(kind) for kind in ("ranking", "summariser")})
-
-
-@lru_cache(maxsize=8)
-def _decoding_spec(_: object) -> type[DecodingSpec]:
-    return composed(_Decoding, {"decoding": owners("decoding")})
-
-
-@lru_cache(maxsize=8)
-def _data_spec(_: object) -> type[DataSpec]:
-    own = {name: cls.source for name, cls in protocols().items() if cls.source is not None}
-    return composed(_Data, {"protocol": own, "source": owners("source")})
-
-
-@lru_cache(maxsize=8)
-def _task_spec(_: object) -> type[TaskSpec]:
-    inner = {"persona": persona_spec(), "decoding": decoding_spec()}
-    replaced: dict[str, tuple[Any, Any]] = {
-        name: (spec, Field(default_factory=spec)) for name, spec in inner.items()
-    }
-    replaced["data"] = (data_spec(), ...)
-    return composed(_Task, {"protocol": owners("protocol")}, replaced)

@@ -19,6 +19,7 @@ Statistic = Callable[[Floats], Floats]
 """Values [B] of sums [B, K]; nan where undefined."""
 
 LEVEL = 0.95
+POWER = 0.8
 FEWEST_USERS = 3
 """Two users have an interval only in theory: at one degree of freedom it is 12.7 standard errors wide."""
 ROUNDING = 1e-12
@@ -44,9 +45,9 @@ class Spread:
 
         return 2 * float(stdtr(self.df, -abs(value) / sqrt(self.variance))) if self.variance > 0 else None
 
-    def detectable(self, level: float = LEVEL, power: float = 0.8) -> float | None:
-        """The true difference that such data find in a share `power` of cases."""
-        quantiles = self.quantile((1 + level) / 2) + self.quantile(power)
+    def detectable(self) -> float | None:
+        """The true difference that such data find in a share POWER of cases."""
+        quantiles = self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)
         return quantiles * sqrt(self.variance) if self.variance > 0 else None
 
     def quantile(self, p: float) -> float:
@@ -135,30 +136,6 @@ def added(spreads: Sequence[Spread]) -> Spread:
     return Spread(variance, variance**2 / sum(one.variance**2 / one.df for one in spreads))
 
 
-def macro_spread(sums: Floats, sizes: Floats) -> Spread | None:
-    """Of the mean of K columns' means.
-
-    Args:
-        sums: [G, K] of each user's scores in each column; sizes: their numbers, 0 where a user is not in it.
-
-    Returns:
-        None where a column has fewer than three users.
-    """
-    columns, users = sums.shape[1], sums.shape[0]
-    found = [mean_spread(sums[:, k], sizes[:, k]) for k in range(columns)]
-    each = [Spread(one.variance / columns**2, one.df) for one in found if one is not None]
-    if len(each) < columns:
-        return None
-    apart = added(each)
-    if ((sizes > 0).sum(axis=1) <= 1).all():
-        return apart
-    whole = sizes.sum(axis=0)
-    means = sums.sum(axis=0) / whole
-    influence = ((sizes * means - sums) / (whole - sizes)).mean(axis=1)
-    variance = float((users - 1) / users * (influence**2).sum()) if apart.variance else 0.0
-    return Spread(variance, min(apart.df, user_df((sizes / whole).mean(axis=1))))
-
-
 # ------------------------------------------------------------------------------------- proportions
 
 
@@ -170,21 +147,11 @@ def wilson(share: float, samples: float, quantile: float) -> tuple[float, float]
     return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
 
 
-def share_interval(
-    share: float, spread: Spread, samples: int, users: int, level: float = LEVEL
-) -> tuple[float, float]:
+def share_interval(share: float, spread: Spread, samples: int, users: int) -> tuple[float, float]:
     """Of a share of right answers: Wilson's, with as many samples as would give this spread were they
     independent; users in place of samples where no spread shows."""
     effective = min(samples, share * (1 - share) / spread.variance) if spread.variance else users
-    return wilson(share, effective, spread.quantile((1 + level) / 2))
-
-
-def share_difference(
-    a: float, ci_a: tuple[float, float], b: float, ci_b: tuple[float, float]
-) -> tuple[float, float]:
-    """Newcombe's interval of the difference a - b of two shares of other users, from theirs."""
-    lo = sqrt((a - ci_a[0]) ** 2 + (ci_b[1] - b) ** 2)
-    return a - b - lo, a - b + sqrt((ci_a[1] - a) ** 2 + (b - ci_b[0]) ** 2)
+    return wilson(share, effective, spread.quantile((1 + LEVEL) / 2))
 
 
 # ------------------------------------------------------------------------------------- many tests
@@ -200,9 +167,7 @@ def holm(p: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def rank_ranges(
-    pairs: Sequence[tuple[int, int, float, float | None]], methods: int, level: float = LEVEL
-) -> list[tuple[int, int]]:
+def rank_ranges(pairs: Sequence[tuple[int, int, float, float | None]], methods: int) -> list[tuple[int, int]]:
     """The ranks (best, worst) that the pairs leave each of `methods`; 95% of tables hold every true one.
 
     Args:
@@ -212,7 +177,7 @@ def rank_ranges(
     adjusted = holm([p for _, _, _, p in tested])
     beaten, beats = [0] * methods, [0] * methods
     for (i, j, gain, _), p in zip(tested, adjusted, strict=True):
-        if p <= 1 - level:
+        if p <= 1 - LEVEL:
             better, worse = (i, j) if gain > 0 else (j, i)
             beats[better] += 1
             beaten[worse] += 1

@@ -13,8 +13,7 @@ from perbench.contracts.engine import Generation
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.persona.build import build_personas
-from perbench.persona.summarisers.recurrent import SummarySpec
-from perbench.persona.summary import FIRST, NEXT, summarise
+from perbench.persona.summarisers.recurrent import FIRST, NEXT, SummarySpec, summarise
 from perbench.prompts.pair import build_pair
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import TaskSpec
@@ -96,13 +95,13 @@ def test_what_was_answered_is_kept_and_the_model_then_not_loaded() -> None:
 def test_answers_to_prompts_of_another_version_are_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Counting()
     summarise([["a", "b"]], SPEC, "digest", engine.open)
-    monkeypatch.setattr("perbench.persona.summary.VERSION", 99)
+    monkeypatch.setattr("perbench.persona.summarisers.recurrent.VERSION", 99)
     summarise([["a", "b"]], SPEC, "digest", engine.open)
     assert len(engine.asked) == 2
 
 
 def test_a_killed_run_goes_on_from_the_last_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from perbench.persona import summary
+    from perbench.persona.summarisers import recurrent as summary
 
     monkeypatch.setattr(summary, "AT_ONCE", 1)
     engine, rest = Counting(), Counting()
@@ -164,6 +163,13 @@ def test_what_is_retrieved_is_summarised_in_the_order_it_would_stand_in() -> Non
     engine = Counting()
     built(engine, items, k=2, priority="last")
     assert engine.asked == []  # the same request: it was answered before
+
+
+def test_a_record_counts_the_histories_that_lack_a_block() -> None:
+    engine = Counting()
+    engine.absent = {2: Generation("", "content_filter", 1, 0, "filtered")}
+    _, found = built(engine, tuple({"text": text} for text in "abcde"))
+    assert (found.counts["summaries"], found.counts["summaries_missing"]) == (1, 1)
 
 
 def test_without_history_there_is_no_summary() -> None:

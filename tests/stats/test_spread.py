@@ -22,11 +22,9 @@ from perbench.stats.spread import (
     holm,
     jackknife,
     left_out,
-    macro_spread,
     mean_spread,
     rank_ranges,
     seed_spread,
-    share_difference,
     share_interval,
     user_df,
     wilson,
@@ -73,14 +71,6 @@ def test_share(name: str) -> None:
     assert found == pytest.approx(tuple(one["out"]["ci95"]), rel=1e-9, abs=1e-12)
 
 
-def test_difference_of_two_shares() -> None:
-    gold = EXAMPLES["4 proportions (Wilson, effective samples)"]
-    a, b = (gold[name]["out"] for name in ("2 of 20, 5 users", "0 of 16, 8 users"))
-    out = gold["difference of the first two, as two groups"]
-    found = share_difference(a["value"], tuple(a["ci95"]), b["value"], tuple(b["ci95"]))
-    assert found == pytest.approx(tuple(out["ci95"]), rel=1e-9)
-
-
 def test_f1() -> None:
     one = EXAMPLES["6 F1, slope, macro"]["F1"]
     counts = np.array(one["tp_fp_fn"], float)
@@ -110,18 +100,6 @@ def test_slope() -> None:
     value, left = left_out(slope, np.hstack([sums, counts]))
     assert left == pytest.approx(one["delete_one"])
     check(jackknife(value, left, counts.sum(axis=1)), one["out"])
-
-
-@pytest.mark.parametrize("name", ["macro, users of each column differ", "macro, users shared by columns"])
-def test_macro_mean(name: str) -> None:
-    one = EXAMPLES["6 F1, slope, macro"][name]
-    names = sorted({user for _, users in one["columns"] for user in users})
-    sums, sizes = (np.zeros((len(names), len(one["columns"]))) for _ in range(2))
-    for column, (values, users) in enumerate(one["columns"]):
-        for value, user in zip(values, users, strict=True):
-            sums[names.index(user), column] += value
-            sizes[names.index(user), column] += 1
-    check(macro_spread(sums, sizes), one["out"])
 
 
 def test_holm_and_ranks() -> None:
@@ -209,13 +187,8 @@ def test_degrees_of_freedom_by_matrices(sizes: list[float]) -> None:
 
 def test_statsmodels() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest")
-    proportion = pytest.importorskip("statsmodels.stats.proportion")
     p = np.random.default_rng(0).random(28) ** 3
     assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
-    z = 1.959963984540054
-    a, b = (12 / 40, wilson(12 / 40, 40, z)), (3 / 25, wilson(3 / 25, 25, z))
-    expected = proportion.confint_proportions_2indep(12, 40, 3, 25, method="newcomb")
-    assert share_difference(*a, *b) == pytest.approx(expected)
 
 
 # ------------------------------------------------------------------------------------- no interval
@@ -226,12 +199,6 @@ def test_under_three_users_there_is_none() -> None:
     # A user without samples is no third one.
     assert mean_spread(np.array([1.0, 5.0, 0.0]), np.array([2.0, 2.0, 0.0])) is None
     assert mean_spread(np.array([]), np.array([])) is None
-
-
-def test_a_mean_over_columns_has_none_where_a_column_has_two_users() -> None:
-    sums = np.array([[1.0, 2.0], [3.0, 1.0], [2.0, 0.0]])
-    assert macro_spread(sums[:, :1], np.ones((3, 1))) is not None
-    assert macro_spread(sums, np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])) is None
 
 
 def test_an_undefined_statistic_has_none() -> None:

@@ -1,16 +1,27 @@
-"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, renewed with each block of items."""
+"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, renewed with each block of items.
+
+Each time from the summary so far and the next items. Our own wording."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from perbench.api import Example
 from perbench.contracts.base import Asked, Role
 from perbench.contracts.persona import Models, Rewritten, Summariser
+from perbench.disk.cache import DiskCache
+from perbench.disk.digests import canonical_digest
+from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
 from perbench.shapes.fields import ModelName
+from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.templates import Count
+
+if TYPE_CHECKING:
+    from perbench.contracts.engine import Engine
 
 
 class SummarySpec(Strict):
@@ -35,8 +46,6 @@ class Recurrent(Summariser[Keys]):
         return [Role("summariser", self.keys.summary.model)]
 
     def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
-        from perbench.persona.summary import WORDING
-
         found = super().inputs(helpers)
         return {"summary": {**found["summary"], "method": "recurrent", "wording": WORDING}}
 
@@ -44,7 +53,6 @@ class Recurrent(Summariser[Keys]):
         return self.keys.summary.max_new_tokens
 
     def asks(self, examples: Sequence[Example]) -> dict[str, Asked]:
-        from perbench.persona.summary import NEXT
         from perbench.prompts.messages import estimated
 
         spec, asked = self.keys.summary, Asked()
@@ -57,15 +65,140 @@ class Recurrent(Summariser[Keys]):
         return {"summariser": asked}
 
     def rewrite(self, histories: Sequence[Sequence[str]], models: Models) -> Rewritten:
-        from perbench.persona.summary import summarise
-
         digest, engine = models.summariser(self.keys.summary.model)
         found = summarise(histories, self.keys.summary, digest, engine)
+        lost = sum(bool(one.missing) for one in found)
         return Rewritten(
             [one.text for one in found],
             {
                 "summaries": sum(bool(one.text) for one in found),
                 "summaries_truncated": sum(one.truncated for one in found),
                 "persona_items_cut": sum(one.cut for one in found),
+                **({"summaries_missing": lost} if lost else {}),
             },
         )
+
+
+# ---------------------------------------------------------------- block by block
+
+FIRST = (
+    "Here are texts that one person wrote:\n\n{items}\n\n"
+    "Describe this person in one paragraph, for somebody who will write in their name: what they know and "
+    "care about, what they like and dislike, how they write. Answer with the paragraph only."
+)
+NEXT = (
+    "This describes a person:\n\n{summary}\n\nHere are more texts that this person wrote:\n\n{items}\n\n"
+    "Renew the description so that it holds for these texts too: what the person knows and cares about, "
+    "likes and dislikes, how they write. Keep what still holds. Answer with the new paragraph only."
+)
+VERSION = 2
+"""Raised by hand when a request becomes another prompt: answers kept before are no answers to it."""
+WORDING = canonical_digest([VERSION, FIRST, NEXT])[:12]
+AT_ONCE = 32
+"""Requests between two writes; what a killed run asks for again."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`text` is empty where there was nothing to summarise. `cut` counts items that were read in part,
+    `truncated` the requests whose answer was cut at max_new_tokens, `missing` those that got none (refused,
+    filtered...): the summary so far stood in for it, and says nothing of that block's items."""
+
+    text: str
+    cut: int
+    truncated: int
+    missing: int = 0
+
+
+def summarise(
+    histories: Sequence[Sequence[str]], spec: SummarySpec, digest: str, engine: Callable[[], Engine]
+) -> list[Summary]:
+    """A summary of each history, its items in order. Greedy decoding; every answer is kept on disk by
+    (model, request), so that each is asked for once on a machine.
+
+    Args:
+        digest: identifies the model.
+        engine: loads it; called when the first answer is missing.
+
+    Raises:
+        PerbenchError: the model cannot be had, or refuses a request.
+    """
+    ask = _Asker(spec, digest, engine)
+    blocks = [_blocks(history, spec) for history in histories]
+    texts = [""] * len(histories)
+    truncated, missing = [0] * len(histories), [0] * len(histories)
+    for turn in range(max(map(len, blocks), default=0)):
+        due = [i for i, own in enumerate(blocks) if turn < len(own)]
+        requests = [_request(texts[i], blocks[i][turn]) for i in due]
+        for i, answer in zip(due, ask(requests), strict=True):
+            if answer["missing"] is not None:
+                missing[i] += 1
+                continue
+            texts[i] = answer["text"].strip()
+            truncated[i] += answer["finish_reason"] == "length"
+    return [
+        Summary(text, sum(len(item.split()) > spec.item_words for item in history), *counts)
+        for history, text, *counts in zip(histories, texts, truncated, missing, strict=True)
+    ]
+
+
+def _blocks(history: Sequence[str], spec: SummarySpec) -> list[list[str]]:
+    items = [_cut(item, spec.item_words) for item in history]
+    return [items[start : start + spec.block] for start in range(0, len(items), spec.block)]
+
+
+def _cut(item: str, words: int) -> str:
+    found = item.split()
+    return item if len(found) <= words else " ".join(found[:words])
+
+
+def _request(summary: str, items: Sequence[str]) -> str:
+    values = {"summary": summary, "items": "\n\n".join(items)}
+    return (NEXT if summary else FIRST).format_map(values)
+
+
+class _Asker:
+    """Answers to requests, from disk or from the model."""
+
+    def __init__(self, spec: SummarySpec, digest: str, engine: Callable[[], Engine]) -> None:
+        self._spec = spec
+        self._digest = digest
+        self._engine = engine
+        self._cache = DiskCache("summaries")
+
+    def __call__(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
+        """{"text", "finish_reason", "missing"} of each, as in `perbench.contracts.engine.Generation`."""
+        longest = self._spec.max_new_tokens
+        keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
+        text_of = dict(zip(keys, requests, strict=True))
+        known = {key: json.loads(value) for key, value in self._cache.get(list(text_of)).items()}
+        # Kept before answers said whether they are missing, an empty one may have been.
+        found: dict[str, Mapping[str, Any]] = {
+            key: {"missing": None, **value}
+            for key, value in known.items()
+            if "missing" in value or value["text"].strip()
+        }
+        # Neighbours of similar length waste little padding.
+        missing = sorted(set(text_of) - set(found), key=lambda key: (-len(text_of[key]), key))
+        for start in range(0, len(missing), AT_ONCE):
+            part = missing[start : start + AT_ONCE]
+            made = dict(zip(part, self._generate([text_of[key] for key in part]), strict=True))
+            self._cache.put({key: json.dumps(value).encode() for key, value in made.items()})
+            found.update(made)
+        return [found[key] for key in keys]
+
+    def _generate(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
+        sampling = SamplingSpec(max_new_tokens=self._spec.max_new_tokens, temperature=0.0)
+        try:
+            answers = self._engine().chat(
+                [[{"role": "user", "content": request}] for request in requests], sampling, seed=0
+            )
+        except PerbenchError as error:
+            raise PerbenchError(
+                f"persona.summary, model {self._spec.model}: {error}. Where a request is too long for it, "
+                "lower persona.summary.block or item_words"
+            ) from error
+        return [
+            {"text": answer.text, "finish_reason": answer.finish_reason, "missing": answer.missing}
+            for answer in answers
+        ]
