@@ -71,17 +71,11 @@ def faults(
     return sorted(wrong)
 
 
-def verify(
-    folder: Path,
-    way_out: str,
-    *,
-    seal: str | None = None,
-    digest: Callable[[Path], str] = content_sha256,
-) -> None:
+def verify(folder: Path, way_out: str) -> None:
     """Raises:
     Damaged: `faults` finds any; the message ends on `way_out`, a sentence.
     """
-    if found := faults(folder, seal=seal, digest=digest):
+    if found := faults(folder):
         raise Damaged(found, way_out)
 
 

@@ -32,14 +32,14 @@ def context_in(folder: Path) -> int | None:
         raise PerbenchError(f"{folder}: the model's config does not load: {error}") from error
 
 
-def check_context(room: int | None, prompt: int, answer: int, *, what: str, of: str = "its response") -> None:
+def check_context(room: int | None, prompt: int, answer: int, *, what: str) -> None:
     """That a prompt and what follows it, both in tokens, fit the model's context of `room`.
 
     Raises:
-        PerbenchError: they do not; `what` names the prompt, `of` what follows.
+        PerbenchError: they do not; `what` names the prompt.
     """
     if room is not None and prompt + answer > room:
         raise PerbenchError(
-            f"{what}: a prompt of {prompt} tokens and {of} of {answer} exceed the model's context of {room}; "
-            f"lower the task's max_length to {room}"
+            f"{what}: a prompt of {prompt} tokens and its response of {answer} exceed the model's context of "
+            f"{room}; lower the task's max_length to {room}"
         )

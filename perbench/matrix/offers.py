@@ -11,7 +11,7 @@ from perbench.errors import PerbenchError
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import engine_of, owner_of, persona_roles
+from perbench.specs.compose import engine_of, roles_of
 from perbench.specs.matrix import MatrixSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
@@ -48,7 +48,7 @@ def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
     Raises:
         PerbenchError: naming the keys to set.
     """
-    for role in [*owner_of(task.spec).roles(), *persona_roles(task.spec.persona)]:
+    for role in roles_of(task.spec):
         for name in spec.models if role.model is None else [role.model]:
             engine = engine_of(model(name))
             lacking = [told for need, told in role.needs.items() if need not in engine.offers]

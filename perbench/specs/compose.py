@@ -181,11 +181,18 @@ def persona_helpers(persona: PersonaSpec) -> list[str]:
     return [role.model for role in persona_roles(persona) if role.model is not None]
 
 
+def roles_of(task: TaskSpec) -> list[Role]:
+    """The models that take part: of the protocol, of its decoding, and those that build the persona."""
+    return [
+        *owner_of(task).roles(),
+        *decoding_of(task.decoding).roles(),
+        *persona_roles(task.persona),
+    ]
+
+
 def helpers_of(task: TaskSpec) -> set[str]:
-    """Models besides the one under evaluation, by registry name: those of the protocol, and those that build
-    the persona."""
-    own = {role.model for role in owner_of(task).roles() if role.model is not None}
-    return own | set(persona_helpers(task.persona))
+    """Models besides the one under evaluation, by registry name."""
+    return {role.model for role in roles_of(task) if role.model is not None}
 
 
 def ranked_text(task: TaskSpec) -> str | None:

@@ -47,14 +47,12 @@ class GenerationProtocol(Protocol[Keys]):
         return UNIT if metric in SWAP_METRICS else text_metric(metric).scale
 
     def roles(self) -> Sequence[Role]:
-        found, swap = [], self.keys.persona_swap
-        if swap is not None:
-            message = (
-                "persona_swap.scorer: {model} is {what}, which gives no log-probs of given texts; name a "
-                "local model"
-            )
-            found.append(Role("scorer", swap.scorer, {"score": message}))
-        return [*found, *decoding_of(self.spec.decoding).roles()]
+        swap = self.keys.persona_swap
+        message = (
+            "persona_swap.scorer: {model} is {what}, which gives no log-probs of given texts; name a local "
+            "model"
+        )
+        return [] if swap is None else [Role("scorer", swap.scorer, {"score": message})]
 
     def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
         found = super().inputs(helpers)
