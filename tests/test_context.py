@@ -10,8 +10,8 @@ import pytest
 
 from perbench.api import Example
 from perbench.conformance.protocol import MemoryStore
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import LEFT_OUT
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong, check_context, context_in

@@ -53,7 +53,9 @@ def assert_plain(model: Any, pairs: list[PromptPair], budget: int, tolerance: fl
         expected = plain(model, pair.factual, pair.response), plain(model, pair.counterfactual, pair.response)
         torch.testing.assert_close(both.factual, expected[0], rtol=0, atol=tolerance)
         torch.testing.assert_close(both.counterfactual, expected[1], rtol=0, atol=tolerance)
-        torch.testing.assert_close(both.pir, expected[0] - expected[1], rtol=0, atol=2 * tolerance)
+        torch.testing.assert_close(
+            both.factual - both.counterfactual, expected[0] - expected[1], rtol=0, atol=2 * tolerance
+        )
         assert both.factual.dtype == torch.float32
 
 
@@ -110,7 +112,8 @@ def test_equals_full_logits_on_a_real_model(smollm2: ResolvedModel) -> None:
     ]
     model = load_causal_lm(smollm2.folder, "float32")
     assert_plain(model, pairs, 8192)
-    pir = contrast(model, pairs)[0].pir
+    found = contrast(model, pairs)[0]
+    pir = found.factual - found.counterfactual
     assert pir[ids(answers[0]).index(ids(" hives")[0])] > 1  # the persona keeps bees
 
 

@@ -1,5 +1,5 @@
 """Examples of a task: rows read, checked, drawn, and their digest."""
 
-from perbench.data.examples import Dataset, load_examples
+from perbench.data.examples import load_examples
 
-__all__ = ["Dataset", "load_examples"]
+__all__ = ["load_examples"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from perbench.contracts.data import Dataset
 from perbench.data import spans
-from perbench.data.examples import Dataset, load_examples
+from perbench.data.examples import load_examples
 from perbench.data.overlap import Seen, notes
 from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.specs.compose import owner_of, source_of

@@ -40,12 +40,6 @@ class Contrast:
     factual: Tensor
     counterfactual: Tensor
 
-    @property
-    def pir(self) -> Tensor:
-        """Personal Influence Ratio log P(y_i | persona, x, y_<i) - log P(y_i | x, y_<i), [n] (PerContrast,
-        Eq. 2)."""
-        return self.factual - self.counterfactual
-
 
 def response_hidden(
     body: Any, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from perbench import data as data_sources
-from perbench.data import Dataset
+from perbench.contracts.data import Dataset
 from perbench.data.examples import needed_fields
 from perbench.data.overlap import Overlap, Seen
 from perbench.data.own import OwnData, own_data

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perbench.contracts.data import Dataset
 from perbench.contracts.run import Scored
-from perbench.data import Dataset, load_examples
+from perbench.data import load_examples
 from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from perbench import plugins
-from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_metric
+from perbench.contracts.metric import Measured, Scale, TextMetric, Texts
 from perbench.errors import CellError, MetricAbsent
 from perbench.store.record import Metric
-
-__all__ = ["TextScores", "Texts", "mean_metric", "score_texts", "text_metric"]
 
 
 @dataclass(frozen=True)

@@ -149,3 +149,39 @@ def test_models_that_build_the_personas_of_an_identification_enter_its_identity(
     catalogue = Catalogue(spec, {}, None)
     (cell,) = expand(spec, catalogue)
     assert cell.inputs["target"]["persona"]["encoder"] == catalogue.helper_inputs("tiny")
+
+
+OWN = """
+from perbench.contracts.metric import Measured, TextMetric, mean_metric
+
+
+class Own(TextMetric):
+    def measure(self, name, texts):
+        values = [VALUE for _ in texts.predictions]
+        return Measured(mean_metric(values, texts.clusters, "own"), values)
+"""
+
+
+def test_a_value_outside_its_metrics_bounds_is_refused_by_run_rescore_and_verify(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    file = root.path / "metrics" / "own.py"
+    file.parent.mkdir()
+    changes = {"metrics": ["own"], "headline": "own"}
+    bare: dict[str, Any] = {"trainers": [], "sources": [], "identifiers": [], "baseline": None}
+    root.matrix(targets=[{"task": "tiny/writing", **changes}], **bare)
+    first, second = tmp_path / "first", tmp_path / "second"
+    file.write_text(OWN.replace("VALUE", "0.5"))
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(first))
+    assert code == 0, errors
+    ((before, _),) = read_records(first)
+    file.write_text(OWN.replace("VALUE", "2.5"))
+    code, _, errors = runs(root.path, "rescore", str(first))
+    assert (code, "[eval tiny base" in errors, "own: the value 2.5" in errors) == (2, True, True), errors
+    assert [record for record, _ in read_records(first)] == [before]
+    code, output, errors = runs(root.path, "verify", str(first))
+    assert "own: the value 2.5" in output + errors
+    assert runs(root.path, "run", "--matrix", "small", "--out", str(second))[0] == 1
+    ((failed, _),) = read_records(second)
+    assert failed.error is not None
+    assert "own: the value 2.5" in failed.error.message

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from perbench.metrics import Texts, score_texts
+from perbench.contracts.metric import Texts
+from perbench.metrics import score_texts
 from perbench.text import wordnet
 from perbench.text.sentences import split_sentences
 

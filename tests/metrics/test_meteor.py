@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perbench.metrics import Texts, score_texts
+from perbench.contracts.metric import Texts
+from perbench.metrics import score_texts
 from perbench.metrics.meteor import tokenize
 from perbench.text import wordnet
 

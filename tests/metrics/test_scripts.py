@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.metrics import Texts, score_texts
+from perbench.contracts.metric import Texts
+from perbench.metrics import score_texts
 from perbench.store.record import Metric
 from perbench.text.scripts import (
     BLANK,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from perbench.contracts.metric import UNIT, Scale
+from perbench.contracts.metric import UNIT, Scale, Texts, mean_metric
 from perbench.errors import PerbenchError
-from perbench.metrics import Texts, mean_metric, score_texts, text_metric
+from perbench.metrics import score_texts, text_metric
 from perbench.plugins import names
 from perbench.stats.spread import jackknife
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import Conversation, Generation, TokenIds
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError, SpecError
 from perbench.prompts.chat import chat_text, encode

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import LEFT_OUT, Generation
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError
 from perbench.lm.context import TooLong

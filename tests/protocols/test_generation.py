@@ -12,9 +12,9 @@ import pytest
 
 from perbench import plugins
 from perbench.api import Example
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import Engine
 from perbench.contracts.run import chunks
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError, PerbenchError
 from perbench.prompts.pair import build_pair

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perbench.api import Example, Identifier, PersonaText, TokenScores
-from perbench.data import Dataset
+from perbench.contracts.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError
 from perbench.plugins import load_identifier

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.contracts import missing
+from perbench.contracts.metric import Texts, mean_metric
 from perbench.errors import CellError
-from perbench.metrics import Texts, mean_metric, score_texts
+from perbench.metrics import score_texts
 
 PERHAPS = st.none() | st.sampled_from(["refused", "filtered", "too_long"])
 NAMES = ["rouge1", "rougeL", "bleu", "chrf", "length", "truncated"]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import LEFT_OUT, Engine, Generation
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import CellError, PerbenchError, SpecError
 from perbench.protocols.preference.section import CheckJudgeSpec, PreferenceSpec

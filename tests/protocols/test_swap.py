@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from perbench.api import Example
+from perbench.contracts.data import Dataset
 from perbench.contracts.engine import Engine
-from perbench.data import Dataset
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair

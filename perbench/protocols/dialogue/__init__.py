@@ -22,8 +22,8 @@ from .section import DialogueSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
-    from perbench.data import Dataset
 
 
 class Keys(Strict):

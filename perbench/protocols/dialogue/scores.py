@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perbench.contracts import missing
-from perbench.contracts.metric import Scale
+from perbench.contracts.metric import Scale, mean_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
 from perbench.disk.digests import canonical_digest
 from perbench.judges.agreement import AGREEMENT, judge_agreement
-from perbench.metrics import mean_metric
 from perbench.store.record import Metric, Scores, TurnValue
 from perbench.text.scripts import UNSPACED_ANSWER, word_count
 

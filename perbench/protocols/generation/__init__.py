@@ -17,8 +17,8 @@ from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
-    from perbench.data import Dataset
 
     from .answers import Chats, Prompts
 

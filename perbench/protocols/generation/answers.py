@@ -18,8 +18,8 @@ from .samples import Answer
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.engine import Engine
-    from perbench.data import Dataset
     from perbench.shapes.task import TaskSpec
 
 

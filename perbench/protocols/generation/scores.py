@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perbench.contracts import missing
+from perbench.contracts.metric import Texts
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
-from perbench.metrics import Texts, score_texts
+from perbench.metrics import score_texts
 from perbench.store.record import Scores
 
 from . import swap_scores

@@ -19,9 +19,9 @@ from .names import IDENTIFICATION_METRICS
 
 if TYPE_CHECKING:
     from perbench.api import Example, Identifier
+    from perbench.contracts.data import Dataset
     from perbench.contracts.engine import Engine
     from perbench.contracts.run import Scored
-    from perbench.data import Dataset
 
 
 class IdentificationProtocol(Protocol[NoKeys]):

@@ -14,8 +14,8 @@ from .catalogue import PREFIX
 from .section import Documents, LmEvalSpec
 
 if TYPE_CHECKING:
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
-    from perbench.data import Dataset
 
 
 class Keys(Strict):
@@ -63,7 +63,7 @@ class LmEval(Protocol[Keys]):
         return self.keys.lm_eval.chat_template
 
     def dataset(self, limit: int | None) -> Dataset:
-        from perbench.data import Dataset
+        from perbench.contracts.data import Dataset
 
         from .catalogue import describe
 

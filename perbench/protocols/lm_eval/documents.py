@@ -16,11 +16,11 @@ from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from perbench.contracts.metric import mean_metric
 from perbench.contracts.resume import Batch, Sample
 from perbench.contracts.run import Engines, Scored, chunks
 from perbench.errors import PerbenchError
 from perbench.lm.finite import Finite, check_finite
-from perbench.metrics import mean_metric
 from perbench.prompts.chat import folded, has_system_role, opening
 from perbench.seeds import derive_seed
 from perbench.store.record import Scores
@@ -30,8 +30,8 @@ from .samples import DocumentSample
 from .warned import listening, warning_notes
 
 if TYPE_CHECKING:
+    from perbench.contracts.data import Dataset
     from perbench.contracts.engine import Engine
-    from perbench.data import Dataset
 
     from .section import LmEvalSpec
 

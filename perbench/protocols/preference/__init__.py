@@ -23,8 +23,8 @@ from .section import HOLDS, PreferenceSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
-    from perbench.data import Dataset
 
 OFFICIAL = "official"
 """Value of a row's `turns_from` if its exchanges are the benchmark's own."""

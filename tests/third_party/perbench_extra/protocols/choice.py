@@ -12,8 +12,8 @@ from perbench.shapes.base import Strict
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
-    from perbench.data import Dataset
 
 
 class ChoiceSpec(Strict):

@@ -13,8 +13,8 @@ from perbench.shapes.rubric import RubricJudge
 
 if TYPE_CHECKING:
     from perbench.api import Example
+    from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines
-    from perbench.data import Dataset
 
 
 class TactSpec(Strict):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from perbench.metrics import Texts, text_metric
+from perbench.contracts.metric import Texts
+from perbench.metrics import text_metric
 from perbench.plugins import include
 
 include(Path(__file__).parents[1])
