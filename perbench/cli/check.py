@@ -47,15 +47,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(plugin: Plugin, params: dict[str, Any]) -> Report:
-    """By `perbench.conformance.KIND.check` where there is one; all else is right where it is valid."""
-    suite = f"perbench.conformance.{plugin.kind}"
-    if importlib.util.find_spec(suite) is not None:
-        found: Report = importlib.import_module(suite).check(plugin.load_class(), params)
-        return found
+    """A valid file, tried by `perbench.conformance.KIND.check` where there is one."""
     from perbench.cli.validate import check_plugin
     from perbench.conformance.report import Finding, Report
+    from perbench.specs.compose import SPECS
 
-    check_plugin(plugin)
+    suite = f"perbench.conformance.{plugin.kind}"
+    tried = importlib.util.find_spec(suite) is not None
+    if plugin.kind in SPECS or not tried:
+        check_plugin(plugin)
+    if tried:
+        found: Report = importlib.import_module(suite).check(plugin.load_class(), params)
+        return found
     return Report(plugin, "", [Finding("valid", True, "the file, and what it names")])
 
 

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import TYPE_CHECKING, cast, get_args, get_type_hints
 
 from perbench import plugins
 from perbench.errors import PerbenchError, SpecError
 from perbench.progress import counted
+
+if TYPE_CHECKING:
+    from perbench.shapes.base import Strict
 
 SUMMARY = "check specs and plugins: the files given, else everything in all roots"
 
@@ -53,11 +56,24 @@ def check_plugin(plugin: plugins.Plugin) -> None:
     if issubclass(cls, Owner):
         from perbench.specs.compose import task_spec
 
-        task_spec()  # no two owners may bring one key
+        spec = task_spec()  # no two owners may bring one key
+        unknown = [path for path in sorted(cls.reads) if plugin.kind != "engine" and not _key(spec, path)]
+        if unknown:
+            raise PerbenchError(f"{plugin.path}: reads: no task has the key {', '.join(unknown)}")
     if issubclass(cls, Hyperparameters):
         wrong = [message for _, message in cls.faults({}) if "is required" not in message]
         if wrong:
             raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
+
+
+def _key(spec: type[Strict], path: str) -> bool:
+    """Whether a spec has the key of that dotted path."""
+    from perbench.shapes.describe import section_of
+
+    name, _, rest = path.partition(".")
+    info = spec.model_fields.get(name)
+    inner = section_of(info) if info is not None and rest else None
+    return info is not None and (not rest or (inner is not None and _key(cast("type[Strict]", inner), rest)))
 
 
 def _load_spec(kind: str, name: str) -> None:

@@ -130,7 +130,11 @@ def _sums(run: MetricTry) -> str:
         found = float(run.metric.of_sums(name, rows.sum(axis=0, keepdims=True))[0])
         if not _close(found, measured.metric.value):
             raise Fault(f"{name} is {measured.metric.value}, and of_sums() of its sums is {found}")
-    return "of_sums() of the samples' sums is the value" if held else "none: no gains of corpus scores"
+    return (
+        "of_sums() of the samples' sums is the value"
+        if held
+        else "none: needed for gains of corpus-level metrics only"
+    )
 
 
 def _odd(run: MetricTry) -> str:

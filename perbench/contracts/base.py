@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast, get_args
 
+from perbench.errors import suggest
 from perbench.plugins import roots
 from perbench.shapes.base import Strict
 from perbench.shapes.fields import sampled
@@ -88,6 +89,14 @@ class Owner(ABC, Generic[K]):
     def idle(self) -> dict[str, str]:
         """Keys of its own that nothing reads as they are set together: {"x.retries": "under x.method y"}."""
         return {}
+
+
+def known_names(attribute: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError: a class attribute holds a name that is not among `known`."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{attribute}: unknown {name!r}.{suggest(name, known)}")
 
 
 def folders(name: str) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from perbench.contracts.base import Capability
+from perbench.contracts.base import EVERYTHING, Capability, known_names
 from perbench.errors import PerbenchError
 from perbench.shapes.sampling import SamplingSpec
 
@@ -57,6 +57,11 @@ class Engine(ABC):
     alone: bool = False
     """Whether an answer does not depend on the others of its batch. Its seed then leaves out the batch's
     number, so that a cache knows the request again in whatever batch."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        offers = vars(cls).get("offers")
+        known_names("offers", offers if isinstance(offers, frozenset) else (), sorted(EVERYTHING))
 
     @property
     def who(self) -> str:

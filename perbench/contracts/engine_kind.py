@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from perbench.contracts.base import Asked, Capability, Inputs, K, Owner
+from perbench.contracts.base import EVERYTHING, Asked, Capability, Inputs, K, Owner, known_names
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 
@@ -55,6 +55,10 @@ class EngineKind(Owner[K]):
 
     prefix: ClassVar[str | None] = None
     """Begins the names of models that are no file: what follows goes to `values`."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        known_names("offers", cls.offers, sorted(EVERYTHING))
 
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:

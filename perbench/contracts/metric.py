@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from perbench.errors import CellError
 from perbench.errors import MetricAbsent as MetricAbsent
@@ -24,6 +24,14 @@ class Scale:
     better: Better | None = "higher"
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
 
+    def __post_init__(self) -> None:
+        known = [*get_args(Better), None]
+        if self.better not in known:
+            raise ValueError(f"better: got {self.better!r}; give one of {', '.join(map(repr, known))}")
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"bounds: got ({low:g}, {high:g}); give the lowest value, then the highest")
+
     def holds(self, value: float) -> bool:
         """Whether a value lies in the range, up to rounding; NaN never does."""
         low, high = self.bounds
@@ -39,7 +47,8 @@ class Scale:
             if value is not None and not self.holds(value):
                 low, high = self.bounds
                 raise CellError(
-                    f"metric {metric}: the value {value} is outside its range {low:g} to {high:g}"
+                    f"metric {metric}: the value {value} is outside its range {low:g} to {high:g}, the "
+                    "bounds of its scale"
                 )
 
     @property

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from perbench.contracts.base import Asked, K, Owner
+from perbench.contracts.base import Asked, K, Owner, known_names
 from perbench.contracts.metric import Scale
 from perbench.contracts.resume import Batch, Made, Sample, resume
+from perbench.errors import CellError
 
 __all__ = ["EXAMPLES", "PROMPTS", "Batch", "Protocol", "Sample"]
 
@@ -65,6 +66,12 @@ class Protocol(Owner[K]):
     """What brings the key of `data` that names its own data, where it reads no rows (`dataset`)."""
     prefix: ClassVar[str | None] = None
     """Begins the names of targets that are no file: what follows goes to `values`."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        from perbench.shapes.task import FieldSpec
+
+        super().__init_subclass__(**more)
+        known_names("fields", cls.fields, FieldSpec.model_fields)
 
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:
@@ -124,14 +131,14 @@ class Protocol(Owner[K]):
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         """All samples of an evaluation, in a fixed order; every batch draws from a seed of its own."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.called} does not define batches()")
 
     def identified(
         self, dataset: Dataset, identifier: Identifier, engine: Engine | None, dev: Dataset | None
     ) -> Sequence[Batch]:
         """As `batches`, of a protocol whose `cells` are "identify". `dev` is the split that thresholds are
         chosen on, where there is one."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.called} does not define identified()")
 
     def run(
         self,
@@ -172,7 +179,14 @@ class Protocol(Owner[K]):
         return resume(batches, store, tick, planned=planned, most_missing=self.spec.max_missing)
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
-        """What the record counts of stored samples."""
+        """What the record counts of stored samples.
+
+        Raises:
+            CellError: a sample does not hold them.
+        """
+        for key in ("prompt_tokens", "new_tokens"):
+            if bare := [sample["id"] for sample in samples if key not in sample]:
+                raise CellError(f"sample {bare[0]} holds no {key}, which the record counts")
         return {
             "prompt": sum(sample["prompt_tokens"] for sample in samples),
             "generated": sum(sample["new_tokens"] for sample in samples),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Sample = Mapping[str, Any]
 """A stored sample: JSON values, among them a unique "id" and the "user". Each protocol types its own."""
 
+NEEDED = ("id", "user")
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -63,6 +65,11 @@ def resume(
         begun = time.perf_counter()
         made = batch.make(stored)
         spent = time.perf_counter() - begun
+        for sample in made:
+            if absent := [key for key in NEEDED if key not in sample]:
+                raise CellError(
+                    f"make() gives a sample without {', '.join(absent)}; it holds {', '.join(sample)}"
+                )
         _same([sample["id"] for sample in made], batch.ids, "make()", "its batch")
         due = [sample for sample in made if sample["id"] not in stored]
         store.append(due)

@@ -165,6 +165,7 @@ class JudgedProtocol(Protocol[K]):
             found.append(
                 f"the judge {judge.model} {gave} in {open_.total()} of {len(rubric.ask) * len(there)} checks "
                 f"({missing.told(open_)}); {self._place}.max_new_tokens is {judge.max_new_tokens}"
+                + (", and a small judge may need method: likeliest" if judge.method == "reply" else "")
             )
         found += notes
         if not judge.calibrated:

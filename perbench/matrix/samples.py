@@ -6,6 +6,7 @@ data on this machine, where they are at hand and still the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
         return record, place
     damaged: list[DamagedRecord] = []
     held = [pair for pair in read_records(place, damaged) if pair[0].kind != "train"]
-    chosen = [pair for pair in held if _matches(pair[0], words)]
+    chosen = [pair for pair in held if _matches(pair[0], words, whole=True)]
+    chosen = chosen or [pair for pair in held if _matches(pair[0], words, whole=False)]
     if len(chosen) == 1:
         return chosen[0]
     listed = chosen or held
@@ -78,9 +80,16 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
     )
 
 
-def _matches(record: CellRecord, words: Sequence[str]) -> bool:
-    text = f"{record.kind}-{record.identity}\n{describe(record.kind, record.labels)}"
-    return all(record.identity.startswith(word) or word in text for word in words)
+def _matches(record: CellRecord, words: Sequence[str], *, whole: bool) -> bool:
+    """Whether each word begins the cell's identity or folder, or stands in its description ("ce" not in
+    "perce" if it must stand there `whole`)."""
+    names = (record.identity, f"{record.kind}-{record.identity}")
+    told = describe(record.kind, record.labels)
+    ends = (r"(?<!\w)", r"(?!\w)") if whole else ("", "")
+    return all(
+        any(name.startswith(word) for name in names) or re.search(re.escape(word).join(ends), told)
+        for word in words
+    )
 
 
 def shown_samples(

@@ -35,7 +35,8 @@ def described(model: type[BaseModel], source: type | None = None, under: str = "
         default = None if required or inner else info.get_default(call_default_factory=True)
         row = {"name": under + name, "type": _type(info), "default": _plain(default)}
         row["required"] = required
-        rows.append(row | {"text": texts.get(name) or (inspect.getdoc(inner) or "" if inner else "")})
+        own = inspect.cleandoc(inner.__dict__.get("__doc__") or "") if inner else ""
+        rows.append(row | {"text": texts.get(name) or own})
         rows += described(inner, under=f"{under}{name}.") if inner else []
     return rows
 

@@ -102,6 +102,10 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
         try:
             section = plugin.load_class()()
             tables = tuple(section.build(loaded, matrix))
+            if stray := [type(one).__name__ for one in tables if not isinstance(one, Table)]:
+                raise PerbenchError(
+                    f"{plugin.path}: build() returned a {stray[0]} among its tables, not a Table"
+                )
         except PerbenchError as error:
             broken.append((name, str(error)))
         except Exception as error:

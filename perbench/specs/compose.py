@@ -226,18 +226,22 @@ class _Decoding(DecodingSpec):
         return self
 
 
+def _loading(kind: str, spec: type[Strict], values: Any) -> Any:
+    """`values`. A key that is unknown because its owner does not load is reported with the reason."""
+    unknown = set(values) - set(spec.model_fields) if isinstance(values, dict) else set()
+    for name in sorted(unknown & set(plugins.names(kind))) if unknown else ():
+        try:
+            plugins.get(kind, name).load_class()
+        except PerbenchError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return values
+
+
 class _Data(DataSpec):
     @model_validator(mode="before")
     @classmethod
     def _loadable(cls, values: Any) -> Any:
-        """A key that is unknown because its source does not load is reported with the reason."""
-        unknown = set(values) - set(cls.model_fields) if isinstance(values, dict) else set()
-        for name in sorted(unknown & set(plugins.names("source"))) if unknown else ():
-            try:
-                plugins.get("source", name).load_class()
-            except PerbenchError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return values
+        return _loading("source", cls, values)
 
     @model_validator(mode="after")
     def _one_source(self) -> _Data:
@@ -305,6 +309,11 @@ class _Task(TaskSpec):
 
 
 class _Model(ModelSpec):
+    @model_validator(mode="before")
+    @classmethod
+    def _loadable(cls, values: Any) -> Any:
+        return _loading("engine", cls, values)
+
     @model_validator(mode="after")
     def _served(self) -> _Model:
         name, kinds = engine_name(self), self.owned["engine"]

@@ -113,6 +113,8 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     # what is wrong: the check that finds it, what it says, a line of the skeleton, what stands there instead
     "a tuple": ("samples", "JSON", '"user": example.user', '"user": example.user, "pair": (1, 2)'),
     "no user": ("samples", "names no user", '"user": example.user', '"user": None'),
+    "no id": ("samples", "without id;", '"id": example.id,\n                "user"', '"user"'),
+    "no tokens": ("samples", "no new_tokens", '"new_tokens": answer.new_tokens,', ""),
     "other ids": ("samples", "sample id", "Batch([example.id for", 'Batch([example.id + "x" for'),
     "an unnamed judge": ("samples", "'far'", "engines.subject, requests", 'engines.named("far"), requests'),
     "drawn anew": ("resume", "seed", "answer.text", "answer.text + str(__import__('random').random())"),
@@ -167,6 +169,41 @@ def test_every_breach_of_a_protocol_is_found(
     found = findings(tmp_path, "protocol", capsys)
     assert said in found[check]
     assert "protocols/own.py:" in found[check]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "said"),
+    [
+        ("metric", '"lower"', '"lowest"', "better: got 'lowest'"),
+        ("metric", "(0.0, 1.0)", "(1.0, 0.0)", "bounds: got (1, 0)"),
+        (
+            "protocol",
+            '"question", "ref',
+            '"qestion", "ref',
+            "fields: unknown 'qestion'. Did you mean 'question'",
+        ),
+        ("protocol", '"sampling"}', '"samplin"}', "reads: no task has the key samplin"),
+        (
+            "engine",
+            'frozenset({"chat"})',
+            'frozenset({"chatt"})',
+            "offers: unknown 'chatt'. Did you mean 'chat'",
+        ),
+    ],
+)
+def test_what_a_class_declares_is_checked_before_it_is_used(
+    kind: str, old: str, new: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / plugins.KINDS[kind].folder / "own.py"
+    file.parent.mkdir()
+    text = (SKELETONS / kind / plugins.KINDS[kind].folder / f"my_{kind}.py").read_text("utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(f"my_{kind}", "own").replace(old, new), encoding="utf-8")
+    for command in (["check", kind, "own", "--include", str(tmp_path)], ["validate", str(file)]):
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert str(file) in err
 
 
 def test_a_protocol_without_a_task_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

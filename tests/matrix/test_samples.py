@@ -177,5 +177,7 @@ def test_a_cell_that_is_not_named_well(root: Path, capsys: pytest.CaptureFixture
         assert err.count("eval tiny base notes seed") == 2
         assert folder.name[5:13] in err
     assert len(shown(capsys, run, "seed 1")) == 5
+    assert len(shown(capsys, run, "seed", "1")) == 5  # a word, not a digit of some identity
+    assert len(shown(capsys, run, folder.name[:12])) == 5
     assert main(["samples", str(root / "nowhere")]) == 2
     assert main(["samples", str(run / "cells" / "eval-0")]) == 2

@@ -117,6 +117,7 @@ def test_a_folder_draws_itself(root: Path, bench: Bench, tmp_path: Path) -> None
         ("import nothing_of_this_name\n", "nothing_of_this_name"),
         (LENGTHS.replace("title = ", "return = "), "line 8"),
         (LENGTHS.replace("cells[0]", "cells[7]"), "lengths.py:12"),
+        (LENGTHS.replace("return [", "return ['hi'] or ["), "returned a str"),
         (LENGTHS.replace('(ColumnHead("length"),)', "()"), "1 values for 0 columns"),
     ],
 )
