@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 SUMMARY = "recompute metrics and scores from stored samples; nothing is generated"
@@ -23,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.console.printing import say
     from perbench.matrix.cells import describe
     from perbench.matrix.rescore import rescore
     from perbench.store import DamagedRecord, RunDir
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     for path in args.runs:
         cells_of(path)  # says so when it is no run directory, before a lock makes one of it
         directory = RunDir(path)
-        with directory.lock(wait=not args.no_wait, notify=_say):
-            for old, new in rescore(directory, _say, damaged):
+        with directory.lock(wait=not args.no_wait, notify=say):
+            for old, new in rescore(directory, say, damaged):
                 changed = sorted(
                     name
                     for name in old.metrics.keys() | new.metrics.keys()
@@ -46,7 +46,3 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
     return 2 if damaged else 0
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -69,6 +69,11 @@ def _fold(line: str, width: int) -> str:
     )
 
 
+def say(line: str) -> None:
+    """Show a line to people, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class Guarded:
     """A text stream that writes only what is printable. `stream` is the one below; all else is its own.
 

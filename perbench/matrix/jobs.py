@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from perbench import plugins
+from perbench.console.printing import say
 from perbench.contracts.executor import Job
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
@@ -69,7 +69,7 @@ def _planned(run: str) -> tuple[Worker, dict[str, Cell]]:
     data = {family: Path(folder) for family, folder in value["data"].items()}
     catalogue = Catalogue(spec, data, value["limit"])
     cells = {cell.identity: cell for cell in expand(spec, catalogue)}
-    return Worker(catalogue, RunDir(Path(value["out"])), say=_say, **value["worker"]), cells
+    return Worker(catalogue, RunDir(Path(value["out"])), say=say, **value["worker"]), cells
 
 
 def find(cells: Mapping[str, Cell], identity: str) -> Cell:
@@ -83,7 +83,3 @@ def find(cells: Mapping[str, Cell], identity: str) -> Cell:
             f"{identity[:16]}. Give every machine the same files and versions"
         )
     return cells[identity]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -28,6 +28,8 @@ class Step:
     cell: Cell
     action: Action
     reason: str
+    damage: DamagedRecord | None = None
+    """What of its record is redone."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _step(
             damaged.append(damage)
     here = [damage for damage in damaged if damage.folder == folder.path]
     if here:
-        return Step(cell, "run", f"damaged: {here[0].what}")
+        return Step(cell, "run", f"damaged: {here[0].what}", here[0])
     if record is not None and record.status == "done":
         absent = (
             [name for name in cell.task.spec.metrics if name not in record.metrics]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench import plugins, processes
+from perbench.console.printing import say
 from perbench.console.signals import Interrupted, as_interrupted
 from perbench.contracts.executor import Executor, Job
 from perbench.disk.folder import cache_dir
@@ -69,7 +70,7 @@ def carry_out(
     run, group = RunDir(options.out), processes.group()
     seen = overlaps.refused(cells)
     for line in overlaps.accepted(cells) if group.main else ():
-        _say(line)
+        say(line)
     if options.dry_run:
         return _show_plan(cells, catalogue, run, seen, options)
     if seen:
@@ -77,17 +78,17 @@ def carry_out(
     if not group.main:
         return _follow(cells, catalogue, run)
     sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
-    with run.lock(wait=options.wait, notify=_say):
+    with run.lock(wait=options.wait, notify=say):
         plan = _begin(matrix, cells, catalogue, run, options)
         executed = _execute(plan, matrix, catalogue, run, executor, options)
         for line in spent(executed):
-            _say(line)
+            say(line)
         records = _records(cells, run)
     (show or _show_results)(records, options, matrix.name)
     if any(record.kind != "train" for record in records):
         then = ["perbench", "leaderboard", "build", str(options.out), "--out", "site"]
     if then and any(record.error is None for record in records):
-        _say(f"next: {shlex.join(then)}")
+        say(f"next: {shlex.join(then)}")
     unrecorded = len(executed) < len(plan.todo)
     code = group.broadcast(max(_tell_failures(records), 2 if unrecorded else 0))
     processes.close()
@@ -104,7 +105,7 @@ def _show_plan(
         _say_damaged(plan)
         blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
         for line in blocked:
-            _say(f"before it runs: {line}")
+            say(f"before it runs: {line}")
         show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
     processes.close()
     return 2 if blocked else 0
@@ -128,10 +129,10 @@ def _begin(
         command=_command(),
         started=now(),
         cells={cell.identity: cell.labels for cell in cells},
-        notify=_say,
+        notify=say,
     )
     counts = plan.counts()
-    _say(
+    say(
         f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
         f"{counts['eval']} evaluate, {counts['identify']} identify"
     )
@@ -179,14 +180,10 @@ def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
     group = processes.group()
     planned = {cell.identity: cell for cell in cells}
     trainings = [find(planned, identity) for identity in group.broadcast([""])]
-    Worker(catalogue, run, _command(), _say).follow(trainings)
+    Worker(catalogue, run, _command(), say).follow(trainings)
     code = group.broadcast(0)
     processes.close()
     return code
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def _command() -> str:
@@ -244,12 +241,10 @@ def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
 
 def _say_damaged(plan: Plan) -> None:
     """Name every damaged record, and what happens to it."""
-    redone = {step.reason for step in plan.todo}
+    redone = [step.damage for step in plan.todo]
     for damage in plan.damaged:
-        again = f"damaged: {damage.what}" in redone
-        _say(
-            f"damaged: {damage.what}; " + ("its cell runs again" if again else "left alone: not in this plan")
-        )
+        end = "its cell runs again" if damage in redone else "left alone: not in this plan"
+        say(f"damaged: {damage.what}; {end}")
 
 
 def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:
@@ -269,5 +264,5 @@ def _tell_failures(records: Sequence[CellRecord]) -> int:
     """How many cells of this matrix failed, each reported by `Worker.work`; the exit code."""
     failed = sum(record.error is not None for record in records)
     if failed:
-        _say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")
+        say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")
     return 1 if failed else 0
