@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from perbench.shapes.fields import MODEL, RUBRIC, marked
+from perbench.shapes.fields import MODEL, RUBRIC, marked, sections
 
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
@@ -58,10 +58,7 @@ def _texts(cls: type) -> dict[str, str]:
 
 def section_of(info: FieldInfo) -> type[BaseModel] | None:
     """The section that a key is, or may be."""
-    given = info.annotation
-    parts = [given] if isinstance(given, type) else typing.get_args(given)
-    found = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-    return found[0] if found and typing.get_origin(given) not in (list, dict) else None
+    return next(iter(sections(info.annotation)), None)
 
 
 def _type(info: FieldInfo) -> str:

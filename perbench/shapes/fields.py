@@ -5,6 +5,7 @@ knows nothing else of."""
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,10 +44,13 @@ def _within(annotation: Any, mark: Mark) -> bool:
     return any(_within(arg, mark) for arg in typing.get_args(annotation))
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a value of this type is, or may be; none of what it lists or maps to."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for arg in typing.get_args(annotation) for model in _models(arg)]
+    if typing.get_origin(annotation) in (list, dict):
+        return []
+    return [model for arg in typing.get_args(annotation) for model in sections(arg)]
 
 
 @cache
@@ -57,7 +61,7 @@ def marked_keys(spec: type[BaseModel], mark: Mark) -> Sequence[tuple[str, ...]]:
         if marked(info, mark):
             found.append((name,))
         else:
-            for inner in _models(info.annotation):
+            for inner in sections(info.annotation):
                 found += ((name, *rest) for rest in marked_keys(inner, mark))
     return found
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from perbench.errors import Problem, suggest
+from perbench.shapes.fields import sections
 from perbench.shapes.plugged import Broken
 from perbench.specs.yaml import KeyPath, Place, describe
 
@@ -40,7 +41,7 @@ def check(
 
 def known_keys(annotation: Any) -> list[str]:
     """Keys that a value of this type may have; empty where any or none may stand."""
-    return [name for model in _models(annotation) for name in model.model_fields]
+    return [name for model in sections(annotation) for name in model.model_fields]
 
 
 def path_fault(model: type[BaseModel], dotted: str) -> str | None:
@@ -72,15 +73,7 @@ def empties(model: type[BaseModel], dotted: str, *, there: bool) -> bool:
     """Whether {} at a dotted key path into a spec would take a section's keys away. It switches on one that
     may be left out and is not `there`, and is a value of its own where any keys may stand."""
     annotation = _type_at(model, tuple(dotted.split(".")))
-    return bool(_models(annotation)) and (there or type(None) not in typing.get_args(annotation))
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if typing.get_origin(annotation) in (list, dict):
-        return []
-    return [model for arg in typing.get_args(annotation) for model in _models(arg)]
+    return bool(sections(annotation)) and (there or type(None) not in typing.get_args(annotation))
 
 
 def _descend(annotation: Any, key: str | int) -> Any:
