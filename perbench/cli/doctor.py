@@ -26,6 +26,7 @@ MIN_FREE = 2 * 1024**3
 EXTRAS = {
     "bm25": "persona.retrieve: bm25",
     "hub": "data read from a hub, Parquet files",
+    "results": "perbench.results, figures",
     "track": "--track",
     "lm-eval": "targets lm_eval:TASK",
 }

@@ -206,6 +206,26 @@ def test_what_a_class_declares_is_checked_before_it_is_used(
         assert str(file) in err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("return [Generation(", "return [repr(read) or (", "list of Generation"),
+        ("for tokens in read]", "for tokens in read[1:]]", "1 answers to 2"),
+        ('frozenset({"chat"})', 'frozenset({"chat", "score"})', "offers chat, score"),
+        ("def chat(", "def talk(", "chat"),
+    ],
+)
+def test_every_breach_of_an_engine_is_found(
+    old: str, new: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("engines/my_engine.py", "leaderboard/models/my_engine.yaml"):
+        text = (SKELETONS / "engine" / name).read_text("utf-8")
+        file = tmp_path / name.replace("my_engine", "own")
+        file.parent.mkdir(parents=True)
+        file.write_text(text.replace("my_engine", "own").replace(old, new), encoding="utf-8")
+    assert said in findings(tmp_path, "engine", capsys)["chat"]
+
+
 def test_a_protocol_without_a_task_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "protocols").mkdir()
     (tmp_path / "protocols" / "own.py").write_text(PROTOCOL.replace("my_protocol", "own"), encoding="utf-8")
