@@ -87,7 +87,8 @@ class Catalogue:
 
     def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
         """The examples of a split, loaded once for all variants of a task that read the same."""
-        keys = {"data", "fields", "examples", "prompt", "prompts"}
+        own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check rows, or bring them
+        keys = {"data", "fields", "examples", "prompt", "prompts", *own}
         needed = list(needed_fields(task.spec))  # looked for as rows are read, so that no cell fails late
         key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys), needed])
         if key not in self._datasets:

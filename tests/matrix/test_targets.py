@@ -185,3 +185,40 @@ def test_a_value_outside_its_metrics_bounds_is_refused_by_run_rescore_and_verify
     ((failed, _),) = read_records(second)
     assert failed.error is not None
     assert "own: the value 2.5" in failed.error.message
+
+
+PARTS = """
+from perbench.contracts.data import Dataset, Example
+from perbench.contracts.protocol import Protocol
+from perbench.shapes.base import Strict
+
+
+class Keys(Strict):
+    part: int = 0
+
+
+class Parts(Protocol[Keys]):
+    Keys = Keys
+    fields = ()
+
+    def headlines(self):
+        return None
+
+    def dataset(self, limit):
+        return Dataset([Example(f"e{self.keys.part}", "u", "q", "r")], f"digest {self.keys.part}")
+
+    def score(self, samples):
+        raise NotImplementedError
+"""
+
+
+def test_data_that_a_protocol_brings_by_its_keys_are_each_variants_own(root: Root) -> None:
+    (root.path / "protocols").mkdir()
+    (root.path / "protocols" / "parts.py").write_text(PARTS)
+    task = {"summary": "s", "protocol": "parts", "license": "MIT", "headline": "x"}
+    root.write("tasks/tiny/parts", {**task, "data": {"files": "../../data/talk"}})
+    rows = [{"task": "tiny/parts", "part": [0, 1]}]
+    root.matrix(trainers=[], sources=[], targets=rows, identifiers=[], baseline=None)
+    spec = load_matrix("small").spec
+    cells = expand(spec, Catalogue(spec, {}, None))
+    assert [cell.inputs["data"] for cell in cells] == ["digest 0", "digest 1"]
