@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from perbench.disk import digests
 from perbench.disk.digests import read_sha256
 from perbench.disk.manifest import seal_folder
-from perbench.disk.sealed import write_sealed
 from perbench.errors import PerbenchError
 from perbench.lm import gguf_package, models
 from perbench.lm.adapters import adapted
@@ -248,7 +247,8 @@ def test_a_wrong_remembered_hash_is_found_before_anything_is_loaded(
     monkeypatch.setattr(digests, "KNOWN", {})
     right = identify(local(folder))
     state = digests.file_state(folder / WEIGHTS)[0]
-    write_sealed(own_cache / "sha256" / state, {"digest": "0" * 64}, state)  # forged, seal and all
+    digests.REMEMBERED.drop([state])
+    digests.REMEMBERED.put({state: b"0" * 64})  # forged, seal and all
     digests.KNOWN.clear()
     assert identify(local(folder)) != right
     digests.KNOWN.clear()

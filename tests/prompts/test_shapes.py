@@ -181,6 +181,8 @@ def test_a_decoded_answer_is_encoded_as_what_was_generated(name: str, data: Any)
     text = decode_response(tokenizer, ids)
     if "\ufffd" in text or "▁" in text or "think>" in text:
         return  # half a character; what the vocabulary has no sign for; what a template takes for a thought
+    if text.isspace():
+        return  # the white space before every answer, and nothing else, is an empty answer
     again = encode_response(tokenizer, text, generated=True)
     # The start of an answer in a dialogue is never left out, whether or not it was generated.
     start = raw(tokenizer, encode_response(tokenizer, "A")).removesuffix("A")
