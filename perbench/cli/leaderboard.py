@@ -1,4 +1,4 @@
-"""perbench leaderboard: run directories -> a page, or its transfer table in other formats."""
+"""perbench leaderboard: run directories -> a page, tables in the terminal, the transfer table elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SUMMARY = "build the leaderboard page from run directories, or export its table"
+SUMMARY = "build the leaderboard page from run directories, print it, or export its table"
 FORMATS = {
     "csv": "long form, numbers in full (transfer.csv)",
     "latex": "a table for a paper (transfer.tex)",
@@ -35,20 +35,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + "; may be repeated",
     )
+    show = actions.add_parser("show", help="print the verdict and all tables of a run, or one section")
+    written = "run directory that `perbench run` wrote"
+    show.add_argument("shown", type=Path, metavar="RUN", help=written)
+    show.add_argument("section", nargs="?", metavar="SECTION", help="such as transfer (default: all)")
     for action in (build, export):
-        action.add_argument(
-            "runs", nargs="+", type=Path, metavar="RUN", help="run directory that `perbench run` wrote"
-        )
+        action.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=written)
+    for action in (build, export, show):
         action.add_argument(
             "--baseline",
             metavar="TRAINER",
             help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
         )
     build.add_argument("--json", action="store_true", help="print the page's path as JSON")
+    show.add_argument("--json", action="store_true", help="print the verdict and the sections as JSON")
     export.add_argument("--json", action="store_true", help="print the files and what is left out as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.action == "show":
+        return _show(args)
     damaged: list[str] = []
     if args.action == "build":
         from perbench.site import build
@@ -72,6 +78,29 @@ def run(args: argparse.Namespace) -> int:
         for what in left_out:
             print(f"left out: {what}", file=sys.stderr)
     return _report(damaged)
+
+
+def _show(args: argparse.Namespace) -> int:
+    from perbench.console.printing import console
+    from perbench.errors import PerbenchError, suggest
+    from perbench.site.data import sections_of
+    from perbench.site.load import load
+    from perbench.site.terminal import print_view
+    from perbench.site.view import build_view
+
+    view = build_view(load([args.shown], args.baseline))
+    sections = {section.name: section for section in view.sections}
+    if args.section is not None and args.section not in sections:
+        raise PerbenchError(
+            f"{args.shown} has nothing to show in a section {args.section!r}, only in: {', '.join(sections)}."
+            + suggest(args.section, sections)
+        )
+    if args.json:
+        found = [one for one in sections_of(view) if args.section in (None, one["name"])]
+        print(json.dumps({"verdict": view.verdict, "sections": found}, ensure_ascii=False))
+    else:
+        print_view(view, console(), section=sections.get(args.section), minor=True)
+    return 2 if view.damaged or view.broken else 0
 
 
 def _print(as_json: bool, value: dict[str, Any], damaged: list[str], lines: list[str]) -> None:

@@ -77,7 +77,8 @@ class RowHead:
 @dataclass(frozen=True)
 class ColumnHead:
     """`metric` is of a column whose `name` is a task's; `apart` as `TargetColumn` has it, `sizes` what its
-    numbers are over, `notes` caveats of all of them. A `minor` column is left out in a terminal."""
+    numbers are over, `notes` caveats of all of them. A terminal shows a `minor` column only
+    in `perbench leaderboard show`."""
 
     name: str
     apart: str = ""
@@ -97,7 +98,7 @@ class Table:
 
     `caption` is a few words, `explanation` what a page adds. `notes` are caveats shown with the caption,
     `remarks` those that a terminal lists below all tables. A `compact` table is shown in a terminal without
-    intervals and flags, a `minor` one is left out there."""
+    intervals and flags, a `minor` one only by `perbench leaderboard show`."""
 
     caption: str
     first: str

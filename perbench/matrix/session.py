@@ -248,16 +248,15 @@ def _say_damaged(plan: Plan) -> None:
 
 
 def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:
-    from perbench.site.data import read_sections
-    from perbench.site.terminal import print_results
+    from perbench.site.data import read_results
+    from perbench.site.finished import print_finished
 
     evaluated = any(record.kind != "train" for record in records)
     if options.json:
-        sections = read_sections(options.out, matrix) if evaluated else []
-        found = {**as_json(records, str(options.out)), "sections": sections}
-        print(json.dumps(found, ensure_ascii=False))
+        results = read_results(options.out, matrix) if evaluated else {"verdict": [], "sections": []}
+        print(json.dumps({**as_json(records, str(options.out)), **results}, ensure_ascii=False))
     elif evaluated:
-        print_results(options.out, matrix)
+        print_finished(options.out, matrix)
 
 
 def _tell_failures(records: Sequence[CellRecord]) -> int:

@@ -11,13 +11,14 @@ from perbench.site.load import load
 from perbench.site.view import SiteView, build_view
 
 
-def read_sections(run: Path, matrix: str | None = None) -> list[dict[str, Any]]:
-    """The sections of a run directory, or of the latest plan there of one matrix.
+def read_results(run: Path, matrix: str | None = None) -> dict[str, Any]:
+    """{"verdict", "sections"} of a run directory, or of the latest plan there of one matrix.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
     """
-    return sections_of(build_view(load([run], matrix=matrix)))
+    view = build_view(load([run], matrix=matrix))
+    return {"verdict": list(view.verdict), "sections": sections_of(view)}
 
 
 def sections_of(view: SiteView) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The same view in a terminal: what `perbench run` prints at its end."""
+"""The same view in a terminal, whole: `perbench leaderboard show`, and the end of `perbench identify`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.progress import counted
 from perbench.site.format import interval, number
 from perbench.site.load import load
-from perbench.site.view import SiteView, build_view
+from perbench.site.view import ShownSection, SiteView, build_view
 
 if TYPE_CHECKING:
     from rich import table as rich_table
@@ -25,7 +25,7 @@ Line = tuple[str, Sequence[str]]
 
 
 def print_results(run: Path, matrix: str | None = None) -> None:
-    """Print the tables of a run directory to stdout, or of the latest plan there of one matrix.
+    """Print the verdict and tables of a run directory to stdout, or of the latest plan there of one matrix.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
@@ -33,19 +33,30 @@ def print_results(run: Path, matrix: str | None = None) -> None:
     print_view(build_view(load([run], matrix=matrix)), console())
 
 
-def print_view(view: SiteView, console: Console) -> None:
-    for table in view.tables:
-        if not table.minor:
-            _print_table(table, console)
-    for line in _remarks(view):
+def print_view(
+    view: SiteView, console: Console, *, section: ShownSection | None = None, minor: bool = False
+) -> None:
+    """The verdict and all tables, or those of one section; `minor` ones, too."""
+    if section is None:
+        for line in view.verdict:
+            console.print(line)
+        if view.verdict:
+            console.print()
+    shown = view.tables if section is None else section.tables
+    tables = [table for table in shown if minor or not table.minor]
+    for table in tables:
+        _print_table(table, console, minor)
+    for line in _remarks(view, tables, section is None):
         console.print(line)
+    if section is None and (left_out := [table.caption for table in shown if table not in tables]):
+        console.print(f"only on the page: {'; '.join(left_out)}")
 
 
-def _print_table(table: Table, console: Console) -> None:
+def _print_table(table: Table, console: Console, minor: bool) -> None:
     """Columns are as wide as they need; those that the console's width does not hold follow in further
     tables."""
     caption = _caption(table)
-    places = [place for place, column in enumerate(table.columns) if not column.minor]
+    places = [place for place, column in enumerate(table.columns) if minor or not column.minor]
     headings = [_heading(table.columns[place], table.numbers[place]) for place in places]
     lines = [
         (_row_name(head), [_cell(values[place], table.compact) for place in places])
@@ -85,7 +96,7 @@ def _caption(table: Table) -> str:
     caption += f" ({'; '.join(table.notes)})" if table.notes else ""
     if not table.compact and any(value.ci for value in values):
         caption += " [95% interval]"
-    marks = "; * the gain's interval excludes 0, ** after Holm's correction, too"
+    marks = "; ▲ better, ▼ worse after Holm's correction, △ ▽ only its own interval excludes 0"
     return caption + (marks if any(value.gain for value in values) else "")
 
 
@@ -97,10 +108,10 @@ def _heading(column: ColumnHead, values: Sequence[Value]) -> str:
 def _row_name(head: RowHead) -> str:
     where = ", ".join(filter(None, (head.model, head.detail)))
     source = head.trained_on and f"<- {head.trained_on}"
-    return "\n  ".join(filter(None, (_name(head), where, source, *(flag.short for flag in head.flags))))
+    return "\n  ".join(filter(None, (name_of(head), where, source, *(flag.short for flag in head.flags))))
 
 
-def _name(head: RowHead) -> str:
+def name_of(head: RowHead) -> str:
     return " ".join(filter(None, (head.name, head.variation)))
 
 
@@ -117,17 +128,25 @@ def _cell(value: Value | str, compact: bool) -> str:
     if gain is not None and gain.value is not None:
         line = number(gain.value, value.digits, signed=True)
         line += f" {interval(gain.ci, value.digits, signed=True)}" if gain.ci else ""
-        lines.append(line + (" **" if gain.remains else " *" if gain.excludes_zero else ""))
+        lines.append(f"{line} {mark}" if (mark := mark_of(value)) else line)
     elif value.versus == "baseline":
         lines.append("baseline")
     return "\n".join((*lines, *flags))
+
+
+def mark_of(value: Value) -> str:
+    """ "▲" or "▼" if the gain remains after Holm's correction, "△" or "▽" if its own interval excludes 0."""
+    gain = value.gain
+    if gain is None or not value.verdict or not gain.excludes_zero:
+        return ""
+    return {"up": "▲△", "down": "▼▽"}[value.verdict][0 if gain.remains else 1]
 
 
 def _flagged(table: Table) -> Iterator[str]:
     """What the short flags in a table mean."""
     for head, values in table.rows:
         for flag in head.flags:
-            yield flag.key or f"{', '.join(filter(None, (_name(head), table.title)))}: {flag.text}"
+            yield flag.key or f"{', '.join(filter(None, (name_of(head), table.title)))}: {flag.text}"
         name = " ".join(_row_name(head).split())
         for column, value in zip(table.columns, values, strict=True):
             where = ", ".join(filter(None, (name, table.title, column.title)))
@@ -135,30 +154,25 @@ def _flagged(table: Table) -> Iterator[str]:
                 yield flag.key or f"{where}: {flag.text}"
 
 
-def _remarks(view: SiteView) -> list[str]:
-    matrix, tables = view.matrix, [table for table in view.tables if not table.minor]
+def _remarks(view: SiteView, tables: Sequence[Table], whole: bool) -> list[str]:
+    matrix = view.matrix
     lines = list(dict.fromkeys(line for table in tables if not table.compact for line in _flagged(table)))
     lines += [f"{one.title}: {note}" for table in tables for one in table.columns for note in one.notes]
-    if matrix.gains:
+    if matrix.gains and whole:
         lines.append(
             f"{matrix.remaining} of {len(matrix.gains)} gains over {matrix.baseline} remain after Holm's "
             f"correction; {matrix.excluding_zero} have an interval that excludes 0, as about "
             f"{number(matrix.by_chance, 1)} would by chance."
         )
-        if matrix.of_one_seed:
-            lines.append(
-                f"{matrix.of_one_seed} of them rest on 1 seed: their intervals do not cover other trainings."
-            )
     lines += [f"{table.title}: {remark}" for table in tables for remark in table.remarks]
-    if minor := [table.caption for table in view.tables if table.minor]:
-        lines.append(f"only on the page: {'; '.join(minor)}")
-    for hidden in view.superseded:
-        lines.append(f"superseded in its run's latest plan, left out: {hidden}")
-    if view.unverifiable:
-        lines.append(
-            f"{counted(view.unverifiable, 'record')} from an older perbench, without digests: "
-            "changes cannot be detected"
-        )
+    if whole:
+        lines += [f"superseded in its run's latest plan, left out: {hidden}" for hidden in view.superseded]
+        if view.unverifiable:
+            lines.append(without_digests(view))
     lines += [f"damaged, left out: {what}" for what in view.damaged]
-    lines += [f"section {name} is broken, left out: {why}" for name, why in view.broken]
-    return lines
+    return lines + [f"section {name} is broken, left out: {why}" for name, why in view.broken]
+
+
+def without_digests(view: SiteView) -> str:
+    found = counted(view.unverifiable, "record")
+    return f"{found} from an older perbench, without digests: changes cannot be detected"

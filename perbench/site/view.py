@@ -12,6 +12,7 @@ from perbench.errors import PerbenchError
 from perbench.plugins.faults import fault_of
 from perbench.site.apart import Namesake, tell_apart
 from perbench.site.matrix import matrix_of
+from perbench.site.verdict import verdict
 from perbench.store import CellRecord
 
 
@@ -32,11 +33,12 @@ class ShownSection:
 
 @dataclass(frozen=True)
 class SiteView:
-    """`newest` is the latest `finished` of all records: the page's only date. `entries` are in page
-    order; `superseded` names the records that are not shown."""
+    """`verdict` holds sentences, the answer first; `newest` is the latest `finished` of all records: the
+    page's only date. `entries` are in page order; `superseded` names the records that are not shown."""
 
     matrix: Matrix
     sections: tuple[ShownSection, ...]
+    verdict: tuple[str, ...]
     entries: tuple[Entry, ...]
     models: tuple[tuple[str, str | None], ...]
     runs: tuple[str, ...]
@@ -83,6 +85,7 @@ def build_view(loaded: Loaded) -> SiteView:
     return SiteView(
         matrix=matrix,
         sections=sections,
+        verdict=tuple(verdict(matrix)),
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perbench.stats.spread import (
+    FEWEST_USERS,
     Floats,
     Spread,
     Statistic,
@@ -23,6 +25,8 @@ from perbench.stats.spread import (
 )
 
 ALPHA = 0.05
+MOST_USERS = 100_000
+"""More than any run would have."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,25 @@ class Estimate:
     def remains(self) -> bool:
         """Whether it is told from 0 after the correction, too."""
         return self.adjusted is not None and self.adjusted <= ALPHA
+
+    def users_needed(self, tests: int, power: float = 0.8) -> int | None:
+        """With how many such users this difference, were it the true one, would remain in a share `power` of
+        tables of so many tests; None without spread or beyond MOST_USERS, and with several seeds, whose part
+        of the variance no user makes smaller."""
+        spread = self.spread
+        if spread is None or not spread.variance or not self.value or self.seeds > 1:
+            return None
+        size = abs(self.value)
+
+        def found(users: int) -> bool:
+            much = users / self.users
+            such = Spread(spread.variance / much, spread.df * (users - 1) / (self.users - 1))
+            least = such.detectable(1 - ALPHA / tests, power)
+            return least is not None and least <= size
+
+        if not found(MOST_USERS):
+            return None
+        return bisect_left(range(MOST_USERS + 1), True, lo=FEWEST_USERS, key=found)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,13 @@ def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFix
     assert [(cell["action"], cell["reason"]) for cell in plan["cells"] if cell["action"] != "reuse"] == []
     assert plan["total"]["reuse"] == CELLS
     assert cli.main(words) == 0
+    screen = capsys.readouterr().out
+    assert len(screen.splitlines()) <= 40
+    assert "leaderboard show finished" in screen
+    assert cli.main([*words, "--json"]) == 0
+    (sentence, *_) = json.loads(capsys.readouterr().out)["verdict"]
+    assert screen.startswith(sentence)
+    assert cli.main(["leaderboard", "show", str(RUN)]) == 0
     table = capsys.readouterr().out
     shown = [{f"{value:.{digits}f}".replace("-", "−") for digits in (2, 3)} for value in headlines()]
     assert [texts for texts in shown if not any(text in table for text in texts)] == []

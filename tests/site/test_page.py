@@ -139,7 +139,9 @@ def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
     assert "0 of 1 gains over ce remain" in reading
     assert "0 have an interval that excludes 0" in reading
     assert "about 0.1 interval would exclude 0 by chance" in reading
-    assert "1 of 1 gain rests on 1 seed" in reading
+    assert reading.startswith(
+        "The run is too small to tell any method from ce. 1 of 1 comparison rests on 1 seed"
+    )
     assert "1 of 9 cells failed" in reading
 
 

@@ -13,7 +13,7 @@ from perbench import plugins
 from perbench.cli import main
 from perbench.contracts.section import Table, Value
 from perbench.errors import PerbenchError
-from perbench.site.data import read_sections
+from perbench.site.data import read_results
 from perbench.site.load import load
 from perbench.site.render import reach, shade
 from perbench.site.terminal import print_results
@@ -82,7 +82,9 @@ def test_it_stands_on_the_page_in_the_terminal_and_in_json(
     assert "Words [95% interval]" in out
     assert "12.50 [11.50, 13.50]" in out
     assert f"base model tiny, length: {flag}" in out
-    transfer, lengths = read_sections(bench.path)
+    found = read_results(bench.path)
+    assert found["verdict"][0].startswith("Nothing but ce")
+    transfer, lengths = found["sections"]
     assert (transfer["name"], lengths["name"]) == ("transfer", "lengths")
     (table,) = json.loads(json.dumps(lengths["tables"]))
     row, _ = table["rows"]

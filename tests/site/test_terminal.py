@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from perbench.cli import main
+from perbench.site.finished import print_finished
 from perbench.site.format import digits_for, interval, number, variation
 from perbench.site.terminal import print_results
 
@@ -47,14 +50,12 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
         "0 of 1 gains over ce remain",
-        "1 of them rest on 1 seed",
+        "1 of 1 comparison rests on 1 seed",
     ):
         assert part in out
 
 
 def test_command(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from perbench.cli import main
-
     bench.evaluate([0.1, 0.2])
     out = tmp_path / "site"
     assert main(["leaderboard", "build", str(bench.path), "--out", str(out)]) == 0
@@ -122,3 +123,58 @@ def test_two_targets_fit_into_80_columns_whatever_is_flagged(
     assert "continued" not in out
     assert any(line.count("100% cut") == 2 for line in out.splitlines())
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+@pytest.mark.parametrize(("targets", "sources"), [(2, 2), (8, 12)])
+def test_a_finished_run_is_one_screen(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    targets: int,
+    sources: int,
+) -> None:
+    for source in (f"family/source_{i}" for i in range(sources)):
+        for target in (f"family/target_{i}" for i in range(targets)):
+            bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source=source, target=target)
+            bench.evaluate([0.6, 0.7, 0.81], trainer="perce", source=source, target=target)
+    for target in (f"family/target_{i}" for i in range(5)):
+        bench.evaluate(None, trainer="other", source="family/source_0", target=target)
+    bench.identify("percontrast", 0.5)
+    for width in (80, 100, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_finished(bench.path)
+        out = capsys.readouterr().out
+        lines = out.splitlines()
+        assert len(lines) <= 40
+        assert max(len(line) for line in lines) <= width
+        assert max(len(line.rstrip()) for line in lines if "─" in line or "<-" in line) <= 100
+        assert lines[0].startswith("perce beats ce in ")
+        assert "0.703 +0.503▲" in out
+        assert out.count("failed: other") == 3
+        assert "2 more failed" in out
+        assert "percontrast" not in out
+        assert "leaderboard show" in out
+        assert any("rows" in line and line.startswith("…") for line in lines) == (targets == 8)
+
+
+def test_show_prints_a_section_whole(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source="s")
+    bench.evaluate([0.61, 0.7, 0.79], trainer="perce", source="s")
+    bench.identify("percontrast", 0.5)
+
+    def show(*words: str) -> str:
+        assert main(["leaderboard", "show", str(bench.path), *words]) == 0
+        return capsys.readouterr().out
+
+    everything, transfer, spans = show(), show("transfer"), show("identification")
+    assert everything.startswith("perce beats ce")
+    assert [("percontrast" in out, "▲" in out) for out in (everything, transfer, spans)] == [
+        (True, True),
+        (False, True),
+        (True, False),
+    ]
+    found = json.loads(show("transfer", "--json"))
+    assert found["verdict"][0].startswith("perce beats ce")
+    assert [one["name"] for one in found["sections"]] == ["transfer"]
+    assert main(["leaderboard", "show", str(bench.path), "transfr"]) == 2
+    assert "transfer" in capsys.readouterr().err

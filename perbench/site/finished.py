@@ -1,0 +1,154 @@
+"""What `perbench run` prints at its end, one screen: the verdict, a table, failures, where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from perbench.console.printing import console
+from perbench.contracts.section import ColumnHead, RowHead, Table, Value
+from perbench.progress import counted
+from perbench.site.format import number
+from perbench.site.load import load
+from perbench.site.terminal import mark_of, name_of, without_digests
+from perbench.site.view import SiteView, build_view, title
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+LINES = 38
+"""A screen, with what the shell adds."""
+WIDEST = 100
+"""Columns of the table, however wide the terminal is."""
+MOST_SENTENCES = 8
+MOST_FAILURES = 3
+FEWEST_ROWS = 3
+NAME_WIDTHS = 44, 30
+"""The second where columns would be left out otherwise."""
+
+
+def print_finished(run: Path, matrix: str | None = None) -> None:
+    """Print the latest plan of a matrix in a run directory to stdout.
+
+    Raises:
+        PerbenchError: as `perbench.site.build`.
+    """
+    print_screen(build_view(load([run], matrix=matrix)), console(), run)
+
+
+def print_screen(view: SiteView, console: Console, run: Path) -> None:
+    before = _shortened(view.verdict, MOST_SENTENCES)
+    after = [*_failures(view, console.width), *_left_out(view), _rest(view, run)]
+    tables = [table for table in view.tables if not table.minor]
+    room = LINES - sum(len(console.render_lines(line)) for line in [*before, *after])
+    for line in before:
+        console.print(line)
+    if tables:
+        if before:
+            console.print()
+        _print_table(tables[0], console, room)
+    for line in after:
+        console.print(line)
+
+
+def _shortened(lines: Sequence[str], most: int) -> list[str]:
+    """The first and the last: the strongest methods, and what the data cannot show."""
+    if len(lines) <= most:
+        return list(lines)
+    return [*lines[: most - 4], f"… {counted(len(lines) - most + 1, 'line')} more", *lines[-3:]]
+
+
+def _failures(view: SiteView, width: int) -> list[str]:
+    failed = [entry.record for entry in view.entries if entry.record.error is not None]
+    lines = []
+    for record in failed[:MOST_FAILURES]:
+        error = record.error
+        first = error.message.partition("\n")[0] if error is not None else ""
+        line = f"failed: {title(record)}: {first}"
+        lines.append(line if len(line) <= width else f"{line[: width - 1]}…")
+    return lines + ([f"… {len(failed) - MOST_FAILURES} more failed"] if len(failed) > MOST_FAILURES else [])
+
+
+def _left_out(view: SiteView) -> list[str]:
+    lines = []
+    if view.damaged:
+        lines.append(f"{counted(len(view.damaged), 'damaged part')} left out")
+    if view.superseded:
+        lines.append(f"{counted(len(view.superseded), 'superseded record')} left out")
+    lines += [f"section {name} is broken, left out" for name, _ in view.broken]
+    return [*lines, without_digests(view)] if view.unverifiable else lines
+
+
+def _rest(view: SiteView, run: Path) -> str:
+    names = ", ".join(section.name for section in view.sections)
+    return f"More: perbench leaderboard show {quote(str(run))} [SECTION], of {names}" if names else ""
+
+
+def _print_table(table: Table, console: Console, room: int) -> None:
+    """A line for each row; columns that WIDEST does not hold, and rows beyond `room`, are counted."""
+    from rich import box
+    from rich.table import Table as Drawn
+
+    width = min(console.width, WIDEST)
+    places = [place for place, column in enumerate(table.columns) if not column.minor]
+    several = len({head.model for head, _ in table.rows}) > 1
+    flagged = any(isinstance(one, Value) and one.flags for _, values in table.rows for one in values)
+    notes = [
+        table.caption,
+        "▲ better, ▼ worse after Holm's correction" if any(v.gain for c in table.numbers for v in c) else "",
+        "! has a caveat" if flagged else "",
+    ]
+    heads = [_heading(table.columns[place]) for place in places]
+    # Around the rows: the caption, an empty line, what is left out, the heading and its rule.
+    tallest = max((head.count("\n") + 1 for head in heads), default=1)
+    most = max(FEWEST_ROWS, room - 5 - tallest)
+    rows = table.rows[:most]
+
+    def drawn(count: int, name_width: int) -> RenderableType:
+        found = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+        found.add_column(table.first, max_width=name_width, no_wrap=True, overflow="ellipsis")
+        for heading in heads[:count]:
+            found.add_column(heading, no_wrap=True, overflow="ellipsis")
+        for head, values in rows:
+            found.add_row(_row_name(head, several), *(_cell(values[place]) for place in places[:count]))
+        return found
+
+    unbound = console.options.update_width(10_000)
+    sizes = [(count, names) for count in range(len(places), 0, -1) for names in NAME_WIDTHS]
+    count, names = next(
+        (size for size in sizes if console.measure(drawn(*size), options=unbound).maximum <= width),
+        (min(1, len(places)), NAME_WIDTHS[-1]),
+    )
+    console.print("; ".join(filter(None, notes)), style="italic")
+    console.print(drawn(count, names), width=width)
+    left = [
+        counted(number_of, what)
+        for number_of, what in ((len(table.rows) - len(rows), "row"), (len(places) - count, "column"))
+        if number_of
+    ]
+    console.print(f"… {' and '.join(left)} more" if left else "")
+
+
+def _heading(column: ColumnHead) -> str:
+    """The task's name below its family, so that columns are narrow."""
+    return "\n".join(filter(None, (*column.name.rsplit("/", 1), column.apart, column.metric)))
+
+
+def _row_name(head: RowHead, several: bool) -> str:
+    source = f"<- {head.trained_on}" if head.trained_on else ""
+    name = " ".join(filter(None, (name_of(head), head.detail, source)))
+    return f"{name}, {head.model}" if several and head.model else name
+
+
+def _cell(value: Value | str) -> str:
+    if isinstance(value, str):
+        return value
+    if value.value is None or value.text:
+        found = value.text or "no score"
+    else:
+        found = number(value.value, value.digits)
+        if value.gain is not None and value.gain.value is not None:
+            found += f" {number(value.gain.value, value.digits, signed=True)}{mark_of(value)}"
+    return f"{found} !" if value.flags else found
