@@ -81,24 +81,23 @@ class Estimate:
         """Whether it is told from 0 after the correction, too."""
         return self.adjusted is not None and self.adjusted <= ALPHA
 
-    def users_needed(self, tests: int, power: float = 0.8) -> int | None:
-        """With how many such users this difference, were it the true one, would remain in a share `power` of
+    def users_needed(self, tests: int) -> int | None:
+        """With how many such users this difference, were it the true one, would remain in a share POWER of
         tables of so many tests; None without spread or beyond MOST_USERS, and with several seeds, whose part
-        of the variance no user makes smaller."""
+        of the variance more users do not reduce."""
         spread = self.spread
         if spread is None or not spread.variance or not self.value or self.seeds > 1:
             return None
         size = abs(self.value)
 
-        def found(users: int) -> bool:
-            much = users / self.users
-            such = Spread(spread.variance / much, spread.df * (users - 1) / (self.users - 1))
-            least = such.detectable(1 - ALPHA / tests, power)
-            return least is not None and least <= size
+        def remains(users: int) -> bool:
+            variance = spread.variance * self.users / users
+            such = Spread(variance, spread.df * (users - 1) / (self.users - 1))
+            return (such.detectable(1 - ALPHA / tests) or 0.0) <= size
 
-        if not found(MOST_USERS):
+        if not remains(MOST_USERS):
             return None
-        return bisect_left(range(MOST_USERS + 1), True, lo=FEWEST_USERS, key=found)
+        return bisect_left(range(MOST_USERS + 1), True, lo=FEWEST_USERS, key=remains)
 
 
 @dataclass(frozen=True)

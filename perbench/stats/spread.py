@@ -45,9 +45,9 @@ class Spread:
 
         return 2 * float(stdtr(self.df, -abs(value) / sqrt(self.variance))) if self.variance > 0 else None
 
-    def detectable(self) -> float | None:
+    def detectable(self, level: float = LEVEL) -> float | None:
         """The true difference that such data find in a share POWER of cases."""
-        quantiles = self.quantile((1 + LEVEL) / 2) + self.quantile(POWER)
+        quantiles = self.quantile((1 + level) / 2) + self.quantile(POWER)
         return quantiles * sqrt(self.variance) if self.variance > 0 else None
 
     def quantile(self, p: float) -> float:
