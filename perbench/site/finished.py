@@ -24,6 +24,7 @@ WIDEST = 100
 """Columns of the table, however wide the terminal is."""
 MOST_SENTENCES = 8
 MOST_FAILURES = 3
+MOST_NOTES = 2
 FEWEST_ROWS = 3
 NAME_WIDTHS = 44, 30
 """The second where columns would be left out otherwise."""
@@ -40,8 +41,9 @@ def print_finished(run: Path, matrix: str | None = None) -> None:
 
 def print_screen(view: SiteView, console: Console, run: Path) -> None:
     before = _shortened(view.verdict, MOST_SENTENCES)
-    after = [*_failures(view, console.width), *_left_out(view), _rest(view, run)]
     tables = [table for table in view.tables if not table.minor]
+    notes = _notes(tables[0]) if tables else []
+    after = [*notes, *_failures(view, console.width), *_left_out(view), _rest(view, run)]
     room = LINES - sum(len(console.render_lines(line)) for line in [*before, *after])
     for line in before:
         console.print(line)
@@ -58,6 +60,13 @@ def _shortened(lines: Sequence[str], most: int) -> list[str]:
     if len(lines) <= most:
         return list(lines)
     return [*lines[: most - 4], f"… {counted(len(lines) - most + 1, 'line')} more", *lines[-3:]]
+
+
+def _notes(table: Table) -> list[str]:
+    """Caveats of whole columns, such as data that a model was trained on."""
+    notes = [f"{column.title}: {note}" for column in table.columns for note in column.notes]
+    more = len(notes) - MOST_NOTES
+    return notes[:MOST_NOTES] + ([f"… {counted(more, 'caveat')} more"] if more > 0 else [])
 
 
 def _failures(view: SiteView, width: int) -> list[str]:
