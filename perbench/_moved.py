@@ -1,4 +1,4 @@
-"""Modules that plugin files import by the path they had before: found where they are now."""
+"""Aliases for modules that plugin files import by their old path."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MOVED = {
     "perbench.specs.sampling": "perbench.shapes.sampling",
     "perbench.words": "perbench.text.words",
 }
-"""Path in docs or built-in plugins of version 0.1 -> today's. A plugin's file is part of identities, so that
-its imports must go on working as they are."""
+"""Path in docs or built-in plugins of version 0.1 -> current path. Plugin files enter identities, so their
+imports must keep working unchanged."""
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -34,7 +34,7 @@ class _Finder(MetaPathFinder, Loader):
         return importlib.import_module(MOVED[spec.name])
 
     def exec_module(self, module: ModuleType) -> None:
-        """It is executed already, under its own name."""
+        """Nothing to do: it is executed under its own name."""
 
 
 def install() -> None:

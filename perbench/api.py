@@ -1,5 +1,5 @@
-"""All that a trainer, an identifier or a family of data imports. Importing this module imports neither
-torch nor transformers."""
+"""Everything that a trainer, an identifier or a dataset family imports; imports neither torch nor
+transformers."""
 
 from perbench.contracts.data import Example
 from perbench.contracts.family import DatasetBuilder as Family

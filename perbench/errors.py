@@ -1,4 +1,4 @@
-"""Errors a user can act on: what is wrong, where, and the way out. Their exit codes are the CLI's."""
+"""Errors that a user can act on: what is wrong, where, and what to do. The CLI has their exit codes."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 
 
 class PerbenchError(Exception):
-    """A condition the user can act on; the message names the place and the way out. Exit code 2."""
+    """An error that the user can act on; the message names the place and what to do. Exit code 2."""
 
     exit_code = 2
 
 
 class CellError(PerbenchError):
-    """One cell of a matrix failed; the others go on. Exit code 1."""
+    """One cell of a matrix failed; the others continue. Exit code 1."""
 
     exit_code = 1
 
 
 class MetricAbsent(Exception):
-    """A metric's data is not on this machine; the message holds the command that adds it."""
+    """A metric's data is not on this machine; the message holds the command that installs it."""
 
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Faults of a disk that takes no more, whatever was being written."""
+"""Errors of a disk that cannot be written, whatever the file."""
 
 
 def no_room(error: OSError) -> str:
-    """What to say of a fault of NO_ROOM. Mostly no file can be named: a write knows none."""
+    """The message for a NO_ROOM error; mostly without a file, which a write does not know."""
     place = f"{error.filename}: " if error.filename is not None else ""
     return (
         f"{place}{error.strerror}: free some space, or write elsewhere: --out DIR for results, the "
@@ -40,7 +40,7 @@ def no_room(error: OSError) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of a spec file: `line` is 1-based, None where no line can be named."""
+    """One fault in a spec file; `line` is 1-based, or None if unknown."""
 
     path: Path | str
     line: int | None
@@ -52,7 +52,7 @@ class Problem:
 
 
 class SpecError(PerbenchError):
-    """All faults of one or several spec files at once."""
+    """All faults of one or several spec files."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -63,8 +63,8 @@ MOST_NAMES = 20
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean 'x'? There are: a, b.': the tail of every unknown-name message. Of very many names it
-    lists the first MOST_NAMES and counts the rest."""
+    """' Did you mean 'x'? There are: a, b.': the end of every unknown-name message. Long lists are cut to the
+    first MOST_NAMES, with a count of the rest."""
     names = list(known)
     close = closest(name, names)
     hint = f" Did you mean {close!r}?" if close else ""
@@ -77,7 +77,7 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def listed(known: Iterable[str]) -> str:
-    """Sorted: the first MOST_NAMES, the others counted."""
+    """Sorted names: the first MOST_NAMES, and a count of the rest."""
     names = sorted(known)
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"{', '.join(names[:MOST_NAMES]) or 'none'}{more}"

@@ -1,4 +1,4 @@
-"""Hyperparameters of a plugin: annotated class fields with defaults, validated strictly."""
+"""Hyperparameters of a plugin: annotated class fields with defaults, strictly validated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Hyperparameters:
     underscore are not fields.
 
     Raises:
-        PerbenchError: unknown name, wrong type or value out of range; all faults at once.
+        PerbenchError: unknown names, wrong types or values out of range, all reported at once.
     """
 
     def __init__(self, **params: Any) -> None:
@@ -44,8 +44,8 @@ class Hyperparameters:
 
     @classmethod
     def unannotated(cls) -> dict[str, str]:
-        """Values in the class that look like hyperparameters and are none, by name, with what to do: nothing
-        sets, checks or records them."""
+        """Unannotated class attributes that look like hyperparameters, by name, with what to do: they are
+        neither set, checked nor recorded."""
         bases = [base for base in cls.__mro__ if issubclass(base, Hyperparameters)]
         known = {name for base in bases for name in inspect.get_annotations(base)}
         found = {}
@@ -61,16 +61,16 @@ class Hyperparameters:
                 if isinstance(value, classmethod | staticmethod) or inspect.ismethoddescriptor(value):
                     continue
                 close = get_close_matches(name, known, 1, cutoff=0.75)
-                hint = f"did you mean {close[0]!r}? Else " if close else ""
+                hint = f"did you mean {close[0]!r}? Otherwise " if close else ""
                 found[name] = (
-                    f"{name} = {value!r} has no annotation, so it is no hyperparameter: {hint}write "
+                    f"{name} = {value!r} has no annotation, so it is not a hyperparameter: {hint}write "
                     f"`{name}: {type(value).__name__} = …`, or `_{name}` for a constant"
                 )
         return found
 
     @classmethod
     def validate(cls, params: dict[str, Any]) -> dict[str, Any]:
-        """All hyperparameters, defaults filled in."""
+        """All hyperparameters with defaults filled in."""
         faults = cls.faults(params)
         if faults:
             raise PerbenchError(f"{cls.__name__}: " + "; ".join(message for _, message in faults))
@@ -79,13 +79,13 @@ class Hyperparameters:
 
     @classmethod
     def conflicts(cls, values: dict[str, Any]) -> list[tuple[str, str]]:
-        """(hyperparameter, what is wrong) for values that are right each for itself and wrong together; for
-        plugins to override."""
+        """(hyperparameter, fault) for values that are valid alone but not together; plugins may override
+        it."""
         return []
 
     @classmethod
     def faults(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
-        """(hyperparameter, what is wrong with it) for each fault."""
+        """(hyperparameter, fault) for each fault."""
         from pydantic import ValidationError
 
         model = cls._model()
@@ -106,5 +106,5 @@ class Hyperparameters:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The hyperparameters in force, JSON-ready, for the identity and the record."""
+        """All hyperparameters with their values, JSON-ready, for the identity and the record."""
         return {name: getattr(self, name) for name in type(self)._model().model_fields}

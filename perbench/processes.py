@@ -1,6 +1,6 @@
-"""The processes of one run, as torchrun or `accelerate launch` starts them; one process is the usual case.
+"""The processes of a run started by torchrun or `accelerate launch`; usually there is one.
 
-Every process takes the same way through the same cells. Only the first, `main`, writes and prints.
+All processes go through the same cells in the same way. Only the first, `main`, writes and prints.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Value = TypeVar("Value")
 STUCK = timedelta(minutes=30)
 """Timeout for collective operations on tensors."""
 IDLE = timedelta(days=30)
-"""Timeout for control messages: the others wait while the main process evaluates. When it dies, the launcher
+"""Timeout for control messages: the others wait while the main process evaluates; if it dies, the launcher
 ends them."""
 
 
 class SharedFailure(CellError):
-    """A failure that all processes know of and leave the cell with, at the same place; they can go on."""
+    """A failure known to all processes, which leave the cell at the same point and can continue."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Group:
 
     @cached_property
     def device(self) -> torch.device:
-        """This process's accelerator, one each on every machine, else the CPU."""
+        """This process's own accelerator on its machine, else the CPU."""
         import torch
 
         kind = device()
@@ -55,7 +55,7 @@ class Group:
         if index >= torch.accelerator.device_count():
             raise PerbenchError(
                 f"process {self.rank} has no {kind.type} device of its own: this machine has "
-                f"{torch.accelerator.device_count()}; start as many processes on it"
+                f"{torch.accelerator.device_count()}; start no more processes than devices"
             )
         torch.accelerator.set_device_index(index)
         return torch.device(kind.type, index)
@@ -76,11 +76,11 @@ class Group:
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """What fails in the block on one process fails on all, once all have left it. All must enter it; the
-        block itself must not communicate.
+        """If the block fails on one process, it fails on all, once all have left it. All must enter it, and
+        it must not communicate.
 
         Raises:
-            SharedFailure: another exception, where there are several processes.
+            SharedFailure: replaces another exception if there are several processes.
         """
         if self.world == 1:
             yield
@@ -92,15 +92,15 @@ class Group:
             failed = error
         messages = self.gather(_message(failed))
         if any(messages):
-            told = {message: rank for rank, message in reversed(list(enumerate(messages))) if message}
-            everywhere = len(told) == 1 and all(messages)
+            ranks = {message: rank for rank, message in reversed(list(enumerate(messages))) if message}
+            everywhere = len(ranks) == 1 and all(messages)
             text = "; ".join(
-                m if everywhere else f"process {r} of {self.world}: {m}" for m, r in told.items()
+                m if everywhere else f"process {r} of {self.world}: {m}" for m, r in ranks.items()
             )
             raise SharedFailure(text) from failed
 
     def failure(self, message: str) -> CellError:
-        """A failure that every process finds by itself, at the same place."""
+        """A failure that every process detects by itself at the same point."""
         return CellError(message) if self.world == 1 else SharedFailure(message)
 
     @cached_property
@@ -118,36 +118,36 @@ def _message(error: Exception | None) -> str | None:
 
 @cache
 def group() -> Group:
-    """The processes that this one was started with; connects to them in the first call.
+    """The processes that this one was started with; the first call connects to them.
 
     Raises:
-        PerbenchError: they are not there.
+        PerbenchError: they cannot be reached.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         return Group()
     import torch.distributed
 
-    dist: Any = torch.distributed  # which does not declare all that it documents
+    dist: Any = torch.distributed  # its type stubs are incomplete
     found = Group(int(os.environ["RANK"]), world)
     device = found.device
     try:
         store, rank, _ = next(dist.rendezvous("env://", timeout=STUCK))
-        # A launcher that starts the processes again keeps the store, with the addresses of the dead ones.
+        # A launcher that restarts processes keeps the store, with stale addresses.
         store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
         gpu = device if device.type == "cuda" else None
         dist.init_process_group(store=store, rank=rank, world_size=world, timeout=STUCK, device_id=gpu)
         found.gather(None)
     except (ValueError, RuntimeError) as error:
         raise PerbenchError(
-            f"process {found.rank} of {world} does not reach the others: {error}. Start them together with "
+            f"process {found.rank} of {world} does not reach the others: {error}; start them together with "
             "torchrun or accelerate launch, or unset WORLD_SIZE"
         ) from error
     return found
 
 
 def close() -> None:
-    """Part from the other processes, at the end of a run that went well."""
+    """Leave the process group at the end of a successful run."""
     if group().world > 1:
         import torch.distributed as dist
 

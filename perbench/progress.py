@@ -1,4 +1,4 @@
-"""Progress of a run: bars on a terminal, a few plain lines elsewhere. Writes to stderr only."""
+"""Progress of a run on stderr: bars on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Tick = Callable[[int, int, dict[str, float]], None]
-"""Progress callback: (units done, units in all, figures to show such as {"loss": 2.1, "tok/s": 800.0})."""
+"""Progress callback: (units done, total units, figures such as {"loss": 2.1, "tok/s": 800.0})."""
 
 LINES = 10
-"""Plain lines of one cell, beside the one at its first unit: one for each such part of it that is done."""
+"""Plain lines of a cell after the first unit's, one per tenth."""
 
 
 @dataclass
 class Running:
-    """A cell while it is shown, called with its units."""
+    """A cell while it is shown; called with its units."""
 
     tick: Tick
     result: str | None = ""
 
     def ends(self, result: str | None) -> None:
-        """What to show when the cell ends; None shows no end at all."""
+        """Set the result to show at the cell's end; None shows none."""
         self.result = result
 
     def __call__(self, done: int, total: int, figures: dict[str, float]) -> None:
@@ -40,7 +40,7 @@ class Running:
 class Progress:
     """Shows the whole run (`cells` in all) and the running cell.
 
-    On a terminal the cell's name and two bars with the time left; elsewhere plain lines.
+    On a terminal: the cell's name and two bars with the time left; elsewhere plain lines.
     """
 
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
@@ -52,19 +52,19 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[Progress]:
-        """Show the bars for the duration of the block."""
+        """Show the bars during the block."""
         if not _is_terminal(self._stream):
             yield self
             return
         self._bars = _bars(console(self._stream))
-        # While bars are shown, rich takes stdout and stderr and would follow the escapes printed there.
+        # rich takes over stdout and stderr while bars are shown, and would obey escapes.
         with self._bars, guarded_streams():
             self._whole = self._bars.add_task("all cells", total=self._cells, figures="", name="")
             yield self
         self._bars = None
 
     def say(self, message: str) -> None:
-        """One line, above the bars; on a terminal folded between words."""
+        """Print one line above the bars, folded between words on a terminal."""
         if self._bars is not None:
             bars = self._bars.console
             bars.print(folded(printable(message), bars.width), soft_wrap=True)
@@ -73,7 +73,7 @@ class Progress:
 
     @contextmanager
     def cell(self, name: str) -> Iterator[Running]:
-        """Show one cell. It counts as done when the block ends or fails, not when it is interrupted."""
+        """Show one cell. It counts as done when the block ends or fails, but not when it is interrupted."""
         started = time.monotonic()
         number = f"[{self._done + 1}/{self._cells}]"
         if self._bars is not None:
@@ -120,7 +120,7 @@ BESIDE = 9 + BAR + len("/ 0:00:00 left 0:00:00") + 8
 
 
 def _bars(console: Console) -> Any:
-    """The running cell's name, its bar, and below it the bar of all cells."""
+    """The running cell's name and bar, and below them the bar of all cells."""
     from rich import progress as rich
     from rich.text import Text
 
@@ -153,7 +153,7 @@ def _bars(console: Console) -> Any:
 
 
 def _fitting(figures: Mapping[str, float], room: int) -> str:
-    """As many of the figures, the first ones, as `room` columns hold."""
+    """The first figures that fit `room` columns."""
     shown = dict(figures)
     while shown and len(_figures(shown)) > room:
         shown.popitem()

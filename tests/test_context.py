@@ -108,14 +108,14 @@ def whale(number: int) -> Example:
 
 def test_over_long_requests_are_named_or_left_out(engine: TransformersEngine) -> None:
     rows = [example(0), whale(1)]
-    with pytest.raises(TooLong, match=r"whale1: .*max_length 90; raise max_length, or say on_too_long: skip"):
+    with pytest.raises(TooLong, match=r"whale1: .*max_length 90; raise max_length, or set on_too_long: skip"):
         build_pairs(spec(), rows, engine.tokenizer, with_response=True, context=None)
     skips = spec(on_too_long="skip")
     pair, gone = build_pairs(skips, rows, engine.tokenizer, with_response=True, context=None)
     assert gone is None
     assert pair == build_pair(spec(), rows[0], engine.tokenizer, with_response=True)
     roomy = spec(max_length=5000)
-    with pytest.raises(TooLong, match=r"whale1: .*the model's context of 200; say on_too_long"):
+    with pytest.raises(TooLong, match=r"whale1: .*the model's context of 200; set on_too_long"):
         build_pairs(roomy, rows, engine.tokenizer, with_response=False, context=200)
     assert target_inputs("t", skips, {}) != target_inputs("t", spec(), {})
     assert "on_too_long" not in target_inputs("t", spec(), {})

@@ -1,4 +1,4 @@
-"""A model whose values are no numbers has no scores: whatever reads it says so."""
+"""A model whose values are not finite has no scores: whatever reads it says so."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def engine(
 
 @pytest.mark.parametrize("name", READERS)
 def test_values_that_are_no_numbers_are_refused(engine: TransformersEngine, name: str) -> None:
-    with pytest.raises(PerbenchError, match="no numbers"):
+    with pytest.raises(PerbenchError, match="not finite"):
         READERS[name](engine)
 
 

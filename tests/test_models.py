@@ -292,7 +292,7 @@ def test_hub_asks_for_the_commit_and_says_what_failed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", answer)
     assert identify(from_hub("owner/tiny", "main")) == {"hub": "owner/tiny", "revision": COMMIT}
-    with pytest.raises(PerbenchError, match=r"ConnectionError: no route\)\. .*HF_HUB_OFFLINE=1"):
+    with pytest.raises(PerbenchError, match=r"ConnectionError: no route\); .*HF_HUB_OFFLINE=1"):
         identify(from_hub("owner/tiny", "gone"))
 
 

@@ -1,1 +1,1 @@
-"""`perbench data build`, `review` and `stats`: identification data, written and annotated."""
+"""`perbench data build`, `review` and `stats`: writes, annotates and describes identification data."""

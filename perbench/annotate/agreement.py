@@ -1,7 +1,7 @@
-"""What annotated identification data hold, and how far their annotators agree.
+"""Statistics of annotated identification data, and the agreement of their annotators.
 
-Agreement is counted over words (white-space separated, without the punctuation at their edges): a word is
-personal for an annotator when a span of theirs touches it.
+Agreement is over words (white-space separated, without punctuation at their edges); a word is personal for an
+annotator if one of their spans touches it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ MEAN_WORDS = "answer words, mean"
 KAPPA = "Cohen's kappa of the words"
 WORD_F1 = "F1 of the words"
 DECIMALS = {MEAN_WORDS: 1, KAPPA: 3, WORD_F1: 3}
-"""Of numbers that are no shares."""
+"""Decimals of numbers that are not shares."""
 
 
 def describe(rows: Sequence[Mapping[str, Any]], names: Names) -> Statistics:
-    """Counts and shares of rows that passed `spans.check`; shares are of all spans or of all examples.
-    Agreement only where every row has both annotators' spans (`first`, `second`).
+    """Counts and shares of rows that passed `spans.check`; shares are of all spans or all examples. Agreement
+    is included only if every row has both annotators' spans (`first`, `second`).
 
     Raises:
-        PerbenchError: gold spans that name no kind.
+        PerbenchError: a gold span has no kind.
     """
     spans = [span for row in rows for span in row["gold"]]
     if not all(isinstance(span, Mapping) and "kind" in span for span in spans):
         raise PerbenchError(
-            f"only annotated data can be described: every gold span as {{start, end, text, kind, sentence}}, "
+            f"only annotated data can be described: every gold span is {{start, end, text, kind, sentence}}, "
             f"kind one of {', '.join(KINDS)}"
         )
     kinds = Counter(span.get("kind") for span in spans)
@@ -63,9 +63,9 @@ def describe(rows: Sequence[Mapping[str, Any]], names: Names) -> Statistics:
 
 
 def agreement(rows: Sequence[Mapping[str, Any]], names: Names) -> Statistics:
-    """Cohen's kappa of `first` and `second`, personal or not, over all words; F1 of the words of one against
-    the other's (the same either way); the share of the words personal for both that have one kind; examples
-    whose spans differ in extent, kind or sentence, and whom the adjudicated `gold` follows there."""
+    """Cohen's kappa of `first` and `second` (personal or not) over all words; F1 of one's words against the
+    other's (symmetric); the share of words personal for both that have one kind; examples whose spans differ
+    in extent, kind or sentence, and whose version the adjudicated `gold` follows."""
     words = first = second = both = same_kind = 0
     followed: Counter[str] = Counter()
     for row in rows:
@@ -106,7 +106,7 @@ def _comparable(spans: Sequence[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
 
 
 def _kappa(words: int, first: int, second: int, both: int) -> float | None:
-    """Of all words, of those personal for the first, for the second and for both."""
+    """Kappa from the number of words: all, personal for the first, for the second, and for both."""
     if not words:
         return None
     table = [[both, first - both], [second - both, words - first - second + both]]
@@ -119,7 +119,7 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def describe_splits(splits: Mapping[str, Sequence[Row]], names: Names) -> dict[str, Statistics]:
-    """`describe` of each split, and of all together where there are several."""
+    """`describe` of each split, and of all together if there are several."""
     rows = {split: [row.fields for row in found] for split, found in splits.items()}
     if len(rows) > 1:
         rows["all"] = [row for found in list(rows.values()) for row in found]
@@ -127,7 +127,7 @@ def describe_splits(splits: Mapping[str, Sequence[Row]], names: Names) -> dict[s
 
 
 def table(columns: Mapping[str, Statistics]) -> str:
-    """A Markdown table, a column for each split."""
+    """A Markdown table with a column per split."""
 
     def shown(name: str, value: float | int | None) -> str:
         if value is None or isinstance(value, int):

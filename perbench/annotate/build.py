@@ -1,4 +1,4 @@
-"""Rows of identification data that a model writes: `perbench data build persona-qa` (PerCE, App. D.2)."""
+"""Generates rows of identification data with a model: `perbench data build persona-qa` (PerCE, App. D.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from perbench.progress import Tick
 
 BATCH = 16
-"""Personas per call of the engine and per write."""
+"""Personas per engine call and write."""
 MAX_NEW_TOKENS = 160
 NAMES = Names("persona_id", "persona", "question", "answer")
 OTHER_FILE = "or name another one: --out FILE"
@@ -29,8 +29,8 @@ CUT = f"cut off at {MAX_NEW_TOKENS} tokens"
 
 @dataclass
 class BuiltRows:
-    """What stands in the files: usable rows, and the unusable replies by reason; `before` of them stood there
-    when this call began."""
+    """The content of the files: usable rows, and unusable replies by reason; `before` of them existed when
+    this call began."""
 
     rows: int = 0
     before: int = 0
@@ -41,26 +41,26 @@ class BuiltRows:
         return self.rows + self.reasons.total()
 
     def report(self) -> str:
-        told = "; ".join(f"{reason}, {count}" for reason, count in self.reasons.most_common())
-        return f"{self.rows} of {self.replies} replies usable" + (f"; unusable: {told}" if told else "")
+        reasons = "; ".join(f"{reason}, {count}" for reason, count in self.reasons.most_common())
+        return f"{self.rows} of {self.replies} replies usable" + (f"; unusable: {reasons}" if reasons else "")
 
 
 def unusable_file(out: Path) -> Path:
-    """Where the replies that gave no row are kept, with the reasons."""
+    """The file of replies without a row, with the reasons."""
     return out.with_name(f"{out.stem}.unusable.jsonl")
 
 
 def build(
     personas: Sequence[Persona], engine: Engine, made_by: Mapping[str, Any], out: Path, *, tick: Tick
 ) -> BuiltRows:
-    """Ask for one question, answer and keywords for each persona that has no reply in `out` or in its
-    `unusable_file` yet, greedily, and append what comes to one of the two.
+    """Greedily generate one question, answer and keywords for each persona without a reply in `out` or its
+    `unusable_file`, and append the result to one of the two.
 
     A row is {id, persona_id, persona, question, answer, gold, distractor, keywords, made_by}; its gold spans
-    have neither kind nor sentence, which a person gives (`perbench data review`).
+    have neither kind nor sentence, which are annotated by a person (`perbench data review`).
 
     Raises:
-        PerbenchError: the files hold what this call would not have written, and stay as they are; a prompt
+        PerbenchError: the files hold rows that this call would not write (they stay unchanged), or a prompt
             exceeds the model's context.
     """
     from perbench.shapes.sampling import SamplingSpec
@@ -139,7 +139,7 @@ def _row_id(persona: Persona) -> str:
 
 
 def _refuse_foreign(file: Path, personas: Sequence[Persona], made_by: Mapping[str, Any]) -> None:
-    """Nothing of a file is cut or appended to before all of it is known to be of this making."""
+    """Check the whole file before it is changed."""
     journal = read_journal(file, OTHER_FILE)
     for number, row in enumerate(journal.rows, start=1):
         if row.get("made_by") != made_by or "id" not in row:
@@ -149,7 +149,7 @@ def _refuse_foreign(file: Path, personas: Sequence[Persona], made_by: Mapping[st
             )
     if journal.torn and not journal.rows and not _begins_a_row(file.read_bytes(), personas):
         raise PerbenchError(
-            f"{file}: its text is no row of this command, so it is left alone; name another file: --out FILE"
+            f"{file}: not a file of this command, so it is not changed; name another: --out FILE"
         )
 
 

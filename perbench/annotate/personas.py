@@ -1,4 +1,4 @@
-"""Personas to write questions about: read from a file, and drawn by a seed."""
+"""Reads personas to write questions about from a file, and draws some by a seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from perbench.errors import PerbenchError, Problem, SpecError
 from perbench.text.sentences import split_sentences
 
 COLUMNS = ("user 1 personas", "user 2 personas")
-"""Of Synthetic-Persona-Chat: a persona per cell, a sentence per line of it."""
+"""Columns of Synthetic-Persona-Chat: a persona per cell, a sentence per line."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,20 @@ class Persona:
 
     @property
     def id(self) -> str:
-        """The same for the same sentences, whatever file they stand in."""
+        """Equal for equal sentences, whatever the file."""
         return "p" + hashlib.sha256("\n".join(self.sentences).encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True)
 class Personas:
-    """Personas of the lengths an annotated set allows, each once; `left_out` counts the others by length."""
+    """Personas of the lengths allowed in annotated data, each once; `left_out` counts the others by
+    length."""
 
     usable: tuple[Persona, ...]
     left_out: dict[int, int]
 
     def draw(self, count: int, seed: int) -> list[Persona]:
-        """`count` of them, or all there are; a larger count with the same seed begins with the same ones."""
+        """`count` of them, or all; a larger count with the same seed begins with the same ones."""
         drawn = list(self.usable)
         random.Random(seed).shuffle(drawn)
         return drawn[:count]
@@ -48,11 +49,11 @@ class Personas:
 
 def read_personas(path: Path) -> Personas:
     """A CSV file with the columns of Synthetic-Persona-Chat, prepared personas (JSONL), or a text file: a
-    persona per line, or, where blank lines part paragraphs, a persona per paragraph with a sentence per line.
-    A persona on one line is cut into sentences by Punkt.
+    persona per line, or, with blank lines, a persona per paragraph and a sentence per line. A persona on one
+    line is split into sentences by Punkt.
 
     Raises:
-        PerbenchError: the file is not there, is not UTF-8, has other columns or fields, or holds no usable
+        PerbenchError: the file is missing, is not UTF-8, has other columns or fields, or holds no usable
             persona.
     """
     try:
@@ -68,10 +69,10 @@ def read_personas(path: Path) -> Personas:
     usable = tuple(Persona(sentences) for sentences in found if len(sentences) in SENTENCES)
     lengths = Counter(len(sentences) for sentences in found if len(sentences) not in SENTENCES)
     if not usable:
-        told = ", ".join(f"{count} of {length}" for length, count in sorted(lengths.items()))
+        others = ", ".join(f"{count} of {length}" for length, count in sorted(lengths.items()))
         raise PerbenchError(
             f"--personas {path}: no persona of {SENTENCES.start} to {SENTENCES.stop - 1} sentences "
-            f"(found by number of sentences: {told or 'none'})"
+            f"(found by number of sentences: {others or 'none'})"
         )
     return Personas(usable, dict(sorted(lengths.items())))
 
@@ -82,8 +83,8 @@ def _csv_cells(path: Path, text: str) -> list[str]:
         columns = [name for name in rows.fieldnames or () if name in COLUMNS]
         if not columns:
             raise PerbenchError(
-                f"--personas {path}: no column {' or '.join(map(repr, COLUMNS))}; a text file with a persona "
-                "per line will do, too"
+                f"--personas {path}: no column {' or '.join(map(repr, COLUMNS))}; use one, or a text file "
+                "with a persona per line"
             )
         return [row[column] or "" for row in rows for column in columns]
     except csv.Error as error:
@@ -91,7 +92,7 @@ def _csv_cells(path: Path, text: str) -> list[str]:
 
 
 def _jsonl_cells(path: Path, text: str) -> list[str]:
-    """Prepared rows, `persona` a list of sentences."""
+    """Prepared rows, whose `persona` is a list of sentences."""
     rows = read_jsonl(path)
     problems = [
         Problem(path, row.line, fault) for row in rows for fault in faults(row.fields, {"persona": [str]})

@@ -1,5 +1,5 @@
-"""Replies to the prompt that asks for a question, an answer and its keywords (PerCE paper, App. D.2), read
-strictly: what a reply does not say is never made up."""
+"""Parses replies with a question, an answer and its keywords (PerCE paper, App. D.2) strictly: nothing is
+inferred."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMPT = """Now I have a paragraph of a person's persona:
 {persona}
 
 I want you to write a short question to this person and a corresponding short answer. Note that the answer should be concise, able to be inferred from his/her persona (but not the question), and may have words that are different from those in the persona. Highlight the keywords in the answer that reflect his/her persona. The keywords should also be short, not the whole sentence."""  # noqa: E501
-"""App. D.2, "Prompt for the synthetic data construction", word by word."""
+"""App. D.2, "Prompt for the synthetic data construction", verbatim."""
 
 LABEL = re.compile(
     r"^[ \t]*(?:[#>*_-]+[ \t]*)*(?:short[ \t]+)?(?P<name>question|answer|key[ \t]?words?|q|a)"
@@ -32,7 +32,7 @@ QUOTES = {'"': '"', "“": "”", "'": "'"}
 
 @dataclass(frozen=True)
 class ParsedReply:
-    """What a usable reply says; `spans` are [start, end) characters of `answer`, sorted, none in another."""
+    """A usable reply; `spans` are [start, end) characters of `answer`, sorted, without nesting."""
 
     question: str
     answer: str
@@ -41,7 +41,7 @@ class ParsedReply:
 
 
 class Unusable(Exception):
-    """Why a reply gives no row: `reason` is one of few, for counting; the text says what was found."""
+    """A reply that gives no row: `reason` is one of a few, for counting; the text holds details."""
 
     def __init__(self, reason: str, found: str = "") -> None:
         self.reason = reason
@@ -49,20 +49,20 @@ class Unusable(Exception):
 
 
 def parse_reply(text: str) -> ParsedReply:
-    """The one question, answer and keywords of a reply: labelled parts, in this order; the keywords
-    highlighted in the answer, or listed under a label of their own.
+    """The question, answer and keywords of a reply: labelled parts, in this order; the keywords are
+    highlighted in the answer, or listed under their own label.
 
     Raises:
-        Unusable: parts are missing or stand twice; no keywords; one that is not in the answer, or is all of
-            it; an answer that is too short or too long.
+        Unusable: parts are missing or repeated; there are no keywords; a keyword is not in the answer, or is
+            all of it; the answer is too short or too long.
     """
     text = text.rpartition("</think>")[2]
     labels = list(LABEL.finditer(text))
     names = [label["name"][0].lower() for label in labels]
     ends = [label.start() for label in labels[1:]] + [len(text)]
     if names not in (["q", "a"], ["q", "a", "k"]):
-        told = ", ".join({"q": "question", "a": "answer", "k": "keywords"}[name] for name in names)
-        raise Unusable("no single question with its answer", told or "no labelled part")
+        found = ", ".join({"q": "question", "a": "answer", "k": "keywords"}[name] for name in names)
+        raise Unusable("no single question with its answer", found or "no labelled part")
     parts = [text[label.end() : end].strip() for label, end in zip(labels, ends, strict=True)]
     question = _plain(_paragraph(parts[0]))[0]
     answer, highlighted = _plain(_paragraph(parts[1]))
@@ -85,12 +85,12 @@ def parse_reply(text: str) -> ParsedReply:
 
 
 def _paragraph(part: str) -> str:
-    """Up to a blank line: what follows is a remark."""
+    """The text up to a blank line, which excludes remarks."""
     return re.split(r"\n\s*\n", part, maxsplit=1)[0].strip()
 
 
 def _plain(part: str) -> tuple[str, list[Span]]:
-    """A part without highlights, on one line, and where the highlights were."""
+    """A part without highlights, on one line, and the spans of the highlights."""
     part = " ".join(part.split())
     if len(part) > 1 and QUOTES.get(part[0]) == part[-1] and part.count(part[0]) <= 2:
         part = part[1:-1].strip()
@@ -98,7 +98,7 @@ def _plain(part: str) -> tuple[str, list[Span]]:
     for match in HIGHLIGHT.finditer(part):
         before, after = part[: match.start()][-1:], part[match.end() :][:1]
         if match[1] == "_" and (before.isalnum() or after.isalnum()):
-            continue  # snake_case_names hold no highlight
+            continue  # snake_case names are not highlights
         plain += part[at : match.start()]
         shown = match["text"] or match["tag"]
         lead = len(shown) - len(shown.lstrip())
@@ -117,7 +117,7 @@ def _places(answer: str, keyword: str) -> list[Span]:
 
 
 def _outermost(spans: list[Span]) -> list[Span]:
-    """Sorted, without those that lie in another; what overlaps is joined."""
+    """Sorted, with nested spans removed and overlapping ones joined."""
     joined: list[Span] = []
     for start, end in sorted(set(spans)):
         if joined and start < joined[-1][1]:

@@ -1,7 +1,7 @@
-"""The `perbench` command: one file in this folder per subcommand, found by its presence.
+"""The `perbench` command: every file in this folder is a subcommand.
 
 A command file holds SUMMARY (a string literal), configure(parser) and run(args) -> exit code. Summaries are
-read without importing, and only the chosen command is imported.
+read without import, and only the chosen command is imported.
 
 Exit codes: 0 done, 1 some cells failed, 2 usage or spec error, 3 internal error, 130 interrupted by Ctrl-C,
 143 by SIGTERM, 129 by the end of the terminal.
@@ -28,9 +28,9 @@ from perbench.console.printing import guarded_streams, keep_lines
 from perbench.console.signals import as_interrupted, ending_interrupts
 from perbench.errors import NO_ROOM, PerbenchError, no_room, suggest
 
-# Spin barriers cost up to 30x on shared machines; torch reads this when it is imported.
+# Spin barriers cost up to 30x on shared machines; torch reads this on import.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Progress is shown in one place; bars of libraries (loading, converting, downloading) tear it and fill logs.
+# Libraries' progress bars would break perbench's own and fill logs.
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
@@ -40,7 +40,7 @@ ENVIRONMENT_FAULTS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code. `--include` holds for this call only."""
+    """Run a command line and return its exit code. `--include` applies to this call only."""
     with guarded_streams(), ending_interrupts():
         return _main(argv)
 
@@ -59,7 +59,7 @@ def _main(argv: Sequence[str] | None) -> int:
         stopped = as_interrupted(error)
         return _say(stopped.message, stopped.exit_code)
     except BrokenPipeError:
-        # The reader of stdout has seen enough; nothing may be written there at exit either.
+        # The reader closed stdout; nothing may be written there at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -90,7 +90,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _plugin_fault(error: Exception) -> str | None:
-    """What a plugin raised that is no part of perbench itself, None for all else."""
+    """The fault of a third party's plugin, or None."""
     if "perbench.plugins" not in sys.modules:
         return None
     from perbench.plugins import builtin_root
@@ -99,7 +99,7 @@ def _plugin_fault(error: Exception) -> str | None:
     fault = fault_of(error)
     if fault is None or fault.plugin.path == builtin_root() / fault.place:
         return None
-    return fault.told(fault.plugin.path)
+    return fault.message(fault.plugin.path)
 
 
 def _internal(error: Exception) -> int:
@@ -167,10 +167,10 @@ def _add_include(parser: argparse.ArgumentParser, dest: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Adds "Did you mean" to argparse's lists of choices and to its complaints about options."""
+    """Adds "Did you mean" to argparse's errors about choices and options."""
 
     words: Sequence[str] = ()
-    """What it is given to parse."""
+    """The words being parsed."""
 
     def error(self, message: str) -> NoReturn:
         match = re.search(r"invalid choice: '(?P<given>.*?)' \(choose from (?P<known>.*)\)", message)
@@ -179,7 +179,7 @@ class _Parser(argparse.ArgumentParser):
             message = (
                 message[: match.start()] + f"unknown {match['given']!r}.{suggest(match['given'], known)}"
             )
-        # argparse reports what is missing before a flag that is misspelt.
+        # argparse would report missing options before misspelt ones.
         elif strange := [word for word in self.words if self._strange(word)]:
             flag = strange[0].partition("=")[0]
             message = f"unknown option {flag}.{suggest(flag, self._option_string_actions)}"
@@ -198,7 +198,7 @@ class _Command(_Parser):
             module.configure(self)
             self.set_defaults(run=module.run, parser_in_use=self)
         if "--include" not in self._option_string_actions:
-            # One name per level: a subparser's defaults replace what was given above it.
+            # One name per level: a subparser's defaults would overwrite outer values.
             _add_include(self, f"include_{self.prog.count(' ')}")
         self.words = [] if args is None else list(args)
         return super().parse_known_args(args, namespace)

@@ -1,4 +1,4 @@
-"""perbench check: a plugin's contract, before any model of yours is loaded."""
+"""perbench check: test a plugin against its contract, without loading your models."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(plugin: Plugin, params: dict[str, Any]) -> Report:
-    """A valid file, tried by `perbench.conformance.KIND.check` where there is one."""
+    """Check that the file is valid, and run `perbench.conformance.KIND.check` if it exists."""
     from perbench.cli.validate import check_plugin
     from perbench.conformance.report import Finding, Report
     from perbench.specs.compose import SPECS

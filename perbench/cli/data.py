@@ -1,4 +1,4 @@
-"""perbench data: fetch, build and describe what metrics and tasks need beyond packages."""
+"""perbench data: prepare, build, review and describe the data of tasks and metrics."""
 
 from __future__ import annotations
 
@@ -127,9 +127,7 @@ def _build(args: argparse.Namespace) -> int:
     if args.out.is_dir() or not args.out.parent.is_dir():
         raise PerbenchError(f"--out {args.out}: name a file in a folder that exists")
     if args.personas.resolve() in (args.out.resolve(), unusable_file(args.out).resolve()):
-        raise PerbenchError(
-            f"--out {args.out} would write into --personas {args.personas}; name another file"
-        )
+        raise PerbenchError(f"--out {args.out} would overwrite --personas {args.personas}; name another file")
     personas = read_personas(args.personas)
     drawn = personas.draw(args.count, args.seed)
     for length, count in personas.left_out.items():
@@ -212,13 +210,13 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _revisions(given: list[str]) -> dict[str, str]:
-    """ "REPOSITORY=COMMIT" as a mapping, of a bare COMMIT under ""."""
+    """ "REPOSITORY=COMMIT" as a mapping; a bare COMMIT gets the key ""."""
     split = [text.rpartition("=") for text in given]
     return {repository: commit for repository, _, commit in split}
 
 
 def _tokenizer(model: str | None) -> tuple[Any, str]:
-    """The model's tokenizer and the unit of its lengths; words where the default model is not to be had."""
+    """The model's tokenizer and the unit of its lengths; words if the default model is unavailable."""
     from perbench.errors import PerbenchError
     from perbench.lm import models
     from perbench.prepare.lengths import Words
@@ -236,7 +234,7 @@ def _tokenizer(model: str | None) -> tuple[Any, str]:
 
 
 def report(out: Path, manifest: Mapping[str, Any]) -> str:
-    """What was prepared, as text."""
+    """The report on what was prepared."""
     lines = ["| table | rows | left out |", "|---|---:|---|"]
     for name, table in manifest["tables"].items():
         skipped = "; ".join(f"{reason}, {count}" for reason, count in table["skipped"].items())
@@ -266,7 +264,7 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def _use(out: Path, family: str) -> str:
-    """How tasks find the rows; nothing where no task reads the family."""
+    """How tasks find the rows; empty if no task reads the family."""
     from perbench.data.prepared import prepared_folder
     from perbench.prepare.lengths import readers
 

@@ -1,4 +1,4 @@
-"""perbench doctor: what this machine has, what is missing, and the command that adds it."""
+"""perbench doctor: what this machine has, what is missing, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report; `fix` is the command or step that helps, where one is needed."""
+    """One line of the report; `fix` is the command or step that helps, if one is needed."""
 
     name: str
     status: Literal["ok", "missing", "broken"]
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     for part in PARTS:
         try:
             checks += list(part())
-        except PerbenchError as error:  # such as two files of one name: the other parts still have their say
+        except PerbenchError as error:  # such as two files of one name; the other checks still run
             checks.append(Check(part.__name__.strip("_"), "broken", str(error)))
     if args.json:
         print(json.dumps([asdict(check) for check in checks], indent=1))
@@ -112,7 +112,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    """What perbench's extras install, but for `demo`, which `_carried` tells of, and `dev`."""
+    """What perbench's extras install, except for `demo` (see `_carried`) and `dev`."""
     for requirement in metadata.requires("perbench") or ():
         name, _, condition = requirement.partition(";")
         extra = re.search(r"extra == .([\w.-]+)", condition)
@@ -129,7 +129,7 @@ def _extras() -> Iterator[Check]:
 
 
 def _carried() -> Iterator[Check]:
-    """Optional packages that are read as data: tasks' texts, models' weights, the tagger's."""
+    """Optional packages that are read as data: texts of tasks, weights of models and of the tagger."""
     from perbench.specs.load import load_model, load_task
     from perbench.text.tags import REQUIREMENT
 
@@ -157,7 +157,7 @@ def _carried() -> Iterator[Check]:
 
 
 def _quietly(load: Callable[[str], Any], name: str, dotted: str) -> str | None:
-    """A value of a spec; None where the spec is faulty, which `_plugins` reports."""
+    """A value of a spec; None if the spec is faulty, which `_plugins` reports."""
     try:
         value: Any = load(name).spec
     except PerbenchError:
@@ -170,7 +170,7 @@ def _quietly(load: Callable[[str], Any], name: str, dotted: str) -> str | None:
 def _devices() -> Check:
     try:
         import torch
-    except (ImportError, OSError) as error:  # a shared library that is missing shows as either
+    except (ImportError, OSError) as error:  # a missing shared library may raise either
         return Check(
             "devices", "broken", f"torch cannot be imported: {error}", "pip install --force-reinstall torch"
         )
@@ -195,7 +195,7 @@ def _wordnet() -> Iterator[Check]:
 
 
 def _prepared() -> Iterator[Check]:
-    """Data that `perbench data prepare` puts into the cache, for the tasks that read them there."""
+    """Data prepared in the cache, for the tasks that read them there."""
     from perbench.data.prepared import MANIFEST, prepared_folder
     from perbench.specs.load import load_task
 
@@ -230,7 +230,7 @@ def _plugins() -> Iterator[Check]:
         try:
             check_plugin(plugin)
         except PerbenchError as error:
-            yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "mend or remove the file")
+            yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "fix or remove the file")
 
 
 PARTS = (_machine, _packages, _roots, _extras, _carried, _wordnet, _prepared, _plugins)

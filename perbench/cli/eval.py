@@ -1,4 +1,4 @@
-"""perbench eval: one model on one task; the matrix of one cell, or of two when it is trained first."""
+"""perbench eval: evaluate one model on one task; a matrix of one cell, or two with training."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 SUMMARY = "find personal tokens of given responses and score them against gold spans"
 
 BUILT_IN = "identification/persona_qa"
-"""The task whose prompt a bare JSONL file is read under."""
+"""The task whose prompt is used for a bare JSONL file."""
 SKIPPED = "rows_skipped_"
-"""What the counts of rows left out begin with; the reason follows."""
+"""Prefix of the counts of rows left out, followed by the reason."""
 ROW = {
     "fields.user": None,
     "fields.persona": "persona",
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from perbench.site.reading import check_place
 
     if args.json and args.show:
-        raise PerbenchError("--show prints text and --json prints JSON; leave one out")
+        raise PerbenchError("--show prints text and --json prints JSON; remove one")
     if args.html is not None:
         check_place(args.html)
     out = args.out if args.out is not None else Path("runs", f"identify-{Path(args.task).stem}")
@@ -114,7 +114,7 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
         places["identifiers", names.index(name), "params", key] = flag("param", text)
     bare = Path(args.task).suffix.lower() in (".jsonl", ".json")
     if not bare and Path(args.task).is_file() and Path(args.task).suffix not in (".yaml", ".yml"):
-        raise PerbenchError(f"--task {args.task}: neither a task's YAML file nor rows: name it FILE.jsonl")
+        raise PerbenchError(f"--task {args.task}: neither a task's YAML file nor rows, named FILE.jsonl")
     values: dict[str, Any] = {
         "summary": f"identify on {Path(args.task).name}",
         "models": [args.model],
@@ -190,7 +190,7 @@ def _left_out(record: CellRecord) -> list[str]:
 
 
 def _row(record: CellRecord) -> dict[str, Any]:
-    seconds = record.tokens.get("timed_ms", 0) / 1000  # of scoring alone; none when nothing was timed
+    seconds = record.tokens.get("timed_ms", 0) / 1000  # of scoring alone; 0 if nothing was timed
     return {
         "identifier": record.labels.identifier,
         "params": record.labels.identifier_params,

@@ -1,4 +1,4 @@
-"""perbench leaderboard: run directories -> a page, tables in the terminal, the transfer table elsewhere."""
+"""perbench leaderboard: build a page from run directories, print its tables, or export the transfer table."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _show(args: argparse.Namespace) -> int:
     sections = {section.name: section for section in view.sections}
     if args.section is not None and args.section not in sections:
         raise PerbenchError(
-            f"{args.shown} has nothing to show in a section {args.section!r}, only in: {', '.join(sections)}."
+            f"{args.shown}: section {args.section!r} is empty or unknown; there are: {', '.join(sections)}."
             + suggest(args.section, sections)
         )
     if args.json:
@@ -111,7 +111,7 @@ def _print(as_json: bool, value: dict[str, Any], damaged: list[str], lines: list
 
 
 def _report(damaged: list[str]) -> int:
-    """Name what is damaged; returns the exit code."""
+    """Report what is damaged; returns the exit code."""
     from perbench.progress import counted
 
     for damage in damaged:

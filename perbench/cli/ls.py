@@ -1,4 +1,4 @@
-"""perbench ls: what there is."""
+"""perbench ls: list available plugins and specs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""perbench new: a plugin that works, with a test that passes, to start from.
+"""perbench new: write a working plugin with a passing test, to start from.
 
-`skeletons/KIND` is a plugin root that holds `my_KIND`, whose class is `MyKind`, and what it takes to try it.
-A copy has the new plugin's name in place of these words, in file names too.
+`skeletons/KIND` is a plugin root that holds `my_KIND`, whose class is `MyKind`, and what is needed to try it.
+In a copy, the new plugin's name replaces these words, in file names, too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     present = [str(file) for file in files if file.exists()]
     if present:
         raise PerbenchError(
-            f"already there and not overwritten: {', '.join(present)}; choose another name or --into"
+            f"existing files are not overwritten: {', '.join(present)}; choose another name or --into"
         )
     for file, text in files.items():
         try:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _copy(kind: str, name: str) -> list[tuple[Path, str]]:
-    """The files of a new plugin, below its root; its test last."""
+    """The files of a new plugin, relative to its root; its test last."""
     slug, stem = name.replace("/", "_"), name.rpartition("/")[2]
     cls = "".join(part.capitalize() for part in slug.split("_"))
     found = []
@@ -75,7 +75,7 @@ def _check_name(kind: str, name: str) -> None:
     parts = name.split("/") if folders else [name]
     if not all(re.fullmatch(r"[a-z][a-z0-9_]*", part) and not keyword.iskeyword(part) for part in parts):
         form = "lower-case words joined by _" + (", with / between folder and name" if folders else "")
-        raise PerbenchError(f"{name!r} is no name of this kind, {kind}: write {form}")
+        raise PerbenchError(f"{name!r} cannot be the name of a {kind}; write {form}")
     known = plugins.discover(kind).get((kind, name))
     if known is not None:
         raise PerbenchError(f"{kind} {name!r} exists: {known.path}; choose another name")

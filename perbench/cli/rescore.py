@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     found = []
     damaged: list[DamagedRecord] = []
     for path in args.runs:
-        cells_of(path)  # says so when it is no run directory, before a lock makes one of it
+        cells_of(path)  # raises unless it is a run directory, before a lock would create one
         directory = RunDir(path)
         with directory.lock(wait=not args.no_wait, notify=say):
             for old, new in rescore(directory, say, damaged):

@@ -1,4 +1,4 @@
-"""perbench samples: prompts, answers and scores of one cell."""
+"""perbench samples: show prompts, answers and scores of one cell."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 SUMMARY = "show persona, prompt, answer, reference and scores of a cell's samples"
 
 FEW = 5
-"""Samples shown unless --worst says how many."""
+"""Samples shown without --worst."""
 ITEMS = 12
-"""Items of a persona that are printed."""
+"""Maximum persona items printed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

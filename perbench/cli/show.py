@@ -1,4 +1,4 @@
-"""perbench show: one plugin in full."""
+"""perbench show: show one plugin in full."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"  {row['name']}: {row['type']} {value}")
             print("".join(f"    {line}\n" for line in row["text"].splitlines()), end="")
     print()
-    for name, value in about.items():  # lists of names are shorter in a line
+    for name, value in about.items():  # lists of names fit on a line
         print(_yaml({name: value}, flow=None if isinstance(value, list | dict) else False), end="")
     return 0
 
@@ -79,7 +79,7 @@ def _class(plugin: plugins.Plugin) -> dict[str, Any]:
 
 
 def _roles(kind: str, owner: type[Owner[Any]]) -> list[dict[str, Any]]:
-    """The models that take part where every section is set, each named by the key that names it."""
+    """The models that take part if every section is set, each named by the key that names it."""
     from perbench.contracts.base import Owner
     from perbench.shapes.describe import filled
     from perbench.specs.compose import SPECS
@@ -105,7 +105,7 @@ def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
 
 
 def _weights(model: Any) -> dict[str, str | None]:
-    """The folder of a model's weights, None where it is not at hand, with the reason; asks no network."""
+    """The folder of a model's weights, or None with the reason; does not access the network."""
     from perbench.lm.models import at_hand
     from perbench.specs.compose import engine_of
 
@@ -115,11 +115,11 @@ def _weights(model: Any) -> dict[str, str | None]:
     try:
         folder = _in_hub_cache(spec) if spec.hub is not None else at_hand(model)
     except PerbenchError as error:
-        return {"weights": None, "weights_note": f"not at hand: {error}"}
+        return {"weights": None, "weights_note": f"unavailable: {error}"}
     if folder is not None:
         return {"weights": str(folder), "weights_note": None}
     first = "converted" if spec.gguf is not None else "downloaded"
-    return {"weights": None, "weights_note": f"not at hand; {first} when a run first needs them"}
+    return {"weights": None, "weights_note": f"not yet {first}; a run does so when it needs them"}
 
 
 def _in_hub_cache(spec: Any) -> Path | None:

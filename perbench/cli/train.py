@@ -1,4 +1,4 @@
-"""perbench train: one model, one trainer, one task; the matrix of one cell."""
+"""perbench train: train one model on one task with one trainer; a matrix of one cell."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluation(args: argparse.Namespace) -> list[str]:
-    """The command that evaluates what this one trains, on the task it is trained on."""
+    """The command that evaluates the trained model on its own task."""
     folders = [word for folder in args.include for word in ("--include", folder)]
     same = [word for word in args.parser_in_use.words if word != "--json"]
     return ["perbench", *folders, "eval", *same, "--target", args.source]

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             faults += map(str, error.problems)
         except PerbenchError as error:
             faults.append(str(error))
-    faults = list(dict.fromkeys(faults))  # a matrix repeats the faults of the tasks it names
+    faults = list(dict.fromkeys(faults))  # a matrix repeats the faults of its tasks
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"{counted(len(checks), 'file')} checked, {counted(len(faults), 'fault')}", file=sys.stderr)
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_plugin(plugin: plugins.Plugin) -> None:
-    """Load a plugin: raises PerbenchError with its faults."""
+    """Load a plugin; raises PerbenchError with its faults."""
     if plugins.KINDS[plugin.kind].base is None:
         _load_spec(plugin.kind, plugin.name)
         return
@@ -56,7 +56,7 @@ def check_plugin(plugin: plugins.Plugin) -> None:
     if issubclass(cls, Owner):
         from perbench.specs.compose import task_spec
 
-        spec = task_spec()  # no two owners may bring one key
+        spec = task_spec()  # raises if two owners define one key differently
         unknown = [path for path in sorted(cls.reads) if plugin.kind != "engine" and not _key(spec, path)]
         if unknown:
             raise PerbenchError(f"{plugin.path}: reads: no task has the key {', '.join(unknown)}")
@@ -67,7 +67,7 @@ def check_plugin(plugin: plugins.Plugin) -> None:
 
 
 def _key(spec: type[Strict], path: str) -> bool:
-    """Whether a spec has the key of that dotted path."""
+    """Whether a spec has the key with this dotted path."""
     from perbench.shapes.describe import section_of
 
     name, _, rest = path.partition(".")
@@ -107,7 +107,7 @@ def _plugin_at(file: Path) -> plugins.Plugin | None:
 
 
 def _included(file: Path) -> plugins.Plugin:
-    """The plugin that a file is once its root is included.
+    """The plugin in a file after including its root.
 
     Raises:
         PerbenchError: it is in no folder of Python plugins.
@@ -120,7 +120,7 @@ def _included(file: Path) -> plugins.Plugin:
         if (plugin := _plugin_at(file)) is not None:
             return plugin
     listed = ", ".join(f"{folder}/" for folder in folders)
-    raise PerbenchError(f"{file}: is no YAML file and no Python file in one of the folders {listed}")
+    raise PerbenchError(f"{file}: neither a YAML file nor a Python file in one of the folders {listed}")
 
 
 def _kind_of(path: Path) -> str:
@@ -141,7 +141,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _keys(kind: str) -> set[str]:
-    """The keys of what a YAML file of that kind becomes."""
+    """The keys of the spec of a YAML kind."""
     from perbench.specs.compose import SPECS
 
     (spec,) = get_args(get_type_hints(plugins.loader(kind))["return"])  # Named[spec]

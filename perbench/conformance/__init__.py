@@ -1,1 +1,1 @@
-"""Whether a trainer or an identifier keeps its contract, tried on a tiny built-in batch without a model."""
+"""Tests of plugins against their contracts on tiny built-in examples (`perbench check`)."""

@@ -1,4 +1,4 @@
-"""An engine's contract, tried by two chats with a model that it serves without weights, costs or absences."""
+"""Tests an engine's contract by two chats with an available model without weights or costs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CHATS = [[{"role": "user", "content": text}] for text in ("Tea?", "Or milk in it
 def check(cls: type[EngineKind[Any]], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: keys are `given`; its models are tried as their files are.
+        PerbenchError: keys are `given`; models are tested as their files are.
     """
     if given:
-        raise PerbenchError("an engine is tried with its models as their files are; leave out --param")
+        raise PerbenchError("an engine is tested with its models as their files are; remove --param")
     valid = Finding("valid", True, "the file")
     model = None if cls.weights or cls.paid else _model(cls)
     if model is None:
@@ -51,7 +51,7 @@ def _chat(cls: type[EngineKind[Any]], model: Named[ModelSpec]) -> str:
     engine = open_model(model)
     if engine.offers != cls.offers:
         own, declared = (", ".join(sorted(offers)) for offers in (engine.offers, cls.offers))
-        raise Fault(f"what open() returns offers {own}, and {cls.__name__} declares {declared}")
+        raise Fault(f"the engine from open() offers {own}, but {cls.__name__} declares {declared}")
     found: object = engine.chat(CHATS, SamplingSpec(max_new_tokens=8), seed=0)
     if not isinstance(found, list) or not all(isinstance(one, Generation) for one in found):
         raise Fault(f"chat() returned {found!r}; return a list of Generation")

@@ -1,4 +1,4 @@
-"""An identifier's contract, tried on a few answers with an engine that is no model."""
+"""Tests an identifier's contract on a few answers, with a deterministic engine instead of a model."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ROWS = (
     (3, "What is for dinner?", "Soup with beans\nand no meat."),
     (5, "Who are you?", "Nobody that I know of."),
 )
-"""Person, question, answer: several lengths, white space, signs beyond ASCII, a person without a persona."""
+"""Person, question, answer: several lengths, white space, non-ASCII text, a person without a persona."""
 WHO = ("the whole persona", "a word", "odd characters", "two lines", "no persona")
 
 
 def _tokens(text: str) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Ids of words and signs, and the characters that each shows."""
+    """Ids of words and signs, and their characters."""
     found = list(re.finditer(r"\w+|[^\w\s]", text))
     ids = tuple(5 + sum(map(ord, match[0])) % (VOCABULARY - 5) for match in found)
     return ids, tuple(match.span() for match in found)
@@ -49,7 +49,7 @@ def _prompt(question: str, sentences: Sequence[str] | None) -> tuple[int, ...]:
 
 
 def examples(*, tokens: bool) -> list[PersonaText]:
-    """What identifiers get to score; with token ids where they read them."""
+    """Examples to score, with token ids if the identifier reads them."""
     found = []
     for place, (person, question, answer) in enumerate(ROWS):
         persona = PEOPLE[person]
@@ -74,7 +74,7 @@ def examples(*, tokens: bool) -> list[PersonaText]:
 
 
 class BuiltIn:
-    """Stands in for an engine: answers depend on what is asked and on nothing else."""
+    """Replaces an engine: its answers depend only on the request."""
 
     name = "built-in"
 
@@ -103,7 +103,7 @@ class BuiltIn:
 
     @cached_property
     def model(self) -> Any:
-        """Random weights of the usual shape, for identifiers that look inside."""
+        """Random weights of the usual shape, for identifiers that inspect the model."""
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -123,7 +123,7 @@ class BuiltIn:
     @property
     def tokenizer(self) -> Any:
         raise Fault(
-            "reads engine.tokenizer, which `perbench check` has none of; a PersonaText holds the ids, or try "
+            "reads engine.tokenizer, which `perbench check` lacks; use the ids in PersonaText, or try "
             "`perbench identify --limit 4`"
         )
 
@@ -183,13 +183,13 @@ def _no_persona(run: IdentifierTry) -> str:
 
 
 def _each(run: IdentifierTry) -> str:
-    """Every letter and digit has a score, tokens in their order."""
+    """Every letter and digit has a score, with tokens in order."""
     for text, one in zip(run.texts, run(), strict=True):
         if text.tokens and len(one.scores) == len(text.tokens) and one.spans != text.spans:
             wrong = next(i for i, (a, b) in enumerate(zip(one.spans, text.spans, strict=True)) if a != b)
             raise Fault(
-                f"example {text.id}: the span of token {wrong} is {list(one.spans[wrong])}, and the token "
-                f"shows {list(text.spans[wrong])}; return example.spans"
+                f"example {text.id}: the span of token {wrong} is {list(one.spans[wrong])}, but the token "
+                f"has {list(text.spans[wrong])}; return example.spans"
             )
         covered = {place for start, end in one.spans for place in range(start, end)}
         bare = [i for i, char in enumerate(text.response) if char.isalnum() and i not in covered]
@@ -211,8 +211,8 @@ def _alone(run: IdentifierTry) -> str:
             for a, b in zip(one.scores, whole.scores, strict=True)
         ):
             raise Fault(
-                f"example {run.texts[place].id} has other scores alone than among others, so the result "
-                "would depend on how examples are grouped; what all share is in example.background"
+                f"example {run.texts[place].id} has other scores alone than in a batch, so the result would "
+                "depend on how examples are grouped; use example.background for what all share"
             )
     return "the same scores alone and among others"
 
@@ -230,7 +230,7 @@ def _settings(cls: type[Identifier], given: Mapping[str, Any], engine: BuiltIn) 
             IdentifierTry(cls(**params), engine)()
         except Exception as error:
             if isinstance(error, PerbenchError) and not isinstance(error, CellError):
-                absent.append(f"; not {name}: {error}")  # this machine's fault, not the method's
+                absent.append(f"; not {name}: {error}")  # a problem of this machine, not of the method
                 continue
             error.add_note(f"with {name}")
             raise

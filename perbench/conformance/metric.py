@@ -1,4 +1,4 @@
-"""A metric's contract, tried on a few answers."""
+"""Tests a metric's contract on a few answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = (
     ("cleo", "\u05e9\u05dc\u05d5\u05dd word " * 60, "Peace \u05e9\u05dc\u05d5\u05dd", True),
     ("cleo", "Nothing to compare with.", " ", False),
 )
-"""User, answer, reference, whether it was cut."""
+"""User, answer, reference, whether it was truncated."""
 ALL = range(len(ROWS))
 
 
@@ -35,7 +35,7 @@ def texts(chosen: Sequence[int] = ALL) -> Texts:
 
 
 class MetricTry:
-    """What a metric makes of some of the answers, under each of its names."""
+    """A metric's values of some of the answers, under each of its names."""
 
     def __init__(self, metric: TextMetric, names: Sequence[str]) -> None:
         self.metric, self.names = metric, names
@@ -46,13 +46,13 @@ class MetricTry:
             try:
                 found[name] = measured = self.metric.measure(name, texts(chosen))
             except MetricAbsent as absent:
-                raise Fault(f"cannot be tried on this machine: {absent}") from None
+                raise Fault(f"cannot be tested on this machine: {absent}") from None
             if not isinstance(measured, Measured):
                 raise Fault(f"measure({name!r}) returned {type(measured).__name__}; return Measured")
             check_measured(name, self.metric.scale, measured, len(chosen))
             n, missing = measured.metric.n, measured.metric.missing
             if n + missing != len(chosen):
-                raise Fault(f"{name}: n {n} and missing {missing} are not the {len(chosen)} samples given")
+                raise Fault(f"{name}: n {n} and missing {missing} do not add up to the {len(chosen)} samples")
         return found
 
 
@@ -83,7 +83,7 @@ def _values(run: MetricTry) -> str:
     for name, measured in run().items():
         if not measured.metric.signature:
             raise Fault(
-                f"{name}: the signature is empty; name what decides the value: library, version, options"
+                f"{name}: the signature is empty; give what determines the value: library, version, options"
             )
     scale = run.metric.scale
     better = f"{scale.better} is better" if scale.better else "neither end is better"
@@ -97,8 +97,8 @@ def _names(cls: type[TextMetric], names: Sequence[str]) -> str:
     ]
     if sorted(found) != sorted(names):
         raise Fault(
-            f"names is {names!r}, and {found!r} is what can be read without importing; write `names` as a "
-            "literal tuple in the class"
+            f"names is {names!r}, but {found!r} when read without import; write `names` as a literal tuple "
+            "in the class"
         )
     return ", ".join(names)
 
@@ -111,7 +111,7 @@ def _mean(run: MetricTry) -> str:
         mean = sum(scored) / len(scored) if scored else None
         if not _close(mean, measured.metric.value) or measured.metric.n != len(scored):
             raise Fault(
-                f"{name} is {measured.metric.value}, n {measured.metric.n}, and the mean of per_sample is "
+                f"{name} is {measured.metric.value}, n {measured.metric.n}, but the mean of per_sample is "
                 f"{mean}, n {len(scored)}; use mean_metric, or give no per_sample"
             )
     return "the value is the mean of the scored samples, where there are values per sample"
@@ -129,7 +129,7 @@ def _sums(run: MetricTry) -> str:
         rows = np.array([row for row in measured.sums if row is not None], dtype=np.float64)
         found = float(run.metric.of_sums(name, rows.sum(axis=0, keepdims=True))[0])
         if not _close(found, measured.metric.value):
-            raise Fault(f"{name} is {measured.metric.value}, and of_sums() of its sums is {found}")
+            raise Fault(f"{name} is {measured.metric.value}, but of_sums() of its sums is {found}")
     return (
         "of_sums() of the samples' sums is the value"
         if held
@@ -148,7 +148,7 @@ def _odd(run: MetricTry) -> str:
 
 
 def _nothing(run: MetricTry) -> str:
-    """A cell may be left without any answer: what is missing is never given to a metric."""
+    """A cell may have no answers at all, since metrics never get missing ones."""
     for name, measured in run([]).items():
         if measured.metric.value is not None or measured.per_sample:
             raise Fault(f"{name} is {measured.metric.value} of no samples; return the value None")
@@ -169,12 +169,12 @@ def _order(run: MetricTry) -> str:
 def _again(run: MetricTry) -> str:
     for name, (one, other) in _both(run(), run()).items():
         if one != other:
-            raise Fault(f"{name} is another the second time; draw nothing at random, keep no state")
+            raise Fault(f"{name} differs the second time; use no randomness and keep no state")
     given = texts()
     for name in run.names:
         run.metric.measure(name, given)
     if given != texts():
-        raise Fault("changes the texts that it is given, which other metrics read too")
+        raise Fault("changes its texts, which other metrics read, too; copy them first")
     return "the same texts, the same values; nothing given is changed"
 
 

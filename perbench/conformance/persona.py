@@ -1,4 +1,4 @@
-"""What rankings and summarisers are tried with: short histories, models that are none, valid keys."""
+"""Inputs for tests of rankings and summarisers: short histories, fake models, valid keys."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ TEXT = "{text}"
 
 
 class CountingModels:
-    """Stands in for the models that build personas; notes whom it was asked for, and how often."""
+    """Replaces the models that build personas, and counts requests to each."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.requests = 0
 
     def encoder(self, name: str) -> Callable[[Sequence[str]], Any]:
-        """Vectors of how often each of some letters stands in a text."""
+        """Vectors of letter counts."""
         import numpy as np
 
         self.asked.append(name)
@@ -71,14 +71,14 @@ class CountingModels:
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """The last words of what is asked."""
+        """Answers with the last words of the request."""
         self.requests += len(conversations)
         words = [re.findall(r"\w+", conversation[-1]["content"])[-3:] for conversation in conversations]
         return [Generation(" ".join(found), "stop", 10, len(found)) for found in words]
 
 
 def made(cls: type[O], key: str, given: Mapping[str, Any]) -> O:
-    """The owner that a key of `persona` names, under `given`; keys that cannot be left out are filled in.
+    """The owner named by a key of `persona`, with the keys `given` and required ones filled in.
 
     Raises:
         SpecError: they are not valid.
@@ -100,7 +100,7 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 @contextmanager
 def own_cache() -> Iterator[None]:
-    """What is kept on disk goes into a folder of its own while the block lasts."""
+    """Use a temporary cache during the block."""
     before = os.environ.get("PERBENCH_CACHE")
     with TemporaryDirectory() as folder:
         os.environ["PERBENCH_CACHE"] = folder

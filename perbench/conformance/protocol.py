@@ -1,4 +1,4 @@
-"""A protocol's contract, tried on the first examples of a task that uses it, with random weights."""
+"""Tests a protocol's contract on the first examples of a task that uses it, with random weights."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from perbench.specs.load import load_model, load_task
 
 S = TypeVar("S", bound=Strict)
 EXAMPLES = 18
-"""More than two batches of a model on this machine."""
+"""More than two batches of a local model."""
 TOKENS = 8
-"""Of an answer, at most: random weights never end one."""
+"""Maximum tokens of an answer: random weights never end one."""
 
 
 class MemoryStore:
-    """Keeps what JSON keeps. Once `fuse` samples are stored it raises, even amid an append."""
+    """Stores samples as JSON would. After `fuse` samples it raises, even during an append."""
 
     class Killed(BaseException):
-        """Stands for the process's death: nothing may catch it."""
+        """Simulates the death of the process: nothing may catch it."""
 
     def __init__(self, rows: Sequence[dict[str, Any]] = (), *, fuse: int | None = None) -> None:
         self.rows = list(rows)
@@ -64,7 +64,7 @@ class MemoryStore:
 
 
 class ByLength(Identifier):
-    """For protocols that try identifiers."""
+    """An identifier for protocols that evaluate identifiers."""
 
     needs_model = False
     threshold: float = 4.5
@@ -79,7 +79,7 @@ class ByLength(Identifier):
 
 
 class SoleEngine:
-    """One engine plays every model."""
+    """One engine for all models."""
 
     users = None
 
@@ -92,7 +92,7 @@ class SoleEngine:
 
     def named(self, model: str) -> Engine:
         if model not in self._roles:
-            raise Fault(f"asks the model {model!r}, which roles() does not return, so identities lack it")
+            raise Fault(f"uses the model {model!r}, which roles() does not return, so identities lack it")
         return self.subject
 
     def scorer(self, model: str | None) -> Engine:
@@ -101,14 +101,14 @@ class SoleEngine:
 
 class ProtocolTry:
     def __init__(self, task: Named[TaskSpec], dataset: Dataset, engine: Engine) -> None:
-        # What judges of random weights say cannot be read, and may count as missing.
+        # Replies of judges with random weights cannot be parsed, and may count as missing.
         spec = _short(task.spec).model_copy(update={"max_missing": 1.0})
         self.owner: Protocol[Any] = owner_of(spec)
         self.name, self.spec, self.dataset = task.name, spec, dataset
         self.engines = SoleEngine(engine, {role.model for role in self.owner.roles()})
 
     def __call__(self, store: MemoryStore) -> list[dict[str, Any]]:
-        """All samples, of which some may be stored."""
+        """All samples, some of which may be stored."""
         owner, data, engines = self.owner, self.dataset, cast(Any, self.engines)
         ids = owner.sample_ids(data)
         if owner.cells == "identify":
@@ -119,7 +119,7 @@ class ProtocolTry:
 
 
 def _short(spec: S) -> S:
-    """With TOKENS in place of every larger `max_new_tokens`."""
+    """The spec with every larger `max_new_tokens` reduced to TOKENS."""
     inner = {name: getattr(spec, name) for name in type(spec).model_fields}
     changed: dict[str, Any] = {
         name: _short(value) for name, value in inner.items() if isinstance(value, Strict)
@@ -132,7 +132,7 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
     """`given` are keys of the task, by dotted path.
 
     Raises:
-        PerbenchError: no task of the protocol is there, with data, to try it on.
+        PerbenchError: no task of the protocol, with data, is available.
     """
     task, dataset = _task(cls, given)
     with TemporaryDirectory() as folder:
@@ -151,12 +151,12 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
 
 
 def _task(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> tuple[Named[TaskSpec], Dataset]:
-    """A task of the protocol and its first examples; of several the one that stands nearest to its file."""
+    """A task of the protocol and its first examples; of several, the one nearest to its file."""
     protocol, file = cls.__module__.rpartition(".")[2], getfile(cls)
     found = plugins.discover("task").values()
     users = [task for task in found if yaml.read(task.path).data.get("protocol") == protocol]
     if not users:
-        raise PerbenchError(f"no task says `protocol: {protocol}`; write one to try it on, with some rows")
+        raise PerbenchError(f"no task has `protocol: {protocol}`; write one with some rows to test it")
     faults = []
     for plugin in sorted(users, key=lambda task: -len(os.path.commonpath([task.path, file]))):
         try:
@@ -164,18 +164,18 @@ def _task(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> tuple[Named[Tas
             return task, load_examples(task, "test", EXAMPLES)
         except PerbenchError as error:
             faults.append(f"task {plugin.name}: {error}")
-    raise PerbenchError("\n".join([f"no task of protocol {protocol} can be tried:", *faults]))
+    raise PerbenchError("\n".join([f"no task of protocol {protocol} can be used:", *faults]))
 
 
 def _samples(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
-    """That the ids are those of sample_ids() is checked as they are made."""
+    """That the ids match sample_ids() is checked when they are made."""
     samples += run(MemoryStore())
     names = Counter(sample["id"] for sample in samples)
     if len(names) < len(samples):
         raise Fault(f"{names.most_common(1)[0][0]!r} is the id of several samples")
     bare = [sample["id"] for sample in samples if not isinstance(sample.get("user"), str)]
     if bare:
-        raise Fault(f"sample {bare[0]} names no user, whom intervals are over")
+        raise Fault(f"sample {bare[0]} names no user, which intervals need")
     return (
         f"{len(samples)} of {counted(len(run.dataset.examples), 'example')} of task {run.name}, JSON values"
     )
@@ -192,8 +192,8 @@ def _resume(run: ProtocolTry, samples: Sequence[Sample]) -> str:
             store.fuse = None
         if run(store) != samples:
             raise Fault(
-                f"killed after {counted(fuse, 'sample')} and run again, it stores other samples; draw from a "
-                "seed of the batch, and let a batch depend on nothing but its ids"
+                f"killed after {counted(fuse, 'sample')} and run again, it stores other samples; use a seed "
+                "per batch, and make a batch depend only on its ids"
             )
     return f"killed after {', '.join(map(str, places))} samples and run again: the same samples"
 
@@ -204,9 +204,9 @@ def _score(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
     if not isinstance(scored, Scored):
         raise Fault(f"score() returned {type(scored).__name__}; return Scored")
     if given != samples or run.owner.score(given) != scored:
-        raise Fault("score() changes the samples, or gives other scores the second time; it must be pure")
+        raise Fault("score() changes the samples, or gives other scores the second time; make it pure")
     if scored.scores.ids != [sample["id"] for sample in samples]:
-        raise Fault("the ids of the scores are not those of the samples, in order")
+        raise Fault("the ids of the scores differ from those of the samples")
     if run.spec.headline not in scored.metrics:
         raise Fault(
             f"the headline {run.spec.headline!r} is not among the metrics {', '.join(scored.metrics)}"
@@ -219,10 +219,10 @@ def _plan(run: ProtocolTry) -> str:
     examples, roles = run.dataset.examples, run.owner.roles()
     strange = {*run.owner.asks(examples)} - {"subject", *(role.name for role in roles)}
     if strange:
-        raise Fault(f"asks() is about {', '.join(sorted(strange))}, which roles() does not return")
+        raise Fault(f"asks() has {', '.join(sorted(strange))}, which roles() does not return")
     for tokenizer in (None, run.engines.subject.tokenizer):
         tokens, _ = run.owner.work(examples, tokenizer)
         if tokens < 0:
-            raise Fault(f"work() says {tokens} tokens")
+            raise Fault(f"work() returns {tokens} tokens")
     names = [role.name for role in roles if role.model is not None]
     return f"{tokens} tokens, asks {', '.join(names) or 'no model'} beside the one under evaluation"

@@ -1,4 +1,4 @@
-"""A ranking's contract, tried on short histories."""
+"""Tests a ranking's contract on short histories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perbench.progress import counted
 
 
 class RankingTry:
-    """The places of examples' items, checked."""
+    """The checked ranks of examples' items."""
 
     def __init__(self, ranking: Ranking[Any]) -> None:
         self.ranking = ranking
@@ -25,14 +25,14 @@ class RankingTry:
         found: object = self.ranking.rank(TEXT, examples, models)
         if not isinstance(found, list) or len(found) != len(examples):
             raise Fault(
-                f"must return a list of {len(examples)}, one list of places per example; got {found!r}"
+                f"must return a list of {len(examples)}, one list of indices per example; got {found!r}"
             )
         for example, places in zip(examples, found, strict=True):
             items = range(len(example.persona))
             if not isinstance(places, list) or len({*places}) != len(places) or not {*places} <= {*items}:
-                raise Fault(f"example {example.id}: {places!r} are not distinct places of {len(items)} items")
+                raise Fault(f"example {example.id}: {places!r} are not distinct, below {len(items)}")
         if strange := {*models.asked} - named(self.ranking):
-            raise Fault(f"asks the model {min(strange)!r}, which roles() does not return")
+            raise Fault(f"uses the model {min(strange)!r}, which roles() does not return")
         return found
 
 
@@ -66,8 +66,8 @@ def _alone(run: RankingTry) -> str:
     for example, places in zip(EXAMPLES, together, strict=True):
         if run([example]) != [places]:
             raise Fault(
-                f"example {example.id} is ranked otherwise alone than among others, so the result would "
-                "depend on --limit; read nothing but the example"
+                f"example {example.id} is ranked differently alone than in a batch, so the result would "
+                "depend on --limit; read only the example"
             )
     return "the same alone and among others"
 
@@ -81,5 +81,5 @@ def _reference(run: RankingTry) -> str:
 
 def _again(run: RankingTry) -> str:
     if run() != run():
-        raise Fault("the same examples are ranked otherwise the second time; draw from a seed, keep no state")
+        raise Fault("the same examples are ranked differently the second time; use a seed and keep no state")
     return "the same examples, the same places"

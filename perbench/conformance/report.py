@@ -1,4 +1,4 @@
-"""Findings of `perbench check`, and the settings that are tried."""
+"""Results of `perbench check`, and the settings to test."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from perbench.shapes.describe import section_of
 from perbench.site.format import variation
 
 NEAR = 1e-3
-"""How far from a bound that is itself excluded a value is tried."""
+"""Distance at which a value is tested near an excluded bound."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: `ok` is None where another fault kept it from being tried; `said` is what was found, or what
-    is wrong and the way out."""
+    """One check: `ok` is None if it was not run because of another fault; `said` is the result, or the fault
+    and what to do."""
 
     name: str
     ok: bool | None
@@ -34,12 +34,12 @@ class Finding:
 
 
 class Fault(Exception):
-    """A check's own: what is wrong and the way out."""
+    """A failed check: what is wrong and what to do."""
 
 
 @dataclass
 class Report:
-    """The findings on `plugin`, whose method `method` is tried."""
+    """The findings on `plugin`, whose method `method` is tested."""
 
     plugin: object
     method: str
@@ -50,32 +50,32 @@ class Report:
         return all(finding.ok for finding in self.findings)
 
     def run(self, checks: Mapping[str, Callable[[], str]]) -> Report:
-        """Each check by its name: it returns what it found, or raises. Those after the first are tried only
-        where the first went well."""
+        """Run each check, which returns its result or raises. Those after the first run only if the first
+        passes."""
         for name, check in checks.items():
             if self.findings and not self.findings[0].ok:
                 first = self.findings[0].name
-                self.findings.append(Finding(name, None, f"not tried: {first} must be right first"))
+                self.findings.append(Finding(name, None, f"not run: {first} must pass first"))
                 continue
             try:
                 self.findings.append(Finding(name, True, check()))
             except Exception as error:
-                self.findings.append(Finding(name, False, self._told(error)))
+                self.findings.append(Finding(name, False, self._message(error)))
         return self
 
-    def _told(self, error: Exception) -> str:
+    def _message(self, error: Exception) -> str:
         place = place_of(self.plugin, self.method)
         if isinstance(error, Fault | PerbenchError):
             text = "; ".join([str(error), *getattr(error, "__notes__", [])])
             return text if text.startswith(place) else f"{place}: {text}"
         fault = fault_of(error)
-        text = fault.told(fault.place) if fault else f"{place}: raised {type(error).__name__}: {error}"
+        text = fault.message(fault.place) if fault else f"{place}: raised {type(error).__name__}: {error}"
         return "; ".join([text, *getattr(error, "__notes__", [])])
 
 
 def settings(cls: type[Hyperparameters], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Hyperparameters to try, by what to call them: as `given`, then with each other choice and each bound of
-    one field. What the plugin itself refuses is left out."""
+    """Hyperparameters to test, by a name: as `given`, then with each other choice and each bound of one
+    field. Those that the plugin refuses are left out."""
     fields = cls._model().model_fields
     return _varied(
         {(name,): info for name, info in fields.items()}, given, lambda params: not cls.faults(params)
@@ -85,8 +85,8 @@ def settings(cls: type[Hyperparameters], given: Mapping[str, Any]) -> dict[str, 
 def tried(
     keys: type[BaseModel], given: Mapping[str, Any], trial: Callable[[Any], Callable[[], object]]
 ) -> str:
-    """Tries the same of an owner's keys, also those in sections. `trial` returns what tries it under some,
-    and raises PerbenchError where they are not valid."""
+    """Test an owner's keys in the same way, including those in sections. `trial` returns the test for some
+    values, and raises PerbenchError if they are not valid."""
 
     def valid(values: Mapping[str, Any]) -> bool:
         with suppress(PerbenchError):
@@ -128,7 +128,7 @@ def _varied(
 
 
 def _values(info: Any) -> list[Any]:
-    """Values of a field beside its default: all choices, else those at its bounds."""
+    """Values of a field besides its default: all choices, else those at its bounds."""
     choices: list[Any] = []
     if get_origin(info.annotation) is Literal:
         choices = list(get_args(info.annotation))

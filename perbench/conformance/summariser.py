@@ -1,4 +1,4 @@
-"""A summariser's contract, tried on short histories."""
+"""Tests a summariser's contract on short histories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perbench.progress import counted
 
 
 class SummariserTry:
-    """What stands for histories, checked."""
+    """The checked texts for histories."""
 
     def __init__(self, summariser: Summariser[Any]) -> None:
         self.summariser = summariser
@@ -27,13 +27,13 @@ class SummariserTry:
         for history, text in zip(histories, found.texts, strict=True):
             if not isinstance(text, str) or (text and not history):
                 raise Fault(
-                    f"{text!r} stands for a history of {counted(len(history), 'item')}; a text, '' for none"
+                    f"{text!r} replaces a history of {counted(len(history), 'item')}; return a text, maybe ''"
                 )
         if strange := {*models.asked} - named(self.summariser):
-            raise Fault(f"asks the model {min(strange)!r}, which roles() does not return")
-        told = sum(asked.requests for asked in self.summariser.asks(EXAMPLES).values())
-        if histories is HISTORIES and models.requests > told:
-            raise Fault(f"makes {counted(models.requests, 'request')}, and asks() says at most {told}")
+            raise Fault(f"uses the model {min(strange)!r}, which roles() does not return")
+        planned = sum(asked.requests for asked in self.summariser.asks(EXAMPLES).values())
+        if histories is HISTORIES and models.requests > planned:
+            raise Fault(f"makes {counted(models.requests, 'request')}, but asks() returns at most {planned}")
         return found
 
 
@@ -67,7 +67,7 @@ def _texts(run: SummariserTry) -> str:
 def _plan(run: SummariserTry) -> str:
     roles, asked = {role.name for role in run.summariser.roles()}, {*run.summariser.asks(EXAMPLES)}
     if not asked <= roles:
-        raise Fault(f"asks() is about {', '.join(sorted(asked - roles))}, which roles() does not return")
+        raise Fault(f"asks() has {', '.join(sorted(asked - roles))}, which roles() does not return")
     longest = run.summariser.longest()
     if longest < 1:
         raise Fault(f"longest() is {longest}; return the tokens of the longest text it makes")
@@ -78,11 +78,11 @@ def _alone(run: SummariserTry) -> str:
     together = run().texts
     for place, history in enumerate(HISTORIES):
         if run([history]).texts != [together[place]]:
-            raise Fault(f"history {place} gets another text alone than among others; read only its own items")
+            raise Fault(f"history {place} gets another text alone than in a batch; read only its own items")
     return "the same alone and among others"
 
 
 def _again(run: SummariserTry) -> str:
     if run() != run():
-        raise Fault("the same histories get other texts the second time; draw from a seed, keep no state")
+        raise Fault("the same histories get other texts the second time; use a seed and keep no state")
     return "the same histories, the same texts"

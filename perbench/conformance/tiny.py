@@ -1,4 +1,4 @@
-"""A real model of random weights, made in a second."""
+"""A real model with random weights, made in a second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CORPUS = [
 
 
 def write_model(folder: Path) -> None:
-    """A 2-layer Llama with a byte-level BPE tokenizer and a ChatML template, as a local HF folder."""
+    """Write a 2-layer Llama with a byte-level BPE tokenizer and a ChatML template, as a local HF folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

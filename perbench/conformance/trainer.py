@@ -1,4 +1,4 @@
-"""A trainer's contract, tried on four short examples under a model of some hundred weights."""
+"""Tests a trainer's contract on four short examples under a model of some hundred weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPLITS: tuple[tuple[Sequence[int], ...], ...] = (((0,), (1,), (2,), (3,)), ((0, 
 
 
 class TinyBody(nn.Module):
-    """Each position's state depends on it and on what is before it."""
+    """Each position's state depends on it and on earlier ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class TinyBody(nn.Module):
 
 
 class TinyModel(nn.Module):
-    """A causal language model as perbench's passes need one."""
+    """A causal language model with the interface that perbench's passes need."""
 
     base_model_prefix = "body"
 
@@ -65,7 +65,7 @@ class TinyModel(nn.Module):
 
 
 class Noted(PairBatch):
-    """A batch that notes whether the pass without the persona was read."""
+    """A batch that records whether the pass without the persona was read."""
 
     freed = False
 
@@ -91,7 +91,7 @@ def _reference() -> list[Contrast]:
 
 
 class TrainerTry:
-    """A trainer's loss of some of the examples, on the same weights whenever it is asked."""
+    """A trainer's loss of some of the examples, always on the same weights."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.model = trainer, TinyModel(0)
@@ -130,7 +130,7 @@ def check(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
 
 
 def _shapes(run: TrainerTry) -> str:
-    """Dtypes and gradients, too: what `checked` refuses."""
+    """Also dtypes and gradients: what `checked` refuses."""
     batch, numerator, denominator = run()
     if not (numerator.is_floating_point() and denominator.is_floating_point()):
         raise Fault(f"returned {numerator.dtype} and {denominator.dtype}; return floating-point numbers")
@@ -183,8 +183,8 @@ def _split(run: TrainerTry) -> str:
             if not torch.allclose(one, other, rtol=1e-4, atol=1e-6):
                 cut = " + ".join(str(len(members)) for members in split)
                 raise Fault(
-                    f"the {name} of 4 examples sum to {one.item():.6g} in one micro-batch and to "
-                    f"{other.item():.6g} in micro-batches of {cut}, so the result would depend on memory: "
+                    f"the {name} of 4 examples sum to {one.item():.6g} in one micro-batch but to "
+                    f"{other.item():.6g} in micro-batches of {cut}, so the result would depend on memory; "
                     "rank and normalise within an example (batch.example), not over the batch"
                 )
     return "the same sums however a batch is split and ordered"
@@ -197,7 +197,7 @@ def _again(run: TrainerTry) -> str:
         torch.manual_seed(2)
         second = run()[1:]
     if not all(map(torch.equal, first, second)):
-        raise Fault("the same batch gave other values the second time; draw nothing at random, keep no state")
+        raise Fault("the same batch gave other values the second time; use no randomness and keep no state")
     return "the same batch, the same values"
 
 
@@ -205,9 +205,9 @@ def _kept(run: TrainerTry) -> str:
     before = run(ALL)[0]
     fresh = Noted(run.model, run.trainer, PAIRS, None, nullcontext, 0.5)
     if not (torch.equal(before.targets, fresh.targets) and torch.equal(before.example, fresh.example)):
-        raise Fault("it changes batch.targets or batch.example, which all losses share; clone() first")
+        raise Fault("changes batch.targets or batch.example, which all losses share; clone() first")
     if "factual" in before.__dict__ and not torch.equal(before.factual.logp, fresh.factual.logp):
-        raise Fault("it changes batch.factual.logp in place; clone() first")
+        raise Fault("changes batch.factual.logp in place; clone() first")
     return "nothing of it is changed in place"
 
 
@@ -225,7 +225,7 @@ def _settings(cls: type[Trainer], given: Mapping[str, Any]) -> str:
 
 
 def _passes(cls: type[Trainer], given: Mapping[str, Any]) -> str:
-    """What is declared is read, under some setting at least: each pass costs as much as the others."""
+    """Declared passes are read, under some setting at least, because each costs as much as the others."""
     factual = free = through = False
     for params in settings(cls, given).values():
         trainer = cls(**params)
@@ -239,12 +239,12 @@ def _passes(cls: type[Trainer], given: Mapping[str, Any]) -> str:
         factual |= "factual" in batch.__dict__
         free |= batch.freed
         if trainer.reference() is not None and "reference" not in batch.__dict__:
-            raise Fault("reference() names a model and batch.reference is not read; let it return None")
+            raise Fault("reference() names a model, but batch.reference is not read; return None")
     if cls.factual and not factual:
         raise Fault("the pass with the persona is never read; declare factual = False")
     declared = cls.counterfactual
     if declared != "none" and not free:
-        raise Fault(f'declares counterfactual = "{declared}" and never reads that pass; declare "none"')
+        raise Fault(f'declares counterfactual = "{declared}" but never reads that pass; declare "none"')
     if declared == "grad" and not through:
-        raise Fault('declares counterfactual = "grad" and no gradient flows through it; declare "no_grad"')
+        raise Fault('declares counterfactual = "grad" but no gradient flows through it; declare "no_grad"')
     return f'counterfactual "{declared}", {"" if cls.factual else "factual not needed, "}as it is read'

@@ -1,1 +1,1 @@
-"""What is written to terminals, and how runs are interrupted."""
+"""Terminal output and interrupts."""

@@ -1,7 +1,7 @@
-"""What reaches a terminal: text from models, servers, data and files can neither drive it nor reorder lines.
+"""Makes terminal output safe: foreign text can neither control the terminal nor reorder lines.
 
-Two choke points: `guarded` for what is printed plainly (the command line puts it around stdout and stderr),
-`console` for what rich draws. Both apply `printable`; callers need not.
+There are two entry points: `guarded` for plain printing (the command line wraps stdout and stderr in it) and
+`console` for rich. Both apply `printable`; callers need not.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH = 200
-"""Columns where there is neither a terminal to ask nor COLUMNS."""
+"""Columns without a terminal and COLUMNS."""
 NARROW = 80
-"""Columns of a terminal that does not say."""
+"""Columns of a terminal that does not report its width."""
 INDENT = 4
 COLUMN = re.compile(r" *\S+ {2,}(?=\S)")
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories that move a cursor, change colours, reorder text, break lines or are not seen."""
+"""Unicode categories that move the cursor, change colours, reorder text, break lines or are invisible."""
 KEPT = frozenset("\n\t\u200c\u200d")
-"""Of these, what text needs: ends of lines, tabs, and the joiners of emoji and of Persian."""
+"""Exceptions: line ends, tabs, and the joiners used by emoji and Persian."""
 
 
 def printable(text: str) -> str:
-    r"""`text` with every character that a reader would not see, or that would act on a terminal (control
-    characters, escapes, bidi controls, half surrogates), as \uXXXX: harmless, visible, and in JSON the same
-    value, so that JSON stays valid."""
+    r"""`text` with every character that is invisible or would act on a terminal (control characters, escapes,
+    bidi controls, lone surrogates) as \uXXXX: harmless, visible and still valid in JSON, where it is the same
+    value."""
     if text.isprintable():
         return text
     return "".join(
@@ -50,8 +50,8 @@ def _escaped(char: str) -> str:
 
 
 def folded(text: str, width: int) -> str:
-    """Each line of `text` longer than `width` broken between words. What follows is indented, in two-column
-    lines below the second. Words longer than a line stay whole."""
+    """Each line of `text` longer than `width`, broken between words. Continuation lines are indented, those
+    of two-column lines to the second column. Longer words stay whole."""
     return "\n".join(line if len(line) <= width else _fold(line, width) for line in text.split("\n"))
 
 
@@ -75,10 +75,11 @@ def say(line: str) -> None:
 
 
 class Guarded:
-    """A text stream that writes only what is printable. `stream` is the one below; all else is its own.
+    """A text stream that makes its output printable; other attributes are those of the wrapped `stream`.
 
-    On a terminal, long lines are folded between words, unless `fold` is false, as for JSON. `optional`: a
-    reader that leaves ends nothing; the rest is written nowhere."""
+    On a terminal, long lines are folded between words unless `fold` is false, as for JSON. `optional`: if the
+    reader closes the stream, the rest is discarded instead of raising.
+    """
 
     def __init__(self, stream: TextIO, *, optional: bool = False) -> None:
         self.stream = stream
@@ -104,23 +105,23 @@ class Guarded:
 
 
 def guarded(stream: TextIO, *, optional: bool = False) -> TextIO:
-    """`stream` as one that writes what is printable; see `Guarded`."""
+    """`stream` wrapped in `Guarded`."""
     return stream if isinstance(stream, Guarded) else cast(TextIO, Guarded(stream, optional=optional))
 
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """stdout and stderr, guarded for the duration of the block; stderr may be left by its reader. One that
-    was closed when the process began (a daemon's) swallows what is written."""
+    """Guard stdout and stderr during the block; stderr is optional. A stream that was closed at process start
+    (a daemon's) discards its output."""
     before = sys.stdout, sys.stderr
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass  # else a file opened later takes the number, and what libraries print there
+        pass  # else a file opened later would get this descriptor, and libraries' output
     with open(number, "w", encoding="utf-8") as nowhere:
         for stream in before:
             if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-                stream.reconfigure(errors="backslashreplace")  # another locale has not every character
+                stream.reconfigure(errors="backslashreplace")  # the locale may lack characters
         sys.stdout = guarded(before[0] or nowhere)
-        sys.stderr = guarded(before[1] or nowhere, optional=True)  # a run goes on without its progress
+        sys.stderr = guarded(before[1] or nowhere, optional=True)  # a run continues without its progress
         try:
             yield
         finally:
@@ -128,17 +129,18 @@ def guarded_streams() -> Iterator[None]:
 
 
 def keep_lines() -> None:
-    """Fold nothing on stdout from now on: JSON is printed there."""
+    """Disable folding on stdout from now on, for JSON."""
     if isinstance(sys.stdout, Guarded):
         sys.stdout.fold = False
 
 
 def console(stream: TextIO | None = None, **options: Any) -> Console:
-    """A rich console on `stream` (default: stdout) that draws what is printable, as wide as the terminal or
-    COLUMNS says, else PIPED_WIDTH. `NO_COLOR` is honoured. `options` are rich's own.
+    """A rich console on `stream` (default: stdout) with printable output, as wide as the terminal or COLUMNS,
+    else PIPED_WIDTH. `NO_COLOR` is honoured; `options` are rich's own.
 
-    Give it strings: they are made printable before they are laid out, and are text, never markup. A rich Text
-    is laid out as it is, so that its escapes may make a line too long."""
+    Pass strings: they are made printable before layout and are never parsed as markup. A rich Text is laid
+    out first, so escapes may make its lines too long.
+    """
     from rich.console import Console
     from rich.segment import Segment
 
@@ -151,15 +153,15 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
                 yield segment if segment.control else segment._replace(text=printable(segment.text))
 
     stream = stream if stream is not None else sys.stdout
-    # rich writes escapes of its own, so it gets the stream below.
+    # rich writes its own escapes, so it needs the unwrapped stream.
     bare = stream.stream if isinstance(stream, Guarded) else stream
-    width = None if bare.isatty() else columns(bare)  # a terminal's may change while it is drawn on
+    width = None if bare.isatty() else columns(bare)  # a terminal's may change meanwhile
     given = {"width": width, "no_color": "NO_COLOR" in os.environ, **options}
     return Printable(file=bare, highlight=False, markup=False, emoji=False, **given)
 
 
 def columns(stream: TextIO) -> int:
-    """The width that COLUMNS gives, else the terminal's, else PIPED_WIDTH."""
+    """The width from COLUMNS, else the terminal's, else PIPED_WIDTH."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)

@@ -1,4 +1,4 @@
-"""How a run is interrupted: Ctrl-C, and what schedulers and closing terminals send, leave it the same way."""
+"""Turns Ctrl-C and the signals of schedulers and closing terminals into one kind of interrupt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 
 
 class Interrupted(KeyboardInterrupt):
-    """As KeyboardInterrupt, with what to say and the exit code: 128 and the signal's number."""
+    """KeyboardInterrupt with a message and the exit code, 128 plus the signal's number."""
 
     def __init__(self, message: str = "interrupted", signum: int = signal.SIGINT) -> None:
         super().__init__(message)
@@ -31,8 +31,8 @@ def as_interrupted(error: KeyboardInterrupt) -> Interrupted:
 
 @contextmanager
 def ending_interrupts() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise Interrupted for the duration of the block, unless they are ignored or handled
-    already, or this is not the main thread."""
+    """SIGTERM and SIGHUP raise Interrupted during the block, unless already ignored or handled, or outside
+    the main thread."""
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         free = [one for one in ENDING if signal.getsignal(one) is signal.SIG_DFL]
@@ -48,15 +48,15 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 class Held:
-    """`signum`: the first signal that came while signals were held, None before."""
+    """`signum`: the first signal received while held, or None."""
 
     signum: int | None = None
 
 
 @contextmanager
 def held(on_first: Callable[[], object] = lambda: None) -> Iterator[Held]:
-    """Interrupts wait for the end of the block, and are then raised; `on_first` is called when the first one
-    comes, a second one is raised at once."""
+    """Delay interrupts until the end of the block; `on_first` is called for the first one, and a second one
+    is raised at once."""
     found = Held()
     before: dict[signal.Signals, Any] = {}
 

@@ -1,3 +1,3 @@
-"""What each kind of plugin implements. An owner is one file of a plugin root, or one folder with an
-__init__.py: the YAML keys it brings, the keys it reads, what of it enters identities, what it asks of models,
-and its code."""
+"""The contracts of all kinds of plugins. An owner is one file of a plugin root, or one folder with an
+__init__.py: its YAML keys, the keys it reads, its part of identities, its requests to models, and its
+code."""

@@ -1,4 +1,4 @@
-"""What all owners share: keys of their own in a task's YAML, the keys they read, the models they ask."""
+"""The base of all owners: their own YAML keys, the keys they read, the models they use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perbench.shapes.base import Strict
 from perbench.shapes.fields import sampled
 
 Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module"]
-"""What an engine offers: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered
+"""What an engine can offer: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered
 decoding; weights as an encoder; adapters; the torch module in this process."""
 EVERYTHING: frozenset[Capability] = frozenset(get_args(Capability))
 
@@ -30,8 +30,8 @@ K = TypeVar("K", bound=Strict)
 
 @dataclass(frozen=True)
 class Role:
-    """A model that takes part. `model` is its name, None the model under evaluation. `needs` maps what it
-    must offer to what is told where it does not: a sentence with {model} and {what} ("an endpoint")."""
+    """A model that takes part. `model` is its name, None for the model under evaluation. `needs` maps each
+    capability it must have to the error message otherwise: with {model} and {what} ("an endpoint")."""
 
     name: str
     model: str | None
@@ -40,8 +40,8 @@ class Role:
 
 @dataclass(frozen=True)
 class Asked:
-    """Requests of one role played in a cell; tokens as the model reads and at most writes them, estimated.
-    `cached` are those of `input` that its server had cached."""
+    """Requests of one role in a cell; tokens are estimates, of which output is a maximum. `cached` are those
+    of `input` that the server had cached."""
 
     requests: int = 0
     input: int = 0
@@ -53,23 +53,23 @@ class Asked:
 
 
 class Owner(ABC, Generic[K]):
-    """Base of the contracts. `Keys` are the keys it brings to the spec that it is made with, each with its
-    own default; one without a default is asked for where the owner is in force, and only there. Checks across
-    keys belong into a validator of a section, or into what the contract has for faults."""
+    """Base of the contracts. `Keys` are the keys it adds to its spec, each with its own default; one without
+    a default is required if the owner is in force, and only then. Checks across keys belong in a validator of
+    a section, or in the contract's `faults`."""
 
     Keys: ClassVar[type[Strict]] = NoKeys
     reads: ClassVar[frozenset[str]] = frozenset()
-    """The keys of others that it reads, as dotted paths of a task; a section's name stands for all of it."""
+    """The keys of others that it reads, as dotted paths of a task; a section's name includes its keys."""
     version: ClassVar[int | None] = None
-    """Raised by hand when it makes something else of the same inputs; 1 leaves no trace. None: the digest of
-    the plugin's file enters identities instead, where samples depend on it."""
+    """Raised by hand when the same inputs give another result; 1 leaves no trace in identities. None:
+    identities hold the digest of the plugin's file instead, if samples depend on it."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec
 
     @property
     def called(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         *_, folder, name = type(self).__module__.split(".")
         return f"{folder[:-1]} {name}"
 
@@ -79,15 +79,15 @@ class Owner(ABC, Generic[K]):
         return cast(K, own.model_construct(**{name: getattr(self.spec, name) for name in own.model_fields}))
 
     def roles(self) -> Sequence[Role]:
-        """The models that take part besides or as the one under evaluation, as the keys name them."""
+        """The models that take part, as its keys name them."""
         return ()
 
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
-        """What of its keys enters identities; absent sections stay out."""
+        """The part of its keys that enters identities, without absent sections."""
         return {name: value for name, value in sampled(self.keys, helpers).items() if value is not None}
 
     def idle(self) -> dict[str, str]:
-        """Keys of its own that nothing reads as they are set together: {"x.retries": "under x.method y"}."""
+        """Keys of its own that its other settings make unused: {"x.retries": "under x.method y"}."""
         return {}
 
 
@@ -100,5 +100,5 @@ def known_names(attribute: str, names: Iterable[str], known: Iterable[str]) -> N
 
 
 def folders(name: str) -> list[Path]:
-    """The folders of this name that plugin roots have, for what an owner looks up beside plugins."""
+    """The folders of this name in plugin roots, in which an owner may look up files."""
     return [root.path / name for root in roots() if (root.path / name).is_dir()]

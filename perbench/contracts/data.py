@@ -1,4 +1,4 @@
-"""What protocols, trainers and identifiers are given: the examples of a task."""
+"""The examples of a task, as given to protocols, trainers and identifiers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a task: a user's request with the user's history.
+    """One row of a task: a user's request and history.
 
     `persona` holds the history's items in the task's order, each a mapping of its fields; `reference` is the
-    text the user really wrote (or the gold answer); `extra` keeps what only one protocol reads (gold spans).
+    user's own text (or the gold answer); `extra` holds fields for single protocols (gold spans).
     """
 
     id: str
@@ -25,9 +25,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """`digest`: sha256 over canonical JSON of `examples`, what all share (`data.shared`) once; `skipped`:
-    reason -> rows left out; `source`: where the rows come from, without a machine's paths; `places`: of every
-    example's id, where its row is."""
+    """`digest`: sha256 over canonical JSON of `examples`, with shared fields (`data.shared`) once; `skipped`:
+    reason -> number of rows left out; `source`: the origin of the rows, without machine paths; `places`:
+    location of each example's row, by id."""
 
     examples: list[Example]
     digest: str

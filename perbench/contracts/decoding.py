@@ -1,4 +1,4 @@
-"""How tokens are drawn from a model: one file `decodings/NAME.py`, named by `decoding.method`."""
+"""How tokens are decoded from a model: one file `decodings/NAME.py`, named by `decoding.method`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Decoding(Owner[K]):
     spec: DecodingSpec
 
     def roles(self) -> Sequence[Role]:
-        told = (
-            f"decoding.method {self.spec.method} of {{model}}, {{what}}, which shows no tokens; use a model "
-            "whose weights are on this machine"
+        message = (
+            f"decoding.method {self.spec.method} needs tokens, but {{model}} is {{what}} and has none; "
+            "use a model whose weights are on this machine"
         )
-        return [Role("subject", None, {"tokens": told})]
+        return [Role("subject", None, {"tokens": message})]
 
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
         return {"method": self.spec.method, **super().inputs(helpers)}
@@ -37,4 +37,4 @@ class Decoding(Owner[K]):
     def decode(
         self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:
-        """One answer per prompt, in order. Equal calls give equal answers, as of `Engine.generate`."""
+        """One answer per prompt, in order. Equal calls give equal answers, as in `Engine.generate`."""

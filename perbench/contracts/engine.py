@@ -1,4 +1,4 @@
-"""A loaded model that answers, and perhaps generates and scores from tokens, whatever serves it."""
+"""A loaded model that chats and, depending on the engine, generates from and scores tokens."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 TokenIds = Sequence[int]
 Conversation = Sequence[Mapping[str, str]]
-"""Messages {"role", "content"}: at most one of role system, first; then user and assistant in turn, the last
-of them the user's."""
+"""Messages {"role", "content"}: optionally a system message, then user and assistant alternately, ending with
+the user."""
 Combine = Callable[["Tensor", "Tensor"], "Tensor"]
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
-"""refused: the model refuses in so many words; filtered: the server withholds prompt or answer; tool_call: it
-wants to call a tool; only_thoughts: it thought and answered nothing; no_text: the answer is null; too_long:
-the request exceeds what the model reads at once, or what its task allows (`on_too_long: skip`)."""
+"""refused: by the model itself; filtered: the server withholds prompt or answer; tool_call: the model wants
+to call a tool; only_thoughts: thoughts without an answer; no_text: the answer is null; too_long: the request
+exceeds the model's context, or the task's limit (`on_too_long: skip`)."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One answer, or word of its absence. `finish_reason` is "stop", "length" where the answer was cut at
-    max_new_tokens, or what else a server says. `missing` is why there is no answer, `text` then being what
-    came in its place; None where there is one, be it empty."""
+    """One answer, or its absence. `finish_reason` is "stop", "length" if truncated at max_new_tokens, or a
+    server's own word. `missing` is why there is no answer (`text` is then what came instead), or None; an
+    answer may be empty."""
 
     text: str
     finish_reason: str
@@ -41,22 +41,22 @@ class Generation:
 
 
 LEFT_OUT = Generation("", "too_long", 0, 0, "too_long")
-"""In place of the answer to a request that is too long."""
+"""Replaces the answer to a request that is too long."""
 
 
 class Engine(ABC):
-    """A loaded model. What it does not offer raises PerbenchError; every engine offers `chat`."""
+    """A loaded model. Every engine offers `chat`; what it does not offer raises PerbenchError."""
 
     name: str
     """Shown in records: "transformers 5.x"."""
     offers: frozenset[Capability]
     batch: int = 8
-    """Samples generated together; what a killed run may have to redo. Part of a number's definition: sampling
-    draws for a whole batch, so another size gives other (equally valid) samples. Where several engines take
-    part, the largest holds."""
+    """Samples generated together, and repeated after a kill. Part of a number's definition: sampling draws
+    for a whole batch, so another size gives other (equally valid) samples. With several engines, the largest
+    applies."""
     alone: bool = False
-    """Whether an answer does not depend on the others of its batch. Its seed then leaves out the batch's
-    number, so that a cache knows the request again in whatever batch."""
+    """Whether an answer is independent of the others in its batch. Its seed then omits the batch number, so
+    that a cache recognises the request in any batch."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -65,33 +65,33 @@ class Engine(ABC):
 
     @property
     def who(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return self.name
 
     @property
     def context(self) -> int | None:
-        """Tokens that the model reads at once; None where that is unknown."""
+        """The model's context size in tokens; None if unknown."""
         return None
 
     @property
     def tokenizer(self) -> Any:
         """A transformers tokenizer with a chat template."""
-        raise self._lacks("shows no tokens")
+        raise self._lacks("exposes no tokens")
 
     @abstractmethod
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """The answer to each conversation's last message, in order; else as `generate`.
+        """The answer to each conversation's last message, in order; otherwise as `generate`.
 
         Raises:
-            TooLong: a conversation and its answer exceed what the model reads at once; with `skip` its place
-                has LEFT_OUT instead.
+            TooLong: a conversation and its answer exceed the model's context; with `skip`, LEFT_OUT is
+                returned instead.
         """
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
-        a different set of prompts in a call may not, so callers keep their batches fixed."""
+        other sets of prompts in a call may not, so callers keep their batches fixed."""
         raise self._lacks("takes messages, not token ids")
 
     def steer(
@@ -103,18 +103,18 @@ class Engine(ABC):
         combine: Combine,
         seed: int,
     ) -> list[Generation]:
-        """As `generate`, each token from two contexts: the softmax of what `combine` makes of the logits
+        """As `generate`, with each token from two contexts: the softmax of `combine` applied to the logits
         [E, V] after `prompts` and after `without`, float32, before temperature and top_p. `prompt_tokens`
         counts both contexts."""
         raise self._lacks("gives no logits to steer by")
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray]:
         """Natural-log probability of each response token given its prompt, float32, one array [len(response)]
-        per pair, in order. Batched inside by length."""
+        per pair, in order. Batched internally by length."""
         raise self._lacks("gives no log-probs of given texts")
 
     def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
-        """Serve the adapter saved at `path`, None the base model; with the adapter `user` on top of it."""
+        """Serve the adapter saved at `path` (None: the base model), with the adapter `user` on top."""
         if path is not None or user is not None:
             raise self._lacks("serves no adapters")
 

@@ -1,4 +1,4 @@
-"""What serves a model: one file `engines/NAME.py`. How it is opened, what it offers, what identifies it."""
+"""What serves a model, one file `engines/NAME.py`: how to open it, what it offers, what identifies it."""
 
 from __future__ import annotations
 
@@ -19,42 +19,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Host:
-    """What a run lends to an engine that it opens."""
+    """Services of a run for the engines that it opens."""
 
     weights: Callable[[], Path]
-    """The folder of the model's weights in the HF format, downloaded or converted first where need be."""
+    """The folder of the model's weights in the HF format, downloaded or converted if necessary."""
     cached: bool = True
-    """Whether what was asked before may be answered from a cache."""
+    """Whether repeated requests may be answered from a cache."""
     book: Callable[[EndpointUse], None] = lambda use: None
-    """Is told of every request that costs money, and of every answer."""
+    """Called with every request that costs money, and every answer."""
     say: Callable[[str], None] = lambda line: None
     """Shows a line to the user."""
 
 
 class EngineKind(Owner[K]):
-    """`Keys` are keys of a model's file: by convention one, named as the engine, whose value is a section. A
-    model is served by the `engine` that its file names, else by the one whose section it has, else by the
-    default."""
+    """`Keys` are keys of a model's file: by convention one section, named as the engine. A model is served by
+    the `engine` in its file, else by the engine whose section it has, else by the default."""
 
     spec: ModelSpec
 
     default: ClassVar[bool] = False
     weights: ClassVar[bool] = True
-    """Whether it serves weights on this machine, which the file names by one of WEIGHTS; else its own keys
-    say which model it is."""
+    """Whether it serves local weights, named in the file by one of WEIGHTS; otherwise its own keys identify
+    the model."""
     offers: ClassVar[frozenset[Capability]] = frozenset({"chat"})
-    """As of the engine that `open` returns. What offers "tokens" reads prompts that perbench made token ids
-    of; what offers "adapters" evaluates trainings."""
+    """As of the engine that `open` returns. With "tokens", prompts are passed as token ids; with "adapters",
+    trained models can be evaluated."""
     what: ClassVar[str] = "a model of another engine"
-    """How messages name one of its models: "an endpoint"."""
+    """How messages describe one of its models: "an endpoint"."""
     paid: ClassVar[bool] = False
     """Whether requests may cost money: plans and records count them."""
     identity: ClassVar[str | None] = None
-    """All that stands for it in identities, where `identify` says the rest; None: its name, its version and
-    its `inputs`."""
+    """All of its part in identities, with the rest from `identify`; None: its name, its version and its
+    `inputs`."""
 
     prefix: ClassVar[str | None] = None
-    """Begins the names of models that are no file: what follows goes to `values`."""
+    """Prefix of model names without a file; the rest is passed to `values`."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -62,7 +61,7 @@ class EngineKind(Owner[K]):
 
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:
-        """What a YAML file of the model "<prefix>NAME" would hold."""
+        """The equivalent YAML file of the model "<prefix>NAME"."""
         raise NotImplementedError
 
     def __init__(self, model: Named[ModelSpec]) -> None:
@@ -73,22 +72,22 @@ class EngineKind(Owner[K]):
         """What identifies the weights, whatever serves them: JSON values, cheap, without torch.
 
         Raises:
-            PerbenchError: the model cannot be had, with the way out.
+            PerbenchError: the model is unavailable; the message says what to do.
         """
         from perbench.lm.models import identify
 
         return identify(self.model)
 
     def absent(self) -> list[str]:
-        """Packages, keys and servers that it needs and this machine lacks, each with the way out."""
+        """Packages, keys and servers that it needs but this machine lacks, each with what to do."""
         from perbench.lm.gguf_package import absent
 
         return absent(self.spec.gguf) if self.spec.gguf is not None else []
 
     def price(self, asked: Asked) -> tuple[float, str] | None:
-        """What so much costs, and in what currency; None where that is unknown."""
+        """The cost of these requests and its currency; None if unknown."""
         return None
 
     @abstractmethod
     def open(self, host: Host) -> Engine:
-        """The loaded model; what it takes to load is imported here."""
+        """The loaded model; heavy imports belong here."""

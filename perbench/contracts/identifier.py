@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PersonaText:
-    """What an identifier scores: one response, the persona as rendered sentences, the question.
+    """The input of an identifier: one response, the persona as rendered sentences, the question.
 
     An identifier that needs a model also gets token ids in the model's chat template: the prompt with the
-    persona (`factual`), without it (`counterfactual`), and the response's `tokens`, the same under both,
-    without the end of turn. `spans` are the [start, end) characters of `response` that each token shows;
-    start == end where it shows none (white space). `prompt_with(sentences)` gives the prompt with other
-    rendered sentences in the persona's place; without any, the place stands empty.
+    persona (`factual`), without it (`counterfactual`), and the response's `tokens`, the same for both,
+    without the end of turn. `spans` are the [start, end) characters of `response` of each token; start == end
+    for white space. `prompt_with(sentences)` gives the prompt with other rendered sentences as the persona,
+    which may be empty.
 
-    `background` holds the rendered persona of every user of the data set, this one's too, each once.
+    `background` holds the rendered personas of all users of the dataset, including this one, without
+    duplicates.
     """
 
     id: str
@@ -45,33 +46,33 @@ class PersonaText:
 
 @dataclass(frozen=True)
 class TokenScores:
-    """One score per token of a response; `spans` are [start, end) character offsets into it (start == end:
-    the token shows nothing and is never predicted)."""
+    """One score per token of a response; `spans` are [start, end) character offsets (start == end: an empty
+    token, which is never predicted)."""
 
     spans: tuple[tuple[int, int], ...]
     scores: tuple[float, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What went wrong or was left out, to be summed into the record ({"unparsable": 1})."""
+    """Problems and omissions, summed into the record ({"unparsable": 1})."""
     sources: tuple[int | None, ...] = ()
-    """Index of the persona sentence that each token comes from, None where none does; empty when the method
-    does not say."""
+    """Index of the persona sentence behind each token, or None; empty if the method does not attribute
+    tokens."""
     missing: str | None = None
-    """Why there are no spans and no scores, `Generation.missing` of a model that gave no answer: the example
-    is counted and left out of every metric."""
+    """Why there are no spans and scores, `Generation.missing` of a model that gave no answer: the example is
+    counted and left out of every metric."""
 
 
 class Identifier(Hyperparameters, ABC):
     """Scores how personal each token of a response is: one file in `identifiers/`, named as the method.
 
-    A token is predicted personal when its score exceeds `threshold`.
+    A token is predicted personal if its score exceeds `threshold`.
     """
 
     needs_model: ClassVar[bool] = True
-    """Whether `score` uses the engine; False for lexical methods, which then get None."""
+    """Whether `score` uses the engine; False for lexical methods, which get None."""
 
     needs_tokens: ClassVar[bool] = True
-    """Whether, with a model, `score` reads token ids; a method that only chats runs on endpoints too, which
-    show none."""
+    """Whether `score`, with a model, reads token ids; methods that only chat also run on endpoints, which
+    expose none."""
 
     threshold: float
 
@@ -81,10 +82,10 @@ class Identifier(Hyperparameters, ABC):
 
 
 def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) -> list[TokenScores]:
-    """What an identifier returned, if it keeps the contract.
+    """An identifier's result, after checking the contract.
 
     Raises:
-        CellError: it does not; the message names the identifier's file and line.
+        CellError: it violates the contract; the message names the identifier's file and line.
     """
     name = type(identifier).__module__.rpartition(".")[2]
     at = f"{place_of(identifier, 'score')}: "
@@ -92,7 +93,7 @@ def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) ->
         given = f"{len(found)} results" if isinstance(found, list) else repr(found)[:80]
         raise CellError(
             f"{at}identifier {name}: score() must return a list of {len(texts)} TokenScores for the examples "
-            f"{texts[0].id!r} to {texts[-1].id!r}, one each, and returned {given}"
+            f"{texts[0].id!r} to {texts[-1].id!r}, one each, but returned {given}"
         )
     for text, one in zip(texts, found, strict=True):
         place = f"{at}identifier {name}, example {text.id!r}"
@@ -108,7 +109,7 @@ def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) ->
             )
         for source in one.sources:
             if source is not None and not 0 <= source < len(text.persona):
-                raise CellError(f"{place}: source {source} is none of the {len(text.persona)} sentences")
+                raise CellError(f"{place}: source {source} is not one of the {len(text.persona)} sentences")
         for span, score in zip(one.spans, one.scores, strict=True):
             if not 0 <= span[0] <= span[1] <= len(text.response):
                 raise CellError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scale:
-    """How to read a metric's values: which are better, None where neither is, and the range they lie in."""
+    """How to read a metric's values: which are better (None: neither), and their range."""
 
     better: Better | None = "higher"
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
@@ -53,7 +53,7 @@ class Scale:
 
     @property
     def recorded(self) -> tuple[float | None, float | None] | None:
-        """Its bounds as `Metric.bounds` has them."""
+        """Its bounds in the form of `Metric.bounds`."""
         low, high = (bound if isfinite(bound) else None for bound in self.bounds)
         return None if low is None and high is None else (low, high)
 
@@ -72,17 +72,17 @@ class Texts:
     clusters: Sequence[str]
     """The user of each sample: intervals are over users."""
     truncated: Sequence[bool]
-    """Whether the answer was cut at max_new_tokens."""
+    """Whether the answer was truncated at max_new_tokens."""
     missing: Sequence[str | None] = ()
-    """Why there is no answer, None where there is one; empty where none is missing. Metrics never see a
-    missing one: `score_texts` leaves it out."""
+    """Why there is no answer, or None; empty if none is missing. Metrics never see missing answers:
+    `score_texts` leaves them out."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A mean over samples has `per_sample`, a corpus-level metric `sums`: numbers that add up over samples to
-    what it is computed from (`TextMetric.of_sums`), None for a sample that it leaves out. With neither, its
-    gains have no interval."""
+    """A mean over samples has `per_sample`, a corpus-level metric `sums`: sufficient statistics that add up
+    over samples (`TextMetric.of_sums`), None for a sample that is left out. With neither, gains have no
+    interval."""
 
     metric: Metric
     per_sample: list[float | None] | None = None
@@ -100,9 +100,9 @@ def mean_metric(
     """Mean over the scored samples with its 95% interval over users (docs/statistics.md).
 
     Args:
-        why: why a sample has no score; what it says of scored ones is not used.
-        scale: where scores may be only 0 or 1 but mean something else than wrong and right (ratings, counts),
-            it must say so: the interval of a proportion is another.
+        why: why a sample has no score; ignored for scored ones.
+        scale: must be given if scores are only 0 or 1 but not wrong and right (ratings, counts), because
+            proportions have another interval.
     """
     from perbench.stats.spread import mean_spread, share_interval, user_sums
 
@@ -145,8 +145,8 @@ def left_out_metric(
     """Any statistic with its interval, from its values without each user in turn.
 
     Args:
-        left_out: [G] these values, nan where it is undefined.
-        sizes: [G] what the users weigh: samples, or units counted.
+        left_out: [G] these values, nan if undefined.
+        sizes: [G] the weights of users: samples, or units counted.
         counted: the other fields of `Metric`.
     """
     from perbench.stats.spread import jackknife
@@ -166,12 +166,12 @@ def summed_metric(
     scale: Scale = UNKNOWN,
     **counted: Any,
 ) -> Metric:
-    """A corpus-level metric: a statistic of the samples' numbers added up, with its interval over users.
+    """A corpus-level metric: a statistic of summed numbers of the samples, with its interval over users.
 
     Args:
-        statistic: from sums [B, K] to values [B], nan where undefined.
+        statistic: from sums [B, K] to values [B], nan if undefined.
         rows: [N, K] the numbers of each sample.
-        sizes: [N] what each sample weighs, by default the same; what weighs nothing is not counted.
+        sizes: [N] the weight of each sample, by default equal; samples of weight 0 are not counted.
         counted: the other fields of `Metric`.
     """
     import numpy as np
@@ -187,10 +187,10 @@ def summed_metric(
 
 
 class TextMetric(ABC):
-    """Computes one metric, or several in the same way, from stored answers."""
+    """Computes one metric, or several of one kind, from stored answers."""
 
     names: ClassVar[tuple[str, ...]] = ()
-    """The metrics' names where the file defines several. A literal: it is read without importing."""
+    """The metrics' names if the file defines several. A literal: it is read without import."""
     scale: ClassVar[Scale] = UNIT
 
     @abstractmethod
@@ -198,12 +198,12 @@ class TextMetric(ABC):
         """Values of stored answers; pure.
 
         Args:
-            name: which of `names` is asked for.
+            name: the requested one of `names`.
 
         Raises:
             MetricAbsent: its data are not on this machine.
         """
 
     def of_sums(self, name: str, sums: Floats) -> Floats:
-        """Values [B] of a corpus-level metric from its `Measured.sums` added up [B, K], nan if undefined."""
+        """Values [B] of a corpus-level metric from summed `Measured.sums` [B, K], nan if undefined."""
         raise NotImplementedError(f"metric {name} is not computed from sums")

@@ -1,4 +1,5 @@
-"""What chooses the items of a history, and what rewrites them. One file in `rankings/` or `summarisers/`."""
+"""Rankings, which select items of a history (`rankings/NAME.py`), and summarisers, which rewrite them
+(`summarisers/NAME.py`)."""
 
 from __future__ import annotations
 
@@ -21,35 +22,35 @@ Rankings = list[list[int]]
 
 
 class Models(Protocol):
-    """What personas are built with, by registry name; nothing is loaded before it is used."""
+    """Models for building personas, by registry name; loaded on first use."""
 
     def encoder(self, name: str) -> Callable[[Sequence[str]], np.ndarray[Any, Any]]:
         """Texts -> vectors."""
 
     def summariser(self, name: str) -> tuple[str, Callable[[], Engine]]:
-        """What identifies the model, and what loads it."""
+        """The model's identifier, and a function that loads it."""
 
 
 class Compared(Strict):
     """Keys of rankings that compare items with the request."""
 
     query_after: str | None = None
-    """The query is the request's text after this marker, where it holds it."""
+    """The query is the request's text after this marker, if the request holds it."""
 
 
 COMPARES = frozenset({"persona.order", "fields.item_text"})
 
 
 class Ranking(Owner[K]):
-    """`reads` and `Keys` are of `persona`; of an example, only its id, its request and its items are read."""
+    """`reads` and `Keys` are those of `persona`; of an example, only its id, request and items are read."""
 
     spec: PersonaSpec
     reads = frozenset({"persona.order"})
 
     keeps_order: ClassVar[bool] = False
-    """Whether the items that are kept stand as in the history; else by rank, as `persona.order` says."""
+    """Whether kept items stay in the history's order; else they are ordered by rank and `persona.order`."""
     requires: ClassVar[tuple[str, str] | None] = None
-    """A module that perbench itself does not require, and the extra that installs it."""
+    """An optional module, and the extra that installs it."""
 
     def item_fields(self) -> dict[str, str]:
         """Fields that every item must have: {"t": ", which persona.time names"}."""
@@ -57,14 +58,13 @@ class Ranking(Owner[K]):
 
     @abstractmethod
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
-        """Of every example's items the places, the most important first. `text`: the template of what is
-        compared with the request. May raise PerbenchError, naming the example whose items lack what it
-        reads."""
+        """For every example, the indices of its items, most important first. `text`: the template of the text
+        that is compared with the request. May raise PerbenchError if an example's items lack a field."""
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What stands for each history, "" where nothing does; `counts` go into the record."""
+    """The text that replaces each history, or ""; `counts` go into the record."""
 
     texts: list[str]
     counts: dict[str, int]
@@ -75,12 +75,12 @@ class Summariser(Owner[K]):
 
     @abstractmethod
     def rewrite(self, histories: Sequence[Sequence[str]], models: Models) -> Rewritten:
-        """One text for each history of rendered items."""
+        """One text per history of rendered items."""
 
     @abstractmethod
     def asks(self, examples: Sequence[Example]) -> dict[str, Asked]:
-        """What its roles are asked about these histories, at most."""
+        """Requests to its roles for these histories, at most."""
 
     @abstractmethod
     def longest(self) -> int:
-        """Tokens of the longest text it makes: stands in for it in plans."""
+        """Tokens of the longest text it makes, used in plans."""

@@ -35,37 +35,37 @@ EXAMPLES = frozenset(
 PROMPTS = frozenset(
     ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length")
 )
-"""Keys of tasks whose prompts are a form of `prompts` with the persona."""
+"""Keys of tasks whose prompts use a form of `prompts` with the persona."""
 ANSWERS = ("sampling", "max_missing", "headline", "data.overlap")
-"""Keys that say how answers are made and scored, which no source has a use for."""
+"""Keys of answers and their scores, which sources do not use."""
 
 
 class Protocol(Owner[K]):
-    """`Keys` are keys of a task: by convention one, named as the protocol, whose value is a section."""
+    """`Keys` are keys of a task: by convention one section, named as the protocol."""
 
     spec: TaskSpec
 
     cells: ClassVar[Literal["eval", "identify"]] = "eval"
-    """What its targets become: evaluations of every model, or of every identifier."""
+    """The cells of its targets: one per model, or one per identifier."""
     trains: ClassVar[bool] = False
     """Whether its tasks may be sources: prompts with a reference answer."""
     tunes: ClassVar[bool] = False
-    """Whether the split named train is read in a target, too."""
+    """Whether targets also read the train split."""
     prompted: ClassVar[bool] = False
-    """Whether prompts are built from a form of `prompts`, with the persona."""
+    """Whether prompts use a form of `prompts`, with the persona."""
     fields: ClassVar[tuple[str, ...]] = ("user",)
     """The `fields` that its tasks must name."""
     extra: ClassVar[tuple[str, ...]] = ()
-    """The fields of a row that it reads by these names: tasks list them in `fields.extra`."""
+    """Fields of a row that it reads by these names; tasks list them in `fields.extra`."""
     of_answers: ClassVar[tuple[str, ...]] = ANSWERS
-    """Keys that only evaluation reads: a source must not set them."""
+    """Keys that only evaluation reads, which a source must not set."""
     late: ClassVar[bool] = False
-    """Whether only a run knows its samples: `sample_ids` loads their data."""
+    """Whether samples are known only at run time: `sample_ids` loads their data."""
 
     source: ClassVar[type[Source[Any]] | None] = None
-    """What brings the key of `data` that names its own data, where it reads no rows (`dataset`)."""
+    """The source of its own data, if it reads no rows (`dataset`)."""
     prefix: ClassVar[str | None] = None
-    """Begins the names of targets that are no file: what follows goes to `values`."""
+    """Prefix of target names without a file; the rest is passed to `values`."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         from perbench.shapes.task import FieldSpec
@@ -75,69 +75,69 @@ class Protocol(Owner[K]):
 
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:
-        """What a YAML file of the target "<prefix>NAME" would hold."""
+        """The equivalent YAML file of the target "<prefix>NAME"."""
         raise NotImplementedError
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with the task beyond types, each text starting with the key it is about."""
+        """Faults of the task beyond types, each starting with its key."""
         return iter(())
 
     @abstractmethod
     def headlines(self) -> Sequence[str] | None:
-        """The metrics that may be a headline; None leaves it open."""
+        """The metrics that may be the headline; None for any."""
 
     def scale(self, metric: str) -> Scale:
         """How to read one of its metrics."""
         return Scale()
 
     def better(self, metrics: Iterable[str]) -> dict[str, Better | None]:
-        """Of these metrics, those whose higher values are not the better ones, for `CellRecord.better`."""
+        """Those of the metrics whose higher values are not better, for `CellRecord.better`."""
         found = {name: self.scale(name).better for name in metrics}
         return {name: better for name, better in found.items() if better != "higher"}
 
     def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
-        """What is wrong with a row of data, beyond its fields' names and types."""
+        """Faults of a row of data beyond its fields' names and types."""
         return iter(())
 
     def dataset(self, limit: int | None) -> Dataset | None:
-        """Its own data where it reads no rows; None: rows are read as `data` says."""
+        """Its own data if it reads no rows; None: rows are read as `data` specifies."""
         return None
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
-        """What each role is asked by these examples, at most; `subject` is the model under evaluation."""
+        """Requests to each role for these examples, at most; `subject` is the model under evaluation."""
         return {}
 
     def work(self, examples: Sequence[Example], tokenizer: Any) -> tuple[int, bool]:
-        """Tokens read and at most written, and whether they were counted exactly; `tokenizer` is None where
-        the model is not at hand."""
+        """Tokens read and at most written, and whether they are exact; `tokenizer` is None if the model is
+        not available."""
         return sum(asked.input + asked.output for asked in self.asks(examples).values()), False
 
     def unverified(self) -> Iterator[str]:
-        """What of its numbers `perbench verify` cannot compute anew."""
+        """What `perbench verify` cannot recompute."""
         if any(role.name != "subject" for role in self.roles()):
-            yield "the judges' verdicts are taken as they are stored"
+            yield "the judges' verdicts"
 
     def example_of(self, sample: str) -> str:
-        """The id of the example that the sample with this id was made of."""
+        """The id of the example of the sample with this id."""
         return sample
 
     def renders(self) -> bool:
-        """Whether prompts go through the chat template of a model in this process."""
+        """Whether prompts use the chat template of a model in this process."""
         return True
 
     def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
-        """The ids of a finished cell's samples, once each: by default one sample per example."""
+        """The ids of a finished cell's samples: by default one sample per example."""
         return [example.id for example in dataset.examples]
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
-        """All samples of an evaluation, in a fixed order; every batch draws from a seed of its own."""
+        """All samples of an evaluation, in a fixed order; every batch has its own seed."""
         raise NotImplementedError(f"{self.called} does not define batches()")
 
     def identified(
         self, dataset: Dataset, identifier: Identifier, engine: Engine | None, dev: Dataset | None
     ) -> Sequence[Batch]:
-        """As `batches`, of a protocol whose `cells` are "identify". `dev` is the split that thresholds are
-        chosen on, where there is one."""
+        """`batches` for a protocol whose `cells` are "identify". `dev` is the split on which thresholds are
+        chosen, if any."""
         raise NotImplementedError(f"{self.called} does not define identified()")
 
     def run(
@@ -150,7 +150,7 @@ class Protocol(Owner[K]):
         seed: int,
         tick: Tick,
     ) -> dict[str, int]:
-        """Make what is not stored yet of `planned`, which is what `sample_ids` gave.
+        """Make the samples of `planned` (from `sample_ids`) that are not stored yet.
 
         Returns: tokens of all stored samples.
         """
@@ -168,7 +168,7 @@ class Protocol(Owner[K]):
         dev: Dataset | None = None,
         tick: Tick,
     ) -> dict[str, int]:
-        """As `run`, by an identifier; with what this call made, for throughput."""
+        """As `run`, by an identifier; also returns counts of what this call made, for throughput."""
         batches = self.identified(dataset, identifier, engine, dev)
         made = self._resume(batches, store, tick, planned)
         return {**self.tokens(store.samples()), **self.timed(made)}
@@ -179,7 +179,7 @@ class Protocol(Owner[K]):
         return resume(batches, store, tick, planned=planned, most_missing=self.spec.max_missing)
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
-        """What the record counts of stored samples.
+        """Token counts of stored samples for the record.
 
         Raises:
             CellError: a sample does not hold them.
@@ -193,7 +193,7 @@ class Protocol(Owner[K]):
         }
 
     def timed(self, made: Made) -> dict[str, int]:
-        """What the record counts of the samples that one call made."""
+        """Counts of the samples made by one call, for the record."""
         return {}
 
     @abstractmethod

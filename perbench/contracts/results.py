@@ -1,4 +1,4 @@
-"""What a section of the results is given: the records, and the matrix of models by targets."""
+"""The input of results sections: the records, and the matrix of models by targets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
 
 FEW_USERS = 5
-"""An interval over fewer says so."""
+"""Intervals over fewer users carry a remark."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell's record with its per-sample scores and the name of the run it was read from; `planned`: it
-    belongs to one of the run's latest plans, which replaces others of the run with the same labels."""
+    """A cell's record with its per-sample scores and the name of its run; `planned`: whether it is in one of
+    the run's latest plans, which supersede others of the run with the same labels."""
 
     record: CellRecord
     scores: Scores | None
@@ -28,22 +28,22 @@ class Entry:
 
     @property
     def users(self) -> int | None:
-        """How many users (or personas) the samples come from: what the intervals are over."""
+        """Number of users (or personas) of the samples, over which intervals are computed."""
         return len(set(self.scores.clusters)) if self.scores is not None else None
 
     @property
     def size(self) -> int | None:
-        """How many examples were asked, None where nothing says."""
+        """Number of examples; None if unknown."""
         return len(self.scores.ids) if self.scores is not None else self.record.counts.get("samples")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """`superseded` are pairs of a record that is left out and the one that took its place in its run's latest
-    plan; `trainings` the inputs of all train cells, by identity; `baseline` is the trainer that gains are
-    measured over, None where no row could be one; `matrices` are the runs' resolved specs, `names` what takes
-    part in their latest plans, as `Labels.names` has it; `damaged` is left out because it is not as perbench
-    left it."""
+    """`superseded`: pairs of a hidden record and the one that replaces it in its run's latest plan;
+    `trainings`: the inputs of all train cells, by identity; `baseline`: the trainer against which gains are
+    measured, None if no row can be one; `matrices`: the runs' resolved specs; `names`: the participants of
+    their latest plans, as in `Labels.names`; `damaged`: files left out because they differ from what perbench
+    wrote."""
 
     entries: tuple[Entry, ...]
     superseded: tuple[tuple[Entry, Entry], ...]
@@ -60,8 +60,8 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Flag:
-    """A caveat of a number. `text` for a page; `short` for a cell of a terminal's table, below which `key`
-    explains it, or `text` where there is no `key`."""
+    """A caveat of a value. `text` is for a page; `short` for a terminal's table, explained below by `key`, or
+    by `text` without a `key`."""
 
     text: str
     short: str
@@ -70,12 +70,13 @@ class Flag:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A trained model, seeds left open; trainer and source are None for the base model. `variation` holds
-    what tells this row from others of its trainer: hyperparameters by their labels, then `apart`.
+    """A trained model over all seeds; trainer and source are None for the base model. `variation`
+    distinguishes this row from others of its trainer: hyperparameters as in the labels, then `apart`.
 
-    `start`, `setting` and `method` decide the weights, as JSON: the model before training; data and settings
-    that all trainers share; the trainer with settings of its own. `apart` says of each in words how it
-    differs from that of rows of the same name."""
+    `start`, `setting` and `method` determine the weights, as JSON: the model before training; data and
+    settings common to all trainers; the trainer with its own settings. `apart` describes their differences
+    from rows of the same name.
+    """
 
     model: str
     model_label: str | None
@@ -93,10 +94,10 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class TargetColumn:
-    """A target task, on the same data under the same settings; `apart` says in words what tells it from other
-    columns of the task, "" where there are none. `better` is the headline's; `sizes` and `users` are the
-    fewest and most samples and users behind its values; `detectable` is the least difference from the
-    baseline that such data would mostly find, `ranked` the number of models with ranks."""
+    """A target task on the same data with the same settings; `apart` distinguishes it in words from other
+    columns of the task, or is "". `better` is the headline's; `sizes` and `users` are the minimum and maximum
+    numbers of samples and users behind its values; `detectable` is the smallest difference from the baseline
+    that such data would usually detect, `ranked` the number of models with ranks."""
 
     target: str
     apart: str
@@ -117,9 +118,9 @@ class TargetColumn:
 
 @dataclass(frozen=True)
 class Mean:
-    """A metric's value; several seeds are averaged. `n` counts samples, `missing` those without a score;
-    `users` are those whom the interval is over, None where nothing says; `aside` says why there is no
-    interval, or that it is over few users."""
+    """A metric's value, averaged over seeds. `n` counts samples, `missing` those without a score; `users` is
+    the number of users behind the interval, None if unknown; `aside` explains a missing interval, or one over
+    few users."""
 
     value: float | None
     ci: tuple[float, float] | None
@@ -131,7 +132,7 @@ class Mean:
 
 
 def interval_aside(ci: object, users: int | None, same: int = 0) -> str:
-    """What is said beside an interval, or in its place; `same`: of so many samples that all scored alike."""
+    """The remark beside an interval, or in its place; `same`: number of samples if all scored alike."""
     if ci is not None:
         return "few users" if users is not None and users < FEW_USERS else ""
     if users is not None and users < FEWEST_USERS:
@@ -141,10 +142,8 @@ def interval_aside(ci: object, users: int | None, same: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A model on a target. `records` are the cells behind it, by seed: first the done ones, which `mean` is
-    of, then the failed ones.
-
-    `versus`: there is a gain over the baseline row; this is the baseline; or there is nothing to compare."""
+    """A model on a target. `records` are its cells by seed: first the done ones, averaged by `mean`, then the
+    failed ones. `versus`: a gain over the baseline row; the baseline itself; or nothing to compare with."""
 
     status: Literal["done", "failed", "no record"]
     records: tuple[CellRecord, ...] = ()
@@ -153,34 +152,34 @@ class Outcome:
     versus: Literal["baseline", "gain", "none"] = "none"
     gain: Estimate | None = None
     rank: tuple[int, int] | None = None
-    """The best and the worst rank among the column's models that the data leave it."""
+    """The best and worst rank among the column's models that the data leave possible."""
     own: bool = False
-    """Trained on the very task it is evaluated on."""
+    """Trained on the same task as evaluated."""
 
     @property
     def status_text(self) -> str:
-        """What stands in place of a number."""
+        """The text in place of a value."""
         return "no score" if self.status == "done" else self.status
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What was trained (rows) against what it was evaluated on (columns)."""
+    """Trained models (rows) on target tasks (columns)."""
 
     columns: tuple[TargetColumn, ...]
     rows: tuple[tuple[ModelRow, tuple[Outcome, ...]], ...]
     baseline: str | None
     unrecorded: tuple[str, ...] = ()
-    """What the matrices name and no record mentions yet."""
+    """Names in the matrices without any record yet."""
 
     @property
     def gains(self) -> list[Estimate]:
-        """All gains that have an interval."""
+        """All gains with an interval."""
         return [one.gain for _, outcomes in self.rows for one in outcomes if one.gain and one.gain.ci]
 
     @property
     def by_chance(self) -> float:
-        """How many of the gains' intervals would exclude 0 if nothing differed."""
+        """Expected number of the gains' intervals that exclude 0 if nothing differs."""
         return ALPHA * len(self.gains)
 
     @property
@@ -189,12 +188,12 @@ class Matrix:
 
     @property
     def remaining(self) -> int:
-        """How many gains are told from 0 after the correction for their number."""
+        """Number of gains significant after correction for multiple comparisons."""
         return sum(gain.remains for gain in self.gains)
 
     @property
     def ranks_of_one_seed(self) -> bool:
-        """Whether a trained model has ranks from one seed alone: they hold for the model, not for its
+        """Whether a trained model has ranks from a single seed, which hold for the model but not for its
         trainer."""
         return any(
             row.trainer is not None
@@ -206,5 +205,5 @@ class Matrix:
 
     @property
     def of_one_seed(self) -> int:
-        """How many gains have an interval that does not cover other trainings."""
+        """Number of gains with an interval that does not cover other trainings."""
         return sum(gain.seeds == 1 for gain in self.gains)

@@ -1,4 +1,4 @@
-"""The one loop over a cell's batches: make what is missing, append it, report progress."""
+"""The one loop over a cell's batches: make missing samples, append them, report progress."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NEEDED = ("id", "user")
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples that are made together. `make` gets all that is stored, by id, and returns one sample for each
-    of `ids`, in order; a batch of which anything is missing is made anew as a whole."""
+    """Samples made together. `make` gets all stored samples by id, and returns one sample for each of `ids`,
+    in order; an incomplete batch is made again as a whole."""
 
     ids: Sequence[str]
     make: Callable[[Mapping[str, Sample]], Sequence[Sample]]
@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass
 class Made:
-    """What a call of `resume` made: the samples, those already stored among them, and the seconds it took."""
+    """The samples made by a call of `resume`, including those already stored, and the seconds it took."""
 
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
@@ -42,16 +42,16 @@ class Made:
 def resume(
     batches: Sequence[Batch], store: SampleStore, tick: Tick, *, planned: Sequence[str], most_missing: float
 ) -> Made:
-    """Make every batch of which a sample is missing and append what is missing of it. So a run killed at any
-    moment and started again stores the samples of an uninterrupted one.
+    """Make every incomplete batch and append its missing samples. A run that was killed and restarted stores
+    the same samples as an uninterrupted one.
 
     Args:
-        planned: the ids that a finished cell's samples have.
-        most_missing: the share of them that may be without an answer.
+        planned: the ids of a finished cell's samples.
+        most_missing: maximum share of samples without an answer.
 
     Raises:
-        CellError: an id is planned twice; the batches are not those of `planned`; a batch's samples are not
-            those of its ids; more answers are missing than the task allows.
+        CellError: an id is planned twice; the batches do not match `planned`, or a batch's samples its ids;
+            or more answers are missing than the task allows.
     """
     _same(planned, [*dict.fromkeys(planned)], "sample_ids()", "a set of ids")
     _same([name for batch in batches for name in batch.ids], planned, "batches()", "sample_ids()")

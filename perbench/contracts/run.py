@@ -1,8 +1,8 @@
-"""What protocols read and return.
+"""The interface between protocols and a run.
 
-A protocol appends finished samples in fixed batches, in a fixed order. Every batch draws from a seed of its
-own; a batch of which anything is missing is computed anew as a whole, and only what is missing is appended.
-So a run killed at any moment and started again stores the samples of an uninterrupted one.
+A protocol appends finished samples in fixed batches, in a fixed order. Every batch has its own seed; an
+incomplete batch is computed again as a whole, and only missing samples are appended. A run that was killed
+and restarted therefore stores the same samples as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Engines(Protocol):
 
     @property
     def users(self) -> Mapping[str, Path] | None:
-        """Users' own adapters on top of `subject`, by user; None where the training made none."""
+        """Users' own adapters on top of `subject`, by user; None if the training made none."""
 
     def subject_of(self, user: str | None) -> AbstractContextManager[Engine]:
-        """`subject` with the own adapter of a user of `users` while the block lasts; None is without."""
+        """`subject` with the adapter of a user of `users` during the block; None for no adapter."""
 
     def named(self, model: str) -> Engine:
         """A simulator's or judge's model, by its registry name."""
 
     def scorer(self, model: str | None) -> Engine:
-        """What scores given texts: a named model, else the model under evaluation as it was before training.
+        """The model that scores given texts: a named one, else the model under evaluation before training.
 
         Raises:
-            PerbenchError: it cannot be had.
+            PerbenchError: it is unavailable.
         """
 
 
@@ -57,7 +57,7 @@ class SampleStore(Protocol):
 
 @dataclass(frozen=True)
 class Scored:
-    """What stored samples amount to. `notes` are caveats to show wherever the numbers are."""
+    """The scores of stored samples. `notes` are caveats shown with the numbers."""
 
     scores: Scores
     metrics: dict[str, Metric]
@@ -73,15 +73,15 @@ def ask(
     *,
     seed: int,
 ) -> list[Generation]:
-    """As `Engine.chat`, with what is too long missing where the task says `on_too_long: skip`.
+    """As `Engine.chat`; requests that are too long are missing if the task sets `on_too_long: skip`.
 
     Raises:
-        TooLong: it says `fail`.
+        TooLong: the task sets `fail`.
     """
     try:
         return engine.chat(conversations, sampling, seed=seed, skip=task.on_too_long == "skip")
     except TooLong as error:
-        raise TooLong(f"{error}; or let the task say on_too_long: skip") from None
+        raise TooLong(f"{error}, or set the task's on_too_long: skip") from None
 
 
 def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:

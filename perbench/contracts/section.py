@@ -1,5 +1,5 @@
-"""A section of the results: tables of the page, of the terminal and of JSON. One file in `sections/`, or a
-folder with a section.html of its own."""
+"""A section of the results: tables for page, terminal and JSON. One file `sections/NAME.py`, or a folder with
+its own section.html."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ Samples = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Value:
-    """What stands in a table's cell: a number, or `text` in its place ("failed", "no record"). With both, the
-    number is shown as the text ("12 s") and only sorts.
+    """A table cell: a number, or `text` instead ("failed", "no record"). With both, the text is shown ("12
+    s") and the number sorts.
 
-    `records` are the cells behind a number, by seed: it links to the first. `gain` is over the baseline;
-    `versus` is "" where nothing is compared. `better` decides how the gain is marked."""
+    `records` are the cells behind a number, by seed; it links to the first. `gain` is over the baseline;
+    `versus` is "" without a comparison. `better` determines the gain's mark.
+    """
 
     value: float | None = None
     ci: tuple[float, float] | None = None
     """A 95% interval."""
     ci_aside: str = ""
-    """Why there is none, or that it is over few users."""
+    """Why there is no interval, or that it is over few users."""
     digits: int = 3
     """Decimals shown."""
     text: str = ""
     aside: str = ""
-    """Beside a text: what failed."""
+    """Text beside `text`: what failed."""
     n: int | None = None
     missing: int = 0
     flags: tuple[Flag, ...] = ()
@@ -43,14 +44,14 @@ class Value:
     versus: Literal["", "baseline", "gain", "none"] = ""
     gain: Estimate | None = None
     rank: tuple[int, int] | None = None
-    """As `Outcome.rank`."""
+    """As in `Outcome.rank`."""
     better: Better | None = "higher"
     own: bool = False
-    """Trained on the very task it is evaluated on."""
+    """Trained on the same task as evaluated."""
 
     @property
     def verdict(self) -> Literal["up", "down", ""]:
-        """Whether the gain is for the better; "" where there is none, or neither direction is better."""
+        """Whether the gain is for the better; "" without a gain, or if neither direction is better."""
         if self.gain is None or not self.gain.value or self.better is None:
             return ""
         return "up" if (self.gain.value > 0) == (self.better == "higher") else "down"
@@ -58,9 +59,9 @@ class Value:
 
 @dataclass(frozen=True)
 class RowHead:
-    """What a row is of. `trained_on` is a task, "" for a model as it is, None where the row is of no trained
-    model; neighbours of one `group` stand together. `reported` says where its numbers are from if they
-    were not measured here, such as "PerCE Table 1"."""
+    """The heading of a row. `trained_on` is a task, "" for a base model, None if the row is not a trained
+    model; adjacent rows of one `group` stay together. `reported` is the source of numbers that were not
+    measured here, such as "PerCE Table 1"."""
 
     name: str
     variation: str = ""
@@ -76,9 +77,9 @@ class RowHead:
 
 @dataclass(frozen=True)
 class ColumnHead:
-    """`metric` is of a column whose `name` is a task's; `apart` as `TargetColumn` has it, `sizes` what its
-    numbers are over, `notes` caveats of all of them. A terminal shows a `minor` column only
-    in `perbench leaderboard show`."""
+    """`metric` is given if `name` is a task's; `apart` as in `TargetColumn`; `sizes` describes the samples
+    behind its values, `notes` are caveats of all of them. In a terminal, a `minor` column is shown only by
+    `perbench leaderboard show`."""
 
     name: str
     apart: str = ""
@@ -94,11 +95,12 @@ class ColumnHead:
 
 @dataclass(frozen=True)
 class Table:
-    """`target` and `apart` as `TargetColumn` has them, where all its numbers are of one task.
+    """`target` and `apart` as in `TargetColumn`, if all values are of one task.
 
-    `caption` is a few words, `explanation` what a page adds. `notes` are caveats shown with the caption,
-    `remarks` those that a terminal lists below all tables. A `compact` table is shown in a terminal without
-    intervals and flags, a `minor` one only by `perbench leaderboard show`."""
+    `caption` is a few words, `explanation` an addition on pages. `notes` are caveats shown with the caption,
+    `remarks` are listed below all tables in a terminal, which shows a `compact` table without intervals and
+    flags, and a `minor` one only in `perbench leaderboard show`.
+    """
 
     caption: str
     first: str
@@ -143,7 +145,7 @@ class Table:
 
 
 class Reading(ABC):
-    """Stored samples of some cells as people read them."""
+    """Stored samples of some cells, for reading."""
 
     @abstractmethod
     def page(self) -> str:
@@ -151,23 +153,23 @@ class Reading(ABC):
 
     @abstractmethod
     def show(self, count: int, console: Console) -> None:
-        """Print the `count` samples of each cell that went worst."""
+        """Print the `count` worst samples of each cell."""
 
 
 class Section(ABC):
-    """A section named as its file; sections without tables are not shown."""
+    """A section named as its file; it is hidden if it has no tables."""
 
     title: ClassVar[str] = ""
-    """The heading; the name where it is empty."""
+    """The heading; default: the name."""
     order: ClassVar[int] = 50
-    """Its place among sections; the built-in ones have 10, 20, 30 and 40."""
+    """Position among sections; the built-in ones have 10, 20, 30 and 40."""
     baseline: ClassVar[str | None] = None
-    """The trainer that gains are over where no matrix names one."""
+    """The trainer against which gains are measured if no matrix names one."""
 
     @abstractmethod
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
         """The tables of these results; pure."""
 
     def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
-        """Cells' stored samples, one by one (`perbench identify --html`, `--show`); None: not its cells."""
+        """Cells' stored samples for reading (`perbench identify --html`, `--show`); None: not its cells."""
         return None

@@ -1,4 +1,4 @@
-"""Where rows come from: one file `sources/NAME.py`, in force in a task whose `data` holds its key."""
+"""Where rows come from: one file `sources/NAME.py`, used by tasks whose `data` holds its key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One row as the source gives it; `line` is its 1-based place in `place`."""
+    """One row of a source; `line` is its 1-based position in `place`."""
 
     place: Path | str
     line: int
@@ -25,9 +25,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """Of one split. `described`: what records say of their origin, without a machine's paths; `place`:
-    their file or other origin, for messages; `shared`: fields that all rows have in common, digested once;
-    `cut`: how the split was cut out of other rows, part of the digest."""
+    """The rows of a split. `described`: their origin for records, without machine paths; `place`: their file
+    or other origin, for messages; `shared`: fields common to all rows, digested once; `cut`: how the split
+    was taken from other rows, part of the digest."""
 
     rows: list[Row]
     described: dict[str, Any]
@@ -37,8 +37,8 @@ class Rows:
 
 
 class Source(Owner[K]):
-    """`Keys` are keys of `data`; the one without a default names the source in a task. `folder`, in all
-    methods: where relative paths begin."""
+    """`Keys` are keys of `data`; the one without a default selects the source. `folder` in all methods is the
+    base of relative paths."""
 
     spec: DataSpec
     reads = frozenset({"data.train_split", "data.test_split", "data.overlap"})
@@ -46,9 +46,9 @@ class Source(Owner[K]):
     key: ClassVar[str]
     """The key of `Keys` without a default."""
     own: ClassVar[bool] = False
-    """Whether rows are files of the user's, which `perbench validate` reads and checks."""
+    """Whether rows are the user's own files, which `perbench validate` reads and checks."""
     family: ClassVar[bool] = False
-    """Whether the value of its key is a family of data, as `--data FAMILY=DIR` names it."""
+    """Whether the value of its key is a dataset family, as in `--data FAMILY=DIR`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -58,7 +58,7 @@ class Source(Owner[K]):
         cls.key = needed[0]
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with the keys beyond types, each text starting with the key it is about."""
+        """Faults of the keys beyond types, each starting with its key."""
         return iter(())
 
     @abstractmethod
@@ -66,19 +66,19 @@ class Source(Owner[K]):
         """All rows of a split; `fields` names their fields.
 
         Raises:
-            PerbenchError: they are not there, with the way out.
-            SpecError: every malformed row, by place.
+            PerbenchError: they are missing; the message says what to do.
+            SpecError: every malformed row, by location.
         """
 
     def has(self, split: str, folder: Path) -> bool:
-        """Whether the split is there, apart from others; True where only reading it tells."""
+        """Whether the split exists separately; True if only reading can tell."""
         return True
 
     def has_train(self, folder: Path) -> bool:
-        """Whether there are rows to train or tune on, apart from those to test on."""
+        """Whether there are rows to train or tune on, separate from those to test on."""
         data = self.spec
         return data.train_split != data.test_split and self.has(data.train_split, folder)
 
     def file(self, folder: Path) -> Path | None:
-        """The one file whose rows are read as either split; None where each has its own."""
+        """The single file whose rows serve as any split; None if each split has its own."""
         return None

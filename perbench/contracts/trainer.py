@@ -1,5 +1,5 @@
-"""A loss: one file `trainers/NAME.py`. Shapes: `N` response tokens of a micro-batch (all its examples
-concatenated, in order), `D` hidden size, `V` vocabulary, `E` examples."""
+"""A training loss: one file `trainers/NAME.py`. Shapes: `N` response tokens of a micro-batch (all its
+examples concatenated, in order), `D` hidden size, `V` vocabulary, `E` examples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class View:
-    """The N response tokens under one context. `logp` [N], natural log, float32; `hidden` [N, D], the states
-    the language-model head reads at the positions that predict the tokens."""
+    """The N response tokens in one context. `logp` [N], natural log, float32; `hidden` [N, D], the states
+    that the language-model head reads to predict the tokens."""
 
     logp: Tensor
     hidden: Tensor
@@ -24,18 +24,18 @@ class View:
 
 @dataclass(frozen=True)
 class ReferenceLogp:
-    """Log-probs [N] of the same tokens under a frozen reference model, float32, no gradient."""
+    """Log-probs [N] of the same tokens under a frozen reference model, float32, without gradient."""
 
     factual: Tensor
     counterfactual: Tensor
 
 
 class TokenBatch(Protocol):
-    """What a loss sees: the same N response tokens with the persona (factual) and without (counterfactual).
+    """The input of a loss: the same N response tokens with (factual) and without the persona
+    (counterfactual).
 
-    `counterfactual` and `reference` are present exactly when the trainer asks for them
-    (`Trainer.counterfactual`, `Trainer.reference`), `factual` unless it says not to; reading an absent one
-    raises an error that says so.
+    `counterfactual` and `reference` exist only if the trainer requests them (`Trainer.counterfactual`,
+    `Trainer.reference`), `factual` unless it declines; reading a missing one raises an error.
     """
 
     @property
@@ -48,7 +48,7 @@ class TokenBatch(Protocol):
 
     @property
     def progress(self) -> float:
-        """How far the training is: 0 at its first update, 1 at its last."""
+        """Progress of the training: 0 at the first update, 1 at the last."""
 
     @property
     def factual(self) -> View: ...
@@ -61,26 +61,26 @@ class TokenBatch(Protocol):
 
     @property
     def entropy(self) -> Tensor:
-        """Entropy [N] in nats of the factual predictions, float32, without gradient. Computed when read, by
-        one more product with the head."""
+        """Entropy [N] in nats of the factual predictions, float32, without gradient. Computed lazily, by one
+        more product with the head."""
 
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
-        """Put `values` [N], such as the tokens' weights, on the training's record: mean, range and histogram
-        over every token of the update, and with `bounds` the share of tokens at either. Changes no result."""
+        """Log `values` [N], such as token weights: mean, range and histogram over all tokens of the update,
+        and with `bounds` the share of tokens at each bound. Has no effect on training."""
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
-        """log softmax(z_h - z_0)[target], [N]: z_h and z_0 are the factual and counterfactual logits.
+        """log softmax(z_h - z_0)[target], [N], with factual logits z_h and counterfactual logits z_0.
 
-        A linear head gives z_h - z_0 = (h_h - h_0) W^T, so no logits are kept (a head bias cancels);
-        a head with logit soft-capping is computed chunk by chunk instead.
+        A linear head gives z_h - z_0 = (h_h - h_0) W^T, so no logits are kept (a head bias cancels); a head
+        with logit soft-capping is computed in chunks instead.
         """
 
 
 class Trainer(Hyperparameters, ABC):
-    """A loss plugin: one file in `trainers/`, named as the method, holding exactly one subclass.
+    """A training loss: one file in `trainers/`, named as the method, with exactly one subclass.
 
-    Hyperparameters are annotated class fields with defaults. They are validated, shown by
-    `perbench show trainer NAME`, and part of a cell's identity.
+    Hyperparameters are annotated class fields with defaults. They are validated, shown by `perbench show
+    trainer NAME`, and part of a cell's identity.
     """
 
     factual: ClassVar[bool] = True
@@ -90,11 +90,11 @@ class Trainer(Hyperparameters, ABC):
     """Whether the pass without the persona is needed, and whether gradients flow through it."""
 
     def reference(self) -> str | None:
-        """Frozen model whose log-probs the loss reads: None, "initial" (the model before training),
-        or a model's name or path. Computed once, before the first update."""
+        """The frozen model whose log-probs the loss reads: None, "initial" (the model before training), or a
+        model's name or path. Computed once, before the first update."""
         return None
 
     @abstractmethod
     def loss(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-        """Return (numerator [N], denominator [N]). The step's loss is sum(numerator) / sum(denominator) over
-        every token of the update: all micro-batches and all devices. The denominator carries no gradient."""
+        """Return (numerator [N], denominator [N]). The loss of an update is sum(numerator) / sum(denominator)
+        over all its tokens, micro-batches and devices. The denominator carries no gradient."""

@@ -1,4 +1,4 @@
-"""Examples of a task: rows read, checked, drawn, and their digest."""
+"""The examples of a task: rows read, checked and drawn, and their digest."""
 
 from perbench.data.examples import load_examples
 

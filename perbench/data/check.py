@@ -1,4 +1,4 @@
-"""The rows of a task's own files, read before anything runs: every fault, and what the splits share."""
+"""Checks the rows of a task's own files before anything runs: all faults, and overlaps of the splits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Split = Literal["train", "test"]
 
 
 def check_rows(task: Named[TaskSpec]) -> list[str]:
-    """Read every split that a run could read, of the user's own files.
+    """Read every split of the user's own files that a run could read.
 
-    Returns: what is no fault and is good to know, a line each.
+    Returns: remarks that are not faults, one line each.
 
     Raises:
         SpecError: every fault of the rows by file and line, and test examples that are also in the train
             split, unless the task accepts that.
-        PerbenchError: a file is not there.
+        PerbenchError: a file is missing.
     """
     if not source_of(task.spec.data).own:
         return []
@@ -44,25 +44,25 @@ def check_rows(task: Named[TaskSpec]) -> list[str]:
             problems.append(Problem(task.path or task.name, None, str(error)))
     if len(found) == 2:
         overlap = Seen(found["train"].examples).overlap(found["test"].examples)
-        said = notes(overlap.counts, overlap.tested, "the train split")
+        remarks = notes(overlap.counts, overlap.tested, "the train split")
         if overlap.seen and task.spec.data.overlap is None:
             places = found["test"].places
             first = ", ".join(places[one] for one in overlap.seen[:3])
-            message = f"{said.pop(0)} (first: {first}); take them out, or set data.overlap: accepted"
+            message = f"{remarks.pop(0)} (first: {first}); take them out, or set data.overlap: accepted"
             problems.append(Problem(task.path or task.name, None, message))
-        lines += said
+        lines += remarks
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return lines
 
 
 def _splits(task: Named[TaskSpec]) -> tuple[list[Split], list[str]]:
-    """The splits that are there and read, and what to say of one that is not."""
+    """The splits that exist and are read, and remarks on missing ones."""
     data, source, owner = task.spec.data, source_of(task.spec.data), owner_of(task.spec)
     trained = (owner.trains or owner.tunes) and source.has_train(task.folder)
     if source.file(task.folder) is not None:
-        line = "one file is either a source or a target; to use it as both, split it: data.split: {by: user}"
+        line = "one file is either a source or a target; to use it as both, set data.split: {by: user}"
         return ["test"], [line] if owner.trains else []
     if trained and not source.has(data.test_split, task.folder) and "test_split" not in data.model_fields_set:
-        return ["train"], [f"data.test_split: there is no {data.test_split!r}, so it can only be a source"]
+        return ["train"], [f"data.test_split: no {data.test_split!r}, so the task can only be a source"]
     return (["train", "test"] if trained else ["test"]), []

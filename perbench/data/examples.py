@@ -1,4 +1,4 @@
-"""Rows -> examples: fields checked by name and type, a fixed draw, a digest over what was drawn."""
+"""Turns rows into examples: checked fields by name and type, a fixed draw, and the digest of the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from perbench.shapes.base import Named
 
 DRAW = 0
-"""Seed of every draw: one task has one set of examples, whatever the run's seed."""
+"""Seed of every draw: a task has one set of examples, whatever the run's seed."""
 
 
 def load_examples(
@@ -36,17 +36,17 @@ def load_examples(
     *,
     every_field: bool = False,
 ) -> Dataset:
-    """The examples of a split, in an order drawn once and for all: `examples.<split>` of the spec keeps the
-    first of that order, `limit` the first of those. So a smaller set is always part of a larger one.
+    """The examples of a split, in a fixed random order: `examples.<split>` of the spec keeps the first of
+    that order, `limit` the first of those, so that a smaller set is always part of a larger one.
 
-    `every_field`: look for the fields of history items, too, that only `training.per_user` reads.
+    `every_field`: also require the fields of history items that only `training.per_user` reads.
 
-    A protocol may have data of its own (`Protocol.dataset`).
+    A protocol may have its own data (`Protocol.dataset`).
 
     Raises:
-        PerbenchError: the data is not there, or nothing of it can be used.
-        SpecError: every row that lacks a field or holds another type, and under protocol identification
-            every fault of the gold spans, by file and line.
+        PerbenchError: the data is missing, or none of it is usable.
+        SpecError: every row that lacks a field or has a wrong type, and under protocol identification every
+            fault of the gold spans, by file and line.
     """
     spec = task.spec
     own = owner_of(spec).dataset(limit)
@@ -72,7 +72,7 @@ def load_examples(
         raise PerbenchError(
             f"{source.place}: split {name!r} of task {task.name} holds no usable example ({skipped})"
         )
-    # Ordered by a hash of the id: a row added to the data leaves the order of the others as it was.
+    # Ordered by a hash of the id, so that an added row does not change the order of the others.
     examples.sort(key=lambda example: hashlib.sha256(f"{DRAW}/{example.id}".encode()).digest())
     most = min((count for count in (getattr(spec.examples, split), limit) if count is not None), default=None)
     examples = examples[:most]
@@ -81,19 +81,19 @@ def load_examples(
             examples, {name: source.shared[name] for name in spec.fields.extra if name in source.shared}
         )
     except (TypeError, ValueError) as error:
-        raise PerbenchError(f"task {task.name}: a row holds what JSON has no form for: {error}") from None
+        raise PerbenchError(f"task {task.name}: a row holds what JSON cannot represent: {error}") from None
     if source.cut is not None:
         digest = canonical_digest({"split": source.cut, "examples": digest})
     return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places)
 
 
 def needed_fields(spec: TaskSpec) -> dict[str, str]:
-    """The fields that every persona item must have, by the prompt or by how items are retrieved: {field:
-    ", which persona.time names"}, "" where the prompt asks for it."""
+    """The fields that every persona item needs, for the prompt or for retrieval: {field: ", which
+    persona.time names"}, or "" for the prompt."""
     names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
     needed = dict.fromkeys(sorted(names), "")
-    for name, told in ranking_of(spec.persona).item_fields().items():
-        needed.setdefault(name, told)
+    for name, asker in ranking_of(spec.persona).item_fields().items():
+        needed.setdefault(name, asker)
     for name in sorted(placeholders(ranked_text(spec) or "") - {"number"}):
         needed.setdefault(name, ", which fields.item_text names")
     return needed
@@ -120,7 +120,7 @@ def _no_fields(missing: Sequence[str], there: Mapping[str, Any]) -> str:
 
 
 class _Reader:
-    """Turns rows into examples, collecting faults instead of stopping at the first."""
+    """Turns rows into examples, collecting all faults."""
 
     def __init__(self, spec: TaskSpec, split: str) -> None:
         self.fields: FieldSpec = spec.fields
@@ -129,13 +129,13 @@ class _Reader:
         self.needed = needed_fields(spec)
         self.skipped: Counter[str] = Counter()
         self.faults: dict[str, list[Row]] = {}
-        """What is wrong -> the rows where it is."""
+        """Fault -> the rows that have it."""
         self.lacking: dict[str, None] = {}
-        """Fields that the row being read lacks."""
+        """Fields missing in the current row."""
         self.found = 0
 
     def problems(self) -> list[Problem]:
-        """Each fault once, at its first row: a column that is missing is missing in every row."""
+        """Each fault once, at its first row, since a missing column is missing in every row."""
         problems = []
         for message, (first, *others) in islice(self.faults.items(), MOST_PROBLEMS):
             more = f" (also in {counted(len(others), 'further row')})" if others else ""
@@ -143,7 +143,7 @@ class _Reader:
         return problems
 
     def read(self, index: int, row: Row) -> Example | None:
-        """The example, or None when the row is skipped (counted) or at fault (noted)."""
+        """The example, or None if the row is skipped (counted) or faulty (recorded)."""
         before = self.found
         self.lacking.clear()
         user = self._text(row, self.fields.user, number=True)
@@ -180,7 +180,7 @@ class _Reader:
         return row.fields[name]
 
     def _text(self, row: Row, name: str | None, *, number: bool = False) -> str:
-        """A text field; null counts as empty. A user may be named by a number."""
+        """A text field; null counts as empty. A user may be identified by a number."""
         if name is None or (value := self._get(row, name)) is None:
             return ""
         if isinstance(value, str):
@@ -217,7 +217,7 @@ class _Reader:
             elif fields[missing] is None:
                 self._fault(
                     row,
-                    f"{name}[{number}] holds null as {missing!r}{asker}, which would stand there as the word "
-                    'None; write a text, "" if there is none',
+                    f"{name}[{number}] holds null as {missing!r}{asker}, which would become the word None; "
+                    'write a text, "" if there is none',
                 )
         return fields

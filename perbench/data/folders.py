@@ -1,4 +1,4 @@
-"""Folders of <config>/<split>.jsonl: what sources that read them share."""
+"""Reads folders of <config>/<split>.jsonl, for several data sources."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Folders(Strict):
     config: str | None = None
     """The folder of <split>.jsonl, or the hub's configuration."""
     shared: str | None = None
-    """A folder beside `config` whose one row's fields are every row's, so that they are stored once."""
+    """A folder beside `config` with one row, whose fields are added to every row."""
     data_dir: str | None = None
-    """A local folder of <config>/<split>.jsonl to read instead; `--data FAMILY=DIR` sets it."""
+    """A local folder of <config>/<split>.jsonl to read instead; set by `--data FAMILY=DIR`."""
 
     def place(self, folder: Path) -> Path | None:
-        """`data_dir`, where it is given."""
+        """`data_dir`, if given."""
         return None if self.data_dir is None else folder / Path(self.data_dir).expanduser()
 
 
 def folder_faults(keys: Folders) -> Iterator[str]:
     if keys.config is None:
         if keys.data_dir is not None:
-            yield "data_dir stands in for a hub dataset or prepared family with a config"
+            yield "data_dir replaces a hub dataset or prepared family that has a config"
         if keys.shared is not None:
             yield "shared is a folder of a hub dataset or prepared family, beside config"
 
@@ -42,7 +42,7 @@ def read_folder(root: Path, config: str | None, split: str) -> Rows:
         PerbenchError: there is no such folder, or no such split in it.
         SpecError: every malformed line, by number.
     """
-    assert config is not None, "faults() saw to it"
+    assert config is not None, "checked by faults()"
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
         raise PerbenchError(f"{root}: {what}; check the path, data.data_dir or --data FAMILY=DIR")
@@ -64,11 +64,11 @@ def split_file(folder: Path, split: str) -> Path:
 
 
 def with_shared(keys: Folders, read: Callable[[str | None], Rows]) -> Rows:
-    """The rows that `read` gives of `config`, with the fields of the one row of `shared`, where it is given.
+    """The rows that `read` returns for `config`, with the fields of the one row of `shared`, if given.
 
     Raises:
-        PerbenchError: as `read`; not one row in `shared`.
-        SpecError: as `read`; every row with a field that all share.
+        PerbenchError: as `read`; also if `shared` does not hold exactly one row.
+        SpecError: as `read`; also every row that has one of the shared fields.
     """
     table = read(keys.config)
     if keys.shared is None:
@@ -76,16 +76,16 @@ def with_shared(keys: Folders, read: Callable[[str | None], Rows]) -> Rows:
     common = read(keys.shared).rows
     if len(common) != 1:
         raise PerbenchError(
-            f"{common[0].place if common else keys.shared}: data.shared takes a file of one row, whose "
-            f"fields are every row's (found {len(common)} rows)"
+            f"{common[0].place if common else keys.shared}: data.shared needs a file of one row, whose "
+            f"fields are added to every row (found {len(common)} rows)"
         )
     shared = common[0].fields
     faults = [
         Problem(
             row.place,
             row.line,
-            f"the row has a field {name!r}, which all rows have from {keys.shared}; leave it out of one, or "
-            "set data.shared: null",
+            f"the row has a field {name!r}, which {keys.shared} gives to all; remove it from one, or set "
+            "data.shared: null",
         )
         for row in table.rows
         for name in sorted(shared.keys() & row.fields.keys())

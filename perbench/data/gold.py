@@ -1,8 +1,8 @@
-"""Gold spans of identification data: where they stand in an answer, and what may be wrong with them.
+"""The format of gold spans in identification data, and its checks.
 
 An entry of `gold` is {start, end, text, kind, sentence}: [start, end) characters of the answer, and the index
-of the persona's sentence that supports it; text, kind and sentence may be absent. Or it is a string, which
-stands for each of its whole-word occurrences, ignoring case.
+of the persona sentence that supports it; text, kind and sentence may be absent. Alternatively, it is a
+string, which means all of its whole-word occurrences, ignoring case.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from perbench.text.words import Span, occurrences
 
 
 def places(entry: Any, answer: str) -> list[Span]:
-    """Where an entry stands in the answer; nowhere, when it is none."""
+    """The spans of an entry in the answer; empty if it has none."""
     if isinstance(entry, str):
         return occurrences(answer, entry)
     if not isinstance(entry, Mapping):
@@ -31,8 +31,8 @@ def places(entry: Any, answer: str) -> list[Span]:
 def gold_faults(
     layer: str, entries: Any, answer: str, sentences: int, *, annotated: bool = False
 ) -> Iterator[str]:
-    """What is wrong with the entries of `gold` or of another field of that form; the persona has `sentences`.
-    `annotated` data give every entry its place, text, kind and sentence."""
+    """Faults of the entries of `gold` or of another field of that form; the persona has `sentences`. In
+    `annotated` data every entry has its position, text, kind and sentence."""
     if not isinstance(entries, list):
         yield f"{layer} must be a list, not {entries!r}"
         return
@@ -50,12 +50,12 @@ def gold_faults(
         place = places(entry, answer)
         if not place:
             given = f"start {entry.get('start')!r} and end {entry.get('end')!r}"
-            yield f"{where}: {given} are no place in {len(answer)} characters"
+            yield f"{where}: {given} are not a span of {len(answer)} characters"
             continue
         start, end = place[0]
         text = answer[start:end]
         if entry.get("text", None if annotated else text) != text:
-            yield f"{where}: text is {entry.get('text')!r}, and {start} to {end} is {text!r}"
+            yield f"{where}: text is {entry.get('text')!r}, but {start} to {end} is {text!r}"
         if text != text.strip():
             yield f"{where}: {text!r} begins or ends with white space"
         yield from _support(where, entry, sentences, annotated)
@@ -72,4 +72,4 @@ def _support(where: str, entry: Mapping[str, Any], sentences: int, annotated: bo
         yield f"{where}: unknown kind {kind!r}.{suggest(str(kind), KINDS)}"
     fits = type(sentence) is int and 0 <= sentence < sentences
     if not fits and (annotated or sentence is not None):
-        yield f"{where}: sentence {sentence!r} is none of the persona's {sentences}, counted from 0"
+        yield f"{where}: sentence {sentence!r} is not one of the persona's {sentences}, counted from 0"

@@ -1,4 +1,4 @@
-"""JSON lines, read strictly: one object per line, every key once, no NaN, no half characters."""
+"""Reads JSON lines strictly: one object per line, no duplicate keys, NaN or lone surrogates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from perbench.errors import PerbenchError, Problem, SpecError
 
 
 def read_jsonl(path: Path) -> list[Row]:
-    """One JSON object per line; blank lines are passed over.
+    """One JSON object per line; blank lines are skipped.
 
     Raises:
-        PerbenchError: the file is not there.
-        SpecError: every line that is no JSON object, or holds a key twice, NaN or a lone surrogate; a file of
-            another form, encoding, or with a line that is too long.
+        PerbenchError: the file is missing.
+        SpecError: every line that is not a JSON object, or holds a duplicate key, NaN or a lone surrogate; a
+            file in another format or encoding, or with a line that is too long.
     """
     if not path.is_file():
         raise PerbenchError(
-            f"no data file {path}; check the path, for a family of tasks --data FAMILY=DIR"
+            f"no data file {path}; check the path, or for a family of tasks --data FAMILY=DIR"
             f"{packed(path.parent, path.name)}"
         )
     rows: list[Row] = []
@@ -46,14 +46,14 @@ def read_jsonl(path: Path) -> list[Row]:
 
 
 def parse_row(line: str) -> dict[str, Any] | list[str]:
-    """The object that a line holds, or what is wrong with it."""
+    """The object in a line, or its faults."""
     try:
         value = parse_json(line.rstrip())
     except (ValueError, RecursionError) as error:
-        return [told(error)]
+        return [json_fault(error)]
     if not isinstance(value, dict):
         return [f"a row is a JSON object, not {type(value).__name__}"]
-    # A file in UTF-8 holds lone surrogates by their escapes only.
+    # UTF-8 can hold lone surrogates only as escapes.
     faults = [*value_faults(value)] if "\\u" in line else []
     return faults or value
 
@@ -62,7 +62,7 @@ def parse_json(text: str) -> Any:
     """A JSON value.
 
     Raises:
-        ValueError: it is none, or holds a key twice, NaN or a number beyond all bounds.
+        ValueError: it is not JSON, or holds a duplicate key, NaN or a number that is too large.
         RecursionError: it is nested too deeply.
     """
     return _DECODER.decode(text)
@@ -73,37 +73,37 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} is given twice in one object; remove one")
+        raise ValueError(f"key {twice!r} appears twice in one object; remove one")
     return found
 
 
 def _constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON; write null, or leave the field out")
+    raise ValueError(f"{name} is not a JSON number; write null, or omit the field")
 
 
 def _float(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise ValueError(f"{text} is beyond what a number can hold; write null, or leave the field out")
+        raise ValueError(f"{text} is too large for a number; write null, or omit the field")
     return value
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
 
 
-def told(error: ValueError | RecursionError) -> str:
-    """Without the parser's line numbers: to it, a file's line is a whole text."""
+def json_fault(error: ValueError | RecursionError) -> str:
+    """The message of a JSON error, without the parser's line numbers, which do not refer to the file."""
     if isinstance(error, RecursionError):
         return "not JSON: nested too deeply"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg}, at character {error.pos + 1}"
     message = str(error)
-    # Python's own words would have the user change Python.
+    # Python's own message suggests changing a limit of the interpreter.
     return "a number of more than 4,300 digits; write it as a text" if "int_max_str" in message else message
 
 
 def _form(path: Path, line: str) -> str | None:
-    """What a file seems to hold whose first line is no row, with the way out; None where nothing is known."""
+    """The likely format of a file whose first line is not a row, and how to convert it; None if unknown."""
     text, named = line.strip(), shlex.quote(str(path))
     if text.startswith("["):
         return f"a JSON array; write its objects one per line: jq -c '.[]' {named} > ROWS.jsonl"

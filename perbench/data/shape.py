@@ -1,4 +1,4 @@
-"""Whether a record has the keys and types that its reader needs."""
+"""Checks a record's keys and types against a shape."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from perbench.errors import suggest
 
 
 def faults(value: Any, shape: Any, where: str = "") -> Iterator[str]:
-    """What is wrong with a value, a line for each fault.
+    """Faults of a value, one line each.
 
-    A shape is a type (`float` takes integers, too; `object` is anything; None is null), a tuple of shapes of
-    which one must fit, a list of the one shape of all items, or a mapping of needed keys to their shapes.
+    A shape is a type (`float` accepts integers, `object` anything, None null), a tuple of alternative shapes,
+    a list with the shape of all items, or a mapping of required keys to shapes.
     """
     if isinstance(shape, tuple):
         tried = [list(faults(value, option, where)) for option in shape]
         if all(tried):
-            # The option that fits best: the fewest faults, the first of equals.
+            # Report the best alternative: the fewest faults, ties to the first.
             yield from min(tried, key=len)
     elif isinstance(shape, list):
         if isinstance(value, list):

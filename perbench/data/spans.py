@@ -1,9 +1,9 @@
-"""Rows of identification data: what must hold of them, and what they amount to.
+"""Rows of identification data: their format and its checks.
 
 A row is {id, persona, question, answer, gold, distractor, first, second} with a field for the persona's id;
-the task's `fields` name the common ones. `perbench.data.gold` says what an entry of `gold` is; `first` and
-`second`, the annotators' spans before adjudication, are of that form. They and `distractor` may be absent.
-Data whose spans name no kind, such as the bare form of the paper, need only hold spans that fit.
+the task's `fields` name the common ones. `perbench.data.gold` defines the entries of `gold`, and of `first`
+and `second`, the annotators' spans before adjudication. Those two and `distractor` are optional. Data without
+kinds, such as the paper's, need only valid spans.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAYERS = ("gold", "first", "second")
 
 @dataclass(frozen=True)
 class Names:
-    """The fields of a row, as the task names them; `user` None where every persona is a user."""
+    """The fields of a row, as the task names them; `user` is None if every persona is a user."""
 
     user: str | None
     persona: str
@@ -40,7 +40,7 @@ class Names:
 
 
 def names_of(task: TaskSpec) -> Names:
-    """The names in force in a task of gold spans."""
+    """The field names of an identification task."""
     fields = task.fields
     assert fields.persona is not None, "its protocol asks for these fields"
     assert fields.question is not None, "its protocol asks for these fields"
@@ -49,10 +49,10 @@ def names_of(task: TaskSpec) -> Names:
 
 
 def read_splits(task: Named[TaskSpec]) -> dict[str, list[Row]]:
-    """The rows of the train (dev) split, where there is one, and of the test split.
+    """The rows of the train (dev) split, if there is one, and of the test split.
 
     Raises:
-        PerbenchError: a file is not there.
+        PerbenchError: a file is missing.
         SpecError: malformed lines of any split.
     """
     data, source = task.spec.data, source_of(task.spec.data)
@@ -70,11 +70,11 @@ def read_splits(task: Named[TaskSpec]) -> dict[str, list[Row]]:
 
 
 def check(task: Named[TaskSpec]) -> dict[str, list[Row]]:
-    """The rows of every split, once nothing is wrong with them.
+    """The rows of every split, after all checks.
 
     Raises:
         SpecError: every fault of every split, by file and line.
-        PerbenchError: a file is not there.
+        PerbenchError: a file is missing.
     """
     names = names_of(task.spec)
     splits = read_splits(task)
@@ -101,7 +101,7 @@ def _has_kinds(row: Row) -> bool:
 
 
 def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iterator[str]:
-    """What is wrong with a row; `annotated` says that the data follow the whole schema."""
+    """The faults of a row; `annotated`: the data use the full format."""
     yield from value_faults(row)
     persona, answer = row.get(names.persona), row.get(names.answer)
     if not isinstance(answer, str) or not answer.strip():
@@ -148,11 +148,11 @@ def _distractor_faults(row: Mapping[str, Any], persona: Sequence[str], answer: s
         yield f"distractor {word!r} does not occur in the answer outside the gold spans"
 
 
-# ---------------------------------------------------------------- rows together
+# ---------------------------------------------------------------- across rows
 
 
 def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
-    """Ids and answers that stand twice, personas under two persona ids, persona ids with two personas."""
+    """Duplicate ids and answers, personas with two persona ids, persona ids with two personas."""
     problems = []
     seen: dict[tuple[str, str], Row] = {}
     for row in (row for rows in splits.values() for row in rows):
@@ -160,7 +160,7 @@ def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Probl
         for what, value in (("id", row.fields.get("id")), ("answer", text_key(row.fields.get(names.answer)))):
             other = row if value is None else seen.setdefault((what, str(value)), row)
             if other is not row:
-                problems.append(_problem(row, f"its {what} is in {_place(other)} too"))
+                problems.append(_problem(row, f"its {what} is also in {_place(other)}"))
         if user is not None and persona is not None:
             other = seen.setdefault(("persona", persona), row)
             if _user(other, names) != user:
@@ -172,7 +172,7 @@ def _duplicates(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Probl
 
 
 def _leaks(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
-    """What stands in two splits: a persona id, a persona, a question with its answer."""
+    """Persona ids, personas, and questions with their answers that are in two splits."""
     problems = []
     seen: dict[tuple[str, str], tuple[str, Row]] = {}
     for split, rows in splits.items():
@@ -181,7 +181,7 @@ def _leaks(splits: Mapping[str, Sequence[Row]], names: Names) -> list[Problem]:
                 first, other = seen.setdefault((what, value), (split, row))
                 if first != split:
                     place = _place(other)
-                    problems.append(_problem(row, f"its {what} is in split {first!r} too: {place}"))
+                    problems.append(_problem(row, f"its {what} is also in split {first!r}: {place}"))
     return problems
 
 
@@ -196,7 +196,7 @@ def _leak_keys(row: Row, names: Names) -> list[tuple[str, str]]:
 
 
 def text_key(value: Any) -> str | None:
-    """A text, or the texts of a list, equal but for case and white space; None for anything else."""
+    """Equal for texts, or lists of texts, that differ only in case and white space; None for other values."""
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
         value = "\n".join(value)
     return " ".join(value.split()).casefold() if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""One file of rows, cut into a part to train on and a part to test on."""
+"""Splits one file of rows into a training and a test part."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from perbench.shapes.task import FieldSpec
 
 
 class SplitSpec(Strict):
-    """How one file of rows becomes a part to train on and a part to test on."""
+    """How to split one file of rows into a training and a test part."""
 
     by: Literal["user", "row"]
-    """Whether all rows of a user stay together, so that the tested users are new ones."""
+    """ "user" keeps all rows of a user together, so that tested users are unseen."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """The share of the users, or rows, that are tested."""
+    """The share of the users, or rows, to test."""
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) -> dict[str, list[Row]]:
-    """Every row in either "train" or "test". `split.test` is the share of the users, or of the rows, that are
-    tested, chosen by a hash of each and `split.seed`. Rows of the same text are never parted.
+    """Every row in either "train" or "test". `split.test` is the share of users, or of rows, to test, chosen
+    by a hash of each and `split.seed`. Rows with the same text stay together.
 
     Raises:
-        SpecError: the first row that lacks a field by which rows are parted, with how many more do.
-        PerbenchError: there are not two users, or two different rows, to part.
+        SpecError: rows lack a field that the split needs; reported at the first.
+        PerbenchError: there are fewer than two users, or two different rows.
     """
     _check_fields(rows, _parted_by(fields, split))
     keys = [_key(row, fields, split) for row in rows]
@@ -42,7 +42,7 @@ def cut(path: Path, rows: Sequence[Row], fields: FieldSpec, split: SplitSpec) ->
     if len(order) < 2:
         way_out = "; add users, or split by row" if split.by == "user" else "; add rows"
         raise PerbenchError(
-            f"{path}: data.split by {split.by} needs two {split.by}s, and found {len(order)}{way_out}"
+            f"{path}: data.split by {split.by} needs two {split.by}s, found {len(order)}{way_out}"
         )
     tested = set(order[: min(max(round(len(order) * split.test), 1), len(order) - 1)])
     parts: dict[str, list[Row]] = {"train": [], "test": []}
@@ -61,20 +61,21 @@ def _parted_by(fields: FieldSpec, split: SplitSpec) -> list[str]:
 
 
 def _check_fields(rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Rows without a field would count as rows of one and the same user."""
+    """Rows without the field would count as rows of one user."""
     for name in names:
         lacking = [row for row in rows if name not in row.fields]
         if lacking:
             first, others = lacking[0], len(lacking) - 1
             more = f" (also in {counted(others, 'further row')})" if others else ""
-            message = f"the row has no field {name!r}, by which data.split parts."
+            message = f"the row has no field {name!r}, which data.split needs."
             raise SpecError(
                 [Problem(first.place, first.line, f"{message}{suggest(name, map(str, first.fields))}{more}")]
             )
 
 
 def _key(row: Row, fields: FieldSpec, split: SplitSpec) -> str:
-    """What is never parted: a user's rows; of single rows, those that an overlap would count as the same."""
+    """The key of rows that stay together: a user's, or single rows that an overlap would count as the
+    same."""
     user, question, reference, persona = (
         row.fields.get(name) if name is not None else None
         for name in (fields.user, fields.question, fields.reference, fields.persona)

@@ -1,4 +1,4 @@
-"""Values of a row that no file in UTF-8, no page or no JSON can hold."""
+"""Checks that values of a row can be represented in UTF-8, pages and JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MOST_PROBLEMS = 20
 
 
 def numbered(place: str, rows: Iterable[Any]) -> list[Row]:
-    """Mappings as the rows of `place`, by number from 1.
+    """Mappings as the rows of `place`, numbered from 1.
 
     Raises:
-        PerbenchError: one is no mapping.
-        SpecError: values that no file, page or JSON can hold.
+        PerbenchError: one is not a mapping.
+        SpecError: a value cannot be represented in UTF-8 or JSON.
     """
     found, faults = [], []
     for number, fields in enumerate(rows, start=1):
@@ -32,20 +32,20 @@ def numbered(place: str, rows: Iterable[Any]) -> list[Row]:
 
 
 def value_faults(row: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a row's fields: half of a surrogate pair in a text, NaN or an infinity."""
+    """Faults of a row's fields: lone surrogates, NaN, infinities."""
     for name, value in row.items():
         for part in _parts([name, value]):
             if isinstance(part, float):
-                yield f"field {name!r} holds {part}, which is no number in JSON; write null, or leave it out"
+                yield f"field {name!r} holds {part}, which is not a JSON number; write null, or omit it"
             else:
                 yield (
-                    f"field {name!r} holds {part!r}, a lone surrogate: half of a character, which is no text "
-                    "in UTF-8; write the whole character, or leave it out"
+                    f"field {name!r} holds {part!r}, a lone surrogate (half a character), which UTF-8 cannot "
+                    "represent; write the whole character, or omit it"
                 )
 
 
 def mended(value: Any) -> Any:
-    """`value` with U+FFFD in the place of every lone surrogate in its texts."""
+    """`value` with every lone surrogate in its texts replaced by U+FFFD."""
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
     if isinstance(value, dict):
@@ -54,7 +54,7 @@ def mended(value: Any) -> Any:
 
 
 def _parts(value: Any) -> Iterator[str | float]:
-    """The first lone surrogate of every text, and every number that is none."""
+    """The first lone surrogate of every text, and every number that is not finite."""
     if isinstance(value, str):
         if not value.isascii() and (half := re.search("[\ud800-\udfff]", value)):
             yield half[0]

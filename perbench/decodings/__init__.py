@@ -1,1 +1,1 @@
-"""The built-in decodings, a file each."""
+"""Built-in decodings, one file each."""

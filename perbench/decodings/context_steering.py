@@ -1,6 +1,6 @@
-"""Context steering (CoS, arXiv 2405.01768): the distributions with the persona and without, contrasted.
+"""Context steering (CoS, arXiv 2405.01768): contrasts the distributions with and without the persona.
 
-log p = log p_c + lam (log p_c - log p_nc) up to a constant, of the next token with the persona (c) and
+log p = log p_c + lam (log p_c - log p_nc) up to a constant, for the next token with the persona (c) and
 without (nc), before temperature and top_p.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Keys(Strict):
     lam: float = 1.0
-    """0 is the ordinary way, -1 leaves the persona out."""
+    """0 is ordinary decoding; -1 ignores the persona."""
 
 
 class ContextSteering(Decoding[Keys]):
@@ -29,11 +29,11 @@ class ContextSteering(Decoding[Keys]):
     version = 1
 
     def roles(self) -> Sequence[Role]:
-        told = (
-            f"decoding.method {self.spec.method} of {{model}}, {{what}}, which shows no logits; use a model "
-            "whose weights are on this machine"
+        message = (
+            f"decoding.method {self.spec.method} needs logits, but {{model}} is {{what}}, which gives none; "
+            "use a model whose weights are on this machine"
         )
-        return [Role("subject", None, {"steer": told})]
+        return [Role("subject", None, {"steer": message})]
 
     def work(self, prompt: Pair, answer: int) -> int:
         return len(prompt.factual) + len(prompt.counterfactual) + 2 * answer
@@ -41,13 +41,13 @@ class ContextSteering(Decoding[Keys]):
     def decode(
         self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:
-        told, untold = [one.factual for one in prompts], [one.counterfactual for one in prompts]
-        return engine.steer(told, untold, sampling, combine=self.combine, seed=seed)
+        factual, counterfactual = [one.factual for one in prompts], [one.counterfactual for one in prompts]
+        return engine.steer(factual, counterfactual, sampling, combine=self.combine, seed=seed)
 
-    def combine(self, told: Tensor, untold: Tensor) -> Tensor:
-        """Logits [E, V]. The normalisers are the same for every token of a row: raw logits give the same
+    def combine(self, factual: Tensor, counterfactual: Tensor) -> Tensor:
+        """Logits [E, V]. Log-normalisers are constant within a row, so raw logits give the same
         distribution."""
-        # A token that both contexts rule out (-inf) differs by nan, and stays ruled out.
-        difference = (told - untold).nan_to_num(0.0, 0.0, 0.0)
-        # As written, lam 0 leaves the logits with context as they are, to the last bit.
-        return told + self.keys.lam * difference
+        # The difference is nan where both are -inf; such a token stays excluded.
+        difference = (factual - counterfactual).nan_to_num(0.0, 0.0, 0.0)
+        # In this form, lam 0 returns the factual logits bit for bit.
+        return factual + self.keys.lam * difference

@@ -1,4 +1,4 @@
-"""From the model's distribution after the prompt with the persona."""
+"""Samples from the model's distribution given the prompt with the persona."""
 
 from __future__ import annotations
 

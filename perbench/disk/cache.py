@@ -17,7 +17,7 @@ from perbench.progress import Progress
 WAIT = 60.0
 """Seconds to wait for another process's write."""
 AT_ONCE = 500
-"""Keys of one query; SQLite takes at least 999."""
+"""Keys per query; SQLite allows at least 999."""
 
 
 TABLE = "sealed"
@@ -30,12 +30,11 @@ def _sealed(key: str, value: bytes) -> bytes:
 
 
 class DiskCache:
-    """A table of digest -> bytes, the file NAME.sqlite in `folder` (default: the user cache). A value, once
-    there, is never replaced; each carries a sha256 over key and value, and one that is damaged is dropped and
-    counts as absent.
+    """A table of digest -> bytes in the file NAME.sqlite in `folder` (default: the user cache). Values are
+    never replaced; each carries a sha256 over key and value, and a damaged one is dropped and counts as
+    absent.
 
-    What is wrong with the file, or with its disk, is a PerbenchError that says what to do; a full disk an
-    OSError.
+    A damaged or unusable file raises a PerbenchError that says what to do; a full disk raises an OSError.
     """
 
     def __init__(self, name: str, folder: Path | None = None) -> None:
@@ -47,7 +46,7 @@ class DiskCache:
         return (self._folder or cache_dir()) / f"{self._name}.sqlite"
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """The values that are there, and intact."""
+        """The values that are present and intact."""
         found: dict[str, bytes] = {}
         damaged: list[str] = []
         if not self.path.exists():
@@ -68,14 +67,14 @@ class DiskCache:
         return found
 
     def put(self, values: Mapping[str, bytes]) -> None:
-        """Add values, durable on return."""
+        """Add values, durably."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as table, table:
             rows = [(key, _sealed(key, value)) for key, value in values.items()]
             table.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", rows)
 
     def drop(self, keys: Sequence[str]) -> None:
-        """Remove values, so that they are made anew."""
+        """Remove values."""
         if self.path.exists():
             with self._open() as table, table:
                 table.executemany(f"DELETE FROM {TABLE} WHERE key = ?", [(key,) for key in keys])
@@ -87,23 +86,23 @@ class DiskCache:
                 table.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
                 yield table
         except sqlite3.DatabaseError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
 
-    def _told(self, error: sqlite3.DatabaseError) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds to its kinds
+    def _failure(self, error: sqlite3.DatabaseError) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended code
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return PerbenchError(
-                f"{self.path} is damaged: {error}. Delete the file: what it held is made anew, and paid "
-                "again where an endpoint made it"
+                f"{self.path} is damaged: {error}; delete the file (its content will be recomputed, and "
+                "endpoint replies paid for again)"
             )
         if code == sqlite3.SQLITE_FULL:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return PerbenchError(
-                f"{self.path}: {error}: for {WAIT:g} s another process was writing to it. Nothing in it is "
-                "lost; run the same command again"
+                f"{self.path}: {error}: another process was writing to it for {WAIT:g} s; nothing in it is "
+                "lost, run the same command again"
             )
         return PerbenchError(
-            f"{self.path}: {error}. See that the file can be read and written and that the disk, or your "
-            "quota, has room; then run the same command again"
+            f"{self.path}: {error}; make sure that the file is readable and writable and that the disk and "
+            "your quota have room, then run the same command again"
         )

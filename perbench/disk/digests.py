@@ -1,4 +1,4 @@
-"""sha256 of values and of files: what identities, records and caches are named and checked by."""
+"""sha256 of values and of files, for identities, records and caches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 from perbench.disk.cache import DiskCache
 
 SETTLED = 2.0
-"""Seconds without a change after which a file's times tell a later change from the last one: many file
-systems count time in steps, and two writes within one step look the same."""
+"""Seconds without a change after which a file's times reveal a later change: many file systems have coarse
+timestamps, and two writes within one step look the same."""
 KNOWN: dict[str, str] = {}
-"""sha256 of the files that this process has read itself, by `file_state`."""
+"""sha256 of files read by this process, by `file_state`."""
 REMEMBERED = DiskCache("sha256")
 
 
@@ -22,7 +22,7 @@ def canonical_digest(value: Any) -> str:
     """sha256 over canonical JSON: sorted keys, no spaces, UTF-8, no NaN.
 
     Raises:
-        TypeError: the value holds something that JSON has no form for.
+        TypeError: the value cannot be represented in JSON.
         ValueError: it holds NaN or an infinity.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -30,13 +30,13 @@ def canonical_digest(value: Any) -> str:
 
 
 def read_sha256(path: Path) -> str:
-    """sha256 of a file's content, read now."""
+    """sha256 of a file's content, always read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_sha256(path: Path) -> str:
-    """sha256 of a file's content, read by this process, once per state of the file."""
+    """sha256 of a file's content, read once by this process per state of the file."""
     state, settled = file_state(path)
     if state in KNOWN:
         return KNOWN[state]
@@ -47,9 +47,8 @@ def content_sha256(path: Path) -> str:
 
 
 def file_state(path: Path) -> tuple[str, bool]:
-    """The digest of what tells one state of a file from another (path, device, inode, size and the times of
-    the last change of its content, mtime, and of anything, ctime, which no program can set back); and whether
-    a later change would show in it."""
+    """A digest of the file's state (path, device, inode, size, mtime, and ctime, which programs cannot set
+    back), and whether a later change would alter it."""
     stat = path.stat()
     parts = [str(path.resolve()), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
     last = max(stat.st_mtime_ns, stat.st_ctime_ns)
@@ -57,10 +56,10 @@ def file_state(path: Path) -> tuple[str, bool]:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file for plans, remembered in the user cache: weights are not read for each plan.
+    """sha256 of a file for planning, cached in the user cache so that weights are not read for each plan.
 
-    An entry holds for one `file_state`. What changes bits below the file system, or forges a whole entry with
-    its seal, is not seen here. Therefore what is loaded is hashed again by `content_sha256`.
+    An entry holds for one `file_state`. Changes below the file system and forged cache entries go unnoticed,
+    so loaded files are hashed again by `content_sha256`.
     """
     state, settled = file_state(path)
     if state in KNOWN:
@@ -75,5 +74,5 @@ def file_sha256(path: Path) -> str:
 
 
 def forget_sha256(path: Path) -> None:
-    """Remove what the user cache remembers of a file as it is now."""
+    """Remove the cached digest of a file's current state."""
     REMEMBERED.drop([file_state(path)[0]])

@@ -1,4 +1,4 @@
-"""Files that survive a kill, a full disk and a power cut: whole replacements and append-only journals."""
+"""Crash-safe files: atomic replacement and append-only journals, despite kills, full disks and power cuts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` in one step: readers see the old content or the new, never a part.
+    """Replace `path` atomically: readers see the old content or the new.
 
     Raises:
-        OSError: what the file system said; `path` is then as it was before.
+        OSError: from the file system; `path` is then unchanged.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -30,10 +30,9 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write a file to, which replaces `path` in one step, durably, when the
-    block ends; when it fails, `path` stays as it was. Two that write at once do not meet: the last one stays.
-    """
-    # By chance and not by process id: containers that share a folder often share their process ids.
+    """A temporary name beside `path`; the file written to it durably replaces `path` when the block ends. If
+    the block fails, `path` is unchanged. With concurrent writers, the last one wins."""
+    # Random, since containers that share a folder may share process ids.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -51,9 +50,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as indented JSON; NaN and infinity are refused (ValueError)."""
+    """Replace `path` by `value` as indented JSON; NaN and infinity raise a ValueError."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    # Half a surrogate pair, which texts of data and models may hold, can be kept as an escape only.
+    # Lone surrogates, which texts may hold, can only be stored as escapes.
     write_text(path, SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
@@ -68,7 +67,7 @@ def sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a JSONL file holds: whole rows, the bytes they take, the bytes of a torn last line (0: none)."""
+    """The content of a JSONL file: complete rows, their size in bytes, the bytes of a torn last line."""
 
     rows: list[dict[str, Any]]
     size: int
@@ -76,13 +75,13 @@ class Journal:
 
 
 def read_journal(path: Path, way_out: str | None = None) -> Journal:
-    """Rows of a JSONL file, each one object per line; an absent file is empty.
+    """Rows of a JSONL file, one object per line; an absent file is empty.
 
-    A last line that lacks its newline or is no JSON object was torn by a kill and is left out.
+    A last line that lacks its newline or is not a JSON object was torn by a kill and is left out.
 
     Raises:
-        PerbenchError: an invalid line before the last: no kill explains it, so nothing is guessed. It ends on
-            `way_out`; without one, the file is part of a cell.
+        PerbenchError: an earlier line is invalid, which no kill explains. The message ends with `way_out`;
+            without one, the file is part of a cell.
     """
     try:
         content = path.read_bytes()
@@ -97,8 +96,8 @@ def read_journal(path: Path, way_out: str | None = None) -> Journal:
             if size + len(line) < len(content):
                 way_out = way_out or f"or delete the folder {path.parent} to run the cell again"
                 raise PerbenchError(
-                    f"{path}:{number}: not a JSON object, and not the last line, so not torn by a kill. "
-                    f"Restore the file, {way_out}."
+                    f"{path}:{number}: not a JSON object, and not the last line, so not torn by a kill; "
+                    f"restore the file, {way_out}"
                 )
             break
         rows.append(row)
@@ -117,7 +116,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 
 def cut_torn(path: Path, way_out: str | None = None) -> Journal:
-    """`read_journal`, and the torn last line, if any, is removed from the file."""
+    """`read_journal`, removing a torn last line from the file."""
     journal = read_journal(path, way_out)
     if journal.torn:
         with path.open("r+b") as file:
@@ -127,14 +126,14 @@ def cut_torn(path: Path, way_out: str | None = None) -> Journal:
 
 
 def append_journal(path: Path, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
-    """Append whole lines, durable on return, or else safe from a kill of this process only.
+    """Append whole lines, durably; with `durable` false, safe only from a kill of this process.
 
     Raises:
-        OSError: what the file system said; the file is then cut back to what it held before.
+        OSError: from the file system; the file is then truncated to its previous content.
     """
     lines = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode(
         "utf-8",
-        "surrogatepass",  # real texts hold lone surrogates; json.loads reads them back
+        "surrogatepass",  # texts may hold lone surrogates; json.loads reads them back
     )
     created = not path.exists()
     with path.open("ab", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""Where the user cache lies: what is made once and is the same for every run."""
+"""The location of the user cache, which all runs share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks between processes. The kernel frees a lock when its holder dies, however it dies."""
+"""File locks between processes; the kernel releases a lock when its holder dies."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO
 
 @contextmanager
 def locked(path: Path, busy: Callable[[IO[str]], None] = lambda file: None) -> Iterator[IO[str]]:
-    """Hold the file `path` alone, among processes and threads; it is made where it is absent, and stays.
+    """Hold an exclusive lock on the file `path`, which is created if absent and stays.
 
     Args:
-        busy: called with the open file while another holds it: raises, to refuse; else its holder's end is
-            waited for.
+        busy: called with the open file if another process or thread holds the lock; it may raise to refuse,
+            otherwise this waits.
 
     Yields: the file, open for reading and appending.
 
     Raises:
-        OSError: the file cannot be made or opened for writing, or the file system has no locks.
+        OSError: the file cannot be created or opened for writing, or the file system has no locks.
     """
     while True:
         with path.open("a+", encoding="utf-8") as file:
@@ -30,13 +30,13 @@ def locked(path: Path, busy: Callable[[IO[str]], None] = lambda file: None) -> I
             except BlockingIOError:
                 busy(file)
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if same_file(path, file):  # else it was removed meanwhile: this lock keeps nobody out
+            if same_file(path, file):  # else it was removed meanwhile, and this lock is void
                 yield file
                 return
 
 
 def same_file(path: Path, file: IO[str]) -> bool:
-    """Whether `path` is still the file that is open as `file`."""
+    """Whether `path` is still the open `file`."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except OSError:

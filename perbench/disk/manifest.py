@@ -1,4 +1,4 @@
-"""Folders that are checked when they are read: a sealed manifest names the sha256 of every file."""
+"""Folders with a sealed manifest of the sha256 of every file, checked when read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from perbench.errors import PerbenchError
 
 MANIFEST = "manifest.json"
 THREADS = 4
-"""Files hashed at once: hashing releases the interpreter."""
+"""Files hashed concurrently: hashing releases the GIL."""
 
 
 class Damaged(PerbenchError):
-    """A file or folder is not what was written; `faults` names what is wrong, file by file."""
+    """A file or folder differs from what was written; `faults` lists the problems by file."""
 
     def __init__(self, faults: list[str], way_out: str) -> None:
         self.faults = faults
-        super().__init__(f"{'; '.join(faults)}. {way_out}")
+        super().__init__(f"{'; '.join(faults)}; {way_out}")
 
 
 def seal_folder(folder: Path) -> str:
-    """Write `manifest.json`, last: size and sha256 of every file below `folder`, names that begin with a dot
-    apart. Files are to be flushed before.
+    """Write `manifest.json`, last: size and sha256 of every file below `folder`, except names that begin with
+    a dot. Files must be flushed before.
 
-    Returns: the manifest's seal: it stands for the content of the whole folder.
+    Returns: the manifest's seal, which identifies the content of the whole folder.
     """
     (folder / MANIFEST).unlink(missing_ok=True)
     files = _files(folder)
@@ -43,12 +43,11 @@ def seal_folder(folder: Path) -> str:
 def faults(
     folder: Path, *, seal: str | None = None, digest: Callable[[Path], str] = content_sha256
 ) -> list[str]:
-    """What is wrong with a sealed folder, a phrase for each file that is missing, damaged or unexpected; an
-    empty list when it is intact.
+    """What is wrong with a sealed folder: a phrase per missing, damaged or unexpected file; empty if intact.
 
     Args:
-        seal: what `seal_folder` returned, where it is known: another sealed folder in its place is a fault.
-        digest: how files are hashed: by reading them (the default), or `file_sha256`.
+        seal: from `seal_folder`, if known: another sealed folder in its place is a fault.
+        digest: how to hash files: `content_sha256`, which reads them, or `file_sha256`.
     """
     if not folder.is_dir():
         return [f"{folder} is missing"]
@@ -60,7 +59,7 @@ def faults(
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return [f"{folder / MANIFEST}: {error}"]
     if seal is not None and found_seal != seal:
-        return [f"{folder} is not the folder that was written here: its manifest is another"]
+        return [f"{folder} is not the folder that was written here: its manifest differs"]
     found = _files(folder)
     wrong = [f"{folder / name} is missing" for name in expected.keys() - found.keys()]
     wrong += [f"{folder / name} is unexpected" for name in found.keys() - expected.keys() - {MANIFEST}]
@@ -72,9 +71,7 @@ def faults(
 
 
 def verify(folder: Path, way_out: str) -> None:
-    """Raises:
-    Damaged: `faults` finds any; the message ends on `way_out`, a sentence.
-    """
+    """Raise Damaged if `faults` finds any; the message ends with `way_out`, a clause."""
     if found := faults(folder):
         raise Damaged(found, way_out)
 

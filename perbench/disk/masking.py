@@ -1,6 +1,6 @@
-"""Keeps an endpoint's key and address out of what is written, in whatever form its server echoes them.
+"""Masks an endpoint's key and address in everything written, in any form in which a server may echo them.
 
-A reply is masked before it is read, and what a record says of a failure once more (`masked`).
+Replies are masked before they are parsed, and recorded errors once more (`masked`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 KEY, ADDRESS = "[key]", "[address]"
 SHORTEST = 8
-"""Characters of a part of a random key that is masked, and of a key that is masked wherever it is; a shorter
-one is as likely a word of the message ("m", "none") and is masked as a credential only ("Bearer m")."""
+"""Minimum length of a part of a random key that is masked, and of a key that is masked anywhere; a shorter
+one may be an ordinary word ("m", "none") and is masked only as a credential ("Bearer m")."""
 PIECES = 12
-"""Letters and digits of a part that is masked even where other characters are between them."""
+"""Letters and digits of a part that is masked even if interrupted by other characters."""
 LONG = 20
-"""Letters in a row, of one case and without a digit, that are no word."""
+"""Letters in a row, of one case and without digits, that are not a word."""
 ENCODED = 16
-"""Characters of a part of a secret's base64 or hexadecimal form that is masked."""
+"""Length of a part of a secret's base64 or hexadecimal form that is masked."""
 OPENAI = "api.openai.com"
 PUBLIC = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", OPENAI})
-"""Hosts that give nothing away without their port."""
+"""Hosts that reveal nothing without their port."""
 
 OTHERS = str.maketrans("", "", "".join(char for char in map(chr, range(128)) if not char.isalnum()))
 LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
@@ -36,13 +36,13 @@ Span = tuple[int, int, str]
 
 
 class Mask:
-    """Replaces a key and an address in texts: whole, cut short, split, with escapes, base64 or hexadecimal.
+    """Replaces a key and an address in texts: whole, truncated, split, escaped, in base64 or hexadecimal.
 
-    A key of words is masked only where all of it is: a part of it may be anybody's words.
+    A key made of words is masked only as a whole: parts of it may be ordinary words.
     """
 
     def __init__(self, key: str, url: str, *more: str) -> None:
-        """`more` are further secrets that are sent, such as the name of an account."""
+        """`more` are further secrets that are sent, such as an account's name."""
         self.secrets = (key, url, *more)
         parts = urlsplit(url)
         keys = [one for one in (key, *_hidden_in(url), *more) if one]
@@ -67,7 +67,7 @@ class Mask:
         self._encoded = _Grams([form for one in (*distinct, *names) for form in _encodings(one)], ENCODED)
 
     def __call__(self, text: str) -> str:
-        """`text` with "[key]" and "[address]" where they were."""
+        """`text` with "[key]" and "[address]" in their place."""
         shown, starts, ends = _decoded(text)
         return _replaced(text, [(starts[a], ends[b - 1], kind) for a, b, kind in self._spans(shown)])
 
@@ -87,7 +87,7 @@ class Mask:
 
 
 class _Grams:
-    """All strings of `size` characters that are part of `secrets`."""
+    """All substrings of `secrets` of `size` characters."""
 
     def __init__(self, secrets: Sequence[str], size: int) -> None:
         self._size = size
@@ -96,7 +96,7 @@ class _Grams:
         self._runs = re.compile(f"[{alphabet}]{{{size},}}") if self._known else None
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where `text` is made of them; overlapping ones are one span."""
+        """Where they occur in `text`, overlaps merged."""
         for run in self._runs.finditer(text) if self._runs is not None else ():
             begun = end = -1
             for at in range(run.start(), run.end() - self._size + 1):
@@ -111,14 +111,14 @@ class _Grams:
 
 
 class _Parts:
-    """The parts of a random key of at least `size` characters that no word has."""
+    """The parts of a random key of at least `size` characters that occur in no word."""
 
     def __init__(self, key: str, size: int) -> None:
         self._key, self._low = key, key.translate(LOWER)
         self._grams = _Grams([self._low], size)
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where they are in a lower-case text."""
+        """Where they occur in a lower-case text."""
         for a, b in self._grams.spans(text):
             at = self._low.find(text[a:b])
             part = self._key[at : at + b - a] if at >= 0 else self._key
@@ -130,12 +130,12 @@ _masks: dict[tuple[str, ...], Mask] = {}
 
 
 def remember(mask: Mask) -> None:
-    """Apply `mask` in `masked` too, as long as this process lives."""
+    """Apply `mask` in `masked`, too, for the rest of this process."""
     _masks[mask.secrets] = mask
 
 
 def masked(text: str) -> str:
-    """`text` without the key and address of any endpoint that this process has used."""
+    """`text` without the keys and addresses of all endpoints used by this process."""
     for mask in _masks.values():
         text = mask(text)
     return text
@@ -147,7 +147,7 @@ def _whole(secret: str, *, bounded: bool) -> re.Pattern[str]:
 
 
 def _hidden_in(url: str) -> list[str]:
-    """Keys that are part of an address: a password, a parameter."""
+    """Keys in an address: a password, a parameter."""
     parts = urlsplit(url)
     return [
         *(unquote(part) for part in (parts.password, parts.username) if part),
@@ -156,19 +156,19 @@ def _hidden_in(url: str) -> list[str]:
 
 
 def _distinct(key: str) -> bool:
-    """Whether a key may be masked wherever it is: it is no word of a message."""
+    """Whether a key may be masked anywhere, because it is not an ordinary word."""
     return len(key) >= SHORTEST and (len(key) >= 2 * SHORTEST or not (key.isalpha() and key.islower()))
 
 
 def _random(key: str) -> bool:
-    """Whether a key looks drawn by chance, so that parts of it are nobody's words."""
+    """Whether a key looks random, so that its parts are not ordinary words."""
     return len(key) >= 2 * SHORTEST and (
         any(char.isdigit() for char in key) or len(max(re.split(r"\W|_", key), key=len)) >= LONG
     )
 
 
 def _mixed(part: str) -> bool:
-    """Whether no word is written so."""
+    """Whether no word is spelled like this."""
     inner = part[1:]
     return any(char.isdigit() for char in part) or not (inner.islower() or inner.isupper())
 
@@ -176,15 +176,15 @@ def _mixed(part: str) -> bool:
 def _encodings(secret: str) -> Iterator[str]:
     raw = secret.encode()
     yield from (raw.hex(), raw.hex().upper())
-    for shift in range(3):  # base64 of a longer text that holds the secret somewhere
+    for shift in range(3):  # base64 of a longer text that contains the secret
         whole = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
         inner = whole[(0, 2, 3)[shift] : len(whole) - (1 if (shift + len(raw)) % 3 else 0)]
         yield from (inner, inner.translate(str.maketrans("+/", "-_")))
 
 
 def _decoded(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
-    """The text with its URL, HTML and JSON escapes as the characters they stand for; where each begins and
-    ends in `text`."""
+    """The text with URL, HTML and JSON escapes decoded, and where each character begins and ends in
+    `text`."""
     if not ESCAPE.search(text):
         return text, range(len(text)), range(1, len(text) + 1)
     shown: list[str] = []

@@ -1,7 +1,7 @@
-"""Seals: the sha256 that perbench writes into each JSON object, over its content and the place it belongs to.
+"""Seals: the sha256 in each JSON object that perbench writes, over its content and the place it belongs to.
 
-A seal finds damage and mix-ups (a flipped bit, a line cut out, copied or swapped, a file of another cell). It
-is no signature: whoever forges a file can seal it anew.
+A seal detects damage and mix-ups (a flipped bit, a line removed, copied or swapped, another cell's file). It
+is not a signature: a forged file can be sealed again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Unsealed(ValueError):
-    """A JSON object without a seal: an older perbench wrote it, or something else. `value` is the object."""
+    """A JSON object without a seal, for example from an older perbench. `value` is the object."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
@@ -30,8 +30,8 @@ class Unsealed(ValueError):
 
 
 def seal(value: Mapping[str, Any], *place: Any) -> dict[str, Any]:
-    """`value` with its seal as the last key, in place of any that it has. `place` says what it belongs to (a
-    cell's identity, the number of a line); it enters the seal and is not written.
+    """`value` with its seal as the last key, replacing any existing one. `place` is where it belongs (a
+    cell's identity, a line number); it enters the seal but is not written.
 
     Raises:
         ValueError: the value holds NaN or an infinity.
@@ -41,11 +41,11 @@ def seal(value: Mapping[str, Any], *place: Any) -> dict[str, Any]:
 
 
 def seal_holds(value: Mapping[str, Any], *place: Any) -> bool:
-    """Whether a sealed value is what was sealed, at this place."""
+    """Whether a sealed value is unchanged and at its place."""
     plain = {key: value[key] for key in value if key != SEAL}
     try:
         return value.get(SEAL) == canonical_digest([*place, plain])
-    except ValueError:  # NaN, which perbench never writes
+    except ValueError:  # NaN, which is never written
         return False
 
 
@@ -56,7 +56,7 @@ def write_sealed(path: Path, value: Mapping[str, Any], *place: Any) -> str:
 
     Raises:
         ValueError: the value holds NaN or an infinity.
-        OSError: what the file system said; `path` is then as it was before.
+        OSError: from the file system; `path` is then unchanged.
     """
     sealed = seal(value, *place)
     write_json(path, sealed)
@@ -64,45 +64,42 @@ def write_sealed(path: Path, value: Mapping[str, Any], *place: Any) -> str:
 
 
 def open_sealed(path: Path, *place: Any) -> tuple[dict[str, Any], str]:
-    """What `write_sealed` wrote there for this place, without the seal; and the seal.
+    """The object that `write_sealed` wrote for this place, without the seal; and the seal.
 
     Raises:
         FileNotFoundError: there is no such file.
         OSError: it cannot be read.
         Unsealed: a ValueError; it has no seal.
-        ValueError: it is not what was written for this place; the message says how, without the path.
+        ValueError: it is not what was written for this place; the message explains, without the path.
     """
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ValueError("damaged (no JSON object)")
+        raise ValueError("damaged (not a JSON object)")
     if SEAL not in value:
         raise Unsealed(value)
     if not seal_holds(value, *place):
-        raise ValueError("damaged (its content is not what its sha256 was made of)")
+        raise ValueError("damaged (its content does not match its sha256)")
     return value, str(value.pop(SEAL))
 
 
 def read_sealed(path: Path, *place: Any, expected: str | None = None) -> dict[str, Any]:
-    """What `write_sealed` wrote there for this place, without the seal. `expected`: the seal that
-    `write_sealed` returned, where it is known. Raises as `open_sealed`, ValueError also where the seal is not
-    the expected one.
-    """
+    """The object that `write_sealed` wrote for this place, without the seal. `expected`: the seal from
+    `write_sealed`, if known. Raises as `open_sealed`, and ValueError if the seal is not the expected one."""
     value, found = open_sealed(path, *place)
     if expected not in (None, found):
-        raise ValueError("not the file that was written here: its seal is another")
+        raise ValueError("not the file that was written here: its seal differs")
     return value
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What a sealed journal holds. `rows`: the whole and right lines up to the first damaged one, without
-    seals; `ends`: where each ends, in bytes; `torn`: bytes of a last line that a kill cut; `fault`: the
-    number of the first damaged line, from 1, and what is wrong there; `lost`: the lines from there on;
-    `later`: rows among those that are right themselves; `unsealed`: how many of `rows` an older perbench
-    wrote."""
+    """The content of a sealed journal. `rows`: intact lines up to the first damaged one, without seals;
+    `ends`: their ends in bytes; `torn`: bytes of a last line torn by a kill; `fault`: the number of the first
+    damaged line, from 1, and its fault; `lost`: number of lines from there on; `later`: intact rows among
+    those; `unsealed`: how many of `rows` an older perbench wrote."""
 
     rows: list[dict[str, Any]]
     ends: list[int]
@@ -114,8 +111,8 @@ class Lines:
 
 
 class SealedJournal:
-    """A JSONL file whose lines are sealed by `owner` and their number. Lines of an older perbench, without
-    seals, are read where they come first. `guard` is called before every write."""
+    """A JSONL file whose lines are sealed by `owner` and their number. Unsealed lines of an older perbench
+    are accepted at the start. `guard` is called before every write."""
 
     def __init__(self, path: Path, owner: str, guard: Callable[[], None] = lambda: None) -> None:
         self.path = path
@@ -126,7 +123,7 @@ class SealedJournal:
     def read(self) -> Lines:
         """
         Raises:
-            OSError: the file cannot be read, a folder for example. An absent file is empty.
+            OSError: the file cannot be read, such as a folder. An absent file is empty.
         """
         try:
             content = self.path.read_bytes()
@@ -149,9 +146,9 @@ class SealedJournal:
                 unsealed += right and fault is None
             if not right or row is None:
                 if row is None and fault is None and place == len(lines) - 1 and not torn:
-                    torn = len(line) + 1  # written in part, and a newline by the page's other half
+                    torn = len(line) + 1  # a partly written page that ends with a newline
                     break
-                wrong = "no JSON object" if row is None else "not what was written there"
+                wrong = "not a JSON object" if row is None else "not what was written there"
                 fault = fault or (place + 1, wrong)
                 continue
             row.pop(SEAL, None)
@@ -164,7 +161,7 @@ class SealedJournal:
         return Lines(rows, ends, torn, fault, len(lines) - len(rows) if fault else 0, tuple(later), unsealed)
 
     def cut(self, found: Lines, count: int | None = None) -> None:
-        """Leave the first `count` of the rows found (all that are right) in the file, and nothing else."""
+        """Truncate the file to the first `count` of the rows found (default: all intact ones)."""
         self._guard()
         count = len(found.rows) if count is None else count
         with self.path.open("r+b") as file:
@@ -173,14 +170,14 @@ class SealedJournal:
         self._count = count
 
     def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Put these rows, sealed anew, in the place of all that the file holds."""
+        """Replace the whole content by these rows, sealed again."""
         self._guard()
         sealed = [seal(row, self._owner, place) for place, row in enumerate(rows)]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in sealed))
         self._count = len(rows)
 
     def append(self, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
-        """Append sealed lines; `durable` and OSError as of `append_journal`."""
+        """Append sealed lines; `durable` and OSError as in `append_journal`."""
         self._guard()
         if self._count is None and ((found := self.read()).torn or found.fault):
             self.cut(found)
@@ -204,6 +201,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _had_seal(row: dict[str, Any]) -> bool:
-    """Whether the last value looks like a seal, under a name that is damaged."""
+    """Whether the last value looks like a seal under a damaged name."""
     last = row[next(reversed(row))] if row else None
     return isinstance(last, str) and DIGEST.fullmatch(last) is not None

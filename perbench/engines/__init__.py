@@ -1,1 +1,1 @@
-"""Engines: what serves models, each a folder of its own."""
+"""Built-in engines, which serve models; one folder each."""

@@ -164,7 +164,7 @@ class JudgedProtocol(Protocol[K]):
             gave = "said neither yes nor no" if rubric.answer == "yes_no" else "gave no verdict"
             found.append(
                 f"the judge {judge.model} {gave} in {open_.total()} of {len(rubric.ask) * len(there)} checks "
-                f"({missing.told(open_)}); {self._place}.max_new_tokens is {judge.max_new_tokens}"
+                f"({missing.in_words(open_)}); {self._place}.max_new_tokens is {judge.max_new_tokens}"
                 + (", and a small judge may need method: likeliest" if judge.method == "reply" else "")
             )
         found += notes

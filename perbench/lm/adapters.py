@@ -1,4 +1,4 @@
-"""peft adapters in folders: telling them from full models, and merging them."""
+"""Loads peft adapters and tells them from full models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perbench.lm.model_files import key_faults, verify_if_sealed
 
 
 def is_adapter(path: Path) -> bool:
-    """True for a peft adapter's folder, False for a full model's in the HF format.
+    """True for the folder of a peft adapter, False for that of a full model in the HF format.
 
     Raises:
         PerbenchError: the folder holds neither.
@@ -27,8 +27,8 @@ def is_adapter(path: Path) -> bool:
 
 
 def adapted(model: Any, path: Path, *, merge: bool) -> Any:
-    """`model` in evaluation mode with the adapter at `path`, merged into its weights or on top of them. The
-    module is changed in place; `unload()` of one that is not merged gives it back as it was.
+    """`model` in evaluation mode with the adapter at `path`, merged into its weights or added on top. The
+    module is changed in place; `unload()` removes an unmerged adapter.
 
     Raises:
         PerbenchError: the adapter does not fit the model, or is incomplete or damaged.
@@ -39,7 +39,7 @@ def adapted(model: Any, path: Path, *, merge: bool) -> Any:
     verify_if_sealed(path)
     try:
         with warnings.catch_warnings():
-            # Of missing keys, which are named below with the unexpected ones.
+            # Missing and unexpected keys are reported below.
             warnings.filterwarnings("ignore", message="Found missing adapter keys")
             result = PeftModel.from_pretrained(model, str(path))
         _check_keys(result, path)
@@ -49,7 +49,7 @@ def adapted(model: Any, path: Path, *, merge: bool) -> Any:
 
 
 def _check_keys(model: Any, path: Path) -> None:
-    """peft leaves what it does not find as it was drawn, and loads nothing from a name it does not know."""
+    """peft leaves missing tensors at their random initialisation and ignores unexpected ones."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
@@ -58,4 +58,4 @@ def _check_keys(model: Any, path: Path) -> None:
         found = set(stored.keys())
     expected = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if wrong := key_faults(missing=expected - found, unexpected=found - expected):
-        raise PerbenchError(f"{file} is not whole: {wrong}. Train it again, or restore the file")
+        raise PerbenchError(f"{file} is incomplete: {wrong}; train it again, or restore the file")

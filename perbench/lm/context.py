@@ -1,4 +1,4 @@
-"""How many tokens a model reads at once, and sequences that are longer."""
+"""The context size of models, and the error for sequences that exceed it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from perbench.errors import PerbenchError
 
 
 class TooLong(PerbenchError):
-    """A request that with its answer is too long, whatever of the history is left out."""
+    """A request that is too long with its answer, even without any history."""
 
 
 def context_of(config: Any) -> int | None:
-    """Of a transformers config; None where it sets no bound."""
+    """The context size of a transformers config; None if unbounded."""
     room: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return room
 
 
 def context_in(folder: Path) -> int | None:
-    """Of the model in a folder.
+    """The context size of the model in a folder.
 
     Raises:
         PerbenchError: its config does not load.
@@ -33,10 +33,10 @@ def context_in(folder: Path) -> int | None:
 
 
 def check_context(room: int | None, prompt: int, answer: int, *, what: str) -> None:
-    """That a prompt and what follows it, both in tokens, fit the model's context of `room`.
+    """Check that a prompt and its response, both in tokens, fit the model's context of `room`.
 
     Raises:
-        PerbenchError: they do not; `what` names the prompt.
+        PerbenchError: they do not fit; `what` names the prompt.
     """
     if room is not None and prompt + answer > room:
         raise PerbenchError(

@@ -1,8 +1,8 @@
-"""Log-probs of response tokens with the persona and without: what PerContrast, PerCE and NextQuill share.
+"""Log-probs of response tokens with and without the persona, shared by PerContrast, PerCE and NextQuill.
 
-Sequences are padded on the right and no attention mask is passed: under causal attention no token sees what
-follows it, so the padding cannot change a value, and attention keeps its fast path. The head is applied only
-at the positions that predict response tokens.
+Sequences are padded on the right without an attention mask: under causal attention padding cannot affect
+earlier tokens, and attention keeps its fast path. The head is applied only at positions that predict response
+tokens.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Contrast:
 def response_hidden(
     body: Any, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
 ) -> Tensor:
-    """States [N, D] at the positions that predict the response tokens; N runs over all responses, in order.
-    Sequences that recur are computed once. Flash attention reads all in one pass without padding; else there
-    is one padded pass for each group of sequences that are about as long."""
+    """States [N, D] at the positions that predict the response tokens, over all responses in order. Duplicate
+    sequences are computed once. With flash attention, one unpadded pass reads all; otherwise, one padded pass
+    reads each group of similar length."""
     import torch
 
     device = next(body.parameters()).device
@@ -77,7 +77,7 @@ def response_hidden(
 
 
 def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
-    """Indices, longest first, cut where a group's padding would exceed `slack` tokens."""
+    """Indices, longest first, split where a group's padding would exceed `slack` tokens."""
     groups: list[list[int]] = []
     longest, padding = 0, 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -90,8 +90,7 @@ def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
 
 
 SLACK = {"cpu": 32.0, "cuda": 512.0}
-"""Tokens that cost about as much as another pass, by device: estimates from what starting its operations
-takes."""
+"""Estimated number of tokens that cost as much as the overhead of another pass, by device."""
 
 
 def _slack(body: nn.Module, device: Any) -> float:
@@ -101,12 +100,12 @@ def _slack(body: nn.Module, device: Any) -> float:
 
 
 def packs(body: Any) -> bool:
-    """Whether attention reads sequences laid end to end at no cost for their neighbours."""
+    """Whether attention can read concatenated sequences without attending across them."""
     return str(body.config._attn_implementation).startswith("flash")
 
 
 def _packed(body: Any, rows: Sequence[tuple[int, ...]]) -> Tensor:
-    """States [tokens, D] of all sequences, end to end: positions that begin anew part them."""
+    """States [tokens, D] of the concatenated sequences, separated by restarting positions."""
     import torch
 
     ids = torch.tensor([[token for row in rows for token in row]], device=body.device)
@@ -127,12 +126,12 @@ def response_logp(
     Args:
         token_budget: padded tokens of one forward pass.
 
-    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs are computed once,
-    and so is a long beginning that prompts share (`perbench.lm.prefix`).
+    Returns: one float32 tensor [len(response)] per pair, in order, on the CPU. Equal pairs, and long prefixes
+    shared by prompts (`perbench.lm.prefix`), are computed once.
 
     Raises:
         PerbenchError: an empty prompt, a sequence beyond the model's context, a model whose head cannot be
-            applied apart, or whose log-probs are no numbers.
+            applied separately, or non-finite log-probs.
     """
     import torch
 
@@ -171,7 +170,7 @@ def response_logp(
 def _hidden(
     body: nn.Module, pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], token_budget: int
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of (indices of pairs, `response_hidden` of them). Prompts that begin alike are read once."""
+    """Batches of (indices of pairs, their `response_hidden`). Prompts with a common prefix are read once."""
     from perbench.lm.prefix import can_continue, continued_hidden, shared_prefixes
 
     prompts, responses = [prompt for prompt, _ in pairs], [response for _, response in pairs]
@@ -186,7 +185,7 @@ def _hidden(
 
 
 def contrast(model: nn.Module, pairs: Sequence[Pair], *, token_budget: int = 8192) -> list[Contrast]:
-    """Both contexts of every pair; see `response_logp`. Persona-free sequences that recur are computed
+    """Both contexts of every pair; see `response_logp`. Duplicate persona-free sequences are computed
     once."""
     responses = [pair.response for pair in pairs]
     factual = response_logp(model, [pair.factual for pair in pairs], responses, token_budget=token_budget)

@@ -1,4 +1,4 @@
-"""Where models run: the machine's accelerator, whatever its kind, else the CPU."""
+"""The device that models run on: the machine's accelerator, else the CPU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def device() -> torch.device:
-    """The accelerator (CUDA, an Apple GPU, ...), without an index: torch's current one, which is this
-    process's own once `processes.group()` was asked. Else the CPU."""
+    """The accelerator (CUDA, an Apple GPU, ...), else the CPU. It has no index: torch's current device is
+    this process's own once `processes.group()` was called."""
     import torch
 
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -20,7 +20,7 @@ def device() -> torch.device:
 
 
 def free() -> None:
-    """Drop unreachable tensors, and give back to the accelerator what they and failed computations held."""
+    """Drop unreachable tensors, and return cached memory to the accelerator."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.accelerator.is_available():

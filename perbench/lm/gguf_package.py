@@ -1,4 +1,4 @@
-"""Weights that a pip package carries as GGUF, made into an ordinary local HF folder, once."""
+"""Converts GGUF weights from a pip package to an ordinary local HF folder, once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from perbench.progress import Progress
 from perbench.shapes.model import GgufPackage
 
 CONVERSION = 1
-"""Raised by hand when the same GGUF would become other weights or another tokenizer."""
-READER = "reading a GGUF file needs the package gguf. Run: pip install 'perbench[demo]'"
+"""Raised by hand when the conversion changes weights or tokenizer."""
+READER = "reading a GGUF file needs the package gguf; run: pip install 'perbench[demo]'"
 
 
 def identity(package: GgufPackage) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def folder(package: GgufPackage) -> Path:
 
 
 def materialise(package: GgufPackage) -> Path:
-    """The converted folder in the user cache; made under a lock when it is not there yet (about 20 s).
+    """The converted folder in the user cache; created under a lock if absent (about 20 s).
 
-    The folder appears by one rename: a killed conversion leaves nothing that the next one would trust. One in
-    which a file is missing, damaged or unexpected is reported and converted anew.
+    The folder appears by one rename, so a killed conversion leaves no incomplete one. A folder with a
+    missing, damaged or unexpected file is reported and converted again.
 
     Raises:
         PerbenchError: the package is not installed, or its file is not the one the spec names.
@@ -52,11 +52,11 @@ def materialise(package: GgufPackage) -> Path:
     with locked(final.with_suffix(".lock")):
         if found := faults(final):
             if final.exists():
-                Progress(0).say(f"{'; '.join(found)}: the model is converted anew")
+                Progress(0).say(f"{'; '.join(found)}: converting the model again")
             source = _find(package)
             _check(source, package)
             draft = final.with_suffix(".partial")
-            # Left by a killed conversion: under the lock, none is running.
+            # Left by a killed conversion; the lock excludes a running one.
             shutil.rmtree(draft, ignore_errors=True)
             _convert(source, package, draft)
             seal_folder(draft)
@@ -66,7 +66,7 @@ def materialise(package: GgufPackage) -> Path:
 
 
 def absent(package: GgufPackage) -> list[str]:
-    """What the conversion lacks, each with the command that installs it; nothing once it is done."""
+    """What the conversion lacks, each with the command that installs it; empty once it is done."""
     if not faults(folder(package), digest=file_sha256):
         return []
     weights = [] if importlib.util.find_spec(package.module) is not None else [_not_installed(package)]
@@ -75,21 +75,21 @@ def absent(package: GgufPackage) -> list[str]:
 
 def _not_installed(package: GgufPackage) -> str:
     return (
-        f"the model's weights are carried by the package {package.requirement}, which is not installed. "
-        f"Run: pip install --no-deps {package.requirement}"
+        f"the model's weights are in the package {package.requirement}, which is not installed; "
+        f"run: pip install --no-deps {package.requirement}"
     )
 
 
 def _find(package: GgufPackage) -> Path:
-    # find_spec on a top-level name does not import the package, whose own dependencies are not installed.
+    # Found without import: the package's dependencies are not installed.
     found = importlib.util.find_spec(package.module)
     if found is None or not found.submodule_search_locations:
         raise PerbenchError(_not_installed(package))
     source = Path(next(iter(found.submodule_search_locations))) / package.file
     if not source.is_file():
         raise PerbenchError(
-            f"{source} is missing from the installed package. "
-            f"Run: pip install --no-deps --force-reinstall {package.requirement}"
+            f"{source} is missing from the installed package; "
+            f"run: pip install --no-deps --force-reinstall {package.requirement}"
         )
     return source
 
@@ -98,8 +98,8 @@ def _check(source: Path, package: GgufPackage) -> None:
     found = read_sha256(source)
     if found != package.sha256:
         raise PerbenchError(
-            f"{source} has sha256 {found}, not {package.sha256}. "
-            f"Run: pip install --no-deps --force-reinstall {package.requirement}"
+            f"{source} has sha256 {found}, not {package.sha256}; "
+            f"run: pip install --no-deps --force-reinstall {package.requirement}"
         )
     if importlib.util.find_spec("gguf") is None:
         raise PerbenchError(READER)
@@ -117,11 +117,11 @@ def _convert(source: Path, package: GgufPackage, folder: Path) -> None:
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )
     tokenizer.model_max_length = package.max_position_embeddings
-    # Without `dequantize` the blocks stay packed: such weights can neither be trained nor saved.
+    # Packed blocks could neither be trained nor saved.
     model: Any = AutoModelForCausalLM.from_pretrained(
         **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True), local_files_only=True
     )
-    # A trace of the quantisation in config.json would make every later load look for packed blocks.
+    # Otherwise config.json would make every load expect packed blocks.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

@@ -1,7 +1,7 @@
-"""The language-model head applied to chosen hidden states only, a few rows at a time.
+"""The language-model head, applied only to chosen hidden states, a few rows at a time.
 
-Logits are `[N, V]` and V is large. Up to `KEEP` bytes of log-probs are kept for the backward pass; beyond, no
-more than `CHUNK` rows of them exist at once, and they are computed again. torch's own
+Logits are `[N, V]` and V is large. Up to `KEEP` bytes of log-probs are kept for the backward pass; beyond
+that, at most `CHUNK` rows exist at once and are recomputed. torch's own
 `linear_cross_entropy(reduction="none")` rounds losses to the input's dtype, which is too coarse for
 differences of log-probs.
 """
@@ -25,10 +25,10 @@ from perbench.errors import PerbenchError
 from perbench.lm.finite import check_finite
 
 CHUNK = 512
-"""Rows of logits held at once: 100 MB of float32 at a vocabulary of 49k."""
+"""Rows of logits held at once: 100 MB of float32 with a vocabulary of 49k."""
 KEEP = 2**30
-"""Bytes of float32 log-probs [N, V] that may be kept for the backward pass, which spares computing them
-again: a fourth of a trained head's products."""
+"""Maximum bytes of float32 log-probs [N, V] kept for the backward pass; recomputing them takes a quarter of a
+trained head's products."""
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
@@ -48,10 +48,9 @@ class _Logp(torch.autograd.Function):
     """log softmax(logits)[target].
 
     The gradient of a token's log-prob by its hidden state is one vector, scaled by one number in the backward
-    pass; so with a frozen head it is made in the forward pass, while the logits are at hand, and they are
-    never computed again. A trainable head's own gradient needs the log-probs a second time: kept or computed.
-    `low_weight` and `low_bias` are the head in the dtype of the product; gradients go to the head itself,
-    unrounded.
+    pass. With a frozen head it is computed in the forward pass, from the logits at hand, so they are never
+    recomputed. A trainable head's own gradient needs the log-probs again, kept or recomputed. `low_weight`
+    and `low_bias` are the head in the dtype of the product; gradients flow to the head itself, unrounded.
     """
 
     @staticmethod
@@ -125,7 +124,7 @@ class _Logp(torch.autograd.Function):
 
 
 def _slope(slope: Tensor, logits: Tensor | None, target: Tensor, softcap: float | None) -> Tensor:
-    """-d logp[target] / d logits [rows, V], before the soft cap, from (and in place of) the probabilities."""
+    """-d logp[target] / d logits [rows, V], before the soft cap, computed in place from the probabilities."""
     slope.scatter_add_(-1, target[:, None], torch.full_like(slope[:, :1], -1))
     if softcap is None:
         return slope
@@ -141,7 +140,7 @@ def _parts(length: int, rows: int) -> list[slice]:
 class Head:
     """The head of a causal language model: logits = softcap(hidden @ weight.T + bias).
 
-    `dtype` is the dtype of the matrix product; log-probs are float32 (float64 for float64 heads).
+    The matrix product uses `dtype`; log-probs are float32 (float64 for float64 heads).
     """
 
     weight: Tensor
@@ -191,8 +190,8 @@ class Head:
     def difference_logp(
         self, hidden: Tensor, other: Tensor, target: Tensor, *, detach_other: bool = False, rows: int = CHUNK
     ) -> Tensor:
-        """log softmax(z(hidden) - z(other))[target], [N]. detach_other: z(other) carries no gradient, to
-        `other` or to the head."""
+        """log softmax(z(hidden) - z(other))[target], [N]. detach_other: no gradient flows through z(other),
+        to `other` or to the head."""
         if self.softcap is None and not (detach_other and self.weight.requires_grad):
             difference = _wide(hidden) - _wide(other.detach() if detach_other else other)
             head = self if self.bias is None else Head(self.weight, dtype=self.dtype)
@@ -221,7 +220,7 @@ class Head:
 def kernel_logp(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, softcap: float | None
 ) -> Tensor:
-    """As `Head.logp`, by TRL's function, whose Triton kernels hold neither [N, V] nor [rows, V] on a GPU."""
+    """`Head.logp` by TRL's function, whose Triton kernels hold neither [N, V] nor [rows, V] on a GPU."""
     from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 
     logp: Tensor = ChunkedLogProbFunction.apply(  # type: ignore[no-untyped-call]
@@ -232,10 +231,10 @@ def kernel_logp(
 
 def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
     """The model without its head (peft layers inside stay active) and its head, computing in autocast's dtype
-    where autocast is on, else in the weight's.
+    if enabled, else in the weight's.
 
     Raises:
-        PerbenchError: no separate linear head, or an adapter on it (its weight alone would then be wrong).
+        PerbenchError: there is no separate linear head, or an adapter changes it.
     """
     base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     body = getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
@@ -262,7 +261,7 @@ _checked: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 @torch.no_grad()
 def _check(base: Any, body: nn.Module, head: Head) -> None:
-    """Some architectures scale or shift logits outside the head; their log-probs would be silently wrong."""
+    """Some architectures scale or shift logits outside the head; log-probs would be silently wrong."""
     ids = torch.arange(4, device=head.weight.device)[None] % len(head.weight)
     with evaluating(base):
         theirs = base(input_ids=ids, use_cache=False).logits[0].float()
@@ -280,7 +279,7 @@ def _check(base: Any, body: nn.Module, head: Head) -> None:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off; each module's own mode is restored after."""
+    """Disables dropout, and restores each module's mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

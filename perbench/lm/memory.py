@@ -1,5 +1,4 @@
-"""The most memory that a piece of work held, on the GPU where there is one, else of this process; and keeping
-what it freed for the next."""
+"""Peak memory of the GPU or of this process, and allocator settings that keep freed memory."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak() -> None:
-    """Start anew, where the system can: CUDA and Linux. Elsewhere the peak is that of the process so far."""
+    """Reset the peak where possible: on CUDA and Linux. Elsewhere it is that of the whole process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     if CLEAR.exists():
-        with suppress(OSError):  # a sandbox may refuse: the peak is then the process's so far
+        with suppress(OSError):  # a sandbox may refuse; the peak is then the whole process's
             CLEAR.write_text("5", encoding="ascii")  # proc(5): resets the peak resident set size
 
 
 def peak_mb() -> int:
-    """Megabytes (10^6 bytes) at most since `reset_peak`: allocated by torch on the GPU if it was used, else
+    """Peak megabytes (10^6 bytes) since `reset_peak`: allocated by torch on the GPU if used, else
     resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -40,11 +39,11 @@ def peak_mb() -> int:
 
 
 def keep_freed() -> None:
-    """Have glibc hold up to 1 GiB of freed memory for the rest of this process. By default it hands
-    activations back to the system after a backward pass and takes a page fault for each 4 kB of them in the
-    next: up to 7% of a small model's step on a CPU. Elsewhere than under glibc nothing changes."""
+    """Make glibc keep up to 1 GiB of freed memory in this process. By default it returns activations to the
+    system after a backward pass and pays a page fault per 4 kB in the next: up to 7% of a small model's step
+    on a CPU. No effect without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # mallopt(3); setting one stops the other from adapting
-        mallopt(mmap_threshold, 2**25)  # its greatest value, which it would adapt to
+        trim_threshold, mmap_threshold = -1, -3  # mallopt(3); setting one disables both adaptations
+        mallopt(mmap_threshold, 2**25)  # the maximum, which it would adapt to
         mallopt(trim_threshold, 2**30)

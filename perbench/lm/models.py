@@ -1,4 +1,4 @@
-"""ModelSpec -> a local folder in the HF format (safetensors, config, tokenizer), with a weight digest."""
+"""Resolves a ModelSpec to a local folder in the HF format (safetensors, config, tokenizer) and its digest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A model on this machine. `digest` is the sha256 of what `identify` says; `label` stands by results."""
+    """A model on this machine. `digest` is the sha256 of `identify`; `label` names it in results."""
 
     name: str
     folder: Path
@@ -56,18 +56,18 @@ def identify(model: Named[ModelSpec]) -> dict[str, Any]:
 
 
 def resolve(model: Named[ModelSpec]) -> ResolvedModel:
-    """Make the model available as a local folder: convert, download, or check what is there. Every file is
-    hashed by this process, once: the digest is that of what is loaded. A hub model's is that of its commit;
-    its files are compared with the hub's checksums where the hub's client kept them.
+    """Make the model available as a local folder: convert, download, or check it. This process hashes every
+    local file once, so the digest is that of what is loaded. A hub model's digest is that of its commit; its
+    files are compared with the checksums kept by the hub's client.
 
     Raises:
-        PerbenchError: as `identify`; also weights that are not safetensors, damaged files, and none.
+        PerbenchError: as `identify`; also for weights that are not safetensors, damaged files, or no weights.
     """
     spec = model.spec
     inputs = identify(model)
     if not inputs:
         raise PerbenchError(
-            f"model {model.name} names no weights (hub, path or gguf), so it cannot be trained or looked into"
+            f"model {model.name} names no weights (hub, path or gguf), so it cannot be trained or inspected"
         )
     if spec.gguf is not None:
         folder = gguf_package.materialise(spec.gguf)
@@ -81,14 +81,14 @@ def resolve(model: Named[ModelSpec]) -> ResolvedModel:
             for path in files(folder):
                 forget_sha256(path)
             raise PerbenchError(
-                f"model {model.name}: {folder} holds other files than the plan read, or their remembered "
-                "hashes were wrong (they are deleted now). Run the same command again"
+                f"model {model.name}: {folder} has changed since planning, or its cached hashes were wrong "
+                "(they are now deleted); run the same command again"
             )
     return ResolvedModel(model.name, folder, canonical_digest(inputs), spec.label)
 
 
 def at_hand(model: Named[ModelSpec]) -> Path | None:
-    """The folder that `resolve` would give, if it needs no conversion and no download; else None."""
+    """The folder that `resolve` would return, unless it needs a conversion or download; else None."""
     spec = model.spec
     if spec.gguf is not None:
         folder = gguf_package.folder(spec.gguf)
@@ -122,17 +122,17 @@ def _local_folder(model: Named[ModelSpec]) -> Path:
 
 
 def _commit(hub: str, revision: str | None) -> str:
-    """`revision` as a commit: itself if it is one; else, offline, the local copy's; else the hub's answer."""
+    """`revision` as a commit: itself if it is one; else, offline, the local copy's; else the hub's."""
     from huggingface_hub import HfApi, is_offline_mode
 
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
     if is_offline_mode():
-        # A snapshot's folder is named by its commit; no pattern, so that only the reference is looked up.
+        # A snapshot's folder is named after its commit.
         return _snapshot(hub, revision, check=False).name
     try:
         commit = HfApi().model_info(hub, revision=revision).sha
-    except Exception as error:  # the client raises a family of types of its own and of its HTTP library
+    except Exception as error:  # the client raises its own and its HTTP library's types
         raise PerbenchError(f"model {hub}: {_refused(error)}") from error
     assert commit is not None
     return commit
@@ -151,8 +151,8 @@ def _snapshot(hub: str, revision: str | None, *, check: bool = True) -> Path:
         at = f" --revision {revision}" if revision else ""
         raise PerbenchError(
             f"model {hub}{at}: not in the local hub cache, and "
-            f"{'HF_HUB_OFFLINE is set' if offline else 'the hub is not reachable'}. With a network, run: "
-            f"hf download {hub}{at}; or give a local folder as the model"
+            f"{'HF_HUB_OFFLINE is set' if offline else 'the hub is not reachable'}; with a network, run: "
+            f"hf download {hub}{at}; or use a local folder as the model"
         ) from error
     except Exception as error:  # as in _commit
         raise PerbenchError(f"model {hub}: {_refused(error)}") from error
@@ -164,8 +164,8 @@ def _snapshot(hub: str, revision: str | None, *, check: bool = True) -> Path:
 
 def _refused(error: Exception) -> str:
     return (
-        f"the hub does not give it ({type(error).__name__}: {_first_line(error)}). Check its name and your "
-        f"access; offline, set HF_HUB_OFFLINE=1 to use the local hub cache, or name a local folder"
+        f"the hub does not provide it ({type(error).__name__}: {_first_line(error)}); check its name and "
+        f"your access; offline, set HF_HUB_OFFLINE=1 to use the local hub cache, or use a local folder"
     )
 
 
@@ -177,7 +177,7 @@ def _first_line(error: Exception) -> str:
 
 
 def native_dtype() -> torch.dtype:
-    """bfloat16 where the device computes it natively (CUDA from capability 8, CPUs with AVX512-BF16 or AMX),
+    """bfloat16 if the device computes it natively (CUDA from capability 8, CPUs with AVX512-BF16 or AMX),
     else float32: emulated bfloat16 is slower and less exact."""
     import torch
 
@@ -189,10 +189,10 @@ def native_dtype() -> torch.dtype:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's fast tokenizer, its chat template's clock pinned (`perbench.lm.template`).
+    """The folder's fast tokenizer, with the clock of its chat template fixed (`perbench.lm.template`).
 
     Raises:
-        PerbenchError: it has no chat template: every prompt is a chat.
+        PerbenchError: it has no chat template, which every prompt needs.
     """
     from transformers import AutoTokenizer
 
@@ -200,11 +200,11 @@ def load_tokenizer(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # of damaged files: whatever the parser at that place raises
+    except Exception as error:  # damaged files raise any parser's errors
         raise PerbenchError(f"{folder}: the tokenizer does not load: {_first_line(error)}") from error
     if tokenizer.chat_template is None:
         raise PerbenchError(
-            f"{folder}: the tokenizer has no chat template. Use the model's instruction-tuned version, "
+            f"{folder}: the tokenizer has no chat template; use the model's instruction-tuned version, "
             f"or save a chat_template.jinja beside it"
         )
     pin(tokenizer)
@@ -213,17 +213,17 @@ def load_tokenizer(folder: Path) -> Any:
 
 def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:
     """The folder's causal language model on the CPU, in eval mode. dtype: a torch dtype, its name, or "auto"
-    (`native_dtype`, whatever the weights were saved in).
+    (`native_dtype`, whatever the dtype of the saved weights).
 
     Raises:
-        PerbenchError: the architecture is not known to transformers; the files are damaged, or their tensors
-            are not the architecture's; an adapter's folder.
+        PerbenchError: transformers does not know the architecture; files are damaged, or their tensors do not
+            match the architecture; the folder is an adapter's.
     """
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # progress is shown by the commands, in one place
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # commands show the progress
     wanted = native_dtype() if dtype == "auto" else dtype
     if isinstance(wanted, str):
         wanted = getattr(torch, wanted)
@@ -232,12 +232,12 @@ def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:
     verify_if_sealed(folder)
     options = {"dtype": wanted, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
     level = logging.get_verbosity()
-    logging.set_verbosity(40)  # errors only: its report of missing weights becomes an error below
+    logging.set_verbosity(40)  # errors only; missing weights are checked below
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder), output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
-    except Exception as error:  # of damaged files: whatever the parser at that place raises
+    except Exception as error:  # damaged files raise any parser's errors
         raise PerbenchError(f"{folder}: the model does not load: {_first_line(error)}") from error
     finally:
         logging.set_verbosity(level)

@@ -1,4 +1,4 @@
-"""Batches of padded sequences under a budget of tokens."""
+"""Groups padded sequences into batches under a token budget."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 
 def batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Indices grouped so that a group's padded size, members times longest, stays within `token_budget` (one
-    that exceeds it alone stands alone). Longest first, ties in order: the same input gives the same
-    groups."""
+    """Indices grouped so that a group's padded size, members times longest, stays within `token_budget`; a
+    longer sequence is a group of its own. Longest first, ties in order: deterministic."""
     groups: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

@@ -1,7 +1,7 @@
-"""Prompts that begin alike are read once: their common prefix fills a key-value cache, which all continue.
+"""Shares the computation of common prompt prefixes: a prefix fills a key-value cache that all its prompts
+continue.
 
-Several answers of one user share the persona at the head of their prompts, so most of what a pass over every
-sequence by itself would compute is the same.
+Answers of one user share the persona at the start of their prompts, so most of the computation would repeat.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 LEAST = 16
-"""Tokens that a shared prefix must have. Measured: shorter ones save less than the additional pass costs."""
+"""Minimum tokens of a shared prefix. Measured: shorter ones save less than the additional pass costs."""
 TOGETHER = 512
-"""Padded tokens of several prefixes read in one pass. Measured: longer ones gain nothing from company, and
+"""Maximum padded tokens of prefixes read in one pass. Measured: longer ones gain nothing from batching and
 lose the fast path of unmasked attention."""
 MOST = 64
-"""Prompts that share one prefix; bounds the search for the best partition."""
+"""Maximum prompts per prefix; bounds the search for the best partition."""
 
 
 def common_length(one: Sequence[object], other: Sequence[object]) -> int:
-    """How many elements (tokens, characters) both begin with."""
+    """Number of leading elements (tokens, characters) that both share."""
     for place, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return place
@@ -33,15 +33,15 @@ def common_length(one: Sequence[object], other: Sequence[object]) -> int:
 
 
 def shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, list[int]]]:
-    """(length of the prefix, indices of the prompts that share it), every index once: the partition into
-    groups of neighbours in sorted order that saves most tokens. A prompt that shares nothing is a group of
-    its own, with length 0. A prompt's last token is never in its prefix: it predicts."""
+    """(length of the prefix, indices of its prompts), every index once: the partition of the sorted prompts
+    into runs that saves most tokens. A prompt without a shared prefix is a group of length 0. A prompt's last
+    token is never in the prefix, because it predicts the response."""
     order = sorted(range(len(prompts)), key=prompts.__getitem__)
     common = [
         min(common_length(prompts[a], prompts[b]), len(prompts[a]) - 1, len(prompts[b]) - 1)
         for a, b in pairwise(order)
     ]
-    # best[n]: (tokens saved among the first n, where the last group begins, its prefix)
+    # best[n]: (tokens saved among the first n, start of the last group, its prefix)
     best = [(0, 0, 0)]
     for stop in range(1, len(order) + 1):
         best.append((best[-1][0], stop - 1, 0))
@@ -61,7 +61,7 @@ def shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, list[
 
 
 def can_continue(body: Any) -> bool:
-    """Whether the model's state after a prefix is a key-value cache of attention, full or sliding, alone."""
+    """Whether the model's state is only a key-value cache of full or sliding attention."""
     config = body.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ())
     return (
@@ -81,7 +81,7 @@ def continued_hidden(
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order).
 
-    `token_budget` bounds the padded tokens of the cache that a pass over the rest of the sequences continues.
+    `token_budget` bounds the padded tokens of the cache in a pass over the rest of the sequences.
     """
     import torch
 
@@ -108,8 +108,8 @@ def continued_hidden(
 
 
 def _read(body: Any, prefixes: Sequence[Sequence[int]], width: int) -> Any:
-    """The cache after the prefixes, padded on the left, so that what follows is as far from a token as in its
-    sequence: sliding windows count places. It keeps all tokens, also those out of a window."""
+    """The cache after the prefixes, padded on the left so that distances to later tokens are as in the
+    unpadded sequence (sliding windows count positions). It keeps all tokens, also those outside a window."""
     import torch
     from transformers import DynamicCache
 
@@ -139,7 +139,7 @@ def _continue(
     picked = torch.tensor(rows, device=device)
 
     def of_rows(states: Tensor) -> Tensor:
-        # One row is shared, not copied: the cache never writes to what it was given.
+        # A single row is shared, not copied: the cache does not write to its input.
         return states.expand(len(rows), -1, -1, -1) if len(states) == 1 else states.index_select(0, picked)
 
     copied = DynamicCache([(of_rows(layer.keys), of_rows(layer.values)) for layer in cache.layers])

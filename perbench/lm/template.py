@@ -1,8 +1,8 @@
-"""Dialogues rendered by a model's chat template, always alike: what it can read but the messages is fixed.
+"""Renders dialogues with a model's chat template, deterministically.
 
-A template is a program. transformers lends it the clock (`strftime_now`), Jinja a random choice (`random`)
-and random text (`lipsum`): prompts of another day, or of another draw, under one identity. The clock stands
-still here; a template that draws is refused.
+A template is a program: transformers gives it the clock (`strftime_now`), Jinja a random choice (`random`)
+and random text (`lipsum`), so that prompts of one identity could differ. The clock is fixed here, and a
+template that draws at random is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 from perbench.errors import PerbenchError
 
 CLOCK = datetime(2024, 7, 26)
-"""What templates are told of the time. Llama 3's own template takes this day where it has no clock."""
+"""The time that templates see; Llama 3's own template uses this day if it has no clock."""
 
 
 def render(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: bool) -> str:
-    """The dialogue (user, assistant, user, ...) as the tokenizer's template has it; `ask` adds what opens the
-    next answer. A template that can ask for thoughts (Qwen3's) asks for none.
+    """The dialogue (user, assistant, user, ...) rendered by the tokenizer's template; `ask` adds the opening
+    of the next answer. Thinking is disabled if the template allows it (Qwen3).
 
     Raises:
         PerbenchError: the template refuses the dialogue, or draws at random.
@@ -32,13 +32,13 @@ def render(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: boo
     except TemplateError as error:
         roles = " and ".join((*(() if system is None else ("system",)), f"{len(turns)} turns"))
         raise PerbenchError(
-            f"the model's chat template refuses a dialogue of {roles}: {error}. Use a model whose template "
-            "takes it, or mend chat_template.jinja in a copy of the model's folder"
+            f"the model's chat template refuses a dialogue of {roles}: {error}; use another model, or fix "
+            "chat_template.jinja in a copy of the model's folder"
         ) from None
 
 
 def attempt(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: bool) -> str:
-    """As `render`; a refusal is raised as Jinja's TemplateError."""
+    """`render`, raising Jinja's TemplateError if the template refuses."""
     pin(tokenizer)
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages += [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
@@ -49,14 +49,13 @@ def attempt(tokenizer: Any, system: str | None, turns: Sequence[str], *, ask: bo
 
 
 def pin(tokenizer: Any) -> None:
-    """Fix what the tokenizer's template can read at run time, for whoever renders it in this process:
-    lm-eval does so by itself."""
+    """Fix the tokenizer's template for everything that renders it in this process, including lm-eval."""
     from transformers.utils import chat_template_utils
 
     template = template_of(tokenizer)
     if template is None:
         return
-    # transformers keeps each compiled template; its environment is that template's own.
+    # transformers caches compiled templates, each with its own environment.
     environment = chat_template_utils._compile_jinja_template(template).environment
     environment.globals["strftime_now"] = CLOCK.strftime
     environment.globals["lipsum"] = _refuse
@@ -68,15 +67,15 @@ def reads_clock(tokenizer: Any) -> bool:
 
 
 def template_of(tokenizer: Any) -> str | None:
-    """The text of the template in force; of several named ones, the default."""
+    """The text of the active template; of several named ones, the default."""
     found = tokenizer.chat_template
     return found.get("default") if isinstance(found, Mapping) else found
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
     raise PerbenchError(
-        "the model's chat template draws at random (Jinja's random or lipsum), so no prompt could be "
-        "rendered twice; take that out of chat_template.jinja in a copy of the model's folder"
+        "the model's chat template draws at random (Jinja's random or lipsum), so prompts are not "
+        "reproducible; remove that from chat_template.jinja in a copy of the model's folder"
     )
 
 
@@ -91,8 +90,8 @@ _CLOSED = re.compile(r"(?:</[^<>]+>|\[/[^\[\]]+\]|<\|end_[^<>|]+\|>)\s*$", re.IG
 
 
 def closes(prompt: str) -> str:
-    """What closes the thought that a prompt's end opens ("<think>", "[THINK]", "<|START_THINKING|>"), leaving
-    it empty; "" where none is open."""
+    """The text that closes the thought opened at a prompt's end ("<think>", "[THINK]", "<|START_THINKING|>"),
+    leaving it empty; "" if none is open."""
     found = _OPEN.search(prompt)
     if found is None:
         return ""
@@ -106,7 +105,7 @@ def closes(prompt: str) -> str:
 
 
 def is_thought(text: str) -> bool:
-    """Whether a text is nothing but a thought, opened or closed, without words in it."""
+    """Whether a text is only a thought, opened or closed, without words in it."""
     closed = _CLOSED.search(text)
     opened = _OPEN.search(text if closed is None else text[: closed.start()])
     return opened is not None and not (text[: opened.start()]).strip()

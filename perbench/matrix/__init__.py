@@ -1,1 +1,1 @@
-"""A matrix: which cells it has (plan), and carrying them out (run)."""
+"""A matrix: planning its cells, and running them."""

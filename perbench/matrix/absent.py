@@ -1,4 +1,4 @@
-"""Packages, addresses and keys that a matrix needs and this machine lacks, reported before anything runs."""
+"""Packages, addresses and keys that a matrix needs but this machine lacks, reported before anything runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perbench.specs.rows import task_variants
 
 
 def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> list[str]:
-    """What is not here for tasks and models, the message of each, with the way out, once."""
+    """What tasks and models lack on this machine: distinct messages, with what to do."""
     lines = [line for task in tasks for line in retrieve.absent(task.persona)]
     for model in {model.name: model for model in models}.values():
         lines += engine_of(model).absent()
@@ -25,7 +25,7 @@ def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> lis
 
 
 def absent_for(spec: MatrixSpec) -> list[str]:
-    """The same of a whole matrix: its models, its tasks, and the models that these and its trainers name."""
+    """What a whole matrix lacks: its models, its tasks, and the models that these and its trainers name."""
     names, tasks = dict.fromkeys(spec.models), []
     for row in task_variants([*spec.sources, *spec.targets]):
         task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec

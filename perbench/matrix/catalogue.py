@@ -25,19 +25,19 @@ from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskRow, TaskVariant, task_variants
 
 UNRESOLVED = "unresolved"
-"""In place of the identity of a model or of data that are unavailable to a draft."""
+"""Replaces the identity of a model or of data that are unavailable to a draft."""
 
 
 def model_inputs(model: Named[ModelSpec]) -> Inputs:
-    """What identifies a model: its weights by content, the dtype they are loaded in, and how its prompts are
-    made, where that is not left to a server."""
+    """What identifies a model: its weights by content, their dtype, and, unless a server does it, how prompts
+    are built."""
     engine = engine_of(model)
     prompts = {"prompts": PROMPTS} if "tokens" in engine.offers else {}
     return {**engine.identify(), "dtype": model.spec.dtype, **prompts}
 
 
 def helper_inputs(model: Named[ModelSpec]) -> Inputs:
-    """What identifies a model that takes part beside the one under evaluation: its engine, too."""
+    """What identifies a model besides the one under evaluation, including its engine."""
     return {**model_inputs(model), **served_by(model)}
 
 
@@ -48,7 +48,7 @@ def _weights_digest(inputs: Inputs) -> str:
 
 @dataclass(frozen=True)
 class LabelledTask:
-    """A task as a matrix has it, and its name in tables."""
+    """A task as in the matrix, and its name in tables."""
 
     label: str
     named: Named[TaskSpec]
@@ -75,7 +75,7 @@ class Catalogue:
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
     def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
-        """The tasks that a matrix's sources or targets name."""
+        """The tasks named as sources or targets."""
         return [self._task(variant) for variant in task_variants(rows)]
 
     def _task(self, variant: TaskVariant) -> LabelledTask:
@@ -87,9 +87,9 @@ class Catalogue:
 
     def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
         """The examples of a split, loaded once for all variants of a task that read the same."""
-        own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check rows, or bring them
+        own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check or supply rows
         keys = {"data", "fields", "examples", "prompt", "prompts", *own}
-        needed = list(needed_fields(task.spec))  # looked for as rows are read, so that no cell fails late
+        needed = list(needed_fields(task.spec))  # checked while reading rows, so that no cell fails late
         key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys), needed])
         if key not in self._datasets:
             try:
@@ -102,7 +102,7 @@ class Catalogue:
         return self._datasets[key]
 
     def own_data(self, task: Named[TaskSpec], training: TrainingSpec) -> OwnData | None:
-        """What the users' own adapters learn from, None where the training makes none."""
+        """The training data of users' own adapters; None if the training makes none."""
         if training.per_user is None:
             return None
         train, test = (self.dataset(task, split) for split in ("train", "test"))
@@ -113,11 +113,11 @@ class Catalogue:
         return self._own[key]
 
     def dev(self, task: Named[TaskSpec]) -> Dataset | None:
-        """The split that an identification task's thresholds are chosen on, None where it has none."""
+        """The split on which an identification task's thresholds are chosen, or None."""
         return self.dataset(task, "train") if source_of(task.spec.data).has_train(task.folder) else None
 
     def overlap(self, learnt: Dataset | None, tested: Dataset) -> Overlap:
-        """What a training on `learnt`, or choosing thresholds there, has of the tested examples."""
+        """The tested examples that were seen in `learnt`, by training or the choice of thresholds."""
         learnt = learnt or Dataset([], "nothing")
         key = learnt.digest, tested.digest
         if key not in self._overlaps:
@@ -129,7 +129,7 @@ class Catalogue:
         return self._model(name)[0]
 
     def label(self, name: str) -> str:
-        """The model's name in records: a local folder's last part, since paths stay on their machine."""
+        """The model's name in records: the last part of a local folder, since paths stay on their machine."""
         named = self.model(name)
         return Path(name).name if named.path is None and named.spec.path is not None else named.name
 
@@ -137,21 +137,21 @@ class Catalogue:
         return self._model(name)[1]
 
     def helper_inputs(self, name: str) -> Inputs:
-        """`model_inputs` of a model beside the one under evaluation."""
+        """`model_inputs` of a model besides the one under evaluation."""
         return {**self.model_inputs(name), **served_by(self.model(name))}
 
     def resolve(self, model: Named[ModelSpec]) -> models.ResolvedModel:
         """`perbench.lm.models.resolve` of a model of this catalogue.
 
         Raises:
-            PerbenchError: also where its weights are no longer those that the identities of cells name.
+            PerbenchError: also if its weights no longer match the identities of cells.
         """
         found = models.resolve(model)
         planned = [inputs for named, inputs in self._models.values() if named == model]
         if planned and _weights_digest(planned[0]) != found.digest:
             raise PerbenchError(
-                f"model {model.name}: its files, or the commit that its revision stands for, changed after "
-                "the run was planned. Run the same command again"
+                f"model {model.name}: its files, or the commit of its revision, changed after the run was "
+                "planned; run the same command again"
             )
         return found
 

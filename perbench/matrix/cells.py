@@ -1,4 +1,4 @@
-"""MatrixSpec -> its cells, with every input resolved; loads data, but neither models nor torch."""
+"""Expands a MatrixSpec to cells with resolved inputs; loads data, but neither models nor torch."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from perbench.training.inputs import check_settings
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work. `task` is what it trains on (train) or is evaluated on, `data` the split of it that
-    is read, `dev` the one that thresholds are chosen on; `seed` is of a training or of the sampling of
-    answers; `needs` is the train cell whose model an eval cell evaluates, None for the base model; `overlap`
-    is what its training, or `dev`, has of its test examples, None of a training."""
+    """One unit of work. `task` is what it trains on (train) or is evaluated on, `data` the split that is
+    read, `dev` the one on which thresholds are chosen; `seed` is that of a training or of sampling; `needs`
+    is the train cell whose model an eval cell evaluates, None for the base model; `overlap` lists its test
+    examples seen in training or in `dev`, None for a training."""
 
     kind: Kind
     labels: Labels
@@ -64,12 +64,12 @@ class Cell:
 
     @property
     def examples(self) -> list[Example]:
-        """All that it reads, the examples that thresholds are chosen on among them."""
+        """All examples that it reads, including those on which thresholds are chosen."""
         return [*(self.dev.examples if self.dev is not None else ()), *self.data.examples]
 
     @property
     def sample_ids(self) -> Sequence[str] | None:
-        """The ids that its samples shall have; None where only the run knows them."""
+        """The expected ids of its samples; None if known only at run time."""
         owner = owner_of(self.task.spec)
         return None if owner.late else owner.sample_ids(self.data, self.dev)
 
@@ -78,13 +78,13 @@ class Cell:
 
 
 def describe(kind: str, labels: Labels) -> str:
-    """A cell in one line: "eval smollm2-135m perce(upper=5.0) embedded/sotu_writing -> embedded/dialogue"."""
+    """A cell on one line: "eval smollm2-135m perce(upper=5.0) embedded/sotu_writing -> embedded/dialogue"."""
     way = " -> ".join(name for name in (labels.source, labels.target) if name)
     return f"{kind} {labels.model} {made_by(labels)} {way} seed {labels.seed}"
 
 
 def made_by(labels: Labels) -> str:
-    """The method of a cell with what the matrix says of it: "perce(upper=5.0, learning_rate=1e-05)"."""
+    """The method of a cell with its settings from the matrix: "perce(upper=5.0, learning_rate=1e-05)"."""
     if labels.identifier is not None:
         return labels.identifier + _params(labels.identifier_params)
     return (
@@ -99,12 +99,12 @@ def _params(params: Mapping[str, Any]) -> str:
 def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
     """All cells: each trained model once, each evaluated on every target; base rows; identifiers.
 
-    Order: by model; base rows, identification (no chance in it: the first seed stands for all), then each
-    training with its evaluations. So the first numbers come early, and what is wrong with a target is found
-    before hours of training.
+    Order: by model; base rows, identification (deterministic, so only with the first seed), then each
+    training with its evaluations. First results come early, and errors in a target appear before hours of
+    training.
 
     Raises:
-        PerbenchError: data that cannot be had, what endpoints cannot do, or two labels for the same work (two
+        PerbenchError: unavailable data, tasks that endpoints cannot do, or two labels for the same work (two
             names of one model).
     """
     tasks = catalogue.tasks(spec.targets)

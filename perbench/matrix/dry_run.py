@@ -1,4 +1,4 @@
-"""The plan of `--dry-run`, for people and as JSON."""
+"""Prints the plan of `--dry-run` as text and JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
-    """Print every cell with what happens to it and why, its tokens, time and what endpoints will cost."""
+    """Print every cell with its action and reason, tokens, time and endpoint costs."""
     estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
@@ -42,14 +42,14 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
         f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
         f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}"
         f"{counted(tokens, 'token')}; "
-        f"time: {'unknown, no past record of the kind' if seconds is None else 'about ' + duration(seconds)}"
+        f"time: {'unknown, no similar past record' if seconds is None else 'about ' + duration(seconds)}"
     )
     for name, one in spends.items():
         print(_spend_line(name, one))
     if uncounted:
         print(
-            f"not in these sums: {counted(uncounted, 'cell')} whose data are not at hand, with what "
-            "they will ask of endpoints"
+            f"not in these sums: {counted(uncounted, 'cell')} whose data are unavailable here, and their "
+            "endpoint requests"
         )
 
 

@@ -1,4 +1,4 @@
-"""A run's engines: the subject, whose adapters are swapped, and the models it talks to and is judged by."""
+"""The engines of a run: the subject, whose adapters are swapped, and simulators, judges and scorers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class EnginePool:
-    """Loads each model once. `subject` is always an engine of its own, so that a simulator or judge of the
-    same model never sees the subject's adapter. `cached` says whether paid models answer from a cache what
-    they were asked before; `say` is told of their retries."""
+    """Loads each model once. `subject` always has its own engine, so that a simulator or judge of the same
+    model never uses the subject's adapter. `cached`: whether paid models answer repeated requests from a
+    cache; `say` reports their retries."""
 
     def __init__(
         self, catalogue: Catalogue, *, cached: bool = True, say: Callable[[str], None] = lambda line: None
@@ -52,15 +52,15 @@ class EnginePool:
     def serve(
         self, model: Named[ModelSpec], checkpoint: Path | None, users: Mapping[str, Path] | None = None
     ) -> Engine:
-        """Make `subject` this model with this checkpoint's weights; None is the model as it was. `users` maps
-        users to adapters of their own on top of it."""
+        """Make `subject` this model with the weights of `checkpoint` (None: the base model). `users` maps
+        users to their own adapters on top."""
         self.users = users
         if self._serving == (model, checkpoint):
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model:
             self.release_subject()
             self._subject = self.open(model)
-        # Whatever fails from here on must not leave the weights of one cell serving another.
+        # A failure from here on must not leave one cell's weights serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
         self._serving = (model, checkpoint)
@@ -73,7 +73,7 @@ class EnginePool:
         if user is None or not self.users:
             yield self.subject
             return
-        serving, self._serving = self._serving, None  # as above: no failure may leave a user's weights
+        serving, self._serving = self._serving, None  # as above, for a user's weights
         self.subject.load_adapter(serving[1], self.users[user])
         yield self.subject
         self.subject.load_adapter(serving[1])
@@ -81,7 +81,7 @@ class EnginePool:
 
     @contextmanager
     def booking(self, ledger: Ledger) -> Iterator[None]:
-        """What paid models are asked while the block lasts is noted in `ledger`, the running cell's."""
+        """Record requests to paid models during the block in `ledger`, the running cell's."""
         self._ledger = ledger
         try:
             yield
@@ -107,7 +107,7 @@ class EnginePool:
         return self._base
 
     def open(self, model: Named[ModelSpec]) -> Engine:
-        """An engine of the caller's own; what a paid model is asked is booked."""
+        """An engine owned by the caller; requests to paid models are booked."""
         self._kinds[model.name] = engine_of(model)
 
         def book(use: EndpointUse) -> None:
@@ -120,14 +120,14 @@ class EnginePool:
         return self._kinds[model.name].open(Host(weights, self._cached, book, self._say))
 
     def price(self, model: str, use: EndpointUse) -> tuple[float, str] | None:
-        """What a model's answers cost, by its name; None of models that this run has not opened."""
+        """The cost of a model's answers, by its name; None for models that this run has not opened."""
         if model not in self._kinds:
             return None
         asked = Asked(use.answers, use.input_tokens, use.output_tokens, use.cached_input_tokens)
         return self._kinds[model].price(asked)
 
     def release_subject(self) -> None:
-        """Give back the subject's memory, and that of its untrained copy."""
+        """Free the memory of the subject and its untrained copy."""
         self._subject = self._base = self._serving = None
         free()
 

@@ -1,4 +1,4 @@
-"""How much a plan will cost: tokens from the data, seconds from what past cells took."""
+"""Estimates the cost of a plan: tokens from the data, seconds from past cells."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from perbench.store import CellRecord, DamagedRecord, Labels, read_records
 
 @dataclass(frozen=True)
 class CellEstimate:
-    """Tokens of a cell as the model reads and at most writes them, None where its data are not at hand;
-    `exact` says they were counted with its tokenizer. `seconds` is None where no past cell tells."""
+    """Tokens that the model reads and at most writes, None if the data are unavailable; `exact`: whether they
+    were counted with its tokenizer. `seconds` is None without a similar past cell."""
 
     tokens: int | None
     exact: bool
     seconds: float | None
     spends: dict[str, Spend] = field(default_factory=dict)
-    """What endpoints are asked, by model name."""
+    """Requests to endpoints, by model name."""
 
 
 class Estimator:
@@ -54,14 +54,14 @@ class Estimator:
         self._speeds = _speeds(out)
 
     def __call__(self, cell: Cell) -> CellEstimate:
-        if not cell.examples:  # not to be had here, or loaded by the run only
+        if not cell.examples:  # unavailable, or loaded only by the run
             return CellEstimate(None, False, None)
         tokens, exact = self._count(cell)
         if cell.training is not None:
             per_example = tokens / len(cell.examples)
             tokens = round(tokens * cell.training.epochs)
             own = self._catalogue.own_data(cell.task, cell.training)
-            if own is not None:  # taken to be as long as the others
+            if own is not None:  # assumed to be as long as the others
                 count = sum(map(len, own.examples.values()))
                 tokens += round(per_example * count * cell.training.user_stage.epochs)
                 exact = False
@@ -73,8 +73,8 @@ class Estimator:
         return CellEstimate(tokens, exact, work * speed if speed is not None else None, spends)
 
     def _examples(self, cell: Cell) -> list[Example]:
-        """What the cell reads, with the personas it will see; those that need a model, which a plan does not
-        load, or an absent package have stand-ins: the first items, a summary as long as it may be."""
+        """The cell's examples with their personas; those that need a model, which a plan does not load, or a
+        missing package are approximated: the first items, a summary of maximum length."""
         examples = cell.examples
         persona = cell.task.spec.persona
         summariser = summariser_of(persona)
@@ -112,7 +112,7 @@ class Estimator:
         return self._tokens[key]
 
     def _tokenizer(self, name: str) -> Any:
-        """The model's tokenizer if its folder is at hand; a plan neither downloads nor converts."""
+        """The model's tokenizer if its folder is available; a plan neither downloads nor converts."""
         if name not in self._tokenizers:
             known = UNRESOLVED not in self._catalogue.model_inputs(name)
             folder = models.at_hand(self._catalogue.model(name)) if known else None
@@ -121,7 +121,7 @@ class Estimator:
 
 
 def _asked(cell: Cell) -> str:
-    """The digest of what is asked of which model, whatever was or is trained before."""
+    """The digest of what is asked of which model, whatever it was trained on."""
     parts = ("model", "source", "target", "data", "dev")
     return canonical_digest({part: cell.inputs[part] for part in parts if part in cell.inputs})
 
@@ -145,12 +145,12 @@ Pace = tuple[str, str, str]
 
 
 def _pace(kind: str, labels: Labels, protocol: str) -> Pace:
-    """Cells that go at one speed: of one kind and model, and one trainer, identifier or protocol."""
+    """Cells with the same speed: of one kind and model, and one trainer, identifier or protocol."""
     return kind, labels.model, (labels.trainer if kind == "train" else labels.identifier) or protocol
 
 
 def _speeds(out: Path) -> dict[Pace, float]:
-    """Seconds of past cells per token; of identification per example: methods differ in what they read."""
+    """Seconds of past cells per token; for identification per example, as methods read different texts."""
     seconds: defaultdict[Pace, float] = defaultdict(float)
     work: defaultdict[Pace, int] = defaultdict(int)
     for record in _past(out):
@@ -177,6 +177,6 @@ def _past(out: Path) -> Sequence[CellRecord]:
     beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
     for run in {out, *beside}:
         if (run / "cells").is_dir():
-            damaged: list[DamagedRecord] = []  # no concern of a guess
+            damaged: list[DamagedRecord] = []  # irrelevant to an estimate
             found += [record for record, _ in read_records(run, damaged)]
     return found

@@ -1,8 +1,8 @@
-"""What a cell is made of: its resolved inputs, and their sha256 as its identity.
+"""The inputs of cells, and their sha256 as identity.
 
-Everything that can change a cell's numbers beyond rounding is in. Versions of the software are in the
-record's environment instead; a VERSION below is bumped by hand when perbench changes what it computes.
-Paths never enter: weights and data are named by their content.
+They include everything that can change a cell's numbers beyond rounding. Software versions are in the
+record's environment instead; a VERSION below is raised by hand when perbench changes what it computes. Paths
+are excluded: weights and data are identified by content.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from perbench.specs.matrix import TrainingSpec
 
 TRAIN_VERSION = 2
 EVAL_VERSION = 3
-"""2 took refused, filtered and null replies of endpoints for empty answers, a thought between tags for a part
-of the answer, and lm-eval's softmax had the weights' dtype."""
+"""Version 2 treated refused, filtered and null replies of endpoints as empty answers and a tagged thought as
+part of the answer, and lm-eval's softmax had the weights' dtype."""
 IDENTIFY_VERSION = 3
 PROMPTS = {"version": 2, "day": CLOCK.date().isoformat()}
-"""Of how dialogues become tokens, for models in this process; the chat template itself is among the files of
-a model. 1 tokenised responses, and decoded answers, as the start of a text, let templates read the clock and
-left thoughts open."""
+"""How dialogues become tokens, for models in this process; the chat template itself is one of a model's
+files. Version 1 tokenised responses, and decoded answers, as the start of a text, let templates read the
+clock and left thoughts open."""
 
 Inputs = dict[str, Any]
 
@@ -43,7 +43,7 @@ def plugin_inputs(
     name: str, digest: str, params: Mapping[str, Any], reference: tuple[str, Inputs] | None = None
 ) -> Inputs:
     """A trainer or identifier: name, sha256 of its file, all hyperparameters. `reference` is a frozen model
-    named by a hyperparameter with what identifies it: its name or path gives way to its content."""
+    named by a hyperparameter and what identifies it, which replaces its name or path."""
     named = dict(params)
     if reference is not None:
         named = {key: "reference" if value == reference[0] else value for key, value in named.items()}
@@ -64,7 +64,7 @@ def train_inputs(
     own_data: str | None = None,
 ) -> Inputs:
     """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`,
-    `own_data` the digest of what the users' own adapters learn from, None without such."""
+    `own_data` the digest of the training data of users' own adapters, if any."""
     return {
         "version": TRAIN_VERSION,
         "model": model,
@@ -89,8 +89,8 @@ def eval_inputs(
     helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
-    the names of `specs.compose.helpers_of` to what identifies them, `engine` is what
-    `specs.compose.engine_inputs` says."""
+    the names of `specs.compose.helpers_of` to what identifies them; `engine` is from
+    `specs.compose.engine_inputs`."""
     return {
         "version": EVAL_VERSION,
         "model": model,
@@ -113,7 +113,7 @@ def identify_inputs(
     engine: str | Inputs,
     helpers: Mapping[str, Inputs],
 ) -> Inputs:
-    """Inputs of an identify cell. `dev` is the digest of the split that thresholds are chosen on, None where
+    """Inputs of an identify cell. `dev` is the digest of the split on which thresholds are chosen, None if
     the task has none; `helpers` as in `eval_inputs`."""
     return {
         "version": IDENTIFY_VERSION,
@@ -127,7 +127,7 @@ def identify_inputs(
 
 
 def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
-    """What of a target task its samples depend on."""
+    """The part of a target task on which its samples depend."""
     inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
     owner = owner_of(task)
     if owner.cells == "eval":
@@ -144,7 +144,7 @@ def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> I
 
 
 def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
-    # Metrics and headline stay out: they are recomputed from the samples (`perbench rescore`).
+    # Without metrics and headline, which are recomputed from the samples (`perbench rescore`).
     form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
     persona = _persona(task.persona, helpers)
     text = ranked_text(task)
@@ -171,7 +171,7 @@ def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:
 
 
 def _code(kind: str, name: str, owner: Owner[Any]) -> Inputs:
-    """What stands for an owner's code: nothing at version 1."""
+    """The part of an owner's code: nothing at version 1."""
     if owner.version is None:
         return {"plugin": plugins.get(kind, name).digest()}
     return {"version": owner.version} if owner.version > 1 else {}

@@ -1,4 +1,4 @@
-"""Cells as jobs: what an executor takes elsewhere, and how they are worked there."""
+"""Cells as jobs for executors, and their execution in other processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perbench.store import CellRecord, RunDir
 
 
 def jobs_of(cells: Sequence[Cell], matrix: Named[MatrixSpec], options: Options, command: str) -> list[Job]:
-    """The jobs of the cells to work, in the plan's order; a training that is done is nobody's need."""
+    """The jobs of the cells to run, in the plan's order; finished trainings are not needed by any."""
     run = json.dumps(
         {
             "matrix": matrix.spec.model_dump(mode="json", by_alias=True),
@@ -45,8 +45,8 @@ def _need(cell: Cell, due: set[str]) -> str | None:
 
 
 class JobWork:
-    """Implements `perbench.contracts.executor.Work`. In this process jobs are worked by `here`; pickled, it
-    goes without, and plans the matrix anew where it arrives."""
+    """Implements `perbench.contracts.executor.Work`. In this process `here` executes jobs; pickled, it is
+    omitted, and the receiving process plans the matrix again."""
 
     def __init__(self, here: Callable[[Job], CellRecord | None] | None = None) -> None:
         self._here = here
@@ -75,11 +75,11 @@ def _planned(run: str) -> tuple[Worker, dict[str, Cell]]:
 def find(cells: Mapping[str, Cell], identity: str) -> Cell:
     """
     Raises:
-        PerbenchError: this process plans other cells than the one that asks.
+        PerbenchError: this process has planned other cells than the one that asks.
     """
     if identity not in cells:
         raise PerbenchError(
-            f"this process finds other data, models, plugins or settings than the first: it plans no cell "
-            f"{identity[:16]}. Give every machine the same files and versions"
+            f"this process has other data, models, plugins or settings than the first: its plan has no cell "
+            f"{identity[:16]}; use the same files and versions on all machines"
         )
     return cells[identity]

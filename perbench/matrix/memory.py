@@ -1,4 +1,4 @@
-"""The memory that trainings of a matrix take on each device, in words; without weights, data or torch."""
+"""Describes the memory that trainings of a matrix need per device, without weights, data or torch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GB = 1e9
 
 
 def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator[str]:
-    """A few lines for each model and combination of training settings; none for a matrix that trains nothing.
+    """A few lines for each model and combination of training settings; none if nothing is trained.
 
     Args:
-        memory: of each device in GB, to find the largest micro-batch that fits; else None.
+        memory: GB per device, to find the largest micro-batch that fits; or None.
     """
     for name in spec.models if spec.trainers else ():
         try:
@@ -43,7 +43,7 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
 
 
 def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
-    """The settings that trainers have, by what tells them apart."""
+    """The settings of trainers, by what distinguishes them."""
     found: dict[str, TrainingSpec] = {}
     for variant in variants(spec.trainers):
         own = {".".join(path): value for path, value in variant.training.items()}
@@ -53,7 +53,7 @@ def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
 
 
 def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:
-    # Of a toy model everything would be 0.0 GB.
+    # For a toy model, everything would be 0.0 GB.
     toy = found.parameters < GB / 100
     unit, power, byte, below = (1e6, "e6", "MB", "kB") if toy else (GB, "e9", "GB", "MB")
     yield (
@@ -72,8 +72,8 @@ def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[st
     )
     if memory is not None:
         tokens = found.tokens(memory * GB)
-        told = f"micro_batch_tokens {tokens}" if tokens else "nothing: it does not fit"
-        yield f"  largest that fits {memory} GB, {RESERVE:.0%} kept free: {told}"
+        largest = f"micro_batch_tokens {tokens}" if tokens else "nothing: it does not fit"
+        yield f"  largest that fits {memory} GB, {RESERVE:.0%} kept free: {largest}"
 
 
 def _config(name: str) -> tuple[dict[str, Any], str]:

@@ -1,4 +1,4 @@
-"""What a matrix asks of models, against what their engines offer; checked before anything runs."""
+"""Checks that engines offer what a matrix needs of their models, before anything runs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from perbench.specs.matrix import MatrixSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
 TOKENS: frozenset[Capability] = frozenset({"tokens", "score"})
-"""What identifiers read that say `needs_tokens`."""
+"""What identifiers with `needs_tokens` need."""
 
 
 def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
-    """The models that trainers train: those whose engine serves what they learnt. Others have base rows only.
+    """The models to train: those whose engine can serve trained weights. Others have only base rows.
 
     Raises:
-        PerbenchError: there are trainers, and nothing that they can train or nothing left to another model.
+        PerbenchError: there are trainers but no trainable model, or a model is left without rows.
     """
     engines = {name: engine_of(model(name)) for name in spec.models}
     trainable = [name for name, engine in engines.items() if "adapters" in engine.offers]
@@ -32,18 +32,18 @@ def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
         engine = engines[fixed[0]]
         why = "it serves no adapters" if engine.weights else "its weights are not on this machine"
         raise PerbenchError(
-            f"{', '.join(fixed)}: {engine.what} cannot be trained, {why}; it has base rows only. "
+            f"{', '.join(fixed)}: {engine.what} cannot be trained ({why}) and has only base rows; "
             + (
-                "Set base_rows: true, or remove it"
+                "set base_rows: true, or remove it"
                 if trainable
-                else "Leave out trainers and sources, or --trainer and --source"
+                else "remove trainers and sources, or --trainer and --source"
             )
         )
     return trainable
 
 
 def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
-    """Refuse models that do not offer what a target needs of them.
+    """Refuse models that lack what a target needs.
 
     Raises:
         PerbenchError: naming the keys to set.
@@ -51,13 +51,13 @@ def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
     for role in roles_of(task.spec):
         for name in spec.models if role.model is None else [role.model]:
             engine = engine_of(model(name))
-            lacking = [told for need, told in role.needs.items() if need not in engine.offers]
+            lacking = [message for need, message in role.needs.items() if need not in engine.offers]
             if lacking:
                 raise PerbenchError(f"task {task.name}: {lacking[0].format(model=name, what=engine.what)}")
 
 
 def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec]) -> None:
-    """Refuse a model that shows no tokens where an identifier reads them.
+    """Refuse a model without tokens for an identifier that reads them.
 
     Raises:
         PerbenchError: naming what to use instead.
@@ -70,6 +70,6 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
             if cls.needs_model and not cls.needs_tokens
         ]
         raise PerbenchError(
-            f"identifier {name} reads tokens and {model.name} is {engine.what}, which shows none; use a "
+            f"identifier {name} reads tokens, but {model.name} is {engine.what}, which exposes none; use a "
             f"model whose weights are on this machine, or identifiers that only chat ({', '.join(chatting)})"
         )

@@ -1,4 +1,4 @@
-"""Command-line options that `run`, `train` and `eval` share, and the one-cell matrices of the short forms."""
+"""Command-line options shared by `run`, `train` and `eval`, and the one-cell matrices of the short forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How a matrix is run; `train_only` leaves out what would be evaluated; `track` names a tracker."""
+    """How a matrix is run; `train_only` skips evaluations; `track` names a tracker."""
 
     out: Path
     data: Mapping[str, Path] = field(default_factory=dict)
@@ -25,13 +25,13 @@ class Options:
     dry_run: bool = False
     devices: int = 1
     device_memory: int | None = None
-    """Of each device, in GB (10^9 bytes); both for a dry run."""
+    """GB (10^9 bytes) per device; both for a dry run."""
     wait: bool = True
     json: bool = False
     train_only: bool = False
     track: str | None = None
     cached: bool = True
-    """Whether endpoints answer from the cache what they were asked before."""
+    """Whether endpoints answer repeated requests from the cache."""
     executor: str = "local"
 
 
@@ -130,8 +130,8 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
     devices, memory = (getattr(args, name, None) for name in ("devices", "device_memory"))
     if not dry_run and (devices or memory):
         raise PerbenchError(
-            "--devices and --device-memory say what --dry-run computes memory for: add --dry-run, or leave "
-            "them out. A run takes the processes that torchrun or accelerate launch starts (docs/training.md)"
+            "--devices and --device-memory are for --dry-run: add it, or remove them; a run uses the "
+            "processes that torchrun or accelerate launch starts (docs/training.md)"
         )
     return Options(
         out=out,
@@ -152,19 +152,19 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
 def one_cell(
     args: argparse.Namespace, *, target: str | None = None, identifier: str | None = None
 ) -> Named[MatrixSpec]:
-    """The matrix that a short form stands for; without a target the source stands in, and is not evaluated.
+    """The matrix of a short form; without a target, the source takes its place but is not evaluated.
 
     Raises:
-        PerbenchError: --trainer without --source or the reverse, a --param without its method.
+        PerbenchError: --trainer without --source or the reverse, or a --param without its method.
     """
     from perbench.specs.matrices import matrix_of
     from perbench.specs.rows import plain_name
     from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag, parse_param
 
     if (args.trainer is None) != (args.source is None):
-        raise PerbenchError("--trainer and --source go together: give both, or neither for the base model")
+        raise PerbenchError("give both --trainer and --source, or neither for the base model")
     if identifier is not None and args.trainer is not None:
-        raise PerbenchError("--identifier runs on the base model; leave out --trainer and --source")
+        raise PerbenchError("--identifier runs on the base model; remove --trainer and --source")
     method, axis = args.trainer or identifier, "trainers" if args.trainer else "identifiers"
     goal = target if target is not None else args.source
     places: dict[KeyPath, Place] = {
@@ -200,7 +200,7 @@ def one_cell(
 
 
 def positive(text: str) -> int:
-    """An argument's value: 1, 2, ..."""
+    """Parse an argument 1, 2, ..."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
     return int(text)

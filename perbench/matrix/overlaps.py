@@ -1,4 +1,4 @@
-"""What of a matrix's tests its trainings see: refused before anything runs, or counted at the numbers."""
+"""Overlaps of tests with trainings: refused before anything runs, or counted in records."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from perbench.matrix.cells import Cell
 
 SHOWN = 3
-"""Places that a message names."""
+"""Maximum places in a message."""
 
 
 def refused(cells: Iterable[Cell]) -> list[str]:
-    """Why the cells may not run, once per pair of tasks: the target's answers were seen in training, and its
-    task does not say that this is accepted."""
+    """Why cells may not run, once per pair of tasks: training saw the target's answers, and its task does not
+    accept this."""
     pairs = _pairs(cells)
     return [_refusal(cell, overlap) for cell, overlap in pairs if _is_refused(cell, overlap)]
 
 
 def accepted(cells: Iterable[Cell]) -> list[str]:
-    """What is seen all the same, once per pair of tasks, and answers that stand in their own history."""
+    """Accepted overlaps, once per pair of tasks, and answers in their own history."""
     return [
         f"target {cell.labels.target}: {note}"
         for cell, overlap in _pairs(cells)
@@ -40,7 +40,7 @@ def counts(cell: Cell) -> dict[str, int]:
 
 
 def overlap_notes(labels: Labels, counts: dict[str, int]) -> list[str]:
-    """The caveats of a record with these counts."""
+    """The notes of a record with these counts."""
     return notes(counts, counts.get("samples", 0), labels.source)
 
 
@@ -62,16 +62,16 @@ def _refusal(cell: Cell, overlap: Overlap) -> str:
     if _one_file(cell):
         return (
             f"target {cell.labels.target}: source {cell.labels.source} trains on the same file: "
-            f"split it with data.split: {{by: user}}, {way_out}"
+            f"set data.split: {{by: user}}, {way_out}"
         )
     places = cell.data.places
-    (said, *_) = notes(overlap.counts, overlap.tested, cell.labels.source)
+    (seen, *_) = notes(overlap.counts, overlap.tested, cell.labels.source)
     first = ", ".join(places.get(one, one) for one in overlap.seen[:SHOWN])
-    return f"target {cell.labels.target}: {said} (first: {first}); take them out of one of the two, {way_out}"
+    return f"target {cell.labels.target}: {seen} (first: {first}); remove them from one of the two, {way_out}"
 
 
 def _one_file(cell: Cell) -> bool:
-    """Whether a cell is evaluated on the very file that its training reads, uncut on both sides."""
+    """Whether a cell is evaluated on the same unsplit file that its training reads."""
     if cell.needs is None:
         return False
     sides = [cell.needs.task, cell.task]

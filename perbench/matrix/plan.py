@@ -1,4 +1,4 @@
-"""What a run will do, cell by cell, and why. Reads records and data; imports no torch."""
+"""The actions of a run, cell by cell, with reasons; reads records and data, but does not import torch."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from perbench.store.check import check_ids, read_ids
 
 Action = Literal["reuse", "resume", "run"]
 SHOWN = 4
-"""Differing inputs that a reason names."""
+"""Maximum differing inputs in a reason."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A cell, what to do with it, and the reason in words."""
+    """A cell, its action, and the reason."""
 
     cell: Cell
     action: Action
     reason: str
     damage: DamagedRecord | None = None
-    """What of its record is redone."""
+    """The damaged part of its record that is recomputed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`damaged`: what is wrong with records of the run directory, those of other cells among them."""
+    """`damaged`: faults of records in the run directory, including those of other cells."""
 
     steps: tuple[Step, ...]
     damaged: tuple[DamagedRecord, ...] = ()
@@ -44,27 +44,27 @@ class Plan:
         return tuple(step for step in self.steps if step.action != "reuse")
 
     def counts(self) -> dict[str, int]:
-        """Cells by what happens to them: {"train": 2, "eval": 6, "identify": 0, "reuse": 12}."""
+        """Number of cells by action: {"train": 2, "eval": 6, "identify": 0, "reuse": 12}."""
         counts = {"train": 0, "eval": 0, "identify": 0, "reuse": 0}
         for step in self.steps:
             counts["reuse" if step.action == "reuse" else step.cell.kind] += 1
         return counts
 
     def kept(self, run: RunDir) -> str:
-        """What an interrupted run leaves to the next start, read anew after the interruption."""
+        """What remains after an interruption, read from disk."""
         done = self.counts()["reuse"]
         begun = [f"\n  of {step.cell}: {step.reason}" for step in self.steps if step.action == "resume"]
         return (
             f"Kept in {run.path}: {done} of {counted(len(self.steps), 'cell')}{''.join(begun)}\n"
-            "Run the same command to go on from there."
+            "Run the same command to resume."
         )
 
 
 def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
-    """Compare the cells with the run directory's records. Changes nothing.
+    """Compare the cells with the run directory's records, without changing anything.
 
     Raises:
-        PerbenchError: records of these cells were written by another perbench; all are named.
+        PerbenchError: records of these cells were written by another perbench; all are listed.
     """
     damaged: list[DamagedRecord] = []
     found = read_records(run.path, damaged) if (run.path / "cells").is_dir() else []
@@ -84,7 +84,7 @@ def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
 
 
 def _retrain(step: Step, run: RunDir) -> Step:
-    """A finished training whose weights are deleted or damaged runs again when an evaluation needs them."""
+    """Repeat a finished training whose weights are deleted or damaged if an evaluation needs them."""
     if step.action != "reuse":
         return step
     folder = run.cell("train", step.cell.identity)
@@ -139,13 +139,13 @@ def _step(
 def _checkpoint(folder: Path) -> str | None:
     if (folder / "final").is_dir():
         own = len([*(folder / USERS).glob("*/final")])
-        return "trained, not yet recorded" + (f"; {counted(own, 'adapter')} of users' own" if own else "")
+        return "trained, not yet recorded" + (f"; {counted(own, 'user adapter')}" if own else "")
     steps = [int(path.name.removeprefix("step-")) for path in folder.glob("step-" + "[0-9]" * 6)]
     return f"checkpoint at step {max(steps)}" if steps else None
 
 
 def _changed(cell: Cell, others: Sequence[CellRecord]) -> str | None:
-    """The inputs in which the nearest earlier record of the same row and column differs."""
+    """The inputs that differ from the nearest earlier record of the same row and column."""
     same = [
         record for record in others if _place(record.kind, record.labels) == _place(cell.kind, cell.labels)
     ]

@@ -1,4 +1,4 @@
-"""What a cell works on: its data with the personas that its task asks for, prompt pairs, trained weights."""
+"""Prepares the inputs of a cell: data with personas, prompt pairs, trained weights."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from perbench.prompts.pair import PromptPair
 
 SKIPPED = "examples_skipped_too_long"
-"""What a training's record counts; `own_` before it: of users' own adapters."""
+"""Count in a training's record; the prefix `own_` marks users' own adapters."""
 
 
 @dataclass(frozen=True)
 class TrainingInput:
-    """What a training reads. `own`: pairs of users' own adapters, by user and example id; None without such.
-    `counts` and `notes` are for the record."""
+    """Input of a training. `own`: pairs of users' own adapters, by user and example id, or None. `counts` and
+    `notes` are for the record."""
 
     pairs: list[PromptPair]
     ids: list[str]
@@ -44,8 +44,8 @@ class TrainingInput:
 
 @dataclass(frozen=True)
 class EvaluationInput:
-    """What an evaluation reads. `ids`: of the samples that it is to make; `checkpoint`: trained weights, None
-    of the base model; `users`: their own adapters on top."""
+    """Input of an evaluation. `ids`: of the samples to make; `checkpoint`: trained weights, None for the base
+    model; `users`: their own adapters on top."""
 
     data: Dataset
     ids: Sequence[str]
@@ -57,8 +57,7 @@ class EvaluationInput:
 
 @dataclass
 class Preparation:
-    """Prepares cells one after the other. What several of them read is made once, by the digest of all
-    that it depends on."""
+    """Prepares cells one by one. What several cells read is made once, by the digest of its inputs."""
 
     catalogue: Catalogue
     pool: EnginePool
@@ -67,18 +66,18 @@ class Preparation:
     _notes: dict[str, list[str]] = field(default_factory=dict, init=False)
 
     def training(self, cell: Cell) -> TrainingInput:
-        """Called by all processes of the run; made by the main one, where models are downloaded or asked."""
+        """Called by all processes; the main one prepares, since models may be downloaded or queried."""
         self.pool.release_subject()
         group = processes.group()
         with group.agreed():
             made = self._training(cell) if group.main else None
         found = group.broadcast(made)
-        assert found is not None, "the main process makes it or all fail"
+        assert found is not None, "the main process made it, or all failed"
         free()
         return found
 
     def evaluation(self, cell: Cell, run: RunDir, folder: CellDir) -> EvaluationInput:
-        """Reads and checks trained weights, and cuts off the stored samples that are not the plan's.
+        """Reads and checks trained weights, and removes stored samples that are not in the plan.
 
         Raises:
             CellError: the training did not finish, or its weights are missing or damaged.
@@ -88,8 +87,8 @@ class Preparation:
             trained = run.cell("train", cell.needs.identity)
             record = trained.record()
             if record is None or record.status != "done":
-                told = record.error.message if record is not None and record.error else "it did not run"
-                raise CellError(f"its training did not finish: {told}")
+                why = record.error.message if record is not None and record.error else "it did not run"
+                raise CellError(f"its training did not finish: {why}")
             weights = serving_weights(cell, cell.needs, trained, record)
             checkpoint, users = weights.checkpoint, weights.users
             notes = [*left_out(cell.labels.source, record.counts), *notes]
@@ -103,14 +102,14 @@ class Preparation:
         data, counts = self._with_personas(cell)
         key = canonical_digest([cell.inputs[name] for name in ("model", "source", "data")])
         if key not in self._pairs:
-            # Neighbouring cells differ in the trainer only: one entry is all that is ever used again.
+            # Consecutive cells differ only in the trainer, so one entry suffices.
             self._pairs = {key: self._built_pairs(cell, data.examples)}
         pairs = self._pairs[key]
         made = {one.id: pair for one, pair in zip(data.examples, pairs, strict=True) if pair is not None}
         if not made:
             raise PerbenchError(
                 f"{cell.labels.source}: all {len(pairs)} training examples are too long and skipped "
-                "(on_too_long: skip); raise max_length, or use a model that reads more at once"
+                "(on_too_long: skip); raise max_length, or use a model with a larger context"
             )
         counts = {
             **counts,
@@ -125,7 +124,7 @@ class Preparation:
         return TrainingInput([*made.values()], [*made], own, counts, [*notes, *self._template_notes(cell)])
 
     def _own_pairs(self, cell: Cell) -> tuple[dict[str, dict[str, PromptPair]] | None, dict[str, int]]:
-        """What the users' own adapters are trained on, and what the record counts of it."""
+        """Prompt pairs of users' own adapters, and their counts for the record."""
         assert cell.training is not None
         own = self.catalogue.own_data(cell.task, cell.training)
         if own is None:
@@ -152,7 +151,7 @@ class Preparation:
         return build_pairs(cell.task.spec, examples, tokenizer, with_response=True, context=context)
 
     def _with_personas(self, cell: Cell) -> tuple[Dataset, dict[str, int]]:
-        """The cell's data with the personas that its task asks for, and what the record counts of them."""
+        """The cell's data with the personas that its task requests, and their counts for the record."""
         if not cell.task.spec.persona.resolved:
             return cell.data, {}
         task = cell.inputs["source" if cell.kind == "train" else "target"]
@@ -171,7 +170,7 @@ class Preparation:
         return found
 
     def _template_notes(self, cell: Cell) -> list[str]:
-        """Notes on the chat template of the cell's model, where it renders the prompts in this process."""
+        """Notes about the chat template of the cell's model, if it renders prompts in this process."""
         from perbench.prompts.chat import template_notes
 
         asked = cell.identifier is None or cell.identifier.needs_model
@@ -187,8 +186,8 @@ class Preparation:
 
 
 def left_out(source: str | None, counts: Mapping[str, int]) -> list[str]:
-    """The notes on training examples that a task skips as too long, by the counts of a training on `source`:
-    for its record, and wherever the model is evaluated."""
+    """Notes about training examples skipped as too long, from the counts of a training on `source`: for its
+    record, and for evaluations of the model."""
     stages = (("examples", SKIPPED, ""), ("own_examples", f"own_{SKIPPED}", " (users' own adapters)"))
     return [
         f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too "

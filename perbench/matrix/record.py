@@ -1,4 +1,4 @@
-"""The record of a cell: what its work found, and how it was made."""
+"""Builds the record of a cell: the results of its work, and how it was made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start at a cell. `notes`: what was lost of earlier starts."""
+    """One start of a cell. `notes`: what was lost of earlier starts."""
 
     cell: Cell
     folder: CellDir
@@ -43,8 +43,8 @@ def record_of(
     endpoints: dict[str, EndpointUse],
     command: str,
 ) -> CellRecord:
-    """The record of a finished attempt, or of one that an exception ended; `given` is None before it was
-    there."""
+    """The record of an attempt that finished or was ended by an exception; `given` is None if preparation
+    failed."""
     cell, folder = attempt.cell, attempt.folder
     counts = {**(given.counts if given is not None else {}), **overlaps.counts(cell)}
     counts |= {f"rows_skipped_{why}": number for why, number in cell.data.skipped.items()}
@@ -100,5 +100,5 @@ def _failure(error: Exception) -> Failure:
     name = type(error).__name__
     text = "".join(traceback.format_exception(error))
     fault = None if isinstance(error, PerbenchError) else fault_of(error)
-    message = fault.told(fault.place) if fault is not None else str(error) or name
+    message = fault.message(fault.place) if fault is not None else str(error) or name
     return Failure(type=name, message=shorten(message), traceback=shorten(text))

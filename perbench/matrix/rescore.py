@@ -1,4 +1,4 @@
-"""Metrics and scores computed anew from stored samples: nothing is generated, nothing is trained."""
+"""Recomputes metrics and scores from stored samples, without generation or training."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 def rescore(
     run: RunDir, notify: Callable[[str], None], damaged: list[DamagedRecord]
 ) -> Iterator[tuple[CellRecord, CellRecord]]:
-    """Yield (old, new) records of every finished evaluation. The caller holds the lock. What is damaged is
-    put into `damaged` and left as it is.
+    """Yield (old, new) records of every finished evaluation. The caller holds the lock. Damaged cells are
+    appended to `damaged` and left unchanged.
 
-    Metrics, headline and reported turns are the task's of today, as the run's matrices override it;
-    everything that made the samples must be as it was. Stale records of earlier plans are left as they are;
-    `notify` gets the reason.
+    Metrics, headline and reported turns are those of the current task with the run's overrides; everything
+    that affects samples must be unchanged. Stale records of earlier plans are left unchanged; `notify` gets
+    the reason.
 
     Raises:
-        PerbenchError: a task of the latest plans is gone, or its samples would be other ones today; a cell
-            cannot be scored.
+        PerbenchError: a task of the latest plans no longer exists, or would give other samples; a cell cannot
+            be scored.
     """
     before = len(damaged)
     try:
@@ -48,7 +48,7 @@ def rescore(
         return
     records = [record for record, _ in read_records(run.path, damaged)]
     for found in damaged[before:]:
-        notify(f"damaged, left as it is: {found}")
+        notify(f"damaged, not changed: {found}")
     planned = set(chain.from_iterable(described.get("plans", {}).values()))
     for old in records:
         if old.kind == "train" or old.status != "done":
@@ -59,7 +59,7 @@ def rescore(
         except PerbenchError as error:
             if old.identity in planned:
                 raise
-            notify(f"left as it is, of an earlier plan: {error}")
+            notify(f"of an earlier plan, not changed: {error}")
             continue
         try:
             scored = owner_of(task.spec).checked(cell.samples())
@@ -72,7 +72,7 @@ def rescore(
 
 
 def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str, Any]:
-    """What of a record comes from its samples."""
+    """The fields of a record that come from its samples."""
     counts = {**old.counts, **scored.counts}
     return {
         "headline": task.spec.headline,
@@ -86,17 +86,16 @@ def rescored(old: CellRecord, task: Named[TaskSpec], scored: Scored) -> dict[str
 def task_of(
     record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path] = MappingProxyType({})
 ) -> Named[TaskSpec]:
-    """The task whose samples a record is of, as one of its run's matrices has it; `data` as `load_task` takes
-    it.
+    """The task of a record's samples, as in its run's matrices; `data` as in `load_task`.
 
     Raises:
-        PerbenchError: it is gone, or is not what the samples were made with.
+        PerbenchError: it no longer exists, or differs from the one that made the samples.
     """
     name = record.inputs["target"]["name"]
     if record.inputs["version"] != VERSIONS[record.kind]:
         raise PerbenchError(
             f"[{describe(record.kind, record.labels)}]: its samples are of protocol version "
-            f"{record.inputs['version']}; this perbench reads {VERSIONS[record.kind]}. Run the matrix again."
+            f"{record.inputs['version']}; this perbench reads {VERSIONS[record.kind]}: run the matrix again"
         )
     changed: list[list[str]] = []
     for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
@@ -107,15 +106,15 @@ def task_of(
         changed.append([path for path in paths if not path.endswith(".address")])
         if not changed[-1]:
             return task
-    told = ", ".join(sorted(changed, key=len)[0])
+    fewest = ", ".join(sorted(changed, key=len)[0])
     raise PerbenchError(
-        f"[{describe(record.kind, record.labels)}]: task {name} is not what its samples were made with; "
-        f"different: {told}. Set it back, or run the matrix again."
+        f"[{describe(record.kind, record.labels)}]: task {name} differs from the one that made its samples "
+        f"({fewest}); restore it, or run the matrix again"
     )
 
 
 def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """What a matrix changes in a task, for every row that names it; in the task alone where none does."""
+    """A matrix's changes to a task, for every row that names it; without a row, those of `tasks`."""
     shared = matrix["tasks"].get(name, {})
     rows = [row if isinstance(row, str) else TaskRow.model_validate(row) for row in matrix["targets"]]
     named = [variant for variant in task_variants(rows) if variant.task == name]

@@ -1,4 +1,4 @@
-"""The way of a cell, from its plan to its record: prepare, work, record."""
+"""The steps of a cell after planning: prepare, work, record."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """Works the cells of a plan in this process, one after the other. The caller holds the run directory's
-    lock. Of the processes that torchrun starts only the main one works cells; the others `follow`.
+    """Runs the cells of a plan in this process, one by one. The caller holds the run directory's lock. With
+    torchrun only the main process works on cells; the others `follow`.
 
     Args:
-        command: what was called, for records.
-        say: shows a line to people.
+        command: the command line, for records.
+        say: shows a line to the user.
         track: names a tracker of trainings.
-        cached: whether paid models answer from the cache what they were asked before.
+        cached: whether paid models answer repeated requests from the cache.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Worker:
         self._say, self._track = say, track
         self._pool = EnginePool(catalogue, cached=cached, say=say)
         self._preparation = Preparation(catalogue, self._pool)
-        # Notices about peft's calls, amid the progress.
+        # peft's calls cause warnings that users cannot act on.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
     def work(self, cell: Cell, tick: Tick) -> CellRecord | None:
-        """The record of a cell, done or failed; None where its folder cannot be written to, which is said.
+        """The record of a cell, done or failed; None if its folder cannot be written, which is reported.
 
         Raises:
-            PerbenchError: the disk is full, or the run directory's lock is lost. Every finished cell and
-                sample is kept.
+            PerbenchError: the disk is full, or the run directory's lock is lost. Finished cells and samples
+                are kept.
         """
         folder = self._run.cell(cell.kind, cell.identity, self._say)
 
@@ -76,7 +76,7 @@ class Worker:
             if error.filename is None:
                 raise
             self._say(
-                f"NOT RECORDED {cell}: {error.filename}: {error.strerror}. Delete the folder {folder.path}, "
+                f"NOT RECORDED {cell}: {error.filename}: {error.strerror}; delete the folder {folder.path} "
                 "and run the same command again"
             )
             return None
@@ -87,7 +87,7 @@ class Worker:
         return record
 
     def follow(self, cells: Sequence[Cell]) -> None:
-        """Take part in the trainings that the main process works; all else is its own."""
+        """Take part in the main process's trainings; it does everything else alone."""
         for cell in cells:
             try:
                 self._train(cell, self._run.cell(cell.kind, cell.identity), lambda *_: None)
@@ -137,13 +137,11 @@ class Worker:
 
 
 def _stop_unless_shared(error: Exception) -> None:
-    """The other processes may wait for this one inside the training: only its end sets them free."""
+    """End this process: the others may be waiting for it inside the training."""
     if not isinstance(error, processes.SharedFailure):
         raise error
 
 
 def _stop_on_full_disk(error: Exception) -> None:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        raise PerbenchError(
-            f"{no_room(error)}. Nothing finished is lost: run the same command again."
-        ) from error
+        raise PerbenchError(f"{no_room(error)}; finished work is kept: run the same command again") from error

@@ -1,7 +1,7 @@
-"""One cell's stored samples for people to read, completed from the task's data.
+"""A cell's stored samples for reading, completed from the task's data.
 
-Samples hold no prompts and no histories, which may be large and not ours to copy; both come from the task's
-data on this machine, where they are at hand and still the same.
+Samples hold neither prompts nor histories, which may be large or not redistributable; both come from the
+task's data on this machine, if available and unchanged.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from perbench.store.rundir import cells_of
 HELD = "⟨persona⟩"
 """Placeholder for the persona in a prompt."""
 MOST = 10
-"""Cells that a message lists."""
+"""Maximum cells listed in a message."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One sample; what is not known is None, and `notes` say why. `scores` has every metric of the sample."""
+    """One sample; unknown parts are None, explained by `notes`. `scores` has every metric of the sample."""
 
     id: str
     user: str | None
     persona: tuple[str, ...] | None
     prompt: tuple[tuple[str, str], ...]
-    """Role and text of each message, with HELD where the persona was."""
+    """Role and text of each message, with HELD in place of the persona."""
     answer: str
     missing: str | None
     reference: str | None
@@ -50,8 +50,8 @@ class Shown:
 
 
 def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
-    """A finished evaluation or identification: its folder, or a run directory and the start of its identity
-    or words of its description.
+    """A finished evaluation or identification, given by its folder, or by a run directory and the start of
+    its identity or words of its description.
 
     Raises:
         PerbenchError: none or several match; the message lists them.
@@ -62,7 +62,7 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
             raise PerbenchError(f"{place}: no such cell.{suggest(place.name, names)}")
         record = read_record(place)
         if record is None:
-            raise PerbenchError(f"{place} holds no finished cell. Finish it by the command that started it.")
+            raise PerbenchError(f"{place} holds no finished cell; finish it by the command that started it")
         return record, place
     damaged: list[DamagedRecord] = []
     held = [pair for pair in read_records(place, damaged) if pair[0].kind != "train"]
@@ -81,13 +81,13 @@ def find_cell(place: Path, words: Sequence[str]) -> tuple[CellRecord, Path]:
 
 
 def _matches(record: CellRecord, words: Sequence[str], *, whole: bool) -> bool:
-    """Whether each word begins the cell's identity or folder, or stands in its description ("ce" not in
-    "perce" if it must stand there `whole`)."""
+    """Whether each word starts the cell's identity or folder, or occurs in its description (as a `whole`
+    word, so that "ce" does not match "perce")."""
     names = (record.identity, f"{record.kind}-{record.identity}")
-    told = describe(record.kind, record.labels)
+    text = describe(record.kind, record.labels)
     ends = (r"(?<!\w)", r"(?!\w)") if whole else ("", "")
     return all(
-        any(name.startswith(word) for name in names) or re.search(re.escape(word).join(ends), told)
+        any(name.startswith(word) for name in names) or re.search(re.escape(word).join(ends), text)
         for word in words
     )
 
@@ -95,7 +95,7 @@ def _matches(record: CellRecord, words: Sequence[str], *, whole: bool) -> bool:
 def shown_samples(
     record: CellRecord, folder: Path, *, worst: int | None, most: int, data: Mapping[str, Path]
 ) -> tuple[list[Shown], int]:
-    """The chosen samples, and how many there are: the `worst` by the headline, worst first, else the first
+    """The chosen samples, and the total number: the `worst` by the headline, worst first, else the first
     `most`.
 
     Raises:
@@ -109,11 +109,11 @@ def shown_samples(
         scored = [s for s in samples if scores.get(s["id"], {}).get(headline) is not None]
         if not scored:
             raise PerbenchError(
-                f"{folder}: no sample has a score of its own by {headline or 'a headline'}; leave out --worst"
+                f"{folder}: no sample has a score of its own by {headline or 'a headline'}; remove --worst"
             )
         better = record.better_of(headline)
         if better is None:
-            raise PerbenchError(f"{folder}: no value of {headline} is better than another; leave out --worst")
+            raise PerbenchError(f"{folder}: no value of {headline} is better than another; remove --worst")
         sign = -1 if better == "lower" else 1
         scored.sort(key=lambda one: (sign * (scores[one["id"]][headline] or 0.0), one["id"]))
         chosen = scored[:worst]
@@ -155,13 +155,13 @@ def _shown(
         notes = []
     elif task is not None and example is not None:
         if sample.get("question", example.question) != example.question:
-            notes.append("the task's data have changed since: the persona may be another")
+            notes.append("the task's data have changed since, so the persona may differ")
         persona, more = _persona(sample, task, example)
         notes += more
         if "message" not in sample and task.prompt is not None:
             prompt = _prompt(sample, task, example)
     elif task is not None:
-        notes.append("persona and prompt cannot be shown: the task's data have no such example any more")
+        notes.append("persona and prompt cannot be shown: the task's data no longer have this example")
     answer = sample.get("response", "")
     reference = sample.get("reference", example.reference if example is not None else None)
     gold = ", ".join(answer[start:end] for start, end in sample.get("gold", ()))
@@ -189,8 +189,8 @@ def _persona(
         items = [
             " · ".join(str(value) for value in item.values() if value is not None) for item in example.persona
         ]
-        said = "the prompt held a ranked choice or a summary of this history, which is not kept"
-        return tuple(items), [said] if form is not None else []
+        note = "the prompt held ranked items or a summary of this history, which are not stored"
+        return tuple(items), [note] if form is not None else []
     items = persona_texts(task, form, example.persona)
     kept = sample.get("persona_kept", len(items))
     return tuple(items[i] for i in sorted(by_priority(len(items), task.persona)[:kept])), []

@@ -1,4 +1,4 @@
-"""One `perbench run`: plan, carry out, show. `run`, `train` and `eval` all come here."""
+"""Runs a matrix for `run`, `train` and `eval`: plan, execute, show."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def carry_out(
     show: Callable[[Sequence[CellRecord], Options, str], None] | None = None,
     then: Sequence[str] = (),
 ) -> int:
-    """Run (or only plan) a matrix. Results go to stdout, all else to stderr; `show` prints them, given
-    the matrix's name too: the headlines' tables (or JSON) by default. `then` is the command to name next
-    where nothing was evaluated.
+    """Run (or only plan) a matrix. Results go to stdout, everything else to stderr; `show` prints them, given
+    the matrix's name, too: by default the tables of headlines, or JSON. `then` is the command to suggest if
+    nothing was evaluated.
 
-    Returns: the exit code, 0 when every cell is done, 1 when some failed; of a dry run, 2 when a run would
-        refuse to begin.
+    Returns: the exit code, 0 if every cell is done, 1 if some failed; for a dry run, 2 if a run would refuse
+    to start.
 
     Raises:
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
@@ -98,7 +98,7 @@ def carry_out(
 def _show_plan(
     cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, seen: Sequence[str], options: Options
 ) -> int:
-    """A dry run; its exit code."""
+    """Do a dry run and return its exit code."""
     blocked = dict.fromkeys(seen)
     if processes.group().main:
         plan = make_plan(cells, run)
@@ -114,10 +114,10 @@ def _show_plan(
 def _begin(
     matrix: Named[MatrixSpec], cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, options: Options
 ) -> Plan:
-    """The plan, once it is noted in the run directory.
+    """The plan, after recording it in the run directory.
 
     Raises:
-        PerbenchError: what the plan needs is not here.
+        PerbenchError: this machine lacks what the plan needs.
     """
     plan = make_plan(cells, run)
     _say_damaged(plan)
@@ -148,7 +148,7 @@ def _execute(
     executor: Executor[Any],
     options: Options,
 ) -> list[CellRecord]:
-    """The records of the plan's cells, one less for each that could not be written.
+    """The records of the plan's cells, without those that could not be written.
 
     Raises:
         Interrupted: with what is kept; and as `Worker.work`.
@@ -176,7 +176,7 @@ def _execute(
 
 
 def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
-    """The part of a process that is not the main one; returns the main one's exit code."""
+    """The part of a process other than the main one; returns the main one's exit code."""
     group = processes.group()
     planned = {cell.identity: cell for cell in cells}
     trainings = [find(planned, identity) for identity in group.broadcast([""])]
@@ -213,8 +213,8 @@ def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> 
 
 
 def _relabel(plan: Plan, run: RunDir) -> None:
-    """What is reused goes by the names that today's matrix gives it: names are no part of an identity. It
-    gets the counts of overlaps that an older perbench did not take."""
+    """Update reused records to the names in the current matrix (names are not part of identities), and add
+    counts of overlaps that an older perbench did not record."""
     for step in plan.steps:
         folder = run.cell(step.cell.kind, step.cell.identity)
         record = folder.record() if step.action == "reuse" else None
@@ -235,15 +235,15 @@ def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
         try:
             found.append(run.cell(cell.kind, cell.identity).record())
         except DamagedRecord:
-            continue  # it could not be written, which was said
+            continue  # it could not be written, as reported
     return [record for record in found if record is not None]
 
 
 def _say_damaged(plan: Plan) -> None:
-    """Name every damaged record, and what happens to it."""
+    """Report every damaged record, and what happens to it."""
     redone = [step.damage for step in plan.todo]
     for damage in plan.damaged:
-        end = "its cell runs again" if damage in redone else "left alone: not in this plan"
+        end = "its cell runs again" if damage in redone else "not in this plan, so not changed"
         say(f"damaged: {damage.what}; {end}")
 
 
@@ -260,8 +260,8 @@ def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) 
 
 
 def _tell_failures(records: Sequence[CellRecord]) -> int:
-    """How many cells of this matrix failed, each reported by `Worker.work`; the exit code."""
+    """Report the number of failed cells, each reported by `Worker.work`; returns the exit code."""
     failed = sum(record.error is not None for record in records)
     if failed:
-        say(f"{failed} of {counted(len(records), 'cell')} failed. The same command tries them again.")
+        say(f"{failed} of {counted(len(records), 'cell')} failed; run the same command to retry them")
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""What a cell will ask of paid models, and what that will cost at most."""
+"""Estimates a cell's requests to paid models, and their maximum cost."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from perbench.specs.compose import engine_of, owner_of, summariser_of
 
 @dataclass(frozen=True)
 class Spend:
-    """What one paid model is asked. `cost` is None where prices are unknown; retries and ratings asked again
-    are not foreseen, replies from the cache not deducted."""
+    """Requests to one paid model. `cost` is None if prices are unknown; it includes neither retries nor
+    repeated ratings, and does not deduct cached replies."""
 
     asked: Asked
     cost: float | None
@@ -32,7 +32,7 @@ class Spend:
 def spend(
     task: TaskSpec, subject: Named[ModelSpec], examples: Sequence[Example], model: Lookup
 ) -> dict[str, Spend]:
-    """What an evaluation asks of each paid model that takes part, by name."""
+    """An evaluation's requests to each paid model, by name."""
     cast = {
         role.name: subject if role.model is None else model(role.model) for role in owner_of(task).roles()
     }
@@ -40,7 +40,7 @@ def spend(
 
 
 def persona_spend(task: TaskSpec, examples: Sequence[Example], model: Lookup) -> dict[str, Spend]:
-    """What is asked of paid models to rewrite these histories."""
+    """Requests to paid models to rewrite these histories."""
     summariser = summariser_of(task.persona)
     if summariser is None:
         return {}
@@ -61,8 +61,8 @@ def _paid(cast: Mapping[str, Named[ModelSpec]], asks: Callable[[], Mapping[str, 
 def identify_spend(
     identifier: Identifier, subject: Named[ModelSpec], examples: Iterable[Example]
 ) -> dict[str, Spend]:
-    """What an identifier asks of a paid model, {} where it asks none: once about every answer, for as many
-    tokens as its hyperparameter `max_new_tokens` says, if it has one."""
+    """An identifier's requests to a paid model, {} if none: one per answer, for as many tokens as its
+    hyperparameter `max_new_tokens`, if any."""
     if not identifier.needs_model or not engine_of(subject).paid:
         return {}
     asked, written = Asked(), getattr(identifier, "max_new_tokens", SamplingSpec().max_new_tokens)
@@ -74,7 +74,7 @@ def identify_spend(
 
 
 def total(spends: Sequence[Mapping[str, Spend]]) -> dict[str, Spend]:
-    """The sum over cells, by model name; a cost that is missing once is missing."""
+    """The sum over cells, by model name; a cost is missing if it is missing in any cell."""
     found: dict[str, Spend] = {}
     for name, one in (item for cell in spends for item in cell.items()):
         sofar = found.get(name)

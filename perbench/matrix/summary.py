@@ -1,4 +1,4 @@
-"""The results of a run as JSON, for programs; `perbench.site.terminal` has the tables for people."""
+"""The results of a run as JSON; `perbench.site.terminal` prints them as tables."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from perbench.store.ledger import added
 
 
 def as_json(records: Sequence[CellRecord], out: str) -> dict[str, Any]:
-    """{"out", "done", "failed", "cells"}; a cell says what it is, its headline's value, how many samples have
-    no score and why, or its error."""
+    """{"out", "done", "failed", "cells"}; a cell has its description, its headline's value, the number of
+    samples without a score and why, or its error."""
     failed = sum(record.status == "failed" for record in records)
     cells = [_cell(record) for record in records]
     return {"out": out, "done": len(records) - failed, "failed": failed, "cells": cells}
 
 
 def spent(records: Sequence[CellRecord]) -> list[str]:
-    """A line for each endpoint that the cells asked: requests, tokens, money; and one of all the money, where
-    there are several in one currency."""
+    """A line for each endpoint used by the cells (requests, tokens, cost), and one with the total cost if
+    several have one currency."""
     uses: dict[str, list[EndpointUse]] = {}
     for record in records:
         for name, use in record.endpoints.items():
@@ -51,7 +51,7 @@ def spent(records: Sequence[CellRecord]) -> list[str]:
 
 
 def in_short(record: CellRecord) -> str | None:
-    """A finished cell in a few words, None for a failed one."""
+    """A finished cell in a few words; None for a failed one."""
     from perbench.site.format import digits_for, interval, number
 
     if record.error is not None:

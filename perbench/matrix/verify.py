@@ -1,7 +1,7 @@
-"""Whether a run directory is as perbench left it, and its numbers are those of its samples.
+"""Checks that a run directory is unchanged, and that its numbers follow from its samples.
 
-Nothing is generated or trained. What a forger sealed anew with care is found only where it can be computed:
-metrics and scores from the samples, samples against the data.
+Nothing is generated or trained. Carefully resealed forgeries are detected only where values can be
+recomputed: metrics and scores from the samples, samples against the data.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.per_user import user_adapters
 
 CLOSE = 1e-9
-"""Relative difference of numbers that other machines and versions may compute."""
+"""Relative difference allowed between machines and versions."""
 GIVEN = ("user", "question", "reference")
-"""What a sample holds of its example, where it holds it."""
+"""Fields that a sample may copy from its example."""
 
 
 @dataclass
 class Checked:
-    """One cell, or run.json. `faults`: what is not as it was written; `unchecked`: what could not be looked
-    at, and why; `metrics`: how many were computed anew and are equal."""
+    """One cell, or run.json. `faults`: what differs from what was written; `unchecked`: what could not be
+    checked, and why; `metrics`: how many were recomputed and are equal."""
 
     name: str
     faults: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ def verify(run: RunDir) -> Iterator[Checked]:
     """Check run.json and every cell of a run directory, finished or not; changes nothing.
 
     Raises:
-        PerbenchError: it is no run directory.
+        PerbenchError: it is not a run directory.
     """
     cells = cells_of(run.path)
     whole = Checked("run.json")
@@ -61,13 +61,13 @@ def verify(run: RunDir) -> Iterator[Checked]:
     except DamagedRecord as damage:
         whole.faults.append(damage.what)
     if not described and not whole.faults:
-        whole.unchecked.append("there is none, so no task is known as its matrix had it")
+        whole.unchecked.append("missing, so the matrices' changes to tasks are unknown")
     yield whole
     planned = {name for plan in described.get("plans", {}).values() for name in plan}
     records: dict[str, CellRecord] = {}
     for folder in sorted(cells.iterdir()):
         if not folder.is_dir():
-            yield Checked(f"cells/{folder.name}", [f"{folder}: no folder of a cell"])
+            yield Checked(f"cells/{folder.name}", [f"{folder}: not the folder of a cell"])
             continue
         try:
             record = read_record(folder)
@@ -87,7 +87,7 @@ def _unfinished(folder: Path, planned: set[str]) -> Checked:
     kind, _, start = folder.name.partition("-")
     owner = next((name for name in planned if name.startswith(start) and start), None)
     if owner is None:
-        found.unchecked.append("no cell of a plan in run.json")
+        found.unchecked.append("not in a plan of run.json")
         return found
     if kind == "train":
         for step in sorted((folder / "checkpoint").glob("[!.]*/")):
@@ -97,7 +97,7 @@ def _unfinished(folder: Path, planned: set[str]) -> Checked:
 
 
 def _journals(found: Checked, folder: Path, owner: str) -> None:
-    """What no digest of a record covers, or did not while it was written."""
+    """Check what no digest of a record covers, or did not while it was written."""
     for file in (folder / SAMPLES, folder / LEDGER, folder / LOG):
         try:
             lines = SealedJournal(file, owner).read()
@@ -108,7 +108,7 @@ def _journals(found: Checked, folder: Path, owner: str) -> None:
             found.faults.append(f"{file}:{lines.fault[0]}: {lines.fault[1]}")
         if lines.unsealed:
             found.unchecked.append(
-                f"{lines.unsealed} lines of {file.name} are of an older perbench, without seals"
+                f"{lines.unsealed} lines of {file.name} are from an older perbench, without seals"
             )
 
 
@@ -130,7 +130,7 @@ def _finished(
             else:
                 found.faults += checkpoint_faults(place, seal=seal)
         if record.status == "done":
-            found.unchecked.append("what was trained is not trained again")
+            found.unchecked.append("the training itself, which is not repeated")
     if record.kind == "train" or record.status != "done":
         _journals(found, folder, record.identity)
         return found
@@ -145,7 +145,7 @@ def _finished(
         task = task_of(record, matrices)
         scored = owner_of(task.spec).checked(samples)
     except PerbenchError as error:
-        found.unchecked.append(f"metrics were not computed anew: {error}")
+        found.unchecked.append(f"metrics: {error}")
         return found
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         found.faults.append(f"{folder / SAMPLES}: cannot be scored: {type(error).__name__}: {error}")
@@ -157,42 +157,42 @@ def _finished(
 
 
 def _labels(record: CellRecord, records: Mapping[str, CellRecord]) -> list[str]:
-    """Names that are not those of what the cell is made of."""
+    """Labels that do not match the cell's inputs."""
     labels, inputs = record.labels, record.inputs
     faults = []
     if "seed" in inputs and inputs["seed"] != labels.seed:
-        faults.append(f"labels.seed {labels.seed} is not its inputs' {inputs['seed']}")
+        faults.append(f"labels.seed is {labels.seed}, but {inputs['seed']} in the inputs")
     for part in ("trainer", "identifier"):
         if part in inputs and inputs[part].get("name") != getattr(labels, part):
             faults.append(
-                f"labels.{part} {getattr(labels, part)!r} is not its inputs' {inputs[part]['name']!r}"
+                f"labels.{part} is {getattr(labels, part)!r}, but {inputs[part]['name']!r} in the inputs"
             )
     if record.kind == "eval" and record.trained_by != inputs.get("train"):
-        faults.append("trained_by is not the training that its inputs name")
+        faults.append("trained_by differs from the training in the inputs")
     trained = records.get(record.trained_by or "")
     own = {"target": labels.target, "model_label": labels.model_label}
     if trained is not None and trained.labels.model_copy(update=own) != labels:
-        faults.append("its labels are not those of the training that made its model")
+        faults.append("its labels differ from those of the training that made its model")
     return faults
 
 
 def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None:
-    """The record beside what its samples give."""
+    """Compare the record with what its samples give."""
     before = False
     for name, old in record.metrics.items():
         metric = new["metrics"].get(name)
         if metric is not None and metric.users is not None and old.users is None:
             before, metric = True, _without_interval(metric, old)
         if metric is None:
-            found.unchecked.append(f"metric {name}: not computed here, or not asked for by the task of today")
+            found.unchecked.append(f"metric {name}: not available here, or no longer requested by the task")
         elif metric.signature != old.signature:
-            found.unchecked.append(f"metric {name}: computed in another way today ({metric.signature})")
+            found.unchecked.append(f"metric {name}: computed differently today ({metric.signature})")
         elif not _same(metric, old):
             found.faults.append(f"metric {name}: {old.value} in the record, {metric.value} from its samples")
         else:
             found.metrics += 1
     if before:
-        found.unchecked.append("intervals from an older perbench, of another method; `perbench rescore`")
+        found.unchecked.append("intervals by an older perbench's method; `perbench rescore` replaces them")
     for name, better in record.better.items():
         today = new["better"].get(name, "higher")
         if name in new["metrics"] and today != better:
@@ -203,7 +203,7 @@ def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None
 
 
 def _without_interval(new: Metric, old: Metric) -> Metric:
-    """`new` with the intervals of `old`, which an older perbench computed in another way."""
+    """`new` with the intervals of `old`, which an older perbench computed by another method."""
     turns = list(new.by_turn)
     if len(turns) == len(old.by_turn):
         pairs = zip(turns, old.by_turn, strict=True)
@@ -229,11 +229,11 @@ def _close(one: Any, other: Any) -> bool:
 
 def _compare_scores(found: Checked, stored: Scores | None, scored: Scored, record: CellRecord) -> None:
     if stored is None:
-        found.faults.append("scores.json is gone")
+        found.faults.append("scores.json is missing")
         return
     new = scored.scores
     if (stored.ids, stored.clusters) != (new.ids, new.clusters):
-        found.faults.append("scores.json: not of these samples and users")
+        found.faults.append("scores.json: other samples or users than the cell's")
         return
     for name, column in stored.scores.items():
         same = name in scored.metrics and name in record.metrics
@@ -242,13 +242,13 @@ def _compare_scores(found: Checked, stored: Scores | None, scored: Scored, recor
         if name in new.scores and not _close(new.scores[name], column):
             pairs = zip(new.scores[name], column, strict=True)  # `Scores` has one entry per sample
             place = next(i for i, pair in enumerate(pairs) if not _close(*pair))
-            found.faults.append(f"scores.json: {name} of {new.ids[place]!r} is not that of its sample")
+            found.faults.append(f"scores.json: {name} of {new.ids[place]!r} differs from its sample's")
 
 
 def _compare_data(
     found: Checked, record: CellRecord, task: Named[TaskSpec], samples: Sequence[dict[str, Any]], folder: Path
 ) -> None:
-    """The samples beside the examples they were made of, where these are here."""
+    """Compare the samples with their examples, if these are available."""
     owner = owner_of(task.spec)
     found.unchecked += owner.unverified()
     if owner.late:
@@ -256,7 +256,7 @@ def _compare_data(
     try:
         dataset, dev = _data(record, task, samples)
     except PerbenchError as error:
-        found.unchecked.append(f"samples were not compared with their data: {error}")
+        found.unchecked.append(f"samples against their data: {error}")
         return
     ids = owner.sample_ids(dataset, dev)
     try:
@@ -267,27 +267,27 @@ def _compare_data(
     examples = {example.id: example for split in (dataset, dev) if split for example in split.examples}
     for sample in samples:
         example = examples[owner.example_of(sample["id"])]
-        told = dict(zip(GIVEN, (example.user, example.question, example.reference), strict=True))
+        expected = dict(zip(GIVEN, (example.user, example.question, example.reference), strict=True))
         if record.kind == "identify":
-            told["response"] = told.pop("reference")
-        wrong = [key for key, value in told.items() if key in sample and sample[key] != value]
-        found.faults += [f"sample {sample['id']!r}: its {key} is not that of the data" for key in wrong]
+            expected["response"] = expected.pop("reference")
+        wrong = [key for key, value in expected.items() if key in sample and sample[key] != value]
+        found.faults += [f"sample {sample['id']!r}: its {key} differs from the data" for key in wrong]
 
 
 def _data(
     record: CellRecord, task: Named[TaskSpec], samples: Sequence[dict[str, Any]]
 ) -> tuple[Dataset, Dataset | None]:
-    """The examples that the samples were made of; those that thresholds were chosen on.
+    """The examples that the samples were made from, and those on which thresholds were chosen.
 
     Raises:
-        PerbenchError: they are not here, or others are.
+        PerbenchError: they are unavailable, or have changed.
     """
     with_dev = record.kind == "identify" and source_of(task.spec.data).has_train(task.folder)
-    # `--limit` is no part of a record.
+    # `--limit` is not recorded.
     tested = [sample["id"] for sample in samples if sample.get("split", "test") == "test"]
     count = len(set(map(owner_of(task.spec).example_of, tested)))
     for limit in (None, count):
         test = load_examples(task, "test", limit)
         if test.digest == record.inputs["data"]:
             return test, load_examples(task, "train", limit) if with_dev else None
-    raise PerbenchError("those that are here are others")
+    raise PerbenchError("the data have changed")

@@ -1,4 +1,4 @@
-"""The trained weights of a run: whether they are what was written, and which serve in an evaluation."""
+"""The trained weights of a run: their integrity, and which of them an evaluation uses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from perbench.store import CellDir, CellRecord
 from perbench.training.checkpoint import checkpoint_faults
 
 USERS = "users"
-"""Folder of users' own adapters beside the checkpoints of a training."""
+"""Folder of users' own adapters beside a training's checkpoints."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights that a train cell left: an adapter or a full model, and users' own adapters on top, None
-    where the training made none. `faults`: what of it is missing or damaged."""
+    """The weights made by a train cell: an adapter or a full model, and users' own adapters on top, None if
+    the training made none. `faults`: what is missing or damaged."""
 
     checkpoint: Path
     users: dict[str, Path] | None
@@ -29,7 +29,7 @@ class Trained:
 def trained_weights(
     cell: Cell, folder: CellDir, record: CellRecord | None, digest: Callable[[Path], str] = content_sha256
 ) -> Trained:
-    """What the train cell `cell` left in `folder`, checked file by file; `record` names the content."""
+    """The weights that `cell` left in `folder`, checked by file; `record` has their seals."""
     from perbench.training.per_user import user_adapters
 
     assert cell.training is not None
@@ -43,21 +43,21 @@ def trained_weights(
 
 
 def serving_weights(cell: Cell, trained: Cell, folder: CellDir, record: CellRecord) -> Trained:
-    """What an evaluation loads of the training `trained`, read and checked now.
+    """The weights of the training `trained` that an evaluation loads, read and checked now.
 
     Raises:
-        CellError: it is missing or damaged.
+        CellError: they are missing or damaged.
     """
     found = trained_weights(trained, folder, record)
     if found.faults:
-        for path in folder.checkpoint.rglob("*"):  # so that the next plan reads them, too
+        for path in folder.checkpoint.rglob("*"):  # so that the next plan reads them again
             if path.is_file():
                 forget_sha256(path)
         raise CellError(
-            f"the trained weights are not what was written: {'; '.join(found.faults)}. Run the same command "
-            "again: it trains them anew"
+            f"the trained weights have changed: {'; '.join(found.faults)}; run the same command again to "
+            "retrain them"
         )
     if found.users is not None and cell.task.name != trained.task.name:
-        # A name stands for one user within one task only.
+        # User names are unique only within a task.
         return Trained(found.checkpoint, {}, [])
     return found

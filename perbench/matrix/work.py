@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkResult:
-    """What came of the work, under the names of the record. `notes` are those that samples alone tell."""
+    """The results of the work, named as in the record. `notes` are those that follow from samples."""
 
     tokens: dict[str, int]
     counts: dict[str, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def train(
 
 
 def evaluate(cell: Cell, given: EvaluationInput, pool: EnginePool, folder: CellDir, tick: Tick) -> WorkResult:
-    """Make the samples that are not stored yet, and score all. Raises DamagedRecord as `check_ids`."""
+    """Make the missing samples, and score all. Raises DamagedRecord as `check_ids`."""
     protocol = owner_of(cell.task.spec)
     if cell.identifier is not None:
         engine = pool.serve(cell.model, None) if cell.identifier.needs_model else None

@@ -1,4 +1,4 @@
-"""Text metrics: from stored samples to numbers with intervals. Nothing here generates or downloads."""
+"""Text metrics: compute numbers with intervals from stored samples, without generation or downloads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perbench.store.record import Metric
 
 @dataclass(frozen=True)
 class TextScores:
-    """`per_sample` and `sums` as in `Scores`; `notes` say which metrics are absent and why."""
+    """`per_sample` has no entry for corpus-level metrics; `notes` list absent metrics and why."""
 
     metrics: dict[str, Metric] = field(default_factory=dict)
     per_sample: dict[str, list[float | None]] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class TextScores:
 def text_metric(name: str) -> TextMetric:
     """
     Raises:
-        PerbenchError: the name is no metric, or its file is broken.
+        PerbenchError: there is no such metric, or its file is broken.
     """
     metric: TextMetric = plugins.get("metric", name).load_class()()
     return metric
@@ -43,10 +43,10 @@ def check_measured(name: str, scale: Scale, measured: Measured, samples: int) ->
 
 
 def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
-    """Compute the metrics `names`. What is missing has no score under any of them.
+    """Compute the metrics `names`. Missing answers have no score.
 
     Raises:
-        PerbenchError: a name is no metric.
+        PerbenchError: there is no such metric.
     """
     found = TextScores()
     missing = texts.missing or [None] * len(texts.predictions)

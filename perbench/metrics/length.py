@@ -1,4 +1,4 @@
-"""Words of an answer: a gain elsewhere may be no more than this."""
+"""Words per answer, to see whether a gain in another metric comes from length alone."""
 
 from __future__ import annotations
 

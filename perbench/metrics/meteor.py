@@ -1,9 +1,9 @@
 """METEOR (Lavie & Agarwal 2007) as NLTK computes it over NLTK's word tokens: alpha 0.9, beta 3, gamma 0.5.
 
-These are the settings of the `evaluate` library's METEOR, which LongLaMP and its successors report. The score
-needs WordNet for its synonyms and the English Punkt model for the tokens. Punkt comes with a package; without
-WordNet the metric is absent, for METEOR without synonyms would be another metric under the same name; so it
-would be for a reference in other letters than English, which has neither stems nor synonyms here: no score.
+These are the settings of the `evaluate` library, which LongLaMP and its successors report. METEOR needs
+WordNet for synonyms and the English Punkt model for tokens. Punkt comes with a package; without WordNet the
+metric is absent, because METEOR without synonyms would be another metric under the same name. For the same
+reason, a reference in other letters than English has no score: it has neither stems nor synonyms here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _words() -> Any:
 
 
 def tokenize(text: str) -> list[str]:
-    """nltk.word_tokenize(text) with the Punkt parameters of a package instead of a download."""
+    """nltk.word_tokenize(text), with the Punkt parameters of a package instead of a download."""
     return [token for sentence in split_sentences(text) for token in _words().tokenize(sentence)]
 
 
@@ -35,7 +35,7 @@ class Meteor(TextMetric):
         """Per-sample score in 0..1 and its mean.
 
         Raises:
-            MetricAbsent: WordNet was not prepared.
+            MetricAbsent: WordNet is not prepared.
         """
         from nltk.translate.meteor_score import single_meteor_score
 

@@ -1,8 +1,8 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004): F-measure by rouge_score without stemmer, as LongLaMP reports it.
 
-rougeL is over the whole text, not rougeLsum. Numbers with a stemmer are not comparable. rouge_score reads the
-letters a-z and digits alone: against a reference of other letters everything scores 0, so that sample has no
-score here; nor has one under ROUGE-2 whose reference is a single word, which holds no pair.
+rougeL is over the whole text, unlike rougeLsum. Scores with a stemmer are not comparable. rouge_score reads
+only a-z and digits, so a reference in other letters would always score 0; it has no score here. Neither has a
+one-word reference under ROUGE-2.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Rouge(TextMetric):
     names = ("rouge1", "rouge2", "rougeL")
 
     def measure(self, name: str, texts: Texts) -> Measured:
-        """Per-sample F-measure in 0..1 and its mean; None where the reference cannot be read."""
+        """Per-sample F-measure in 0..1 and its mean; None if the reference is unreadable."""
         from rouge_score.rouge_scorer import RougeScorer
         from rouge_score.tokenizers import DefaultTokenizer
 

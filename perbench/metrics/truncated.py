@@ -1,4 +1,4 @@
-"""The share of answers that were cut at max_new_tokens."""
+"""The share of answers truncated at max_new_tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ class Truncated(TextMetric):
     scale = Scale(better=None, bounds=(0.0, 1.0))
 
     def measure(self, name: str, texts: Texts) -> Measured:
-        """1 where the answer was cut, else 0."""
+        """1 if the answer was truncated, else 0."""
         values: list[float | None] = [float(cut) for cut in texts.truncated]
         return Measured(mean_metric(values, texts.clusters, "truncated|share", scale=self.scale), values)

@@ -1,1 +1,1 @@
-"""What becomes of a history before it enters a prompt."""
+"""Builds personas from histories: rankings choose items, summarisers rewrite them."""

@@ -1,4 +1,4 @@
-"""Which items of a history enter the prompts of a data set, and the summaries that replace them."""
+"""Selects the history items that enter prompts, and replaces them by summaries."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from perbench.specs.compose import ranked_text, ranking_of, summariser_of
 
 @dataclass(frozen=True)
 class BuiltPersonas:
-    """`examples` with the items that prompts are made of, in the order they stand in; `counts` go into the
-    record: {"summaries", "summaries_truncated", "persona_items_cut"} of a summarised history, and
-    "summaries_missing" where the model left a block of a history without a summary."""
+    """`examples` with the items for prompts, in prompt order; `counts` go into the record: {"summaries",
+    "summaries_truncated", "persona_items_cut"} of a summarised history, and "summaries_missing" if the model
+    gave no summary for a block."""
 
     examples: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
 
 
 def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) -> BuiltPersonas:
-    """Retrieve, then summarise, as the task's `persona` says. Every user's own items only; of an example,
-    nothing is read but its id, its request and its items.
+    """Retrieve, then summarise, as the task's `persona` specifies. Only the example's id, its request and its
+    user's own items are read.
 
     Raises:
-        PerbenchError: naming the example whose items lack what the task reads; a model that cannot be
-            had; a package that is not installed.
+        PerbenchError: an example's items lack a field that the task reads; a model is unavailable; a package
+            is not installed.
     """
     if not task.persona.resolved:
         return BuiltPersonas(list(examples))
@@ -59,7 +59,7 @@ def build_personas(task: TaskSpec, examples: Sequence[Example], models: Models) 
 
 
 def standing(ranking: Sequence[int], spec: PersonaSpec) -> list[int]:
-    """Of a ranking, best first: the places of the `k` best, in the order they stand in a prompt."""
+    """The indices of the `k` best of a ranking (best first), in prompt order."""
     if ranking_of(spec).keeps_order:
         return sorted(ranking[: spec.k])
     best = list(ranking[: spec.k])

@@ -1,4 +1,4 @@
-"""Texts as vectors: the mean of an encoder's last states (as Contriever, arXiv 2112.09118)."""
+"""Embeds texts as the mean of an encoder's last hidden states (as Contriever, arXiv 2112.09118)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOKEN_BUDGET = 16384
 """Padded tokens encoded at once."""
 AT_ONCE = 1024
-"""Texts between two writes; what a killed run encodes again."""
+"""Texts between two writes: the most that a killed run encodes again."""
 REQUESTS = 256
 """Requests whose vectors are held at once."""
 VERSION = 1
@@ -29,8 +29,8 @@ KEYS = ("missing_keys", "unexpected_keys")
 
 
 class Encoder:
-    """Vectors of texts, kept on disk by (encoder, text): each text is encoded once on a machine. The weights
-    are loaded when the first text is new. `folder` makes the encoder available; `digest` identifies it."""
+    """Text vectors, cached on disk by (encoder, text). The weights are loaded for the first text that is not
+    cached. `folder` makes the encoder available; `digest` identifies it."""
 
     def __init__(self, folder: Callable[[], Path], digest: str) -> None:
         self._folder = folder
@@ -39,10 +39,10 @@ class Encoder:
         self._loaded: tuple[Any, Any, int] | None = None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
-        """[len(texts), size], float32; a longer text than the encoder reads counts with its beginning.
+        """[len(texts), size], float32; texts beyond the encoder's context are truncated.
 
         Raises:
-            PerbenchError: the folder holds no encoder, or one whose embeddings are no numbers.
+            PerbenchError: the folder holds no encoder, or its embeddings are not finite.
         """
         import numpy as np
 
@@ -68,7 +68,7 @@ class Encoder:
         with torch.inference_mode():
             for group in batches([len(row) for row in ids], TOKEN_BUDGET):
                 width = max(1, *(len(ids[i]) for i in group))
-                # By hand: a tokenizer may have no pad token, or one that lies outside the embedding.
+                # The tokenizer may have no pad token, or one outside the embedding.
                 padded = torch.tensor([[*ids[i], *[0] * (width - len(ids[i]))] for i in group])
                 kept = torch.tensor([[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in group])
                 padded, kept = padded.to(model.device), kept.to(model.device)
@@ -94,9 +94,9 @@ class Encoder:
                     output_loading_info=True,
                     ignore_mismatched_sizes=True,
                 )
-            except Exception as error:  # of damaged files: whatever the parser at that place raises
+            except Exception as error:  # damaged files raise any parser's errors
                 raise PerbenchError(f"{folder}: the encoder does not load: {error}") from error
-            # Checkpoints come with heads that an encoder lacks, and without the pooler that is not used.
+            # Checkpoints may add heads, or lack the unused pooler.
             parts = {name for name, _ in model.named_children()} - {"pooler"}
             own = {name: {key for key in info[name] if _part(key, model) in parts} for name in KEYS}
             check_loaded({**info, **own}, folder)
@@ -108,7 +108,7 @@ class Encoder:
 
 
 def _part(key: str, model: Any) -> str:
-    """The part of the model that a tensor belongs to: "bert.encoder.layer.0..." -> "encoder"."""
+    """The part of the model that holds a tensor: "bert.encoder.layer.0..." -> "encoder"."""
     return key.removeprefix(f"{model.base_model_prefix}.").partition(".")[0]
 
 
@@ -118,7 +118,7 @@ def similarities(
     *,
     cosine: bool,
 ) -> list[list[float]]:
-    """For each (query, texts): the similarity of every text to the query, many requests encoded together."""
+    """For each (query, texts): the similarity of every text to the query; requests are encoded together."""
     parts = [requests[start : start + REQUESTS] for start in range(0, len(requests), REQUESTS)]
     return [scores for part in parts for scores in _similarities(encode, part, cosine=cosine)]
 

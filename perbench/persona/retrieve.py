@@ -1,4 +1,4 @@
-"""What rankings share. The reference is never seen."""
+"""Helpers of rankings; the reference is never used."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from perbench.specs.compose import ranking_of
 
 
 def absent(spec: PersonaSpec) -> list[str]:
-    """The package that the ranking needs and that is not installed, with the command that installs it."""
+    """The message that a package needed by the ranking is not installed, if so."""
     requires = ranking_of(spec).requires
     if requires is None:
         return []
     module, extra = requires
-    told = f"persona.retrieve {spec.retrieve} needs the package {module}: pip install 'perbench[{extra}]'"
-    return [told] if find_spec(module) is None else []
+    message = f"persona.retrieve {spec.retrieve} needs the package {module}: pip install 'perbench[{extra}]'"
+    return [message] if find_spec(module) is None else []
 
 
 def query_of(question: str, after: str | None) -> str:
-    """The request, or what follows the first `after` in it."""
+    """The request, or its part after the first `after`."""
     if after is None:
         return question
     _, marker, rest = question.partition(after)
@@ -28,5 +28,5 @@ def query_of(question: str, after: str | None) -> str:
 
 
 def by_score(scores: Sequence[float]) -> list[int]:
-    """Highest first; of equal scores, what stands earlier."""
+    """Highest first; of equal scores, earlier items first."""
     return sorted(range(len(scores)), key=lambda place: -scores[place])

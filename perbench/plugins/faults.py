@@ -1,4 +1,4 @@
-"""Exceptions that a plugin's own code raised, told by its file and line."""
+"""Reports exceptions of a plugin's own code by file and line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from perbench import plugins
 from perbench.plugins.roots import KINDS
 
 MODULES = {f"{kind.namespace}.": name for name, kind in KINDS.items() if kind.base is not None}
-"""How the names of plugins' modules begin, and of what kind those are."""
+"""Kinds of plugins by the prefix of their module names."""
 
 
 @dataclass(frozen=True)
 class PluginFault:
-    """The innermost line of a plugin's file that was being run, and what was raised there or below."""
+    """The innermost line in a plugin's file when an exception was raised there or below."""
 
     plugin: plugins.Plugin
     line: int
@@ -24,20 +24,20 @@ class PluginFault:
 
     @property
     def place(self) -> str:
-        """The file below its root: records name no folders of a machine."""
+        """The file relative to its root: records hold no machine paths."""
         folder = KINDS[self.plugin.kind].folder
         parts = self.plugin.path.parts
-        for place in range(len(parts) - 1, -1, -1):  # a file may be one of a plugin's folder
+        for place in range(len(parts) - 1, -1, -1):  # a file may belong to a plugin's folder
             if "/".join(parts[place - folder.count("/") : place + 1]) == folder:
                 return "/".join([folder, *parts[place + 1 :]])
         return f"{folder}/{self.plugin.path.name}"
 
-    def told(self, file: Path | str) -> str:
+    def message(self, file: Path | str) -> str:
         return f"{file}:{self.line}: {self.plugin.kind} {self.plugin.name!r} raised {self.raised}"
 
 
 def place_of(plugin: object, method: str) -> str:
-    """Where a plugin's method is written: "trainers/my_loss.py:17"."""
+    """The location of a plugin's method: "trainers/my_loss.py:17"."""
     cls = type(plugin)
     for base in cls.__mro__:  # a method may be inherited
         if method in vars(base):
@@ -47,7 +47,7 @@ def place_of(plugin: object, method: str) -> str:
 
 
 def fault_of(error: BaseException) -> PluginFault | None:
-    """The fault of a plugin's, None where no plugin was being run."""
+    """The fault of a plugin, or None if no plugin was running."""
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))

@@ -1,4 +1,4 @@
-"""Roots: the folders that plugins are looked up in."""
+"""Roots: the folders in which plugins are searched."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ class Kind:
     folder: str
     suffix: str
     base: str | None = None
-    """"module:Class" that a Python plugin subclasses; None of YAML."""
+    """ "module:Class" that a Python plugin subclasses; None for YAML."""
     home: str | None = None
-    """Where built-in ones are, below the package `perbench`; None: in `folder` of the built-in root."""
+    """Folder of the built-in ones in the package `perbench`; None: in `folder` of the built-in root."""
     many: bool = False
-    """Whether one file may define several: the literal `names` of its class; else it is named as the file."""
+    """Whether a file may define several, by its class's literal `names`; otherwise it is named as the
+    file."""
     load: str | None = None
-    """"module:function" that reads a YAML plugin by name or file, as `Named`; None of Python."""
+    """ "module:function" that reads a YAML plugin by name or file, as `Named`; None for Python."""
 
     @property
     def plural(self) -> str:
         return self.folder.rpartition("/")[2]
 
     def place(self, root: Path) -> Path:
-        """The folder of a root that holds plugins of this kind."""
+        """The folder of a root for plugins of this kind."""
         if self.home is not None and root == builtin_root():
             return PACKAGE / self.home
         return root / self.folder
 
     def module(self, path: Path) -> str:
-        """The name of the module that a plugin's file or folder is."""
+        """The module name of a plugin's file or folder."""
         stem = path.parent.name if path.name == "__init__.py" else path.stem
         built_in = self.home is not None and PACKAGE / self.home in path.parents
         above = f"perbench.{self.home}" if built_in else self.namespace
@@ -46,13 +47,13 @@ class Kind:
 
     @property
     def namespace(self) -> str:
-        """The package that holds the modules of all roots but the built-in one."""
+        """The package of the modules of all roots except the built-in one."""
         return f"perbench.plugins.{self.folder}".replace("/", ".")
 
     def files(self, folder: Path) -> list[Path]:
-        """The plugin files of such a folder; of a plugin that is a folder, its __init__.py."""
+        """The plugin files in such a folder; for a plugin that is a folder, its __init__.py."""
         found = []
-        for entry in _entries(folder):  # looked through often, so without the cost of Path.glob
+        for entry in _entries(folder):  # called often; Path.glob is slow
             named = entry.name[0] not in "_."
             if not entry.is_dir():
                 found += [Path(entry.path)] if named and entry.name.endswith(self.suffix) else []
@@ -93,13 +94,13 @@ KINDS = {
     "reported": Kind("leaderboard/reported", ".yaml", load="perbench.specs.load:load_reported"),
 }
 LM_EVAL = "lm_eval"
-"""Folder of a root that holds tasks of lm-evaluation-harness, in its own format."""
+"""Folder of a root with tasks of lm-evaluation-harness in its own format."""
 FOLDERS = ", ".join([*(kind.folder for kind in KINDS.values()), LM_EVAL])
 
 
 @dataclass(frozen=True)
 class Root:
-    """A folder of plugins and who named it: "built-in", "PERBENCH_INCLUDE" or an entry point."""
+    """A folder of plugins and its origin: "built-in", "PERBENCH_INCLUDE" or an entry point."""
 
     path: Path
     origin: str
@@ -107,12 +108,12 @@ class Root:
 
 def builtin_root() -> Path:
     """The folder of the built-in tasks/, identifiers/, trainers/ and leaderboard/."""
-    packed = PACKAGE / "builtin"  # a wheel carries the folders here; a checkout is a root itself
+    packed = PACKAGE / "builtin"  # in a wheel; a checkout is a root itself
     return packed if packed.is_dir() else PACKAGE.parent
 
 
 def is_root(folder: Path) -> bool:
-    """Whether it holds a folder of plugins; names as common as `metrics` need a plugin file inside."""
+    """Whether it holds a plugin folder; common names such as `metrics` need a plugin file inside."""
     return (folder / LM_EVAL).is_dir() or any(
         kind.files(folder / kind.folder) if kind.home is not None else (folder / kind.folder).is_dir()
         for kind in KINDS.values()
@@ -120,25 +121,25 @@ def is_root(folder: Path) -> bool:
 
 
 def entry_point_roots() -> tuple[Sequence[Root], Sequence[str]]:
-    """Roots that installed packages announce, and what is wrong with those that cannot be used."""
+    """Roots announced by installed packages, and the faults of unusable ones."""
     return _entry_point_roots(tuple(sys.path))
 
 
-@cache  # reading every installed distribution's metadata costs some 10 ms; sys.path decides what is found
+@cache  # reading all distributions' metadata takes 10 ms and depends on sys.path
 def _entry_point_roots(_sys_path: tuple[str, ...]) -> tuple[Sequence[Root], Sequence[str]]:
     found, problems = [], []
     for entry in entry_points(group="perbench.roots"):
         origin = f"entry point {entry.name} of {entry.dist.name if entry.dist else 'an unknown package'}"
         try:
             spec = importlib.util.find_spec(entry.value)
-        except Exception as error:  # finding `a.b` runs a/__init__.py, which may raise anything
+        except Exception as error:  # runs a/__init__.py, which may raise anything
             problems.append(f"{origin}: cannot find {entry.value!r}: {type(error).__name__}: {error}")
             continue
         places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
         good = [place.resolve() for place in places if is_root(place)]
         found += [Root(place, origin) for place in good]
         if not places:
-            problems.append(f"{origin}: {entry.value!r} is no importable package; reinstall or remove it")
+            problems.append(f"{origin}: {entry.value!r} is not an importable package; reinstall or remove it")
         elif not good:
             problems.append(f"{origin}: {places[0]} has none of the folders {FOLDERS}")
     return tuple(found), tuple(problems)
@@ -150,16 +151,16 @@ def included() -> list[Path]:
 
 def _check(folder: Path, origin: str) -> None:
     if not folder.is_dir():
-        raise PerbenchError(f"{origin}: {folder} is no folder; name one that holds one of {FOLDERS}")
+        raise PerbenchError(f"{origin}: {folder} is not a folder; name one that holds one of {FOLDERS}")
     if not is_root(folder):
         raise PerbenchError(f"{origin}: {folder} has none of the folders {FOLDERS}; name their parent")
 
 
 def roots() -> list[Root]:
-    """All roots, each folder once: built-in, entry points, PERBENCH_INCLUDE (which `include` extends).
+    """All roots without duplicates: built-in, entry points, PERBENCH_INCLUDE (extended by `include`).
 
     Raises:
-        PerbenchError: a folder of PERBENCH_INCLUDE is missing or no root.
+        PerbenchError: a folder of PERBENCH_INCLUDE is missing or not a root.
     """
     found = {builtin_root(): "built-in"}
     for root in entry_point_roots()[0]:
@@ -171,7 +172,7 @@ def roots() -> list[Root]:
 
 
 def root_problems() -> Sequence[str]:
-    """What is wrong with installed packages that announce a root; they break nobody else."""
+    """Faults of installed packages that announce a root; they affect no other roots."""
     return entry_point_roots()[1]
 
 

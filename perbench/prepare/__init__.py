@@ -1,1 +1,1 @@
-"""`perbench data prepare`: raw files to checked tables."""
+"""`perbench data prepare`: converts raw files to checked tables."""

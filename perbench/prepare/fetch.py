@@ -1,6 +1,6 @@
-"""Download files of public repositories at one commit: resumed after a kill, checked, whole or not at all.
+"""Downloads files of public repositories at one commit: resumable, checked, and atomic.
 
-A file is written beside its place as NAME.part and renamed once its checksum is right.
+A file is written as NAME.part and renamed once its checksum matches.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ HUGGINGFACE = "https://huggingface.co"
 TIMEOUT = 30
 """Seconds without a byte after which a connection counts as lost."""
 ATTEMPTS = 3
-"""Connections per file; each goes on where the one before broke off."""
+"""Connections per file; each resumes where the previous one broke off."""
 CHUNK = 1 << 18
 LOST = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
-"""What a lost or refused connection raises."""
+"""Exceptions of a lost or refused connection."""
 LISTING = ".listing.json"
-"""The files of a commit as the hub listed them: what is complete needs no network again."""
+"""The hub's file list of a commit, so that a complete download needs no network."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A file at a commit: where it is, and the checksum it must have."""
+    """A file at a commit: its URL and expected checksum."""
 
     path: str
     url: str
@@ -54,22 +54,21 @@ class Listed:
 
 
 def fetch(remote: Remote, revision: str | None) -> tuple[str, Path]:
-    """Download what is missing of a remote's files into the user cache. Where another process does so, its
-    end is waited for.
+    """Download a remote's missing files into the user cache. If another process is doing so, this waits.
 
     Args:
-        revision: the commit, on Hugging Face also a branch or tag; None takes the remote's own, else the
+        revision: the commit, on Hugging Face also a branch or tag; None for the remote's own, else the
             newest.
 
-    Returns: the commit, and the folder that holds the files.
+    Returns: the commit, and the folder of the files.
 
     Raises:
-        PerbenchError: the host cannot be reached or lacks a file; a checksum that is not the expected one.
+        PerbenchError: the host is unreachable or lacks a file, or a checksum differs.
     """
     commit, files = _list(remote, revision or remote.revision)
     folder = _folder(remote, commit)
     if not _missing(files, folder):
-        return commit, folder  # without the lock, which a cache that cannot be written has no place for
+        return commit, folder  # without the lock, which needs a writable cache
     folder.mkdir(parents=True, exist_ok=True)
 
     def wait(_: IO[str]) -> None:
@@ -95,7 +94,7 @@ def _folder(remote: Remote, commit: str) -> Path:
 
 
 def checksum(path: Path, kind: str) -> str:
-    """A file's checksum of a kind, "sha256" or "git" (the id of git's blob), with the kind before it."""
+    """A file's checksum with its kind, "sha256" or "git" (git's blob id), as prefix."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size) if kind == "git" else hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -103,7 +102,7 @@ def checksum(path: Path, kind: str) -> str:
     return f"{kind}:{digest.hexdigest()}"
 
 
-# ---------------------------------------------------------------- what there is
+# ---------------------------------------------------------------- file lists
 
 
 def _list(remote: Remote, revision: str | None) -> tuple[str, list[Listed]]:
@@ -136,15 +135,15 @@ def _list_hub(remote: Remote, revision: str) -> tuple[str, list[Listed]]:
         listed = {entry["rfilename"]: entry for entry in found["siblings"]}
     except (ValueError, KeyError, TypeError):
         raise PerbenchError(
-            f"{place}: no listing of a dataset; try again later, or use --from PATH"
+            f"{place}: not a file list of a dataset; try again later, or use --from PATH"
         ) from None
     files = []
     for pattern in remote.files:
         paths = sorted(fnmatch.filter(listed, pattern))
         if not paths:
             raise PerbenchError(
-                f"{remote.repository} at {commit} has no file {pattern}; it holds {', '.join(listed)[:500]}. "
-                f"Name an earlier commit by --revision, or local files by --from PATH"
+                f"{remote.repository} at {commit} has no file {pattern}, only {', '.join(listed)[:500]}; "
+                f"name an earlier commit by --revision, or local files by --from PATH"
             )
         for path in paths:
             url = f"{host}/datasets/{remote.repository}/resolve/{commit}/{quote(path)}"
@@ -156,7 +155,7 @@ def _list_hub(remote: Remote, revision: str) -> tuple[str, list[Listed]]:
 
 
 def _hub_checksum(entry: Mapping[str, Any]) -> str | None:
-    """Large files are listed with their sha256, the others with the id of git's blob."""
+    """Large files are listed with their sha256, others with git's blob id."""
     large = entry.get("lfs")
     if large:
         return f"sha256:{large['sha256']}"
@@ -181,14 +180,14 @@ def _download(file: Listed, target: Path, tick: Tick) -> None:
         if found != file.checksum:
             part.unlink()
             raise PerbenchError(
-                f"{file.url}: the checksum is {found}, not {file.checksum}; what was fetched is deleted. Run "
-                f"the command again; if it persists, the file was changed at its source"
+                f"{file.url}: the checksum is {found}, not {file.checksum}; the download was deleted: run "
+                f"the command again; if the error persists, the file has changed at its source"
             )
     os.replace(part, target)
 
 
 def _append(url: str, part: Path, tick: Tick) -> None:
-    """Fetch the rest of a file, or all of it where the server gives no parts."""
+    """Download the rest of a file, or all of it if the server does not support ranges."""
     have = part.stat().st_size if part.exists() else 0
     with _open(url, {"Range": f"bytes={have}-"} if have else {}) as answer:
         if answer.status == 416:
@@ -211,13 +210,13 @@ def _append(url: str, part: Path, tick: Tick) -> None:
 def _open(url: str, headers: Mapping[str, str]) -> Any:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise PerbenchError(
-            f"{url}: HF_HUB_OFFLINE is set, so nothing is fetched; use local files: --from PATH"
+            f"{url}: HF_HUB_OFFLINE is set, so nothing is downloaded; use local files: --from PATH"
         )
     request = urllib.request.Request(url, headers={"User-Agent": "perbench", **headers})
     try:
         return urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to fetch
+        if error.code == 416:  # the file is complete
             return error
         if error.code >= 500:
             raise ConnectionError(f"HTTP {error.code} {error.reason}") from None
@@ -229,6 +228,6 @@ def _unreachable(url: str, error: Exception) -> PerbenchError:
     if isinstance(error, urllib.error.HTTPError):
         reason = f"HTTP {error.code} {error.reason}"
     return PerbenchError(
-        f"{url} cannot be fetched: {reason}. What is here is kept, and the same command goes on from it. "
-        f"Without a network, name a folder of the same files: --from PATH"
+        f"{url} cannot be downloaded: {reason}; run the same command again to resume, or without a network, "
+        f"name a folder of the same files: --from PATH"
     )

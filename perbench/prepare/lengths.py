@@ -1,4 +1,4 @@
-"""How long the prompts of prepared data are, with the persona and without (PerCE, Table 7)."""
+"""Prompt lengths of prepared data, with and without the persona (PerCE, Table 7)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Lengths = dict[str, dict[str, float | int]]
 
 
 class Words:
-    """Stands in for a tokenizer where there is none: white-space separated words, no control tokens."""
+    """Replaces a missing tokenizer: white-space separated words, no control tokens."""
 
     chat_template = "the texts of the turns"
     added_tokens_decoder: dict[int, Any] = {}
@@ -52,10 +52,10 @@ def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
 
 
 def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) -> dict[str, Lengths]:
-    """The lengths by "TASK, SPLIT", of the examples that each task draws.
+    """The lengths by "TASK, SPLIT", of the examples drawn by each task.
 
-    Of a task without a prompt form (dialogue, preference) the bare texts are measured: those of the persona,
-    and the question where there is one. A task whose persona a model builds is left out.
+    For a task without a prompt form (dialogue, preference), the persona's texts and, if there is one, the
+    question are measured. Tasks whose persona is built by a model are left out.
     """
     found = {}
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")

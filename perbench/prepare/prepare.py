@@ -1,7 +1,7 @@
-"""`perbench data prepare FAMILY`: raw files -> checked tables and a manifest, resumed where it stopped.
+"""`perbench data prepare FAMILY`: converts raw files to checked tables and a manifest; resumable.
 
-A table is written beside its place and renamed when it is whole; the manifest is written after each. A rerun
-does again only what is missing, was damaged, or would be made from other files or settings.
+A table is renamed into place when complete; the manifest is written after each. A rerun repeats only what is
+missing, damaged, or made from other files or settings.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from perbench.progress import Progress
 
 @dataclass(frozen=True)
 class Request:
-    """What to prepare. `source`: a local folder in place of the remotes; `revisions`: commits by repository,
-    "" for the only one; `sample`: at most so many rows of a train split, and a quarter as many of any other
-    (PerCE: 2,000 and 500), drawn by `seed`."""
+    """What to prepare. `source`: a local folder instead of the remotes; `revisions`: commits by repository,
+    "" for the only one; `sample`: maximum rows of a train split, a quarter of it for any other (PerCE: 2,000
+    and 500), drawn by `seed`."""
 
     family: str
     source: Path | None = None
@@ -43,14 +43,14 @@ class Request:
 
 
 def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
-    """Make the tables of a family, or what is missing of them.
+    """Make the missing tables of a family.
 
-    Returns: the folder, and the manifest that it holds.
+    Returns: the folder, and its manifest.
 
     Raises:
-        PerbenchError: an unknown family, an unreachable host, a file that is not there, a wrong checksum, a
-            table without rows, a folder in use.
-        SpecError: the raw rows that are no JSON or not of the family's schema, by file and line.
+        PerbenchError: an unknown family, an unreachable host, a missing file, a wrong checksum, a table
+            without rows, a folder in use.
+        SpecError: raw rows that are not JSON or do not match the family's shape, by file and line.
     """
     plugin = plugins.get("family", request.family)
     family = plugin.load_class()()
@@ -103,7 +103,7 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
                 write_json(out / MANIFEST, manifest)
         if not manifest["tables"]:
             reasons = "\n  ".join(dict.fromkeys(manifest["absent"].values()))
-            raise PerbenchError(f"nothing of the family {plugin.name} is in {request.source}:\n  {reasons}")
+            raise PerbenchError(f"no file of the family {plugin.name} is in {request.source}:\n  {reasons}")
         manifest["specs"] = maker.specs()
         manifest["official"] = request.source is None or _official(family, manifest["tables"], folders)
         manifest["digest"] = canonical_digest(
@@ -115,10 +115,10 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
 
 
 def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) -> dict[str, Any]:
-    """The manifest with the lengths of the prompts, in the tokenizer's units, written down. They are measured
-    again only when rows, tasks or units are others."""
+    """The manifest with the lengths of the prompts, in the tokenizer's units, which are stored and measured
+    again only if rows, tasks or units change."""
     tasks = readers(manifest["family"], out)
-    data = {"data_dir"}  # a machine's path, which changes no length
+    data = {"data_dir"}  # machine-dependent, without effect on lengths
     specs = {name: task.spec.model_dump(mode="json", exclude={"data": data}) for name, task in tasks.items()}
     key = canonical_digest([manifest["digest"], unit, specs])
     if manifest.get("lengths_of") == key:
@@ -134,7 +134,7 @@ def describe(out: Path, manifest: Mapping[str, Any], tokenizer: Any, unit: str) 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder alone."""
+    """Lock the folder."""
 
     def busy(_: IO[str]) -> None:
         raise PerbenchError(f"{out} is being prepared by another process; wait for it") from None
@@ -151,7 +151,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _code(family: DatasetBuilder) -> str | list[str]:
-    """sha256 of the family's file; of those of the families that it extends, too, where it does."""
+    """sha256 of the family's file, and of those of families that it extends."""
     own = [
         cls for cls in type(family).__mro__ if issubclass(cls, DatasetBuilder) and cls is not DatasetBuilder
     ]
@@ -159,26 +159,26 @@ def _code(family: DatasetBuilder) -> str | list[str]:
     return digests if len(digests) > 1 else digests[0]
 
 
-# ---------------------------------------------------------------- where the raw files are
+# ---------------------------------------------------------------- raw files
 
 
 def _source(
     family: DatasetBuilder, request: Request, known: Mapping[str, Any]
 ) -> tuple[list[Path], dict[str, Any]]:
-    """The folders of the raw files, and what the manifest says of their origin."""
+    """The folders of the raw files, and their origin for the manifest."""
     if request.source is not None:
         if not request.source.is_dir():
-            wrong = "is a file; name the folder it lies in" if request.source.exists() else "no such folder"
+            wrong = "is a file; name its folder" if request.source.exists() else "no such folder"
             raise PerbenchError(f"--from {request.source}: {wrong}")
         if request.revisions:
-            raise PerbenchError("--revision is of what is fetched; leave it out beside --from")
+            raise PerbenchError("--revision applies to downloads only; remove it, or --from")
         return [request.source], {"local": request.source.name}
     _check_revisions(family, request.revisions)
     folders, origin = [], {}
     for remote in family.remotes:
         name = f"{remote.host}:{remote.repository}"
         given = request.revisions.get(remote.repository, request.revisions.get(""))
-        # Pinned at the first fetch: the same folder is never filled from two commits.
+        # Pinned by the first download: a folder never mixes two commits.
         pinned = known.get(name)
         commit, folder = fetch(remote, given or pinned)
         if pinned is not None and commit != pinned:
@@ -194,15 +194,15 @@ def _check_revisions(family: DatasetBuilder, revisions: Mapping[str, str]) -> No
     repositories = [remote.repository for remote in family.remotes]
     for name in revisions:
         if name == "" and len(repositories) > 1:
-            told = " or ".join(f"--revision {repository}=COMMIT" for repository in repositories)
-            raise PerbenchError(f"the family has several repositories; say which: {told}")
+            choices = " or ".join(f"--revision {repository}=COMMIT" for repository in repositories)
+            raise PerbenchError(f"the family has several repositories; name one: {choices}")
         if name and name not in repositories:
             raise PerbenchError(f"--revision {name}=…: no such repository.{suggest(name, repositories)}")
 
 
 def _official(family: DatasetBuilder, tables: Mapping[str, Any], folders: list[Path]) -> bool | None:
-    """Whether local files are the published ones: all that was read has the checksum that the family knows
-    (True), something has another one (False), or a file's checksum is not known (None)."""
+    """Whether local files are the published ones: every checksum is the one known to the family (True), one
+    differs (False), or one is unknown (None)."""
     published = {path: known for remote in family.remotes for path, known in remote.files.items()}
     raw = RawFiles(folders)
     verdicts: set[bool | None] = set()

@@ -1,4 +1,4 @@
-"""The raw files of a family: JSON, JSON lines, CSV, Parquet, row by row, with the place of every fault."""
+"""Reads the raw files of a family (JSON, JSON lines, CSV, Parquet) by row, with the place of every fault."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from perbench.data import shape as shapes
-from perbench.data.jsonl import parse_json, told
+from perbench.data.jsonl import json_fault, parse_json
 from perbench.data.lines import packed, read_lines
 from perbench.data.values import mended
 from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError, Problem, SpecError
 
 Spot = tuple[int | None, str]
-"""Where in a file a record stands: its line, or, where no line can be named, None and "record 3: "."""
+"""Position of a record in a file: its line or, if unknown, None and "record 3: "."""
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 MOST_PROBLEMS = 20
-"""Faults after which a file is read no further; also how many are told, a share of each file's."""
+"""Maximum number of faults reported, shared among the files; reading stops after as many."""
 
 
 class Missing(PerbenchError):
@@ -28,12 +28,12 @@ class Missing(PerbenchError):
 
 
 class RawFiles:
-    """The files in `folders`, looked up in this order: the RawData that a family reads.
+    """The files in `folders`, searched in this order: the RawData that a family reads.
 
-    `inputs` maps every file asked for, below its folder, to its sha256, None where it is not there; `notes`
-    counts what the family noted; `done` of `total` is how far the reading is, in about bytes.
+    `inputs` maps every requested file, relative to its folder, to its sha256, or None if missing; `notes`
+    counts the family's notes; `done` of `total` is the progress in approximate bytes.
 
-    Records at fault are left out and kept for `check`, so that those of the next file are told, too.
+    Faulty records are left out and kept for `check`, so that faults of later files are reported, too.
     """
 
     def __init__(self, folders: list[Path]) -> None:
@@ -95,14 +95,14 @@ class RawFiles:
         self.notes[what] += 1
 
     def check(self) -> None:
-        """Raise SpecError if any record was at fault."""
+        """Raise SpecError if any record was faulty."""
         if self._problems:
             share = max(1, MOST_PROBLEMS // len(self._problems))
-            told = [problem for faults in self._problems.values() for problem in faults[:share]]
-            raise SpecError(told[:MOST_PROBLEMS])
+            shown = [problem for faults in self._problems.values() for problem in faults[:share]]
+            raise SpecError(shown[:MOST_PROBLEMS])
 
     def path(self, name: str) -> Path | None:
-        """The file of an input's name, None where it is not there."""
+        """The file of an input's name, or None."""
         return next((folder / name for folder in self._folders if (folder / name).is_file()), None)
 
     def _find(self, names: tuple[str, ...]) -> list[Path]:
@@ -117,7 +117,7 @@ class RawFiles:
                 if found:
                     return found
             self.inputs.update({f"{name}{suffix}": None for suffix in SUFFIXES})
-        told = " or ".join(names)
+        wanted = " or ".join(names)
         hints = (
             packed(folder, f"{name}{suffix}")
             for name in names
@@ -125,7 +125,7 @@ class RawFiles:
             for suffix in SUFFIXES
         )
         places = " or ".join(map(str, self._folders))
-        raise Missing(f"no file {told} ({', '.join(SUFFIXES)}) in {places}{''.join(hints)}")
+        raise Missing(f"no file {wanted} ({', '.join(SUFFIXES)}) in {places}{''.join(hints)}")
 
     def _fault(self, path: Path, spot: Spot, message: str) -> None:
         line, start = spot
@@ -135,7 +135,7 @@ class RawFiles:
         return len(self._problems.get(path, ())) >= MOST_PROBLEMS
 
     def _values(self, path: Path) -> Iterator[tuple[Spot, Any]]:
-        """The records; what keeps a file from being read further is a fault, too."""
+        """The records; an unreadable file is recorded as a fault, too."""
         if path.suffix == ".parquet":
             yield from self._parquet(path)
         elif path.suffix == ".csv":
@@ -148,7 +148,7 @@ class RawFiles:
                 try:
                     value = parse_json(line.rstrip())
                 except (ValueError, RecursionError) as error:
-                    self._fault(path, (number, ""), told(error))
+                    self._fault(path, (number, ""), json_fault(error))
                     continue
                 yield (number, ""), self._whole(value) if "\\u" in line else value
 
@@ -165,7 +165,7 @@ class RawFiles:
             self._problems.setdefault(path, []).extend(error.problems)
 
     def _whole(self, value: Any) -> Any:
-        """The value with U+FFFD in the place of half characters, which no other file can hold; noted."""
+        """The value with lone surrogates, which other files cannot hold, replaced by U+FFFD and noted."""
         whole = mended(value)
         if whole != value:
             self.note("records with half a character, now U+FFFD")
@@ -180,7 +180,7 @@ class RawFiles:
             from pyarrow import parquet
         except ModuleNotFoundError:
             raise PerbenchError(
-                f"{path}: reading Parquet needs the package pyarrow. Run: pip install 'perbench[hub]'"
+                f"{path}: reading Parquet needs the package pyarrow; run: pip install 'perbench[hub]'"
             ) from None
         number = 0
         try:
@@ -195,7 +195,7 @@ class RawFiles:
             self._fault(path, (None, ""), f"not Parquet, or damaged after record {number}: {error}")
 
     def _array(self, path: Path) -> list[Any] | None:
-        """The items of a file that holds one JSON array, None where it holds lines."""
+        """The items of a file with one JSON array; None if it has lines."""
         try:
             text = path.read_text(encoding="utf-8-sig")
             values: list[Any] | None = parse_json(text) if text.lstrip().startswith("[") else None
@@ -206,7 +206,7 @@ class RawFiles:
             self._fault(path, (error.lineno, ""), f"not JSON: {error.msg}")
             return []
         except (ValueError, RecursionError) as error:
-            self._fault(path, (None, ""), told(error))
+            self._fault(path, (None, ""), json_fault(error))
             return []
         return self._whole(values) if "\\u" in text else values
 

@@ -1,4 +1,4 @@
-"""One table of prepared data: rows checked, counted, drawn and written whole, with what it was made from."""
+"""Makes a table of prepared data: rows are checked, counted, drawn and written, with their origin."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from perbench.progress import Tick
 
 EVERY = 100
-"""Rows between two reports of progress."""
+"""Rows between two progress reports."""
 
 
 class TableMaker:
     """Makes the tables of a family from the raw files in `folders`, into `out`.
 
-    `settings` names what a table depends on besides its files; `sample` and `seed` as in `prepare.Request`.
+    `settings`: what a table depends on besides its files; `sample` and `seed` as in `prepare.Request`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TableMaker:
         self._seed = seed
 
     def is_current(self, name: str, table: Mapping[str, Any]) -> bool:
-        """Whether the table is there as it was written, from the same files by the same settings."""
+        """Whether the table is intact and was made from the same files with the same settings."""
         file = self._out / f"{name}.jsonl"
         raw = RawFiles(self._folders)
         return (
@@ -85,8 +85,8 @@ class TableMaker:
                 out.flush()
                 os.fsync(out.fileno())
             if not rows:
-                told = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "no records"
-                raise PerbenchError(f"{name}: no usable row in {', '.join(_there(raw))} ({told})")
+                reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items()) or "no records"
+                raise PerbenchError(f"{name}: no usable row in {', '.join(_there(raw))} ({reasons})")
             os.replace(draft, file)
         finally:
             draft.unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class TableMaker:
         }
 
     def specs(self) -> dict[str, str]:
-        """Write the task files that the raw data bring; their sha256 by name."""
+        """Write the task files that come with the raw data; returns their sha256 by name."""
         written = {}
         raw = RawFiles(self._folders)
         specs = self._family.specs(raw)
@@ -117,7 +117,7 @@ class TableMaker:
             return lines
         train = name.rpartition("/")[2] == "train"
         count = self._sample if train else max(1, self._sample // 4)
-        # The smallest hashes: a uniform draw that holds only what is drawn in memory.
+        # The smallest hashes: a uniform draw in memory of its own size.
         ranked = (
             (sha256(f"{self._seed}/{name}/{number}".encode()).digest(), number, line)
             for number, line in enumerate(lines)
@@ -127,8 +127,8 @@ class TableMaker:
 
 
 def _checked(lines: Iterable[bytes], raw: RawFiles) -> Iterator[bytes]:
-    """The lines; raises SpecError after the last one if the files held faults, also where the family, which
-    was not given those records, stumbled over their absence."""
+    """The lines; raises SpecError after the last one if the files held faults, also if the family failed
+    because of the records left out."""
     try:
         yield from lines
     except Exception:
@@ -144,7 +144,7 @@ def _there(raw: RawFiles) -> list[str]:
 def _lines(
     name: str, rows: Iterable[Mapping[str, Any] | Skip], skipped: Counter[str], report: Callable[[], None]
 ) -> Iterator[bytes]:
-    """Each row as a line of JSON; rows that stood before are left out."""
+    """Each row as a line of JSON, without duplicates."""
     seen: set[bytes] = set()
     for number, row in enumerate(rows, start=1):
         if number % EVERY == 0:
@@ -155,7 +155,7 @@ def _lines(
         try:
             line = _encoded(row)
         except (TypeError, ValueError) as error:
-            raise PerbenchError(f"{name}, row {number}: holds what JSON has no form for: {error}") from None
+            raise PerbenchError(f"{name}, row {number}: holds what JSON cannot represent: {error}") from None
         digest = sha256(line).digest()
         if digest in seen:
             skipped["duplicate"] += 1
@@ -167,5 +167,5 @@ def _lines(
 def _encoded(row: Mapping[str, Any]) -> bytes:
     try:
         return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except UnicodeEncodeError:  # a lone surrogate, which only an escape can stand for
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can represent
         return (json.dumps(row, allow_nan=False) + "\n").encode()

@@ -1,4 +1,4 @@
-"""What identifiers that look inside the model share: the torch model, and where the persona stands in it."""
+"""Helpers for identifiers that inspect the model: its torch module, and the persona's place in the prompt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perbench.errors import PerbenchError
 from perbench.lm.prefix import common_length
 
 PROBE = "§"
-"""A persona that shares neither its first nor its last token with a real one."""
+"""A persona whose first and last tokens differ from those of real ones."""
 
 
 def torch_model(engine: Any) -> Any:
@@ -23,16 +23,16 @@ def torch_model(engine: Any) -> Any:
     model = getattr(engine, "model", None)
     if model is None:
         raise PerbenchError(
-            f"engine {engine.name} gives no access to the model's inside, which this identifier reads; use a "
-            "model whose weights are on this machine (hub, path or gguf)"
+            f"this identifier inspects the model, to which engine {engine.name} gives no access; use a model "
+            "whose weights are on this machine (hub, path or gguf)"
         )
     return model
 
 
 def persona_slot(text: PersonaText) -> range:
-    """Positions of `text.factual` that hold the persona: where it differs from the same prompt with another
-    persona. A token that also shows the frame around it counts. Empty when the prompt holds no persona."""
-    assert text.prompt_with is not None, "given to every identifier that needs a model"
+    """Positions of `text.factual` that hold the persona, found by comparison with the same prompt with
+    another persona. Tokens that overlap the surrounding text count. Empty if the prompt holds no persona."""
+    assert text.prompt_with is not None, "every identifier that needs a model gets it"
     if text.factual == text.counterfactual:
         return range(0)
     own, other = text.factual, text.prompt_with((PROBE,))
@@ -42,7 +42,7 @@ def persona_slot(text: PersonaText) -> range:
 
 @contextmanager
 def with_attentions(model: Any) -> Iterator[None]:
-    """Attention computed so that its weights can be returned; the fast kernels never hold them."""
+    """Use an attention implementation that can return its weights, unlike the fast kernels."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:

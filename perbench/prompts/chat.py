@@ -1,9 +1,9 @@
-"""A model's chat template: prompts as token ids, and responses as the dialogue holds them after a prompt.
+"""Applies a model's chat template: token ids of prompts, and of responses as they follow a prompt.
 
-ids(prompt) + ids(response) + ids(end) are the ids of the rendered dialogue. So a response is not tokenised by
-itself, where it would be the start of a text ("▁A" for "A" under SentencePiece), but where it stands: after
-the words that every prompt of the template ends with. What comes before those does not reach it, so its ids
-are the same after every prompt. What a model generates is decoded where it stands, too.
+ids(prompt) + ids(response) + ids(end) are the ids of the rendered dialogue. A response is therefore not
+tokenised alone, as the start of a text ("▁A" for "A" under SentencePiece), but after the text with which all
+prompts of the template end; earlier text does not affect it, so its ids are the same after every prompt.
+Generated ids are decoded in that position, too.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from perbench.prompts.following import BEFORE, Pieces, following, pieces, spelle
 from perbench.text.words import Span
 
 _SYSTEM, _USER, _ANSWER, _MORE = "a-system-text", "a-user-text", "an-answer", "one-more-question"
-"""Probe texts: no template quotes them by itself."""
+"""Probe texts, which no template contains."""
 
 
 def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
-    """The prompt that asks for the answer to the last of `turns` (user, assistant, user, ...), rendered.
+    """The rendered prompt that asks for the answer to the last of `turns` (user, assistant, user, ...).
 
-    A template without a system role gets the system text as the first paragraph of the first user turn. A
-    template that adds a system prompt of its own when none is given keeps it: that is the model's format.
-    What a text spells like a special token ("<|im_end|>") gets a space ("< |im_end|>"): only the template
-    opens and closes turns. All that a model writes is taken for its answer: a template that can ask for
-    thoughts asks for none, a thought that it opens is closed at once, and what it writes between a prompt and
-    every answer stands in the prompt.
+    Without a system role in the template, the system text becomes the first paragraph of the first user turn.
+    A default system prompt of the template is kept: it is the model's format. Text spelled like a special
+    token ("<|im_end|>") gets a space ("< |im_end|>"): only the template opens and closes turns. Everything
+    that a model generates counts as its answer: thinking is disabled if the template allows it, a thought
+    that the template opens is closed at once, and text that it puts before every answer is part of the
+    prompt.
 
     Raises:
-        PerbenchError: the template refuses the dialogue; its prompts are no beginnings of its dialogues.
+        PerbenchError: the template refuses the dialogue, or its prompts are not prefixes of its dialogues.
     """
     facts = _facts(tokenizer)
     turns = [_inert(facts, turn) for turn in turns]
@@ -45,17 +45,17 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a rendered prompt, with no tokens added around it."""
+    """Token ids of a rendered prompt, without added tokens."""
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
 def encode_answer(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a response and its end of turn where they follow a prompt. What the response spells like a
-    special token stays text; what the template trims from its edges, white space, is not there.
+    """Token ids of a response and its end of turn, as they follow a prompt. Text spelled like a special token
+    stays text; white space that the template trims at the edges is left out.
 
-    Where a token of the dialogue would span the prompt's end and the response's beginning ("\\n\\n"), the
-    prompt keeps its own tokens, as when it asks for an answer, and the token's rest is the response's.
+    If a token of the dialogue would span the boundary between prompt and response ("\\n\\n"), the prompt
+    keeps its own tokens, as in generation, and the response gets the rest of that token.
     """
     facts = _facts(tokenizer)
     body, _ = _body(tokenizer, facts, text)
@@ -64,8 +64,8 @@ def encode_answer(tokenizer: Any, text: str) -> list[int]:
 
 
 def encode_response(tokenizer: Any, text: str, *, generated: bool = False) -> list[int]:
-    """As `encode_answer`, without the end of turn; none for a text that the template leaves nothing of. White
-    space that dialogues have before every answer is not put twice before one that was `generated` with it."""
+    """`encode_answer` without the end of turn; empty if the template trims the text entirely. White space
+    that dialogues have before every answer is not repeated for text that was `generated` with it."""
     facts = _facts(tokenizer)
     if generated and not facts.start:
         text = text.removeprefix(facts.lead)
@@ -74,19 +74,19 @@ def encode_response(tokenizer: Any, text: str, *, generated: bool = False) -> li
 
 
 def decode_response(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of generated ids: for it, as `generated`, `encode_response` gives these ids, or others that
-    spell the same; what a template trims from the edges it trims there. Special tokens are not shown.
+    """The text of generated ids; `encode_response` with `generated` returns these ids, or others with the
+    same text, for it, except for edges that a template trims. Special tokens are omitted.
 
-    By itself "▁A" would be the start of a text, "A", where a dialogue has " A". What SentencePiece-like
-    tokenizers show before every answer of a dialogue (Llama 2's space) is no part of the text.
+    Decoded alone, "▁A" would be the start of a text, "A", whereas a dialogue has " A". The space that
+    SentencePiece-like tokenizers show before every answer of a dialogue (Llama 2) is not part of the text.
     """
     facts = _facts(tokenizer)
     return spelled(tokenizer, [i for i in ids if i not in facts.hidden]).removeprefix(facts.start)
 
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
-    """The ids that `encode_answer` begins with, up to the end of turn, and the [start, end) characters of
-    `text` that each shows; see `perbench.prompts.spans`."""
+    """The ids of `encode_answer` up to the end of turn, and the [start, end) characters of `text` of each;
+    see `perbench.prompts.spans`."""
     facts = _facts(tokenizer)
     body, cut = _body(tokenizer, facts, text)
     found = _pieces(tokenizer, facts, body, facts.end_text, spans=True)
@@ -100,28 +100,28 @@ def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]
 
 
 def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
-    """The ids that the template writes after an answer, up to the first special token; the tokenizer's
-    end-of-sequence token where the template writes no special token there."""
+    """The ids that the template writes after an answer, up to the first special token; if there is none, the
+    tokenizer's end-of-sequence token."""
     return _facts(tokenizer).end
 
 
 def opening(tokenizer: Any) -> str:
-    """What prompts get beyond what the template renders; see `chat_text`."""
+    """The text that prompts get after what the template renders; see `chat_text`."""
     return _facts(tokenizer).added
 
 
 def has_system_role(tokenizer: Any) -> bool:
-    """Whether the template shows a system turn; some refuse it, others leave it out without a word."""
+    """Whether the template renders a system turn; some refuse it, others drop it silently."""
     return _facts(tokenizer).system_role
 
 
 def folded(system: str, turn: str) -> str:
-    """The first user turn of a dialogue under a template without a system role."""
+    """The first user turn for a template without a system role."""
     return f"{system}\n\n{turn}"
 
 
 def template_notes(tokenizer: Any) -> list[str]:
-    """What a reader of results should know of the model's chat template."""
+    """Notes about the model's chat template for readers of results."""
     notes = []
     if reads_clock(tokenizer):
         notes.append(f"the chat template reads the clock: every prompt holds the day {_today()}")
@@ -134,8 +134,8 @@ def template_notes(tokenizer: Any) -> list[str]:
 
 
 def _body(tokenizer: Any, facts: _Facts, text: str) -> tuple[str, int]:
-    """What the template makes of a response, and where in `text` that begins. A template that changes more
-    than the edges (cuts what seems a thought) has no say: the response is the row's."""
+    """The template's rendering of a response, and where in `text` it begins. If a template changes more than
+    the edges (removes thoughts), the response is used unchanged."""
     shown = render(tokenizer, None, [_USER, text], ask=False)
     start, stop = len(facts.before), len(shown) - len(facts.after)
     body = shown[start:stop]
@@ -146,7 +146,7 @@ def _body(tokenizer: Any, facts: _Facts, text: str) -> tuple[str, int]:
 
 
 def _pieces(tokenizer: Any, facts: _Facts, body: str, end: str, *, spans: bool = False) -> Pieces:
-    """Of what stands between a prompt and the end of an answer; spans count from its beginning."""
+    """The text between a prompt and the end of an answer; spans count from its start."""
     spelled = facts.special.search(body)
     if spelled is None:
         return following(tokenizer, facts.anchor, facts.lead + body + end, base=facts.base, spans=spans)
@@ -161,34 +161,34 @@ def _pieces(tokenizer: Any, facts: _Facts, body: str, end: str, *, spans: bool =
     return Pieces([i for part in parts for i in part.ids], [s for part in parts for s in part.spans])
 
 
-# ---------------------------------------------------------------- what a template is like
+# ---------------------------------------------------------------- facts about a template
 
 
 class _Facts(NamedTuple):
-    """What a tokenizer's chat template and special tokens are like."""
+    """Properties of a tokenizer's chat template and special tokens."""
 
     system_role: bool
     special: re.Pattern[str]
     thought: bool
     """Whether prompts open a thought."""
     added: str
-    """What prompts get beyond what the template renders."""
+    """Text that prompts get after what the template renders."""
     anchor: str
-    """What all prompts end with."""
+    """The text with which all prompts end."""
     base: Pieces
-    """Of `anchor`."""
+    """Pieces of `anchor`."""
     lead: str
-    """White space that the dialogue has between prompt and answer."""
+    """White space between prompt and answer in a dialogue."""
     before: str
     after: str
-    """The dialogue of _USER around its answer."""
+    """The rendered dialogue of _USER, from its answer on."""
     end_text: str
-    """What follows an answer, up to the first special token; empty where none follows."""
+    """The text after an answer, up to the first special token; may be empty."""
     end: tuple[int, ...]
     hidden: frozenset[int]
     """Special tokens."""
     start: str
-    """What decoded answers of dialogues begin with, if the decoder heeds beginnings at all."""
+    """The text with which decoded answers begin if the decoder treats beginnings differently."""
 
 
 _known: weakref.WeakKeyDictionary[Any, tuple[str, _Facts]] = weakref.WeakKeyDictionary()
@@ -223,7 +223,7 @@ def _probe(tokenizer: Any) -> _Facts:
     end = following(tokenizer, anchor + lead + _ANSWER, end_text).ids
     if not special and tokenizer.eos_token_id is not None:
         end = [tokenizer.eos_token_id]
-    special_texts = [text for text in _specials(tokenizer) if len(text) > 1]  # others cannot be broken up
+    special_texts = [text for text in _specials(tokenizer) if len(text) > 1]  # others cannot be split
     return _Facts(
         system_role,
         re.compile("|".join(map(re.escape, special_texts)) or "(?!)"),
@@ -242,36 +242,36 @@ def _probe(tokenizer: Any) -> _Facts:
 
 
 def _start(tokenizer: Any, answer: Sequence[int]) -> str:
-    """What is before _ANSWER in its decoded ids, those after a prompt; nothing where ids are decoded alike
-    everywhere, as bytes are: a model's answer is stored as it is."""
+    """The text before _ANSWER in its decoded ids after a prompt; empty if the position does not affect
+    decoding, as for bytes: a model's answer is stored as it is."""
     word = following(tokenizer, BEFORE, " " + BEFORE).ids
     alike = tokenizer.decode(word, clean_up_tokenization_spaces=False) == spelled(tokenizer, word)
     return "" if alike else spelled(tokenizer, answer).removesuffix(_ANSWER)
 
 
 def _between(prompt: str, before: str) -> tuple[str, str]:
-    """What the dialogue has between a prompt and the answer: what belongs to the prompt, and the white space
+    """The text between a prompt and the answer in a dialogue: what belongs to the prompt, and the white space
     that belongs to the answer.
 
     Raises:
-        PerbenchError: the prompt is no beginning of the dialogue, and no thought makes the difference.
+        PerbenchError: the prompt is not a prefix of the dialogue, and a thought does not explain the
+            difference.
     """
     same = common_length(prompt, before)
-    asked, told = prompt[same:], before[same:]
+    asked, held = prompt[same:], before[same:]
     if not asked:
-        added = told.rstrip(" ") if told.strip() else ""
-        return added, told[len(added) :]
-    if (is_thought(asked) or not asked.strip()) and not told.strip():
+        added = held.rstrip(" ") if held.strip() else ""
+        return added, held[len(added) :]
+    if (is_thought(asked) or not asked.strip()) and not held.strip():
         return "", ""
     raise PerbenchError(
-        f"the model's chat template asks for an answer with {asked!r} where its dialogues have {told!r}: an "
-        "answer in a dialogue is not what follows a prompt; mend chat_template.jinja in a copy of the "
-        "model's folder"
+        f"the model's chat template ends prompts with {asked!r} but its dialogues have {held!r} there, so "
+        "prompts are not prefixes of dialogues; fix chat_template.jinja in a copy of the model's folder"
     )
 
 
 def _other_prompts(tokenizer: Any) -> tuple[bool, list[str]]:
-    """Whether there is a system role; prompts with one, and of a longer dialogue, as far as there are any."""
+    """Whether there is a system role; prompts with a system turn and of a longer dialogue, if accepted."""
     from jinja2.exceptions import TemplateError
 
     found = []
@@ -280,7 +280,7 @@ def _other_prompts(tokenizer: Any) -> tuple[bool, list[str]]:
             found.append(attempt(tokenizer, system, turns, ask=True))
         except TemplateError:
             found.append("")
-    # Some templates refuse a system turn, others leave it out without a word.
+    # Some templates refuse a system turn, others drop it silently.
     return _SYSTEM in found[0], [prompt for prompt in found if prompt]
 
 

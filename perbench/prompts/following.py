@@ -1,5 +1,5 @@
-"""Token ids of a text where it follows another, and the text of ids that follow others: a tokenizer may see
-no beginning there, merge over it, or drop the space that the text begins with."""
+"""Encodes and decodes a text as the continuation of another: tokenizers may merge across the boundary, or
+treat the beginning of a text differently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perbench.text.words import Span
 
 
 class Pieces(NamedTuple):
-    """Token ids of a text, and the characters that each spans, where they were asked for."""
+    """Token ids of a text and, if requested, the characters that each spans."""
 
     ids: list[int]
     spans: list[Span]
@@ -21,7 +21,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(tokenizer: Any, text: str, *, spans: bool = False, as_text: bool = False) -> Pieces:
-    """`as_text`: what is spelled like a special token stays text."""
+    """`as_text`: text spelled like a special token stays text."""
     found = tokenizer(
         text,
         add_special_tokens=False,
@@ -32,11 +32,11 @@ def pieces(tokenizer: Any, text: str, *, spans: bool = False, as_text: bool = Fa
 
 
 BEFORE = "a"
-"""Stands before what is decoded: no token of it is special, or a byte that what follows could complete."""
+"""Decoded before the ids: none of its tokens is special or a byte that the next could complete."""
 
 
 def spelled(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text that tokens are after others."""
+    """The text of tokens that follow others."""
     before = pieces(tokenizer, BEFORE).ids
     shown, whole = (
         tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -55,10 +55,10 @@ def following(
     spans: bool = False,
     as_text: bool = False,
 ) -> Pieces:
-    """The tokens of `text` after `before`; spans count from the beginning of `text`.
+    """The tokens of `text` after `before`; spans count from the start of `text`.
 
-    A token over the boundary is divided: `before` keeps its own tokens, and the rest of that token is
-    tokenised as the vocabulary has it. `base`: the pieces of `before`, where they are known.
+    A token across the boundary is split: `before` keeps its own tokens, and the rest of that token is
+    tokenised by the vocabulary. `base`: the pieces of `before`, if known.
     """
     kept = (base or pieces(tokenizer, before, as_text=as_text)).ids
     whole = pieces(tokenizer, before + text, spans=spans, as_text=as_text)
@@ -84,8 +84,8 @@ def following(
 def _divided(
     tokenizer: Any, kept: Sequence[int], whole: Sequence[int], start: int
 ) -> tuple[list[int], int] | None:
-    """(the tokens of what those over the boundary hold beyond `kept`, where the tokens after them begin);
-    None where the two ways to tokenise do not meet again."""
+    """(tokens of the text beyond `kept`, start of the tokens after them), for tokens across the boundary;
+    None if the two tokenisations do not meet again."""
     if not getattr(tokenizer, "is_fast", False):
         return None
     wanted = "".join(tokenizer.convert_ids_to_tokens(kept[start:]))

@@ -1,4 +1,4 @@
-"""A task's request as chat messages, for an endpoint, which shows no tokens."""
+"""Builds a task's request as chat messages, for an endpoint, which exposes no tokens."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.shapes.task import TaskSpec
 
 CHARS_PER_TOKEN = 4
-"""English text under the vocabularies in use; only for what cannot be counted."""
+"""For English text under current vocabularies; used only if tokens cannot be counted."""
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """Of the history's `k` items `kept` stand in the messages; `trimmed` did not fit."""
+    """Of the history's `k` items, the messages hold `kept`; `trimmed` did not fit."""
 
     messages: Conversation
     kept: int
@@ -25,13 +25,13 @@ class ChatRequest:
 
     @property
     def tokens(self) -> int:
-        """An estimate of what the messages take."""
+        """Estimated tokens of the messages."""
         return sum(estimated(message["content"]) for message in self.messages)
 
 
 def build_request(task: TaskSpec, example: Example) -> ChatRequest:
-    """The example's request with persona, under the task's prompt form, trimmed as by `pair.build_pair` but
-    with tokens estimated from characters. A request that is too long alone is left for the server to judge.
+    """The example's request with persona under the task's prompt form, trimmed as in `pair.build_pair`, but
+    with tokens estimated from characters. A request that is too long alone is left to the server to refuse.
 
     Raises:
         PerbenchError: the prompt form names a field that a persona item lacks.
@@ -54,8 +54,8 @@ def build_request(task: TaskSpec, example: Example) -> ChatRequest:
 
 
 def guessed(task: TaskSpec, example: Example, answer: int | None) -> tuple[int, int]:
-    """About how many tokens an example takes with its persona and without, its answer among them; `answer` is
-    None where the reference is the answer."""
+    """Estimated tokens of an example with and without its persona, answer included; `answer` is None if the
+    reference is the answer."""
     items = example.persona[: task.persona.k]
     persona = _length(*(str(value) for item in items for value in item.values()))
     bare = _length(example.question) + (_length(example.reference) if answer is None else answer)
@@ -67,5 +67,5 @@ def _length(*texts: str) -> int:
 
 
 def estimated(text: str) -> int:
-    """About how many tokens a text takes, rounded up."""
+    """Estimated tokens of a text, rounded up."""
     return -(-len(text) // CHARS_PER_TOKEN)

@@ -17,8 +17,8 @@ from perbench.shapes.templates import placeholders
 
 @dataclass(frozen=True)
 class PromptPair:
-    """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged and is empty when an
-    answer is to be generated. Of the history's `k` items `kept` stand in `factual`; `trimmed` did not fit."""
+    """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged; it is empty for
+    generation. Of the history's `k` items, `factual` holds `kept`; `trimmed` did not fit."""
 
     factual: tuple[int, ...]
     counterfactual: tuple[int, ...]
@@ -30,8 +30,7 @@ class PromptPair:
 def build_pairs(
     task: TaskSpec, examples: Sequence[Example], tokenizer: Any, *, with_response: bool, context: int | None
 ) -> list[PromptPair | None]:
-    """The pair of each example, as `build_pair` makes it; None for one that is too long where the task says
-    `on_too_long: skip`.
+    """`build_pair` of each example; None for one that is too long under `on_too_long: skip`.
 
     Raises:
         PerbenchError: as `build_pair`.
@@ -52,13 +51,13 @@ def build_pair(
 ) -> PromptPair:
     """The example's prompts under the task's prompt form and the model's chat template.
 
-    Prompt and response together (or prompt and `sampling.max_new_tokens`, when the answer is to be generated)
-    take at most `task.max_length` tokens. Only the history is ever trimmed, by whole items. When no item is
-    left, the factual prompt is the counterfactual one.
+    Prompt and response together (for generation, prompt and `sampling.max_new_tokens`) take at most
+    `task.max_length` tokens. Only the history is trimmed, by whole items. Without any item left, the factual
+    prompt equals the counterfactual one.
 
     Raises:
-        TooLong: naming the example, when the request and the response alone are longer than that, or than
-            `context`, the tokens that the model reads at once.
+        TooLong: the example's request and response alone exceed `task.max_length`, or `context`, the model's
+            context size.
     """
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
@@ -74,7 +73,7 @@ def build_pair(
             f"response {len(response)}" if with_response else f"max_new_tokens {task.sampling.max_new_tokens}"
         )
         limit = f"the model's context of {context}" if beyond else f"max_length {task.max_length}"
-        way_out = "say" if beyond else "raise max_length, or say"
+        way_out = "set" if beyond else "raise max_length, or set"
         raise TooLong(
             f"example {example.id}: the request takes {len(counterfactual)} tokens without history, which "
             f"with {answer} exceeds {limit}; {way_out} on_too_long: skip"
@@ -95,9 +94,9 @@ def build_pair(
 
 
 def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:
-    """The prompt before `example.reference` with other persona items, already rendered, in place of its own:
-    those that `build_pair` would keep. Without items, the place stands empty; when none fits, it is the
-    counterfactual prompt."""
+    """The prompt before `example.reference` with other, already rendered persona items: those that
+    `build_pair` would keep. Given no items, the persona is empty; if none fits, it is the counterfactual
+    prompt."""
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
     response = len(encode_answer(tokenizer, example.reference))
@@ -117,9 +116,9 @@ def _fill(
     order: list[int],
     room: int,
 ) -> tuple[list[int], int]:
-    """The longest leading part of `items` (most important first) that fits, and the prompt that holds it.
+    """The longest prefix of `items` (most important first) that fits, and its prompt.
 
-    Items are counted one by one; since tokens may merge differently in place, the prompt itself decides.
+    Items are counted one by one; since tokens may merge differently in place, the whole prompt decides.
     """
     if not items:
         return [], 0
@@ -151,7 +150,7 @@ def _without(form: PromptSpec, example: Example, tokenizer: Any) -> str:
 
 
 def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:
-    """The system turn (None: there is none) and the user's, with the joined items of the persona."""
+    """The system turn (None without one) and the user turn, with the joined items of the persona."""
     values = {**_values(example), "persona": persona}
     return None if form.system is None else form.system.format_map(values), form.user.format_map(values)
 
@@ -167,6 +166,6 @@ def turns_without(form: PromptSpec, example: Example) -> tuple[str | None, str]:
 
 
 def _values(example: Example) -> dict[str, Any]:
-    """What a form's placeholders stand for, besides {persona}; an absent value (null) is nothing."""
+    """Values of a form's placeholders besides {persona}; null becomes empty."""
     extra = {name: "" if value is None else value for name, value in example.extra.items()}
     return {**extra, "question": example.question}

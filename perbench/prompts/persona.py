@@ -1,4 +1,4 @@
-"""The user's history as prompt text: items rendered, and the whole items that are kept."""
+"""Renders the user's history as prompt text, and selects the items that fit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from perbench.specs.compose import leading, summariser_of
 
 
 def render_items(template: str, persona: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each item under a template over its fields; an absent value (null) renders as nothing, {number} as the
-    item's place in `persona`, from 1.
+    """Each item rendered by a template over its fields; null renders as nothing, {number} as the item's index
+    in `persona`, from 1.
 
     Raises:
         PerbenchError: the template names a field that an item lacks.
@@ -46,19 +46,19 @@ def rendered(template: str, example: Example) -> list[str]:
 
 
 SUMMARY = "summary"
-"""The one field of the item that replaces a summarised history."""
+"""The only field of the item that replaces a summarised history."""
 
 
 def persona_texts(task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The texts that stand for a persona in a prompt: its items under the form, or its summary as it is.
+    """The texts of a persona in a prompt: its items under the form, or its summary unchanged.
 
     Raises:
-        PerbenchError: the form names a field that an item lacks; a history that should be a summary is none.
+        PerbenchError: the form names a field that an item lacks, or the history is not summarised yet.
     """
     if summariser_of(task.persona) is None:
         return render_items(form.item, persona)
     if any(SUMMARY not in item for item in persona):
-        raise PerbenchError("its history is not summarised: perbench.persona.build does that first")
+        raise PerbenchError("its history is not summarised; call perbench.persona.build first")
     return [item[SUMMARY] for item in persona]
 
 
@@ -69,8 +69,8 @@ def by_priority(count: int, spec: PersonaSpec) -> list[int]:
 
 
 def affordable(costs: Sequence[int], room: int) -> int:
-    """How many leading items fit `room` tokens together: the first that does not fit ends the row, so that a
-    longer prompt never holds less of the history."""
+    """Number of leading items that fit `room` tokens together. It stops at the first that does not fit, so
+    that a longer prompt never holds less of the history."""
     total = 0
     for number, cost in enumerate(costs):
         total += cost

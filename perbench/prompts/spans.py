@@ -1,4 +1,4 @@
-"""Which characters of a response its tokens show."""
+"""The characters of a response that each of its tokens covers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from perbench.text.words import Span, visible
 
 
 def encode_with_spans(tokenizer: Any, text: str) -> tuple[list[int], list[Span]]:
-    """Token ids of a response, those that `prompts.chat.encode_answer` has before the end of turn, and the
-    [start, end) characters of `text` that each shows, without white space at the edges (start == end where a
-    token is nothing else). Tokens that hold parts of one character's bytes all span that character.
+    """Token ids of a response, as `prompts.chat.encode_answer` up to the end of turn, and the [start, end)
+    characters of `text` of each, without white space at the edges (start == end for white space only). Tokens
+    that hold parts of one character's bytes all span that character.
 
     Raises:
-        PerbenchError: the tokenizer cannot tell.
+        PerbenchError: the tokenizer has no offsets.
     """
     if not tokenizer.is_fast:
         raise PerbenchError(

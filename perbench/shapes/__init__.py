@@ -1,1 +1,1 @@
-"""The fields of specs: base classes, marks at fields, sections that several specs share."""
+"""Fields of specs: base classes, field marks, and sections shared by several specs."""

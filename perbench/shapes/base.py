@@ -1,4 +1,4 @@
-"""The strict base of every spec: unknown keys and wrong types are errors."""
+"""The strict base of all specs: unknown keys and wrong types are errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no coercion (an int where a float is meant is accepted, "3" for 3 is not)."""
+    """Frozen, no unknown keys, no coercion (an int is accepted for a float, "3" for 3 is not)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -28,5 +28,5 @@ class Named(Generic[T]):
 
     @property
     def folder(self) -> Path:
-        """Where relative paths in the spec begin."""
+        """The base of relative paths in the spec."""
         return Path() if self.path is None else self.path.parent

@@ -1,4 +1,4 @@
-"""Keys in words, for `perbench show`, and sections filled in where nobody wrote one."""
+"""Describes keys for `perbench show`, and fills in minimal sections for `perbench check`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
 def described(model: type[BaseModel], source: type | None = None, under: str = "") -> list[dict[str, Any]]:
-    """One {"name", "type", "default", "required", "text"} per key; a section's own keys follow it.
+    """One {"name", "type", "default", "required", "text"} per key, followed by a section's own keys.
 
     Args:
-        source: the class whose source holds the texts below the keys, where `model` was made from one.
+        source: the class whose source holds the docstrings of keys, if `model` was made from it.
     """
     rows: list[dict[str, Any]] = []
     texts = _texts(source or model)
@@ -42,7 +42,7 @@ def described(model: type[BaseModel], source: type | None = None, under: str = "
 
 
 def _texts(cls: type) -> dict[str, str]:
-    """The texts below the fields of a class and its bases."""
+    """The docstrings of the fields of a class and its bases."""
     found = {}
     for base in reversed(cls.__mro__):
         if base.__module__.partition(".")[0] in ("builtins", "pydantic", "abc", "typing"):
@@ -57,7 +57,7 @@ def _texts(cls: type) -> dict[str, str]:
 
 
 def section_of(info: FieldInfo) -> type[BaseModel] | None:
-    """The section that a key is, or may be."""
+    """The section type of a key, if it may be one."""
     return next(iter(sections(info.annotation)), None)
 
 
@@ -91,7 +91,7 @@ def _shown(annotation: Any) -> str:
 
 
 def declared(cls: type, contract: type) -> dict[str, Any]:
-    """What a class declares: the value of every ClassVar of its contract, as JSON has it."""
+    """The value of every ClassVar of the contract in a class, JSON-ready."""
     found = {}
     for base in reversed(contract.__mro__):
         for name, hint in inspect.get_annotations(base).items():
@@ -113,12 +113,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-# ---------------------------------------------------------------- sections that nobody wrote
+# ---------------------------------------------------------------- minimal sections
 
 
 def filled(section: type[BaseModel], *, optional: bool, under: str = "") -> dict[str, Any]:
-    """Values for the keys that cannot be left out, and for the sections that can where `optional`: models are
-    named by the key's path, texts are the key's path."""
+    """Values for required keys, and with `optional` for optional sections; models and texts are set to the
+    key's path."""
     return dict(_filled(section, optional, under))
 
 

@@ -1,7 +1,5 @@
-"""What a key of a spec is, said at its field: `model: ModelName`, `calibrated: Annotated[bool, SCORING]`.
-
-By these marks the engine finds the models that a spec names, and makes a cell's identity of a section that it
-knows nothing else of."""
+"""Marks of spec fields: `model: ModelName`, `calibrated: Annotated[bool, SCORING]`. By them the engine finds
+the models that a spec names, and derives a section's part of a cell's identity."""
 
 from __future__ import annotations
 
@@ -24,14 +22,14 @@ class Mark:
 
 
 SCORING = Mark("scoring")
-"""Only scores read it, which are made anew from stored samples: it stays out of identities."""
+"""Used only by scores, which are recomputed from stored samples: not in identities."""
 LATER = Mark("later")
-"""Came after cells had identities: in an identity only where it is set to other than its default."""
+"""Added after cells had identities: in an identity only if it differs from its default."""
 MODEL = Mark("model")
 RUBRIC = Mark("rubric")
-"""It may be named in place of being written out."""
+"""A rubric may be named instead of written out."""
 ModelName = Annotated[str, MODEL]
-"""The name of a model; what identifies the model stands for it in identities."""
+"""The name of a model; identities hold what identifies the model instead."""
 
 
 def marked(info: FieldInfo, mark: Mark) -> bool:
@@ -55,7 +53,7 @@ def sections(annotation: Any) -> list[type[BaseModel]]:
 
 @cache
 def marked_keys(spec: type[BaseModel], mark: Mark) -> Sequence[tuple[str, ...]]:
-    """The key paths of a spec that are marked so."""
+    """The key paths of a spec with this mark."""
     found: list[tuple[str, ...]] = []
     for name, info in spec.model_fields.items():
         if marked(info, mark):
@@ -67,8 +65,8 @@ def marked_keys(spec: type[BaseModel], mark: Mark) -> Sequence[tuple[str, ...]]:
 
 
 def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a section samples depend on: all but what is marked otherwise, in JSON's values; `helpers` maps
-    the names of models to what identifies them."""
+    """The part of a section on which samples depend: everything except what is marked otherwise, JSON-ready;
+    `helpers` maps model names to their identities."""
     found: dict[str, Any] = {}
     dumped = section.model_dump(mode="json")
     for name, info in type(section).model_fields.items():
@@ -83,13 +81,13 @@ def sampled(section: BaseModel, helpers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unread(spec: Strict, reads: Collection[str], under: str = "") -> list[str]:
-    """The keys that were given though they are not among `reads`, as dotted paths; a whole section by its own
-    name where nothing in it is read."""
+    """The given keys that are not among `reads`, as dotted paths; a section's own name if none of its keys is
+    read."""
     found = []
     for name, field in type(spec).model_fields.items():
         key = under + name
         inner = getattr(spec, name)
-        absent = inner is None and field.default is None  # `key: null` takes away what is not there
+        absent = inner is None and field.default is None  # `key: null` removes nothing
         if name not in spec.model_fields_set or absent or key in reads:
             continue
         if isinstance(inner, Strict) and any(known.startswith(f"{key}.") for known in reads):

@@ -1,4 +1,4 @@
-"""PersonaSpec: what of a user's history enters the prompt."""
+"""PersonaSpec: the part of a user's history that enters the prompt."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from perbench.shapes.templates import Count
 class PersonaSpec(Strict):
     """Which items of the history enter the prompt, and in what order.
 
-    retrieve names a ranking, one file in `rankings/`; the best items stand first (`order`) or last. Whole
-    items are kept, from the most important on, until `k` items or `max_tokens` rendered tokens are reached
-    (or the prompt's room, whichever is less). summarise names what rewrites them, one file in `summarisers/`.
-    Rankings and summarisers bring keys of their own (`composed`).
+    retrieve names a ranking, one file in `rankings/`; the best items come first (`order`) or last. Whole
+    items are kept, in order of importance, up to `k` items, `max_tokens` rendered tokens or the prompt's
+    room. summarise names a summariser, one file in `summarisers/`, which rewrites them. Both add their own
+    keys (`composed`).
     """
 
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
-    """The classes of rankings and summarisers by name, in the spec that `compose` makes of this one."""
+    """Ranking and summariser classes by name, in the spec that `compose` makes of this one."""
 
     retrieve: Annotated[str, plugin_of("ranking"), LATER] = "all"
     k: Count | None = None
@@ -32,5 +32,5 @@ class PersonaSpec(Strict):
 
     @property
     def resolved(self) -> bool:
-        """Whether items are chosen or rewritten before prompts are built (`perbench.persona.build`)."""
+        """Whether items are selected or rewritten before prompts are built (`perbench.persona.build`)."""
         return self.retrieve != type(self).model_fields["retrieve"].default or self.summarise != "none"

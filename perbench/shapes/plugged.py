@@ -1,4 +1,4 @@
-"""Keys of specs that name plugins."""
+"""Spec keys that name plugins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from perbench.errors import PerbenchError, suggest
 
 
 class Broken(ValueError):
-    """A plugin of that name is there and cannot be loaded, so what keys it brings is unknown."""
+    """The named plugin exists but cannot be loaded, so its keys are unknown."""
 
 
 def plugin_of(kind: str, *others: str) -> AfterValidator:
-    """Of a text: that it names a plugin of that kind which can be loaded, or is one of `others`."""
+    """Validates that a text names a loadable plugin of the kind, or is one of `others`."""
 
     def check(value: str) -> str:
         found = {name: plugin for (_, name), plugin in plugins.discover(kind).items()}

@@ -1,4 +1,4 @@
-"""Rubric: what a judge is asked about an answer, and which metrics follow. One file `rubrics/NAME.yaml`."""
+"""Rubric: requests to a judge about an answer, and the metrics that follow. One file `rubrics/NAME.yaml`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.templates import Count, placeholders, refuse, template_faults
 
 Verdict = bool | int | str
-"""True is yes; a digit; a label."""
+"""True means yes; a digit; a label."""
 LONGEST = 1_000
-"""Characters of an expression; what is nested deeper could not be evaluated."""
+"""Maximum characters of an expression, which bounds its nesting."""
 
 
 class Rubric(Strict):
-    """`ask` maps the names of requests to their instructions, templates over the placeholders `holds`. Each
-    is answered as `answer` says: yes_no, a digit of a range ("1..5"), or one of a list of labels.
+    """`ask` maps names of requests to instructions, templates over the placeholders `holds`. Each is answered
+    by `answer`: yes_no, a digit of a range ("1..5"), or one of a list of labels.
 
     Every request is a metric: the share of yes, the mean digit, or per label its share, REQUEST_LABEL.
-    `metrics` adds others, or replaces these: the share of answers for which an expression holds, {accurate:
-    helpful and not violates}. `better` says of a metric that lower values are better, or (null) neither.
+    `metrics` adds or replaces metrics: the share of answers for which an expression holds, {accurate: helpful
+    and not violates}. `better` declares that lower values of a metric are better, or (null) neither.
     """
 
     summary: Annotated[str, SCORING] = ""
@@ -42,7 +42,7 @@ class Rubric(Strict):
 
     @property
     def options(self) -> dict[str, Verdict]:
-        """What a judge may answer, and the verdict that it is; empty where `answer` is none of the forms."""
+        """The possible replies of a judge and their verdicts; empty if `answer` has none of the forms."""
         if isinstance(self.answer, list):
             return {label: label for label in self.answer}
         if self.answer == "yes_no":
@@ -68,16 +68,16 @@ class Rubric(Strict):
         return float(min(digits)), float(max(digits))
 
     def values(self, verdicts: Mapping[str, Verdict | None]) -> dict[str, float | None]:
-        """The metrics of one answer; None where a verdict that decides is missing."""
+        """The metrics of one answer; None if a decisive verdict is missing."""
         facts = self._facts(verdicts)
         found = facts | {name: _holds(_parsed(text), facts) for name, text in self.metrics.items()}
         return {name: None if found[name] is None else float(found[name]) for name in self.names}  # type: ignore[arg-type]
 
     def _facts(self, verdicts: Mapping[str, Verdict | None]) -> dict[str, int | None]:
-        """The metrics that are requests, of one answer."""
+        """The metrics of one answer that are requests."""
         if isinstance(self.answer, list):
             given = ((name, label, verdicts.get(name)) for name in self.ask for label in self.answer)
-            return {f"{name}_{label}": None if said is None else said == label for name, label, said in given}
+            return {f"{name}_{label}": None if got is None else got == label for name, label, got in given}
         return {name: verdicts.get(name) for name in self.ask}  # type: ignore[misc]
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class Rubric(Strict):
         for name, text in self.metrics.items():
             faults += [f"metrics.{name}: {fault}" for fault in _expression_faults(text, facts, self.rates)]
         faults += [
-            f"better.{name}: is not a metric of this rubric.{suggest(name, self.names)}"
+            f"better.{name}: not a metric of this rubric.{suggest(name, self.names)}"
             for name in self.better
             if name not in self.names
         ]
@@ -132,11 +132,11 @@ def _expression_faults(text: str, facts: Mapping[str, object], rates: bool) -> l
         used = {node.id for node in ast.walk(_parsed(text)) if isinstance(node, ast.Name)}
     except ValueError as error:
         return [f"got {text!r}; {error}"]
-    return [f"nothing is called {word!r}.{suggest(word, facts)}" for word in sorted(used.difference(facts))]
+    return [f"unknown name {word!r}.{suggest(word, facts)}" for word in sorted(used.difference(facts))]
 
 
 def _holds(node: ast.expr, facts: Mapping[str, int | None]) -> bool | None:
-    """Whether an expression is true; None where a fact that decides is missing."""
+    """Whether an expression is true; None if a decisive fact is missing."""
     if isinstance(node, ast.Name):
         fact = facts[node.id]
         return None if fact is None else bool(fact)
@@ -154,8 +154,8 @@ def _holds(node: ast.expr, facts: Mapping[str, int | None]) -> bool | None:
 
 
 def _read(value: object) -> object:
-    """A name stands for the file's content, which `specs.load` puts in its place; what is still a name has no
-    file, or one that cannot be read."""
+    """`specs.load` replaces a rubric's name by the file's content; a remaining name has no file, or an
+    unreadable one."""
     if isinstance(value, str):
         try:
             raise ValueError(f"{plugins.get('rubric', value).path} cannot be read")
@@ -171,9 +171,9 @@ NamedRubric = Annotated[Rubric, RUBRIC, BeforeValidator(_read)]
 class RubricJudge(Strict):
     """Who judges answers, and by which rubric.
 
-    method reply: the judge answers, and what is none of the rubric's answers is asked again, at most
-    `retries` times (not at temperature 0); likeliest: the answer that the model finds likeliest as its
-    reply's beginning, for small models that do not keep to an instruction.
+    method reply: the judge replies, and invalid replies are requested again, at most `retries` times (not at
+    temperature 0); likeliest: the verdict that the model finds likeliest as the start of its reply, for small
+    models that do not follow instructions.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -182,7 +182,7 @@ class RubricJudge(Strict):
     rubric: NamedRubric
     method: Literal["reply", "likeliest"] = "reply"
     max_new_tokens: Count = 8
-    """Of a reply. A judge that thinks before it answers needs hundreds, or all it gives is thoughts."""
+    """Maximum tokens of a reply; a judge that thinks before it answers needs hundreds."""
     temperature: Annotated[float, Field(ge=0), LATER] = 0.0
     retries: Annotated[int, Field(ge=0), LATER] = 2
     calibrated: Annotated[bool, SCORING] = False

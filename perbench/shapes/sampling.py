@@ -1,4 +1,4 @@
-"""SamplingSpec and DecodingSpec: how a model's answers are drawn."""
+"""SamplingSpec and DecodingSpec: how a model's answers are sampled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perbench.shapes.templates import Count
 
 
 class SamplingSpec(Strict):
-    """temperature 0 is greedy. max_new_tokens is also what a prompt reserves for the answer."""
+    """temperature 0 is greedy. max_new_tokens is also the room that a prompt reserves for the answer."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -23,11 +23,10 @@ class SamplingSpec(Strict):
 
 
 class DecodingSpec(Strict):
-    """How answers are decoded. `method` names a decoding, one file in `decodings/`, which brings keys of its
-    own."""
+    """`method` names a decoding, one file in `decodings/`, which adds its own keys."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
-    """The classes of decodings by name, in the spec that `compose` makes of this one."""
+    """Decoding classes by name, in the spec that `compose` makes of this one."""
 
     method: Annotated[str, plugin_of("decoding")] = "ordinary"

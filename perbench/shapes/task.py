@@ -1,4 +1,4 @@
-"""TaskSpec: one YAML file under `tasks/`. Its name is its path there without the suffix."""
+"""TaskSpec: one YAML file in `tasks/`, named by its path there without suffix."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from perbench.shapes.templates import Count, placeholders, refuse, template_faul
 
 
 class DataSpec(Strict):
-    """Where rows come from: the key of one source, with the keys that it reads. Sources, a file each in
-    `sources/`, bring their keys (`compose.data_spec`)."""
+    """Where rows come from: the key of one source, and the keys that it reads. Sources, one file each in
+    `sources/`, add their keys (`compose.data_spec`)."""
 
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
-    """The classes of sources by name, in the spec that `compose` makes of this one."""
+    """Source classes by name, in the spec that `compose` makes of this one."""
 
     train_split: str = "train"
     test_split: str = "test"
     overlap: Literal["accepted"] | None = None
-    """Of a target: evaluate it even after a training that saw some of its answers (perbench.data.overlap)."""
+    """For targets: evaluate even after a training that saw some of the answers (perbench.data.overlap)."""
 
 
 class ItemExampleSpec(Strict):
     """How a history item becomes a training example of its user (`training.per_user`): templates over the
-    item's fields. Fields of `fields.extra` are taken from the item's of the same name."""
+    item's fields. Fields in `fields.extra` are taken from the item's of the same name."""
 
     question: str = ""
     reference: str
@@ -46,19 +46,19 @@ class FieldSpec(Strict):
     """Names of a row's fields. `question` and `reference` may be absent in dialogue tasks."""
 
     user: str | None = None
-    """May be absent under protocol identification, where then every distinct persona is a user."""
+    """Optional under protocol identification, where every distinct persona is then a user."""
     question: str | None = None
     reference: str | None = None
     persona: str | None = None
-    """A list of strings or of mappings; a string counts as {"text": string}."""
+    """A list of strings or mappings; a string is read as {"text": string}."""
     item_aliases: dict[str, str] = {}
     """Older names of a persona item's fields: {missing name: name to read instead}."""
     item_example: ItemExampleSpec | None = None
     item_text: str | None = None
-    """Of bm25 and dense: the text of a history item that is compared with the request, a template over the
+    """For bm25 and dense: the text of a history item that is compared with the request, a template over the
     item's fields; None: the item as the prompt form renders it."""
     extra: list[str] = []
-    """Row fields carried through in Example.extra (gold spans, ratings); prompts may hold them."""
+    """Row fields passed on in Example.extra (gold spans, ratings); prompts may hold them."""
 
     @model_validator(mode="after")
     def _braces(self) -> FieldSpec:
@@ -68,11 +68,10 @@ class FieldSpec(Strict):
 
 class PromptSpec(Strict):
     """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request; row fields
-    that `fields.extra` lists may stand in it, too. In `item` stand the item's fields, and `{number}`, its
-    place in the history, from 1.
+    in `fields.extra` may be used, too. `item` may hold the item's fields, and `{number}`, its 1-based index.
 
-    Without the persona: a `system` that holds {persona} is dropped unless `system_without` replaces it;
-    a `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
+    Without the persona, a `system` that holds {persona} is dropped unless `system_without` replaces it; a
+    `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
     turn.)
     """
 
@@ -90,7 +89,7 @@ class PromptSpec(Strict):
         return self
 
     def faults(self, name: str, extra: Collection[str]) -> list[str]:
-        """What is wrong with the placeholders of form `name`, given the row fields it may hold."""
+        """Faults of the placeholders of form `name`, given the row fields it may hold."""
         faults = []
         for key in ("system", "user", "system_without", "user_without"):
             allowed = {"question", *extra, *(() if key.endswith("without") else ("persona",))}
@@ -102,28 +101,28 @@ class PromptSpec(Strict):
             faults.append(f"prompts.{name}: {{persona}} must be in exactly one of system and user")
         if holds == ["user"] and self.user_without is None:
             faults.append(
-                f"prompts.{name}: user holds {{persona}}, so user_without must say the persona-free turn"
+                f"prompts.{name}: user holds {{persona}}, so user_without must give the persona-free turn"
             )
         without = self.user_without if self.user_without is not None else self.user
         request = {"question", *extra}
         if not (request & placeholders(without) and request & placeholders(self.user)):
-            told = " or a field of fields.extra" if extra else ""
-            faults.append(f"prompts.{name}: user must hold {{question}}{told}, with the persona and without")
+            others = " or a field of fields.extra" if extra else ""
+            faults.append(f"prompts.{name}: user needs {{question}}{others}, with and without the persona")
         return faults
 
 
 class ExamplesSpec(Strict):
-    """How many examples are drawn from a split, with a fixed seed, when it holds more; None is all."""
+    """Number of examples drawn from each split, with a fixed seed; None for all."""
 
     train: Count | None = 2000
     test: Count | None = 500
 
 
 class TaskSpec(Strict):
-    """One task. `prompt` names the form in force out of `prompts`."""
+    """One task. `prompt` names the form of `prompts` in force."""
 
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
-    """The classes of protocols by name, in the spec that `compose` makes of this one."""
+    """Protocol classes by name, in the spec that `compose` makes of this one."""
 
     summary: str
     protocol: Annotated[str, plugin_of("protocol")]
@@ -136,11 +135,11 @@ class TaskSpec(Strict):
     persona: PersonaSpec = Field(default_factory=PersonaSpec)
     examples: ExamplesSpec = ExamplesSpec()
     max_length: Count = 5000
-    """Prompt and response together, in tokens; the persona is trimmed to fit, never question or response."""
+    """Maximum tokens of prompt and response together; only the persona is trimmed to fit."""
     on_too_long: Literal["fail", "skip"] = "fail"
-    """What becomes of an example that exceeds `max_length`, or the model's context, without any history."""
+    """What happens to an example that exceeds `max_length`, or the model's context, without any history."""
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The share of answers that may be missing (refused, filtered...); with more the cell fails."""
+    """Maximum share of missing answers (refused, filtered...); beyond it the cell fails."""
     sampling: SamplingSpec = SamplingSpec()
     decoding: DecodingSpec = Field(default_factory=DecodingSpec)
     metrics: list[Annotated[str, plugin_of("metric")]] = []

@@ -1,4 +1,4 @@
-"""Records -> pages and tables. Reads records only; never imports torch."""
+"""Builds pages and tables from records, without importing torch."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def build(
     baseline: str | None = None,
     left_out: Callable[[str], None] = lambda what: None,
 ) -> Path:
-    """Write the leaderboard of one or several run directories to `out`; returns the page's path. Damaged
-    records and broken sections are left out, named on the page, and handed to `left_out` with the reason.
+    """Write the leaderboard of one or several run directories to `out` and return the page's path. Damaged
+    records and broken sections are left out, listed on the page, and passed to `left_out` with the reason.
 
-    The same records give the same bytes, in whatever order the runs are named.
+    The output is byte-identical for the same records, whatever the order of the runs.
 
     Raises:
-        PerbenchError: a run is absent or empty, or holds nothing but damage; the runs disagree about the
-            baseline; `out` holds something else than a perbench page.
+        PerbenchError: a run is absent or empty, or holds only damaged records; the runs have different
+            baselines; `out` holds something other than a perbench page.
     """
     loaded = load(runs, baseline)
     view = build_view(loaded)

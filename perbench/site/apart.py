@@ -1,4 +1,4 @@
-"""What tells records of one name apart, in words, not digests: "8 examples", "max_length 300"."""
+"""Short names that distinguish records of the same name by what differs: "8 examples", "max_length 300"."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Path = tuple[str, ...]
 DATA = ("data",)
 SIGNATURE = ("signature",)
 SHOWN = 3
-"""Differences that a name holds."""
+"""Maximum differences in a name."""
 LONGEST = 28
-"""Characters of a value that a name shows as it is."""
+"""Maximum characters of a value shown unchanged."""
 CONTENT = {
     *(
         "weights_sha256",
@@ -38,13 +38,13 @@ CONTENT = {
 
 @dataclass(frozen=True)
 class Namesake:
-    """One of several that share a name. `size` is its number of examples, None where that is unknown; `runs`
-    are the names of the runs it was read from; `said` the paths of inputs that its name tells already."""
+    """One of several variants that share a name. `size`: number of examples, if known; `runs`: names of the
+    runs that hold it; `named`: paths of inputs that its name already shows."""
 
     inputs: Mapping[str, Any]
     size: int | None = None
     runs: tuple[str, ...] = ()
-    said: Collection[Path] = ()
+    named: Collection[Path] = ()
     found: Mapping[Path, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,24 +61,24 @@ def key(inputs: Mapping[str, Any]) -> str:
 
 
 def tell_apart(variants: Sequence[Namesake]) -> list[str]:
-    """A short name for each of several variants with different inputs; "" where nothing is to be told."""
+    """A short name for each variant; "" if nothing differs."""
     paths = sorted({path for variant in variants for path in variant.found})
     differing = [path for path in paths if len({_text(variant.found.get(path)) for variant in variants}) > 1]
     names = []
     for variant in variants:
-        parts = [_part(path, variant, variants, differing) for path in differing if path not in variant.said]
+        parts = [_part(path, variant, variants, differing) for path in differing if path not in variant.named]
         parts = list(dict.fromkeys(filter(None, parts)))
         more = len(parts) - SHOWN
         names.append(", ".join([*parts[:SHOWN], *([f"{more} more"] if more > 0 else [])]))
-    told = defaultdict(set)
+    keys_of = defaultdict(set)
     wholes = [
-        (name, *((path, _text(variant.found.get(path))) for path in sorted(variant.said)))
+        (name, *((path, _text(variant.found.get(path))) for path in sorted(variant.named)))
         for name, variant in zip(names, variants, strict=True)
     ]
     for whole, variant in zip(wholes, variants, strict=True):
-        told[whole].add(variant.key)
+        keys_of[whole].add(variant.key)
     return [
-        ", ".join(filter(None, (name, f"variant {_short(variant.key)}"))) if len(told[whole]) > 1 else name
+        ", ".join(filter(None, (name, f"variant {_short(variant.key)}"))) if len(keys_of[whole]) > 1 else name
         for name, whole, variant in zip(names, wholes, variants, strict=True)
     ]
 
@@ -102,7 +102,7 @@ def _part(path: Path, variant: Namesake, others: Sequence[Namesake], differing: 
 
 
 def _size(variant: Namesake, others: Sequence[Namesake]) -> str | None:
-    """By how many examples the data are told apart, if they are."""
+    """The number of examples, if it distinguishes the data."""
     sizes: dict[str, set[int | None]] = defaultdict(set)
     for other in others:
         sizes[_text(other.found.get(DATA))].add(other.size)
@@ -113,7 +113,7 @@ def _size(variant: Namesake, others: Sequence[Namesake]) -> str | None:
 
 
 def _origin(path: Path, variant: Namesake, others: Sequence[Namesake]) -> str:
-    """Whose value this is: a run's, where each value is of runs of its own."""
+    """Names the run of a value if each value comes from runs of its own."""
     runs: dict[str, set[str]] = defaultdict(set)
     for other in others:
         runs[_text(other.found.get(path))] |= set(other.runs)
@@ -124,7 +124,7 @@ def _origin(path: Path, variant: Namesake, others: Sequence[Namesake]) -> str:
 
 
 def _topic(path: Path) -> str:
-    """What a value is of: a whole prompt, a judge, a model, not the key that holds its digest."""
+    """What a value describes: a prompt, judge or model, rather than the key of its digest."""
     if path == DATA:
         return "data"
     if "prompt" in path[:-1]:
@@ -137,7 +137,7 @@ def _topic(path: Path) -> str:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a person can read the value at a glance."""
+    """Whether a value is readable at a glance."""
     if isinstance(value, str):
         return len(value) <= LONGEST and "\n" not in value and not re.fullmatch(r"[0-9a-f]{12,}", value)
     return value is None or isinstance(value, bool | int | float)

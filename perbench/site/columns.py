@@ -1,4 +1,4 @@
-"""Columns: what was asked of every model alike, so that its numbers may stand side by side."""
+"""The columns of the matrix: cells of one target with the same task and scoring, which can be compared."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from perbench.site.apart import Namesake, key, tell_apart
 from perbench.store import CellRecord
 
 ASKED = ("version", "data", "target")
-"""Inputs that decide what was asked and how it is scored, whoever answers."""
+"""Inputs that define the task and its scoring, independent of the model."""
 
 
 @dataclass(frozen=True)
 class ColumnKey:
-    """A target with what was asked, as JSON, and how the headline is computed (`Metric.signature`)."""
+    """A target with its task definition as JSON and the computation of its headline (`Metric.signature`)."""
 
     target: str
     asked: str
@@ -27,13 +27,13 @@ class ColumnKey:
 
 
 def asked(record: CellRecord, names: Sequence[str]) -> dict[str, Any]:
-    """What two records must share to be compared."""
+    """Inputs that two records must share to be comparable."""
     return {name: record.inputs.get(name) for name in names}
 
 
 def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[str, ColumnKey]:
-    """The column of each entry, by identity. What has no headline's number stands in the first column of what
-    was asked."""
+    """The column of each entry, by identity. Entries without a headline value go into the first column of
+    their task definition."""
     same: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
     for entry in entries:
         same[entry.record.labels.target or "", key(asked(entry.record, names))].append(entry.record)
@@ -53,7 +53,7 @@ def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[s
 
 
 def told_apart(held: Mapping[ColumnKey, Sequence[Entry]]) -> dict[ColumnKey, str]:
-    """Each column with the words that tell it from others of its target."""
+    """Each column with the words that distinguish it from others of its target."""
     by_target: dict[str, dict[ColumnKey, Sequence[Entry]]] = defaultdict(dict)
     for place, entries in held.items():
         by_target[place.target][place] = entries
@@ -72,6 +72,6 @@ def told_apart(held: Mapping[ColumnKey, Sequence[Entry]]) -> dict[ColumnKey, str
 
 
 def _headline(records: Sequence[CellRecord]) -> str | None:
-    """The headline of the newest record that names one."""
+    """The headline of the newest record that has one."""
     named = [record for record in records if record.headline]
     return max(named, key=lambda r: (r.status == "done", r.finished, r.identity)).headline if named else None

@@ -1,4 +1,4 @@
-"""The same view as JSON, for programs: what `perbench run --json` prints besides its cells."""
+"""The view as JSON, as printed by `perbench run --json` besides the cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perbench.site.view import SiteView, build_view
 
 
 def read_results(run: Path, matrix: str | None = None) -> dict[str, Any]:
-    """{"verdict", "sections"} of a run directory, or of the latest plan there of one matrix.
+    """{"verdict", "sections"} of a run directory, or of one matrix's latest plan in it.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
@@ -40,9 +40,9 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _head(head: RowHead) -> dict[str, Any]:
-    """What the row is of, without what is only for the eye."""
-    told = {key: value for key, value in asdict(head).items() if key not in ("flags", "group")}
-    return {**told, "flags": [flag.text for flag in head.flags]}
+    """The row's label without display-only fields."""
+    shown = {key: value for key, value in asdict(head).items() if key not in ("flags", "group")}
+    return {**shown, "flags": [flag.text for flag in head.flags]}
 
 
 def _value(value: Value | str) -> dict[str, Any] | str:

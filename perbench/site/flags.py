@@ -1,26 +1,26 @@
-"""Caveats shown beside a number: samples without a score and why, answers that were cut."""
+"""Caveats shown next to a value: samples without a score and why, truncated answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from perbench.contracts.missing import MISSING, told
+from perbench.contracts.missing import MISSING, in_words
 from perbench.contracts.results import Flag
 from perbench.store import CellRecord
 
 MOST_CUT = 0.1
-"""The share of answers cut at max_new_tokens beyond which a number is flagged: it is one of half answers."""
+"""Share of answers truncated at max_new_tokens above which a value is flagged."""
 
 OLD_INTERVAL = Flag(
     "old interval, by bootstrap",
     "old interval",
-    "old interval: percentile bootstrap, too narrow for few users; `perbench rescore` makes it anew",
+    "old interval: percentile bootstrap, too narrow for few users; `perbench rescore` recomputes it",
 )
 
 
 def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
-    """Of a metric's value over these records (seeds)."""
+    """The flags of a metric's value over these records (seeds)."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
     missing, whole = sum(one.missing for one in found), sum(one.n + one.missing for one in found)
     why = Counter[str]()
@@ -28,7 +28,7 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
         why.update(one.why)
     flagged = []
     if missing:
-        reasons = f": {told(why)}" if why else ""
+        reasons = f": {in_words(why)}" if why else ""
         flagged.append(
             Flag(f"{missing} of {whole} without a score{reasons}", f"{missing} of {whole} missing")
         )
@@ -51,5 +51,5 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
 
 
 def _of_answers(name: str) -> bool:
-    """Whether a count is of samples without an answer, not of scores that judges did not give."""
+    """Whether a count is of samples without an answer, not of missing verdicts."""
     return name not in ("missing_scores", "missing_second_scores")

@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same on the page and in the terminal."""
+"""Formats numbers for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MINUS = "−"
 
 
 def digits_for(values: Iterable[float | None]) -> int:
-    """Decimals for a column: three for shares and log-probs, two for ratings, one for percentages."""
+    """Decimals of a column: three for shares and log-probs, two for ratings, one for percentages."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
     return 3 if largest < 2 else 2 if largest < 20 else 1
 
 
 def number(value: float, digits: int, *, signed: bool = False) -> str:
-    """With a real minus sign; `signed` adds the plus. What rounds to zero has no sign."""
+    """A number with a real minus sign, and with `signed` a plus sign; no sign if it rounds to zero."""
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("+-")
@@ -31,7 +31,7 @@ def interval(ci: tuple[float, float], digits: int, *, signed: bool = False) -> s
 
 
 def measured(value: float) -> str:
-    """A value of a log of any size, four digits of it: "2.5e-05", "6.541", "13,410"."""
+    """A logged value of any magnitude, with four digits: "2.5e-05", "6.541", "13,410"."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
@@ -44,7 +44,7 @@ def variation(values: Mapping[str, Any]) -> str:
 
 
 def natural(text: str) -> list[tuple[bool, float, str]]:
-    """Sort key: as text, but the numbers in it, also -1.0 and 1e-05, by their size."""
+    """Sort key: as text, but with numbers (also -1.0 and 1e-05) by size."""
     parts = re.split(r"((?:(?<!\w)-)?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)", text)
     return [
         (n % 2 == 0, float(part) if n % 2 else 0.0, "" if n % 2 else part) for n, part in enumerate(parts)
@@ -52,7 +52,7 @@ def natural(text: str) -> list[tuple[bool, float, str]]:
 
 
 def flatten(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Leaves of nested JSON as (dotted path, text), in order of the keys."""
+    """Leaves of nested JSON as (dotted path, text), in key order."""
     return [
         (
             ".".join(path),

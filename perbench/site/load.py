@@ -1,4 +1,4 @@
-"""Run directories -> the records a page shows: each cell once, without what a run's latest plan replaced."""
+"""Loads the records to show from run directories: each cell once, without those replaced by a later plan."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from perbench.store.check import read_scores
 
 
 def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
-    """Read run directories, in any order, with the same result.
+    """Read run directories; their order does not matter.
 
     Args:
-        baseline: the trainer that gains are measured over, in place of the matrices'.
-        matrix: leaves out all but the cells of this matrix's latest plan.
+        baseline: the trainer that gains are measured against, instead of the matrices'.
+        matrix: restricts to the cells of this matrix's latest plan.
 
     Raises:
-        PerbenchError: a run is absent or empty, or holds nothing but damage; or the runs disagree about the
-            baseline.
+        PerbenchError: a run is absent or empty, or holds only damaged records; or the runs have different
+            baselines.
     """
     damaged: list[DamagedRecord] = []
     entries: list[Entry] = []
@@ -39,7 +39,7 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
             if damaged[before:]:
                 raise PerbenchError("\n".join(map(str, damaged[before:])))
             raise PerbenchError(
-                f"{run} has no finished cells yet. Start or finish it with `perbench run … --out {run}`."
+                f"{run} has no finished cells yet; start or finish it with `perbench run … --out {run}`"
             )
         described = _description(run, damaged)
         plans, matrices, taking_part = (
@@ -85,8 +85,8 @@ def _description(run: Path, damaged: list[DamagedRecord]) -> dict[str, Any]:
 
 
 def _once(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry per identity: a done record before a failed one, a planned one before one that is not, then
-    the one that finished last."""
+    """One entry per identity, preferring a done record, then a planned one, then the one that finished
+    last."""
 
     def rank(entry: Entry) -> tuple[bool, bool, str, str]:
         return entry.record.status == "done", entry.planned, entry.record.finished, entry.run
@@ -100,7 +100,8 @@ def _once(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _replaced(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """Of one run: what no latest plan holds, by identity, with the newest planned record of its labels."""
+    """Records of a run that are in no latest plan, by identity, with the newest planned record of that
+    name."""
     planned = {_place(entry.record): entry for entry in sorted(entries, key=_age) if entry.planned}
     return {
         entry.record.identity: planned[_place(entry.record)]
@@ -121,20 +122,20 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
     if asked is not None:
         if asked not in trainers:
             raise PerbenchError(
-                f"--baseline {asked}: no record of these runs was trained by it.{suggest(asked, trainers)}"
+                f"--baseline {asked}: these runs have no record of this trainer.{suggest(asked, trainers)}"
             )
         return asked
     named = sorted({spec["baseline"] for spec in specs if spec.get("baseline")})
     if len(named) > 1:
         raise PerbenchError(
-            f"the runs measure gains over different baselines: {', '.join(named)}. "
-            f"Choose one: --baseline {named[0]}, or build a page for each."
+            f"the runs measure gains over different baselines: {', '.join(named)}; "
+            f"choose one with --baseline {named[0]}, or build a page for each"
         )
     wanted = named[0] if named else default_baseline()
     return wanted if wanted in trainers else None
 
 
 def default_baseline() -> str | None:
-    """The trainer that gains are over where no matrix names one, as the first section that names one says."""
+    """The baseline of the first section that names one, used if no matrix names one."""
     found = sorted(plugins.classes("section").values(), key=lambda cls: cls.order)
     return next((cls.baseline for cls in found if cls.baseline), None)

@@ -1,4 +1,4 @@
-"""The cross-task matrix: what was trained (rows) against what it was evaluated on (columns)."""
+"""The transfer matrix: trained models (rows) on target tasks (columns), with gains and ranks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from perbench.store import CellRecord
 from perbench.store.record import Better
 
 FEWEST_RANKED = 3
-"""Of two models the gain says it all."""
+"""For two models the gain is enough."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ def matrix_of(loaded: Loaded) -> Matrix:
     """
     Raises:
         PerbenchError: two cells of one target hold the same sample under different users, or two records of
-            one seed cannot be told apart.
+            one seed are indistinguishable.
     """
     entries = [entry for entry in loaded.entries if entry.record.kind == "eval"]
     rows_by = rows_of(loaded)
@@ -87,8 +87,8 @@ def _check_seeds(groups: Iterable[_Group]) -> None:
             labels = twice.record.labels
             raise PerbenchError(
                 f"run {twice.run} holds two records of {labels.trainer or labels.model} on {labels.target}, "
-                f"seed {labels.seed}, without the records of their trainings. Delete one of them, such as "
-                f"cells/eval-{twice.record.identity[:16]}, or run its matrix again."
+                f"seed {labels.seed}, without the records of their trainings; delete one of them, such as "
+                f"cells/eval-{twice.record.identity[:16]}, or run its matrix again"
             )
 
 
@@ -98,7 +98,7 @@ def _outcomes(
     rows: Sequence[ModelRow],
     baseline: str | None,
 ) -> list[Outcome]:
-    """A column: what each row reached, its gain over the row it is compared with, its rank among all."""
+    """A column: each row's value, its gain over its baseline row, and its rank."""
     headline = key.headline or ""
     done = {row: groups[row, key].done() if (row, key) in groups else [] for row in rows}
     methods = {
@@ -111,8 +111,7 @@ def _outcomes(
         table = Aligned(list(methods.values()))
     except ValueError as error:
         raise PerbenchError(
-            f"{key.target}: {error}. The runs hold different data under one digest; "
-            "build a page for each run."
+            f"{key.target}: {error}; the runs hold different data under one digest: build a page for each run"
         ) from None
     means = {
         row: _mean(entries, headline, table.value(places[row]) if row in places else None)
@@ -147,7 +146,7 @@ def _outcomes(
 
 
 def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | None:
-    """Evaluations of one model, one for each seed; None where one keeps no scores of its samples."""
+    """Evaluations of one model, one per seed; None if one has no per-sample scores."""
     seeds, statistic = [], None
     for entry in entries:
         scores = entry.scores
@@ -159,7 +158,7 @@ def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | 
             rows = np.array([row or [np.nan] * width for row in held], dtype=np.float64)
             try:
                 statistic = partial(text_metric(headline).of_sums, headline)
-            except PerbenchError:  # its plugin is not here
+            except PerbenchError:  # its plugin is not installed
                 return None
         else:
             return None
@@ -196,14 +195,14 @@ def _mean(entries: Sequence[Entry], headline: str, estimate: Estimate | None) ->
 
 
 def _difference(mean: Mean, base: Mean) -> Estimate | None:
-    """Without samples to pair: no interval."""
+    """The difference without an interval, if no samples can be paired."""
     if mean.value is None or base.value is None:
         return None
     return Estimate(mean.value - base.value, min(mean.n, base.n), 0, 0)
 
 
 def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
-    """The ranks that the tests of all pairs leave each model; none where there is no pair to test."""
+    """The ranks left possible by the tests of all pairs, by model; empty without pairs."""
     count, sign = len(table.methods), -1 if better == "lower" else 1
     if better is None or count < FEWEST_RANKED:
         return {}
@@ -238,9 +237,9 @@ def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetCo
 
 
 def better_of(records: Sequence[CellRecord], metric: str) -> Better | None:
-    """What the newest record says of the metric that says anything; older ones say nothing."""
-    said = [record for record in records if metric in record.better]
-    newest = max(said, key=lambda record: (record.finished, record.identity), default=None)
+    """The metric's direction in the newest record that has one; older records have none."""
+    declared = [record for record in records if metric in record.better]
+    newest = max(declared, key=lambda record: (record.finished, record.identity), default=None)
     return newest.better[metric] if newest is not None else "higher"
 
 
@@ -249,6 +248,6 @@ def _range(counts: Sequence[int]) -> tuple[int, int] | None:
 
 
 def _unrecorded(loaded: Loaded) -> tuple[str, ...]:
-    """What takes part in the runs' latest plans and in no record: "target fam/task", "trainer ce"."""
+    """What is in the latest plans but in no record: "target fam/task", "trainer ce"."""
     known = {name for entry in loaded.entries for name in entry.record.labels.names}
     return tuple(name for name in loaded.names if name not in known)

@@ -1,11 +1,11 @@
-"""View -> one self-contained page. All text from records is escaped; the page may load nothing at all."""
+"""Renders the view as one self-contained page: text from records is escaped, and nothing is loaded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from perbench.contracts.missing import told
+from perbench.contracts.missing import in_words
 from perbench.contracts.section import Table, Value
 from perbench.disk.files import write_text
 from perbench.errors import PerbenchError
@@ -17,7 +17,7 @@ from perbench.store import CellRecord
 from perbench.store.leftovers import sweep_old
 
 SHADES = 4
-WIDTH = 120  # of a drawn interval, in its own units
+WIDTH = 120  # of a drawn interval, in drawing units
 
 
 def render(view: SiteView) -> str:
@@ -42,12 +42,12 @@ def render(view: SiteView) -> str:
         reach=reach,
         shade=shade,
         whisker=whisker,
-        told=told,
+        in_words=in_words,
     )
 
 
 def write(page: str, out: Path) -> Path:
-    """Put the page into `out` in one step; a reader sees the old page or the new.
+    """Replace the page in `out` in one step.
 
     Raises:
         PerbenchError: `out` is a file, or a folder that holds something else.
@@ -58,8 +58,8 @@ def write(page: str, out: Path) -> Path:
         foreign = sorted(p.name for p in out.iterdir() if not _ours(p))
         if foreign:
             raise PerbenchError(
-                f"{out} holds {foreign[0]!r}, which no perbench page put there, so it is left alone. "
-                "Name a new or empty folder: --out DIR"
+                f"{out} holds {foreign[0]!r}, which is not part of a perbench page, so nothing was written; "
+                "name a new or empty folder: --out DIR"
             )
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "index.html", page)
@@ -69,7 +69,7 @@ def write(page: str, out: Path) -> Path:
 
 def _ours(path: Path) -> bool:
     if path.name.startswith(".index.html."):
-        return True  # what a killed build left behind
+        return True  # left by a killed build
     return path.name == "index.html" and MARK in path.read_text(encoding="utf-8", errors="replace")[:2000]
 
 
@@ -78,7 +78,7 @@ def anchor(record: CellRecord) -> str:
 
 
 def digests(record: CellRecord) -> list[tuple[str, str]]:
-    """The content digests and pinned revisions among the inputs."""
+    """Content digests and pinned revisions among the inputs."""
     chosen = ("data", "plugin", "revision")
     return [
         (path, value)
@@ -88,7 +88,7 @@ def digests(record: CellRecord) -> list[tuple[str, str]]:
 
 
 def reach(table: Table) -> list[float]:
-    """Of each column the largest absolute bound of its gains' intervals: the scale they are drawn at."""
+    """For each column, the largest absolute bound of its gains' intervals, which sets the drawing's scale."""
     return [
         max((abs(bound) for v in column if v.gain and v.gain.ci for bound in v.gain.ci), default=0.0)
         for column in table.numbers
@@ -96,8 +96,8 @@ def reach(table: Table) -> list[float]:
 
 
 def shade(value: Value, reach: float) -> str:
-    """CSS class of a gain: blue for the better, orange for the worse, deeper with its size; pale where only
-    its own interval excludes 0; none where that includes it."""
+    """CSS class of a gain: blue for better, orange for worse, darker with size; pale if only its own interval
+    excludes 0, none if it includes 0."""
     gain = value.gain
     if gain is None or not gain.value or not reach or not value.verdict or not gain.excludes_zero:
         return ""
@@ -106,7 +106,7 @@ def shade(value: Value, reach: float) -> str:
 
 
 def whisker(value: Value, reach: float) -> dict[str, Any] | None:
-    """Where an interval's ends and its value lie on a drawing WIDTH wide whose middle is zero."""
+    """Positions of an interval's ends and value on a drawing of WIDTH whose middle is zero."""
     gain = value.gain
     if gain is None or gain.ci is None or gain.value is None or not reach:
         return None

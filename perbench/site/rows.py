@@ -1,4 +1,4 @@
-"""The matrix's rows: what tells one trained model from another, and their order."""
+"""The rows of the matrix: which trained models are distinct, and their order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perbench.store import CellRecord
 
 
 def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]:
-    """Per trainer: the hyperparameters that differ between its records."""
+    """Hyperparameters that differ between a trainer's records, by trainer."""
     seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         if record.labels.trainer is not None:
@@ -33,8 +33,8 @@ def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]
 
 
 def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
-    """The row of each train and eval cell, by identity. Models that share a name and were trained on other
-    data, under other settings or from other weights are rows of their own."""
+    """The row of each train and eval cell, by identity. Models of one name trained on other data, with other
+    settings or from other weights get separate rows."""
     entries = [entry for entry in loaded.entries if entry.record.kind != "identify"]
     varied = varied_params([entry.record for entry in entries])
     own = {path for entry in entries for path in _own_paths(entry.record)}
@@ -44,14 +44,14 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)
-    told = _told_apart(held)
-    return {identity: told[row] for identity, row in found.items()}
+    named = _told_apart(held)
+    return {identity: named[row] for identity, row in found.items()}
 
 
 def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own: Iterable[Path]) -> ModelRow:
     record, labels = entry.record, entry.record.labels
     named = varied.get(labels.trainer or "", frozenset())
-    # A trainer's own settings are always shown: its gain is over a baseline that was trained otherwise.
+    # Always show a trainer's own settings: its baseline was trained with others.
     shown = {k: v for k, v in labels.trainer_params.items() if k in named or k.startswith("training.")}
     trained = record.inputs if record.kind == "train" else loaded.trainings.get(record.trained_by or "")
     inputs = leaves(trained or {})
@@ -60,7 +60,7 @@ def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own
         path: inputs[path] for path in inputs if path not in method and path[0] not in ("model", "seed")
     }
     if trained is None and record.trained_by is not None:
-        setting = {("training",): entry.run}  # of which there is no record any more
+        setting = {("training",): entry.run}  # its record no longer exists
     return ModelRow(
         model=labels.model,
         model_label=labels.model_label,
@@ -81,7 +81,7 @@ def _own_paths(record: CellRecord) -> list[Path]:
 
 
 def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, ModelRow]:
-    """Rows with the words that tell them apart, by the rows without."""
+    """Rows with distinguishing words, by the rows without."""
     sizes = {
         entry.record.identity: entry.record.counts.get("examples")
         for entries in held.values()
@@ -104,7 +104,7 @@ def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, Mode
         for row in held:
             groups[scope(row)].append(row)
         for group in groups.values():
-            variants = [Namesake(json.loads(inputs(row)), size[row], runs[row], _said(row)) for row in group]
+            variants = [Namesake(json.loads(inputs(row)), size[row], runs[row], _named(row)) for row in group]
             for row, words in zip(group, tell_apart(variants), strict=True):
                 apart[row].append(words)
     return {
@@ -118,14 +118,14 @@ def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, Mode
     }
 
 
-def _said(row: ModelRow) -> list[Path]:
-    """Inputs that the row's labels tell: what the matrix varies in training."""
+def _named(row: ModelRow) -> list[Path]:
+    """Inputs shown by the row's labels: what the matrix varies in training."""
     varied = [("training", *name.split(".")) for name in json.loads(row.training)]
     return [*varied, *([("own_data",)] if any(path[1] == "per_user" for path in varied) else [])]
 
 
 def order(row: ModelRow, baseline: str | None) -> tuple[Any, ...]:
-    """Sort key: by model, base rows first, then by source and settings, the baseline before the others."""
+    """Sort key: model, base rows first, then source and settings, the baseline before other trainers."""
     start, setting, method = map(natural, row.apart)
     return (
         row.model,
@@ -153,9 +153,8 @@ def head_of(row: ModelRow) -> RowHead:
 
 
 def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -> ModelRow | None:
-    """The row that a row's gains are over: trained by the baseline from the same weights, on the same data
-    and under the same settings. Of several, as its own parameters vary, one of the row's runs, then the
-    first."""
+    """The row against which gains are measured: trained by the baseline from the same weights, on the same
+    data and with the same settings. If its own parameters vary, one from the row's runs, else the first."""
     same = [
         other
         for other in rows
@@ -168,7 +167,7 @@ def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -
 
 
 def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:
-    """Sort key of hyperparameters: numbers by size, all else as text."""
+    """Sort key of hyperparameters: numbers by size, the rest as text."""
     found = sorted(json.loads(parameters).items())
     numeric = {name: isinstance(value, int | float) for name, value in found}
     return [(name, not numeric[name], value if numeric[name] else 0.0, str(value)) for name, value in found]

@@ -1,4 +1,4 @@
-"""Templates -> self-contained pages: all text escaped, nothing loaded, no script run but their own."""
+"""Renders templates as self-contained pages: all text escaped, nothing loaded, only their own scripts run."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def render_page(
     included: Mapping[str, Path] = MappingProxyType({}),
     **values: Any,
 ) -> str:
-    """The HTML of a template, with the named style sheets and script inside it and their hashes (`css_hash`,
-    `script_hash`) for its content security policy. They are looked for in `folders`, then in
-    leaderboard/templates; `included` are further templates, by the names that they are included by.
+    """The HTML of a template with the named style sheets and script inlined, and their hashes (`css_hash`,
+    `script_hash`) for its content security policy. Files are searched in `folders`, then in
+    leaderboard/templates; `included` are further templates by the names under which they are included.
 
     Raises:
         PerbenchError: one of `included` is broken.
@@ -72,12 +72,12 @@ def render_page(
 
 
 class Plain(str):
-    """Text for places without markup, such as attributes and titles, and pieces that are read as one text."""
+    """Text for places without markup, such as attributes and titles."""
 
 
 def _isolated(value: Any) -> Any:
-    """What an expression of a template shows: nothing that is not seen or reorders the page; text that runs
-    from right to left keeps this to itself."""
+    """The output of a template expression without invisible or reordering characters; right-to-left text is
+    isolated."""
     from markupsafe import Markup
 
     if not isinstance(value, str) or isinstance(value, Markup):

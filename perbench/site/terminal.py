@@ -1,4 +1,4 @@
-"""The same view in a terminal, whole: `perbench leaderboard show`, and the end of `perbench identify`."""
+"""Prints the view in a terminal: `perbench leaderboard show`, and the end of `perbench identify`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 WIDEST = 10_000
-"""Columns that hold any table."""
+"""A width that fits any table."""
 Line = tuple[str, Sequence[str]]
-"""A row's name and its cells."""
+"""A row's name and cells."""
 
 
 def print_results(run: Path, matrix: str | None = None) -> None:
-    """Print the verdict and tables of a run directory to stdout, or of the latest plan there of one matrix.
+    """Print the verdict and tables of a run directory to stdout, or of one matrix's latest plan in it.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
@@ -36,7 +36,7 @@ def print_results(run: Path, matrix: str | None = None) -> None:
 def print_view(
     view: SiteView, console: Console, *, section: ShownSection | None = None, minor: bool = False
 ) -> None:
-    """The verdict and all tables, or those of one section; `minor` ones, too."""
+    """Print the verdict and all tables, or those of one section; with `minor`, these, too."""
     if section is None:
         for line in view.verdict:
             console.print(line)
@@ -53,8 +53,7 @@ def print_view(
 
 
 def _print_table(table: Table, console: Console, minor: bool) -> None:
-    """Columns are as wide as they need; those that the console's width does not hold follow in further
-    tables."""
+    """Columns have their natural width; those that do not fit the console go into further tables."""
     caption = _caption(table)
     places = [place for place, column in enumerate(table.columns) if minor or not column.minor]
     headings = [_heading(table.columns[place], table.numbers[place]) for place in places]
@@ -143,7 +142,7 @@ def mark_of(value: Value) -> str:
 
 
 def _flagged(table: Table) -> Iterator[str]:
-    """What the short flags in a table mean."""
+    """The meanings of the short flags in a table."""
     for head, values in table.rows:
         for flag in head.flags:
             yield flag.key or f"{', '.join(filter(None, (name_of(head), table.title)))}: {flag.text}"
@@ -166,7 +165,7 @@ def _remarks(view: SiteView, tables: Sequence[Table], whole: bool) -> list[str]:
         )
     lines += [f"{table.title}: {remark}" for table in tables for remark in table.remarks]
     if whole:
-        lines += [f"superseded in its run's latest plan, left out: {hidden}" for hidden in view.superseded]
+        lines += [f"superseded by its run's latest plan, hidden: {hidden}" for hidden in view.superseded]
         if view.unverifiable:
             lines.append(without_digests(view))
     lines += [f"damaged, left out: {what}" for what in view.damaged]

@@ -1,4 +1,4 @@
-"""Records -> the values of a section's tables."""
+"""Values of a section's tables, from records."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from perbench.store import CellRecord
 
 
 def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = None) -> Value:
-    """A metric of records that differ in their seeds alone, with its flags. Several are averaged, without an
-    interval; what failed or was never run says so."""
+    """A metric over records that differ only in their seeds, with flags. Several are averaged, without an
+    interval; failed and missing cells are marked."""
     done = [record for record in records if record.status == "done" and metric in record.metrics]
     if not done:
         return absent(records)
@@ -37,8 +37,8 @@ def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = No
 
 def at_turn(mean: Value, metric: str, turn: int) -> Value:
     """The value at one turn of dialogues, of what `value_of` returns; without links and flags."""
-    told = [record.metrics[metric].by_turn for record in mean.records if metric in record.metrics]
-    found = [one for by_turn in told for one in by_turn if one.turn == turn]
+    per_record = [record.metrics[metric].by_turn for record in mean.records if metric in record.metrics]
+    found = [one for by_turn in per_record for one in by_turn if one.turn == turn]
     scored = [one.value for one in found if one.value is not None]
     return Value(
         value=fmean(scored) if scored else None,
@@ -50,7 +50,7 @@ def at_turn(mean: Value, metric: str, turn: int) -> Value:
 
 
 def absent(records: Sequence[CellRecord]) -> Value:
-    """What stands where no number is: "no score" where a cell is done, else "failed" or "no record"."""
+    """The entry for a missing value: "no score" if a cell is done, else "failed" or "no record"."""
     done = [record for record in records if record.status == "done"]
     if done or not records:
         return Value(text="no score" if done else "no record", records=tuple(done))

@@ -1,4 +1,4 @@
-"""The answer first: what the tests of the transfer table say of each method, in plain sentences."""
+"""The verdict: what the tests of the transfer table show for each method, in plain sentences."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class _Comparison:
 
     @property
     def side(self) -> int:
-        """1 where the method beats the baseline after Holm's correction, -1 where it loses, else 0."""
+        """1 if the method beats the baseline after Holm's correction, -1 if it loses, else 0."""
         if not self.gain.remains or not self.gain.value or self.column.better is None:
             return 0
         return 1 if (self.gain.value > 0) == (self.column.better == "higher") else -1
 
 
 def verdict(matrix: Matrix) -> list[str]:
-    """Sentences made of the corrected tests alone: a line for each method, the strongest first, or that the
-    run is too small to tell any from the baseline; then what the data cannot show. Empty without targets."""
+    """Sentences from the corrected tests alone: a line per method, the strongest first, or that the run is
+    too small to distinguish any from the baseline; then what the data cannot show. Empty without targets."""
     over = matrix.baseline
     if not matrix.columns:
         return []
@@ -115,8 +115,8 @@ def _line(name: str, found: Sequence[_Comparison], over: str, several_models: bo
     won, lost = (sum(one.side == side for one in found) for side in (1, -1))
     named = next((f" ({_where(one, several_models)})" for one in found if one.side < 0 and lost == 1), "")
     if len(found) == 1:
-        said = {1: f"beats {over}", -1: f"loses to {over}", 0: f"cannot be told from {over}"}[found[0].side]
-        return f"{name} {said} in its only comparison{named}."
+        how = {1: f"beats {over}", -1: f"loses to {over}", 0: f"cannot be told from {over}"}[found[0].side]
+        return f"{name} {how} in its only comparison{named}."
     if won:
         return f"{name} beats {over} in {won} of {_count(found)} and loses in {lost or 'none'}{named}."
     if lost:
@@ -126,18 +126,18 @@ def _line(name: str, found: Sequence[_Comparison], over: str, several_models: bo
 
 def _too_small(found: Sequence[_Comparison], tests: int, over: str, several_models: bool) -> str:
     """With the users that the clearest difference needs, were it as large as it looks: fewest of all."""
-    said = f"The run is too small to tell any method from {over}"
+    small = f"The run is too small to tell any method from {over}"
     needed = [
         (users, one)
         for one in found
         if one.gain.users >= FEW_USERS and (users := one.gain.users_needed(tests)) is not None
     ]
     if not needed:
-        return f"{said}."
+        return f"{small}."
     users, one = min(needed, key=lambda pair: pair[0])
     gain = number(one.gain.value or 0.0, one.column.digits, signed=True)
     return (
-        f"{said}; about {users:,} users would do if the true difference of {_method(one.row, over)} "
+        f"{small}; about {users:,} users would do if the true difference of {_method(one.row, over)} "
         f"({_where(one, several_models)}) is the {gain} observed with {one.gain.users}."
     )
 

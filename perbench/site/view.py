@@ -1,4 +1,4 @@
-"""What the page, the terminal and JSON show, as plain data: records in, no markup out."""
+"""The content of page, terminal and JSON as plain data, without markup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perbench.store import CellRecord
 
 @dataclass(frozen=True)
 class ShownSection:
-    """`template` is the section's own, None where it is drawn as all others."""
+    """`template` is the section's own; None for the common one."""
 
     name: str
     title: str
@@ -27,14 +27,14 @@ class ShownSection:
 
     @property
     def label(self) -> str:
-        """What a link to it says."""
+        """The text of a link to it."""
         return self.name.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)
 class SiteView:
     """`verdict` holds sentences, the answer first; `newest` is the latest `finished` of all records: the
-    page's only date. `entries` are in page order; `superseded` names the records that are not shown."""
+    page's only date. `entries` are in page order; `superseded` lists hidden records."""
 
     matrix: Matrix
     sections: tuple[ShownSection, ...]
@@ -46,9 +46,9 @@ class SiteView:
     superseded: tuple[str, ...]
     newest: str
     damaged: tuple[str, ...] = ()
-    """What is left out because it is not as perbench left it."""
+    """Left out because they differ from what perbench wrote."""
     broken: tuple[tuple[str, str], ...] = ()
-    """Names of sections that are left out because their file is broken, and what is wrong."""
+    """Sections left out because their file is broken, with the reason."""
     unverifiable: int = 0
     """Records without digests."""
 
@@ -58,7 +58,7 @@ class SiteView:
 
     @property
     def old_intervals(self) -> int:
-        """Records whose intervals an older perbench made."""
+        """Records with intervals computed by an older perbench."""
         return sum(
             any(metric.ci is not None and metric.users is None for metric in entry.record.metrics.values())
             for entry in self.entries
@@ -99,7 +99,7 @@ def build_view(loaded: Loaded) -> SiteView:
 
 
 def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...], tuple[tuple[str, str], ...]]:
-    """All sections that have something to show, in order; those that cannot be shown, with the reason."""
+    """All sections with content, in order; and those that failed, with the reason."""
     shown, broken = [], []
     for (_, name), plugin in plugins.discover("section").items():
         try:
@@ -107,7 +107,7 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
             tables = tuple(section.build(loaded, matrix))
             if stray := [type(one).__name__ for one in tables if not isinstance(one, Table)]:
                 raise PerbenchError(
-                    f"{plugin.path}: build() returned a {stray[0]} among its tables, not a Table"
+                    f"{plugin.path}: build() returned a {stray[0]} among its tables; return Tables only"
                 )
         except PerbenchError as error:
             broken.append((name, str(error)))
@@ -115,7 +115,7 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
             fault = fault_of(error)
             if fault is None:
                 raise
-            broken.append((name, fault.told(plugin.path)))
+            broken.append((name, fault.message(plugin.path)))
         else:
             template = plugin.path.parent / "section.html"
             own = template if plugin.path.name == "__init__.py" and template.is_file() else None

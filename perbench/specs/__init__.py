@@ -1,1 +1,1 @@
-"""Strict YAML -> pydantic models, with every fault of a file at once, each with its line."""
+"""Strict YAML -> pydantic models; all faults of a file are reported at once, with lines."""

@@ -1,4 +1,4 @@
-"""Specs with the keys that owners bring: what a task or a `persona` may hold with these roots."""
+"""Composes specs from their base and the keys of all owners in the current roots."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from perbench.shapes.templates import refuse
 S = TypeVar("S", bound=Strict)
 Owners = Mapping[str, type[Owner[Any]]]
 ALL = ("summary", "protocol", "license", "notes", "headline", "data")
-"""Keys that every protocol's tasks have."""
+"""Keys of tasks under every protocol."""
 
 
 def owners(kind: str) -> Owners:
-    """The owners of a kind that can be loaded, by name."""
+    """The loadable owners of a kind, by name."""
     return _loaded(_files())[kind]
 
 
@@ -59,11 +59,11 @@ def _loaded(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Owners]:
 def composed(
     base: type[S], owned: Mapping[str, Owners], replaced: Mapping[str, tuple[Any, Any]] | None = None
 ) -> type[S]:
-    """`base` with the keys of all these owners, by kind and name. A key that an owner cannot do without may
-    be absent where another one is in force.
+    """`base` with the keys of all these owners, by kind and name. A key that one owner requires may be absent
+    if another is in force.
 
     Raises:
-        PerbenchError: two owners bring one key, and not by one definition.
+        PerbenchError: two owners define one key differently.
     """
     found: dict[str, tuple[Any, Any]] = dict(replaced or {})
     own = base.__name__.strip("_").lower()
@@ -74,7 +74,7 @@ def composed(
                 other, known = by.setdefault(name, ((kind, owner), info))
                 if other != (kind, owner) and repr(known) != repr(info):
                     both = f"{_place(*other)} and {_place(kind, owner)}"
-                    raise PerbenchError(f"{both} define the key {name!r} in two ways; rename one")
+                    raise PerbenchError(f"{both} define the key {name!r} differently; rename one")
                 found[name] = _optional(info)
     made: Any = create_model(
         base.__name__.lstrip("_") + ("Spec" if base.__name__[0] == "_" else ""),
@@ -82,7 +82,7 @@ def composed(
         __module__=base.__module__,
         **cast(Any, found),
     )
-    made.owned = owned  # instances find their owners without looking at folders
+    made.owned = owned  # so that instances find their owners without discovery
     return cast("type[S]", made)
 
 
@@ -98,31 +98,31 @@ def _optional(info: FieldInfo) -> tuple[Any, Any]:
 
 
 def absent_keys(cls: type[Owner[Any]], spec: Strict) -> list[str]:
-    """Keys that the owner in force cannot do without and that are not given."""
+    """Missing keys that the owner in force requires."""
     needed = (name for name, info in cls.Keys.model_fields.items() if info.is_required())
     return [name for name in needed if getattr(spec, name) is None]
 
 
-# ---------------------------------------------------------------- what is in force
+# ---------------------------------------------------------------- owners in force
 
 
 def owner_of(task: TaskSpec) -> Protocol[Any]:
-    """The protocol of a task, made for it."""
+    """The protocol of a task, instantiated for it."""
     return cast("Protocol[Any]", task.owned["protocol"][task.protocol](task))
 
 
 def source_of(data: DataSpec) -> Source[Any]:
-    """The source that a task's rows come from."""
+    """The source of a task's rows."""
     return next(cls for cls in sources(data) if getattr(data, cls.key) is not None)(data)
 
 
 def sources(data: DataSpec | type[DataSpec]) -> list[type[Source[Any]]]:
-    """All that rows may come from, those of protocols among them."""
+    """All sources of rows, including those of protocols."""
     return [cls for owned in data.owned.values() for cls in owned.values()]
 
 
 def family_in(data: DataSpec) -> str | None:
-    """The family of data that a task names."""
+    """The dataset family that a task names, if any."""
     source = source_of(data)
     return cast(str, getattr(data, source.key)) if source.family else None
 
@@ -141,7 +141,7 @@ def summariser_of(persona: PersonaSpec) -> Summariser[Any] | None:
 
 
 def engine_name(model: ModelSpec) -> str:
-    """What serves a model: the engine that its file names, the one whose keys it gives, or the default."""
+    """The engine of a model: the one its file names, the one whose keys it has, or the default."""
     kinds = model.owned["engine"]
     own = [name for name, cls in kinds.items() if _given(model, cls.Keys.model_fields)]
     return model.engine or [*own, *(name for name, cls in kinds.items() if cls.default)][0]
@@ -152,7 +152,7 @@ def engine_of(model: Named[ModelSpec]) -> EngineKind[Any]:
 
 
 def engine_inputs(model: Named[ModelSpec]) -> str | Inputs:
-    """What stands for a model's engine in identities."""
+    """A model's engine in identities."""
     engine, name = engine_of(model), engine_name(model.spec)
     if engine.identity is not None:
         return engine.identity
@@ -162,7 +162,7 @@ def engine_inputs(model: Named[ModelSpec]) -> str | Inputs:
 
 
 def served_by(model: Named[ModelSpec]) -> Inputs:
-    """Beside what identifies a model, what identifies its engine, where the model does not imply it."""
+    """The engine's part of a model's identity, if the model does not imply it."""
     found = engine_inputs(model)
     return {} if isinstance(found, str) else {"engine": found}
 
@@ -196,12 +196,12 @@ def helpers_of(task: TaskSpec) -> set[str]:
 
 
 def ranked_text(task: TaskSpec) -> str | None:
-    """`fields.item_text` where `persona.retrieve` compares texts, None elsewhere."""
+    """`fields.item_text` if `persona.retrieve` compares texts, else None."""
     return task.fields.item_text if "fields.item_text" in ranking_of(task.persona).reads else None
 
 
 def leading(persona: PersonaSpec) -> Literal["first", "last"]:
-    """The end of the items, as they stand, that is kept longest."""
+    """The end of the ordered items that is kept longest."""
     if ranking_of(persona).keeps_order:
         return persona.priority
     return "first" if persona.order == "best_first" else "last"
@@ -214,7 +214,7 @@ class _Persona(PersonaSpec):
     @model_validator(mode="after")
     def _complete(self) -> _Persona:
         for part in filter(None, (ranking_of(self), summariser_of(self))):
-            refuse([f"{key}: is needed by {part.called}" for key in absent_keys(type(part), self)])
+            refuse([f"{key}: required by {part.called}" for key in absent_keys(type(part), self)])
         return self
 
 
@@ -222,7 +222,7 @@ class _Decoding(DecodingSpec):
     @model_validator(mode="after")
     def _complete(self) -> _Decoding:
         own = decoding_of(self)
-        refuse([f"{key}: is needed by {own.called}" for key in absent_keys(type(own), self)])
+        refuse([f"{key}: required by {own.called}" for key in absent_keys(type(own), self)])
         return self
 
 
@@ -251,7 +251,7 @@ class _Data(DataSpec):
             raise ValueError(f"give exactly one of {', '.join(known)} (got {', '.join(named) or 'none'})")
         source = source_of(self)
         reads = {*type(source).Keys.model_fields, *(key.removeprefix("data.") for key in source.reads)}
-        unknown = [f"{key}: has no reader beside data.{source.key}; remove it" for key in unread(self, reads)]
+        unknown = [f"{key}: is not used by data.{source.key}; remove it" for key in unread(self, reads)]
         refuse([*source.faults(), *unknown])
         return self
 
@@ -261,17 +261,17 @@ class _Task(TaskSpec):
     def _consistent(self) -> _Task:
         owner, name = owner_of(self), self.protocol
         faults = [
-            f"{key}: has no reader under protocol {name}; remove it"
+            f"{key}: is not used by protocol {name}; remove it"
             for key in unread(self, {*ALL, *owner.reads, *type(owner).Keys.model_fields})
         ]
         faults += [
-            f"fields.{key} is needed by protocol {name}"
+            f"fields.{key} is required by protocol {name}"
             for key in owner.fields
             if getattr(self.fields, key) is None
         ]
         if absent := [name for name in owner.extra if name not in self.fields.extra]:
-            told = ", ".join(absent)
-            faults.append(f"fields.extra: protocol {name} reads these fields of a row, too: [{told}]")
+            names = ", ".join(absent)
+            faults.append(f"fields.extra: protocol {name} also reads these fields of a row: [{names}]")
         faults += self._source_faults(type(source_of(self.data)), owner.source)
         missing = absent_keys(type(owner), self)
         faults += [f"protocol {name} needs a `{key}:` section" for key in missing]
@@ -283,16 +283,16 @@ class _Task(TaskSpec):
         return self
 
     def _source_faults(self, given: type[Source[Any]], own: type[Source[Any]] | None) -> Iterator[str]:
-        """Data that a protocol reads by itself go with that protocol only."""
+        """A protocol's own data can only be used with that protocol."""
         for name, cls in self.owned["protocol"].items() if given is not own else ():
             if cls.source is not None and cls.source in (given, own):
-                yield f"data.{cls.source.key} and protocol {name} go together: name both or neither"
+                yield f"data.{cls.source.key} and protocol {name} belong together; name both or neither"
 
     def _prompt_faults(self) -> list[str]:
         faults = []
         if self.prompt not in self.prompts:
-            told = suggest(self.prompt or "", self.prompts)
-            faults.append(f"prompt {self.prompt!r} is not one of prompts.{told}")
+            hint = suggest(self.prompt or "", self.prompts)
+            faults.append(f"prompt {self.prompt!r} is not one of prompts.{hint}")
         for name, form in self.prompts.items():
             faults += form.faults(name, self.fields.extra)
         return faults
@@ -304,8 +304,8 @@ class _Task(TaskSpec):
             if not self.metrics:
                 return ["metrics: name at least one"]
             return [f"headline {self.headline!r} is not among metrics.{suggest(self.headline, known)}"]
-        told = suggest(self.headline, known)
-        return [f"headline {self.headline!r} is not a metric of protocol {self.protocol}.{told}"]
+        hint = suggest(self.headline, known)
+        return [f"headline {self.headline!r} is not a metric of protocol {self.protocol}.{hint}"]
 
 
 class _Model(ModelSpec):
@@ -319,14 +319,14 @@ class _Model(ModelSpec):
         name, kinds = engine_name(self), self.owned["engine"]
         engine = kinds[name]
         others = [key for cls in kinds.values() if cls is not engine for key in cls.Keys.model_fields]
-        faults = [f"{key}: has no reader under engine {name}; remove it" for key in _given(self, others)]
-        faults += [f"{key}: is needed by engine {name}" for key in absent_keys(engine, self)]
+        faults = [f"{key}: is not used by engine {name}; remove it" for key in _given(self, others)]
+        faults += [f"{key}: required by engine {name}" for key in absent_keys(engine, self)]
         given = _given(self, WEIGHTS)
         if len(given) != engine.weights:
             instead = [key for cls in kinds.values() if not cls.weights for key in cls.Keys.model_fields]
             given += _given(self, instead)
-            told = ", ".join((*WEIGHTS, *instead))
-            faults = [f"give exactly one of {told} (got {', '.join(given) or 'none'})"]
+            names = ", ".join((*WEIGHTS, *instead))
+            faults = [f"give exactly one of {names} (got {', '.join(given) or 'none'})"]
         refuse(faults)
         return self
 
@@ -339,32 +339,32 @@ def _once(make: Callable[[], type[S]]) -> Callable[[], type[S]]:
 
 @_once
 def model_spec() -> type[ModelSpec]:
-    """ModelSpec with the keys of all engines there are."""
+    """ModelSpec with the keys of all engines."""
     return composed(_Model, {"engine": owners("engine")})
 
 
 @_once
 def persona_spec() -> type[PersonaSpec]:
-    """PersonaSpec with the keys of all rankings and summarisers there are."""
+    """PersonaSpec with the keys of all rankings and summarisers."""
     return composed(_Persona, {kind: owners(kind) for kind in ("ranking", "summariser")})
 
 
 @_once
 def decoding_spec() -> type[DecodingSpec]:
-    """DecodingSpec with the keys of all decodings there are."""
+    """DecodingSpec with the keys of all decodings."""
     return composed(_Decoding, {"decoding": owners("decoding")})
 
 
 @_once
 def data_spec() -> type[DataSpec]:
-    """DataSpec with the keys of all sources there are, those of protocols among them."""
+    """DataSpec with the keys of all sources, including those of protocols."""
     own = {name: cls.source for name, cls in protocols().items() if cls.source is not None}
     return composed(_Data, {"protocol": own, "source": owners("source")})
 
 
 @_once
 def task_spec() -> type[TaskSpec]:
-    """TaskSpec with the keys of all owners there are."""
+    """TaskSpec with the keys of all owners."""
     inner = {"persona": persona_spec(), "decoding": decoding_spec()}
     replaced: dict[str, tuple[Any, Any]] = {
         name: (spec, Field(default_factory=spec)) for name, spec in inner.items()

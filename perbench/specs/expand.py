@@ -1,4 +1,4 @@
-"""Lists in a matrix's hyperparameters are axes: expand them to their product."""
+"""Expands lists in a matrix's hyperparameters, the axes of a grid, to their product."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from perbench.specs.matrix import MatrixSpec, MethodRow, TrainerRow, TrainingSpe
 
 @dataclass(frozen=True)
 class Variant:
-    """One trainer or identifier with one value per hyperparameter that the matrix names. `training`: a
-    trainer's own values of TrainingSpec keys, by key path."""
+    """One trainer or identifier with one value per hyperparameter in the matrix. `training`: a trainer's own
+    values of TrainingSpec keys, by key path."""
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
 
     def shown(self, varied: Mapping[str, Any]) -> dict[str, Any]:
-        """What the matrix says of it alone, for labels: {"alpha": 0.05, "training.learning_rate": 1e-5};
-        without the keys of `varied`, which tell one training from another whoever trains."""
+        """The method's own values for labels: {"alpha": 0.05, "training.learning_rate": 1e-5}; without the
+        keys of `varied`, which distinguish trainings of any trainer."""
         own = {".".join(path): value for path, value in self.training.items()}
         return {**self.params, **{f"training.{key}": own[key] for key in own if key not in varied}}
 
 
 def training_variants(spec: MatrixSpec, trainer: Variant) -> list[tuple[TrainingSpec, dict[str, Any]]]:
-    """Every combination of the matrix's `training` lists under which a trainer trains, with the keys alone
-    that the matrix varies ({"learning_rate": 1e-5, "lora.rank": 8}), the trainer's own values among them; one
-    TrainingSpec and {} when nothing varies."""
+    """Every combination of the matrix's `training` lists for a trainer, with the keys that the matrix varies
+    ({"learning_rate": 1e-5, "lora.rank": 8}), including the trainer's own values; one TrainingSpec and {} if
+    nothing varies."""
     given = leaves(spec.training)
     own = trainer.training
     shared = {

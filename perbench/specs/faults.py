@@ -1,4 +1,4 @@
-"""pydantic's errors -> Problems with the file's line, the key's path and the way out."""
+"""Converts pydantic's errors to Problems with line, key path and what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXPECTED = {
 def check(
     model: type[S], data: Mapping[str, Any], place: Callable[[KeyPath], Place]
 ) -> tuple[S | None, list[Problem]]:
-    """The validated model, or None and every fault at the place of the key it is about."""
+    """The validated model, or None and every fault at the place of its key."""
     try:
         return model.model_validate(data), []
     except ValidationError as error:
@@ -40,12 +40,12 @@ def check(
 
 
 def known_keys(annotation: Any) -> list[str]:
-    """Keys that a value of this type may have; empty where any or none may stand."""
+    """Keys that a value of this type may have; empty for any or none."""
     return [name for model in sections(annotation) for name in model.model_fields]
 
 
 def path_fault(model: type[BaseModel], dotted: str) -> str | None:
-    """What is wrong with a dotted key path into a spec, None if it leads somewhere."""
+    """The fault of a dotted key path into a spec, or None."""
     annotation: Any = model
     walked: list[str] = []
     for part in dotted.split("."):
@@ -70,14 +70,14 @@ def holds_list(model: type[BaseModel], dotted: str) -> bool:
 
 
 def empties(model: type[BaseModel], dotted: str, *, there: bool) -> bool:
-    """Whether {} at a dotted key path into a spec would take a section's keys away. It switches on one that
-    may be left out and is not `there`, and is a value of its own where any keys may stand."""
+    """Whether {} at a dotted key path into a spec would remove a section's keys. It enables an optional
+    section that is not `there`, and is a value of its own if any keys are allowed."""
     annotation = _type_at(model, tuple(dotted.split(".")))
     return bool(sections(annotation)) and (there or type(None) not in typing.get_args(annotation))
 
 
 def _descend(annotation: Any, key: str | int) -> Any:
-    """The type under a key of a mapping or list type; None where no such key can be."""
+    """The type under a key of a mapping or list type; None if there can be no such key."""
     if annotation is Any:
         return Any
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
@@ -107,7 +107,7 @@ def _problems(
         path, value, annotation, in_union = _walk(model, data, error["loc"])
         kind = error["type"]
         if kind in _EXPECTED:
-            # A union reports one such error per member; a mapping is meant as the member that takes one.
+            # A union reports one such error per member; a mapping is meant for the member that accepts one.
             if not (in_union and isinstance(value, dict)):
                 expected.setdefault(path, (value, []))[1].append(_EXPECTED[kind])
             continue
@@ -133,8 +133,8 @@ def _problems(
         elif kind == "too_short":
             found.append(place(path).problem(f"{_shown(path)}: an empty list; name at least one"))
         else:
-            said = error["msg"][0].lower() + error["msg"][1:]
-            found.append(place(path).problem(f"{_shown(path)}: {said}, got {describe(value)}"))
+            message = error["msg"][0].lower() + error["msg"][1:]
+            found.append(place(path).problem(f"{_shown(path)}: {message}, got {describe(value)}"))
     for path, (value, kinds) in expected.items():
         wanted = " or ".join(dict.fromkeys(kinds))
         found.append(place(path).problem(f"{_shown(path)}: expected {wanted}, got {describe(value)}"))
@@ -142,7 +142,7 @@ def _problems(
 
 
 def _walk(model: type[BaseModel], data: Any, loc: tuple[int | str, ...]) -> tuple[KeyPath, Any, Any, bool]:
-    """Follow pydantic's location through the data, skipping the names of union members in it."""
+    """Follow pydantic's location through the data, skipping names of union members."""
     path: KeyPath = ()
     value, skipped = data, False
     for key in loc:
@@ -166,6 +166,6 @@ def _literals(annotation: Any) -> list[Any]:
 
 
 def _subject(message: str) -> KeyPath:
-    """The key a validator's message starts with: "fields.user is..." -> ("fields", "user"), "rows.2: ..."."""
+    """The key at the start of a validator's message: "fields.user is...", "rows.2: ..."."""
     parts = message.split()[0].strip("`:,").split(".")
     return tuple(int(part) if part.isdigit() else part for part in parts)

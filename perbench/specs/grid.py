@@ -1,4 +1,4 @@
-"""Nested mappings by key path, and lists in them as axes."""
+"""Nested mappings by key path, and products of their lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def leaves(mapping: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Values that are no mappings with keys, by their key path."""
+    """Values other than non-empty mappings, by key path."""
     found: dict[tuple[str, ...], Any] = {}
     for key, value in mapping.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,4 @@
-"""Load specs by name, path or hub name, with every fault of the files at once."""
+"""Loads specs by name, path or hub name, reporting all faults of the files at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_task(
 
     Raises:
         SpecError: every fault of the file and the overrides.
-        PerbenchError: no such task.
+        PerbenchError: there is no such task.
     """
     placed = {key: (value, Place(f"override {key}")) for key, value in overrides.items()}
     named, problems = checked_task(name_or_path, data=data, overrides=placed)
@@ -50,7 +50,7 @@ def checked_task(
     data: Mapping[str, Path] = {},
     overrides: Mapping[str, tuple[Any, Place]] = {},
 ) -> tuple[Named[TaskSpec] | None, list[Problem]]:
-    """As `load_task`, with the faults returned; each override says where it was written."""
+    """As `load_task`, returning the faults; each override has its place."""
     whole = task_spec()
     name, path, document = _task_document(name_or_path)
     problems = []
@@ -83,8 +83,7 @@ def checked_task(
 
 
 def _checked(whole: type[TaskSpec], document: Document) -> tuple[TaskSpec | None, list[Problem]]:
-    """The task that a document holds. Where it names a rubric, the content of that file takes the name's
-    place, with the lines that it has there."""
+    """The task in a document. A rubric's name is replaced by the content of its file, with its lines."""
     problems: list[Problem] = []
     for keys in marked_keys(whole, RUBRIC):
         name = yaml.at(document.data, keys)
@@ -102,32 +101,32 @@ def _checked(whole: type[TaskSpec], document: Document) -> tuple[TaskSpec | None
 
 
 def _override(whole: type[TaskSpec], document: Document, key: str, value: Any, place: Place) -> str | None:
-    """Set what a dotted key path names; returns what is wrong with it, if anything."""
+    """Set the value at a dotted key path; returns the fault, if any."""
     keys = key.split(".")
     if fault := path_fault(whole, key):
         return fault
     if value == {} and empties(whole, key, there=yaml.at(document.data, tuple(keys)) is not None):
-        return f"{key}: {{}} names nothing that changes; name keys in it, or remove it"
+        return f"{key}: {{}} changes nothing; name keys in it, or remove it"
     return put(document, keys, value, place)
 
 
 def _brought(
     fault: Problem, name: str, name_or_path: str | Path, overrides: Mapping[str, tuple[Any, Place]]
 ) -> Problem:
-    """A fault that a task has by its overrides alone: at the first that brings it, not at the line of the
-    task's file that it is at odds with."""
+    """A fault that a task has only because of its overrides: reported at the first that causes it, not at the
+    conflicting line of the task's file."""
     whole, document = task_spec(), _task_document(name_or_path)[2]
     for key, (value, place) in overrides.items():
         _override(whole, document, key, value, place)
         if fault.message in (one.message for one in _checked(whole, document)[1]):
             break
-    chosen = fault.message.partition(" ")[0]  # among what an override may take away
-    too = f" Set {chosen}, too." if chosen in ("headline", "prompt") and chosen not in overrides else ""
+    chosen = fault.message.partition(" ")[0]  # which an override may have removed from the choice
+    too = f" Also set {chosen}." if chosen in ("headline", "prompt") and chosen not in overrides else ""
     return place.problem(f"task {name}: {fault.message}{too}")
 
 
 def _family_in(whole: type[TaskSpec], document: Document) -> str | None:
-    """`compose.family_in` of a task's file, whatever else is wrong with it."""
+    """`compose.family_in` of a task's file, even if it has other faults."""
     data: Any = whole.model_fields["data"].annotation
     keys = [cls.key for cls in sources(data) if cls.family]
     named = (yaml.at(document.data, ("data", key)) for key in keys)
@@ -135,13 +134,13 @@ def _family_in(whole: type[TaskSpec], document: Document) -> str | None:
 
 
 def family_of(name: str, family: str | None) -> str:
-    """Whose data a task reads, by the name that --data takes (with dashes, too): the family that `data`
-    names, else the task's folder."""
+    """The name of a task's data for --data (with dashes, too): the family in `data`, else the task's
+    folder."""
     return plugins.family_name(family if family is not None else name.partition("/")[0])
 
 
 def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document]:
-    """A task's name, file and content; a target that a protocol knows by its prefix is no file."""
+    """A task's name, file and content; a target known by a protocol's prefix has no file."""
     text = str(name_or_path)
     for cls in protocols().values() if ":" in text else ():
         if cls.prefix is not None and text.startswith(cls.prefix):
@@ -152,12 +151,12 @@ def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document
 
 
 def load_model(name: str) -> Named[ModelSpec]:
-    """A model by its name in the registry, its YAML file, a local folder, a name that an engine knows by its
-    prefix (`openai/<model>`), or its hub name `owner/name`.
+    """A model by its name in the registry, its YAML file, a local folder, a name with an engine's prefix
+    (`openai/<model>`), or its hub name `owner/name`.
 
     Raises:
         SpecError: every fault of the YAML file.
-        PerbenchError: no such model, with a suggestion.
+        PerbenchError: there is no such model; the message has a suggestion.
     """
     if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover("model"):
         name, path = find("model", name)
@@ -174,13 +173,13 @@ def load_model(name: str) -> Named[ModelSpec]:
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", name):
         return _bare(name, summary="from the hub", hub=name)
     raise PerbenchError(
-        f"unknown model {name!r}, neither in the registry nor a local folder nor a hub name owner/name."
+        f"unknown model {name!r}: not in the registry, a local folder or a hub name owner/name."
         + suggest(name, plugins.names("model"))
     )
 
 
 def _bare(name: str, **values: Any) -> Named[ModelSpec]:
-    """A model that has no file."""
+    """A model without a file."""
     return Named(name, model_spec().model_validate(values), None)
 
 
@@ -217,7 +216,7 @@ def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:
     """(name, file) of a spec given by name or by its YAML file.
 
     Raises:
-        PerbenchError: neither.
+        PerbenchError: there is neither.
     """
     text = str(name_or_path)
     if not text.endswith((".yaml", ".yml")):
@@ -230,7 +229,7 @@ def find(kind: str, name_or_path: str | Path) -> tuple[str, Path]:
 
 
 def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> str | None:
-    """Set a value deep in a document; returns what stands in the way, if anything."""
+    """Set a value deep in a document; returns the obstacle, if any."""
     inner = document.data
     for depth, key in enumerate(keys[:-1], 1):
         if inner.get(key) is None:
@@ -239,7 +238,7 @@ def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> st
         inner = inner[key]
         if not isinstance(inner, dict):
             return f"{'.'.join(keys[:depth])} is {yaml.describe(inner)} and has no key {keys[depth]!r}"
-    inner[keys[-1]] = deepcopy(value)  # a deeper key set later must not reach the caller's
+    inner[keys[-1]] = deepcopy(value)  # later changes must not reach the caller's value
     whole = tuple(keys)
     document.places = {path: at for path, at in document.places.items() if path[: len(whole)] != whole}
     document.places[whole] = place
@@ -247,7 +246,7 @@ def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> st
 
 
 def model_problems(name: str, place: Place) -> list[Problem]:
-    """Faults of a model that `place` names."""
+    """Faults of a model named at `place`."""
     try:
         load_model(name)
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""Load matrices by name or path, with every fault of them and of what they name at once."""
+"""Loads matrices by name or path, reporting all faults of them and of what they name at once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from perbench.specs.yaml import Document
 
 
 def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[MatrixSpec]:
-    """A matrix by name or YAML file; `sets` are "dotted.path=value" with values read as YAML
+    """A matrix by name or YAML file; `sets` are "dotted.path=value" with values parsed as YAML
     ("training.learning_rate=1e-4", "tasks.embedded/dialogue.dialogue.turns=3").
 
     Raises:
         SpecError: every fault of the file, of the tasks, models and plugins it names, and of the sets.
-        PerbenchError: no such matrix.
+        PerbenchError: there is no such matrix.
     """
     name, path = find("matrix", name_or_path)
     return matrix_of(name, path, yaml.read(path), sets)
@@ -30,7 +30,7 @@ def load_matrix(name_or_path: str | Path, sets: Sequence[str] = ()) -> Named[Mat
 def matrix_of(
     name: str, path: Path | None, document: Document, sets: Sequence[str] = ()
 ) -> Named[MatrixSpec]:
-    """As `load_matrix`, from a document that is already read or was never a file."""
+    """`load_matrix` from a document that was read before or is not a file."""
     problems = apply_sets(document, sets)
     spec, found = check(MatrixSpec, document.data, document.place)
     problems += found + name_problems(document)
@@ -40,7 +40,7 @@ def matrix_of(
 
 
 def in_order(problems: Sequence[Problem]) -> list[Problem]:
-    """Each fault once; a file's faults by line, files in the order they were met."""
+    """Faults without duplicates; a file's faults by line, files in order of appearance."""
     files = list(dict.fromkeys(str(problem.path) for problem in problems))
     return sorted(
         dict.fromkeys(problems), key=lambda problem: (files.index(str(problem.path)), problem.line or 0)

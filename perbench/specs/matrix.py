@@ -1,4 +1,4 @@
-"""MatrixSpec: one YAML file under `leaderboard/matrices/`."""
+"""MatrixSpec: one YAML file in `leaderboard/matrices/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NonEmpty = Field(min_length=1)
 
 
 class LoraSpec(Strict):
-    """Low-rank adapters on linear layers of the body, never the head (the chunked loss reads it)."""
+    """Low-rank adapters on linear layers of the body, never of the head (the chunked loss reads it)."""
 
     rank: Count = 16
     alpha: Count = 32
@@ -26,10 +26,10 @@ class LoraSpec(Strict):
 
 class PerUserSpec(Strict):
     """After the training, one adapter per user of the source's test split on top of it, from that user's
-    data. Defaults: OPPU (arXiv 2402.04401) as NextQuill's baselines have it; else as the training's."""
+    data. Defaults: OPPU (arXiv 2402.04401) as in NextQuill's baselines; otherwise as the training's."""
 
     data: Literal["history", "examples", "both"] = "history"
-    """The items of the user's history, the user's own training examples, or both."""
+    """The user's history items, training examples, or both."""
     rank: Count = 8
     alpha: Count = 8
     target_modules: Annotated[str, NonEmpty] = "q_proj,v_proj"
@@ -39,7 +39,7 @@ class PerUserSpec(Strict):
 
 
 class TrainingSpec(Strict):
-    """One training run. Defaults follow PerCE, App. B.1, where it speaks (betas, warm-up, epochs, length)."""
+    """One training run. Defaults follow PerCE, App. B.1, where specified (betas, warm-up, epochs, length)."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -49,7 +49,7 @@ class TrainingSpec(Strict):
     batch_size: Count = 32
     """Examples per update, over all devices."""
     micro_batch_tokens: Count = 8192
-    """Padded tokens of one forward pass; changes rounding only, never the update."""
+    """Padded tokens of one forward pass; affects only rounding, never the update."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-5
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.04
@@ -59,13 +59,13 @@ class TrainingSpec(Strict):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     gradient_checkpointing: bool = False
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """With several processes: the weights whole on each (ddp), or a part of every weight on each (fsdp)."""
+    """With several processes: whole weights on each (ddp), or a part of every weight on each (fsdp)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the device computes it natively, else fp32."""
+    """auto: bf16 if the device computes it natively, else fp32."""
     save_every: Count = 50
-    """Updates between checkpoints; a killed run redoes at most these."""
+    """Updates between checkpoints; a killed run repeats at most these."""
     per_user: PerUserSpec | None = None
-    """`true` stands for the defaults, `false` for none."""
+    """`true` means the defaults, `false` none."""
 
     @field_validator("per_user", mode="before")
     @classmethod
@@ -74,8 +74,8 @@ class TrainingSpec(Strict):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What the trained weights depend on, but for rounding: by key, as JSON. LoRA's dropout draws its
-        noise per micro-batch, so with it `micro_batch_tokens` and `parallel` are among them."""
+        """The keys that determine the trained weights up to rounding, as JSON. With LoRA's dropout, which
+        draws noise per micro-batch, they include `micro_batch_tokens` and `parallel`."""
         left_out = set(ROUNDING_ONLY)
         if self.per_user is None:
             left_out |= {"per_user"}
@@ -87,7 +87,7 @@ class TrainingSpec(Strict):
 
     @property
     def user_stage(self) -> TrainingSpec:
-        """How one user's adapter is trained."""
+        """The settings of one user's adapter."""
         own = self.per_user
         assert own is not None
         lora = LoraSpec(rank=own.rank, alpha=own.alpha, target_modules=own.target_modules)
@@ -96,9 +96,8 @@ class TrainingSpec(Strict):
 
 
 ROUNDING_ONLY = frozenset({"micro_batch_tokens", "gradient_checkpointing", "parallel", "save_every"})
-"""TrainingSpec keys that change memory, speed and rounding but never the update: one may change them to get
-through on another machine, keep what is finished and resume what is not. `TrainingSpec.inputs` says where
-not even all of these may change."""
+"""TrainingSpec keys that affect memory, speed and rounding but never the update: they may be changed to run
+on another machine, keeping finished cells and resuming others. `TrainingSpec.inputs` has the exceptions."""
 
 
 class MethodRow(Strict):
@@ -109,8 +108,8 @@ class MethodRow(Strict):
 
 
 class TrainerRow(MethodRow):
-    """A trainer that may have `training` settings of its own: TrainingSpec keys which, for it alone, take the
-    place of the matrix's; a list as a value is an axis here too."""
+    """A trainer that may have its own `training` settings: TrainingSpec keys that replace the matrix's for
+    it; a list as a value is an axis here, too."""
 
     training: dict[str, Any] = {}
 
@@ -121,8 +120,8 @@ class MatrixSpec(Strict):
     `training` holds TrainingSpec keys; a list as a value is an axis of the grid. A source or target is a
     task's name, or a TaskRow that changes keys of its spec. `tasks` overrides keys of a task's spec wherever
     it is named, by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
-    identification are evaluated for every identifier on every base model. `baseline` is the trainer that
-    gains are measured over.
+    identification are evaluated for every identifier on every base model. Gains are measured against the
+    trainer `baseline`.
     """
 
     summary: str

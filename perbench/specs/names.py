@@ -1,4 +1,4 @@
-"""What a matrix names: its tasks, models, trainers, identifiers and hyperparameters, checked by line."""
+"""Checks the names in a matrix (tasks, models, trainers, identifiers, hyperparameters) by line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from perbench.specs.yaml import Document, KeyPath, Place
 
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
-    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Overrides that the
-    file has for tasks which the sets leave out go with them, and its identifiers with the last target that
-    has a use for them, and its baseline with the trainers that held it."""
+    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Sets that leave out
+    tasks also remove the file's overrides for them, its identifiers with the last target that uses them, and
+    its baseline with the trainers."""
     problems = []
     before, touched = set(_task_names(document)), set()
     for text in sets:
@@ -55,7 +55,7 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
 
 
 def _identifies(document: Document) -> bool:
-    """Whether a target is of protocol identification, or at fault, so that it may have been meant to be."""
+    """Whether a target is of protocol identification, or is faulty and may have been meant to be."""
     for _, name, _ in _task_rows(document, "targets"):
         try:
             task, _ = checked_task(name)
@@ -69,7 +69,7 @@ def _identifies(document: Document) -> bool:
 def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
     head, _, rest = dotted.partition(".")
     if head == "tasks" and rest:
-        # A task's name may hold dots: take the one that the path starts with, else up to the first dot.
+        # A task's name may hold dots: use the one at the start of the path, else up to the first dot.
         names = [name for name in _task_names(document) if rest.startswith(f"{name}.")]
         task = max(names, key=len, default=rest.partition(".")[0])
         return ["tasks", task, rest[len(task) + 1 :]], None
@@ -165,16 +165,16 @@ def _row(document: Document, where: KeyPath, row: Any) -> list[Problem]:
         here = (*where, "params", key)
         for item, place in _axis(document, here, value, problems):
             problems += [
-                place.problem(f"{name}: {said}") for about, said in cls.faults({key: item}) if about == key
+                place.problem(f"{name}: {fault}") for about, fault in cls.faults({key: item}) if about == key
             ]
         given.add(key)
-    required = [said for about, said in cls.faults({}) if about not in given]
-    problems += [document.place(where).problem(f"{name}: {said}") for said in required]
+    required = [fault for about, fault in cls.faults({}) if about not in given]
+    problems += [document.place(where).problem(f"{name}: {fault}") for fault in required]
     return problems or _references(document, where, cls, params)
 
 
 def _references(document: Document, where: KeyPath, cls: type[Any], params: dict[str, Any]) -> list[Problem]:
-    """Frozen reference models that are not there, at the hyperparameter that names them."""
+    """Unavailable frozen reference models, at the hyperparameter that names them."""
     problems: list[Problem] = []
     for point in grid(params) if issubclass(cls, Trainer) else []:
         model = cls(**point).reference()
@@ -191,9 +191,9 @@ def _tasks(document: Document) -> list[Problem]:
     named = set(_task_names(document))
     for name in overrides:
         if name not in named:
-            said = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets."
-            said += suggest(name, named)
-            problems.append(document.place(("tasks", name)).problem(said))
+            fault = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets."
+            fault += suggest(name, named)
+            problems.append(document.place(("tasks", name)).problem(fault))
     benchmarks, complete = [], True
     own_adapters = _own_adapters(document)
     idle_in: dict[str, list[dict[str, str]]] = {}
@@ -226,22 +226,22 @@ def _tasks(document: Document) -> list[Problem]:
                 f"{'--identifier NAME' if place.option else '`identifiers:`'} to evaluate on it"
             )
             for name, place in benchmarks
-            if place.option != "--source"  # `perbench train` has no other target, and it was told above
+            if place.option != "--source"  # the only target of `perbench train`, reported above
         ]
     if identifiers and complete and not benchmarks:
         target, given = document.place(("targets", 0)), document.place(("identifiers",))
         wanted = f"of protocol {_protocols('identify')}"
         if target.option:
-            out = f"; or leave out {given.option}" if given.option == "--identifier" else ""
-            told = f"is not {wanted}, so no identifier can be scored on it; name a task that is{out}"
-            problems.append(target.problem(told))
+            out = f"; or remove {given.option}" if given.option == "--identifier" else ""
+            fault = f"is not {wanted}, so no identifier can be scored on it; name a task that is{out}"
+            problems.append(target.problem(fault))
         else:
             problems.append(given.problem(f"identifiers: no target is {wanted}; add one or remove the key"))
     return problems
 
 
 def _training_protocols() -> str:
-    """ "generation tasks" """
+    """ "generation tasks", for messages."""
     found = [name for name, cls in protocols().items() if cls.trains]
     return f"{' and '.join(found)} tasks"
 
@@ -252,7 +252,7 @@ def _protocols(cells: str) -> str:
 
 
 def _own_adapters(document: Document) -> bool:
-    """Whether any training goes on to adapters of the users' own."""
+    """Whether any training continues with users' own adapters."""
     rows = [row for row in _list(document, "trainers") if isinstance(row, dict)]
     settings = [part.get("training") for part in (document.data, *rows)]
     return any(one.get("per_user") not in (None, False) for one in settings if isinstance(one, dict))
@@ -266,7 +266,7 @@ def _variants(
     overrides: Any,
     problems: list[Problem],
 ) -> list[Named[TaskSpec] | None]:
-    """The task as each combination of a row's lists has it; None for what is at fault."""
+    """The task for each combination of a row's lists; None if it has faults."""
     place = document.place(where)
     given = overrides if isinstance(overrides, dict) else {}
     shared = {key: (value, document.place(("tasks", name, key))) for key, value in given.items()}

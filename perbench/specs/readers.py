@@ -1,8 +1,8 @@
-"""Which keys of a task nothing reads: by its protocol, and in a matrix's row of it.
+"""Finds keys of a task that are not used, by its protocol or in a matrix's row.
 
-What a task's protocol never reads may stand nowhere. What only another choice reads (`persona.time`, which
-`persona.retrieve: latest` reads) may stand in a task's file, for rows of a matrix to make use of; a row that
-sets such a key itself would be named after a difference that there is not.
+A key that the protocol never uses is always an error. A key that only another choice uses (`persona.time`
+with `persona.retrieve: latest`) may be in a task's file, for rows of a matrix; a row that sets it would be
+labelled with a setting that has no effect.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from perbench.shapes.task import TaskSpec
 
 NOTES = ("summary", "license", "notes")
-"""Keys of a task that are for its readers."""
+"""Keys of a task for its human readers."""
 TRAINED_ON = ("data.train_split", "examples.train", "fields.item_example")
 EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")
 
 
 def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: bool) -> dict[str, str]:
-    """The keys that nothing reads in a row of this kind, and where that is: {"decoding.lam": "under
-    decoding.method ordinary"}. `own_adapters` says that trainings go on to adapters of the users' own."""
+    """The keys that are not used in a row of this kind, and where: {"decoding.lam": "under decoding.method
+    ordinary"}. `own_adapters`: whether trainings continue with users' own adapters."""
     owner, persona = owner_of(task), task.persona
     found = dict.fromkeys(NOTES, "in a row of a matrix")
     if axis == "sources":
@@ -52,7 +52,7 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
 
 
 def _keys_under(section: str, owner: type[Owner[Any]]) -> set[str]:
-    """What an owner reads, its own keys among it."""
+    """The keys that an owner reads, its own included."""
     return {*owner.reads, *(f"{section}.{name}" for name in owner.Keys.model_fields)}
 
 
@@ -64,14 +64,14 @@ def _of_others(reads: Mapping[str, Collection[str]], key: str, choice: str) -> d
 def idle_in_row(
     document: Document, where: KeyPath, changes: dict[str, Any], found: Sequence[dict[str, str]]
 ) -> list[Problem]:
-    """What a row sets without changing anything of one of its variants, whose name tells of it all the same;
-    `found` holds what nothing reads in each."""
+    """Keys set by a row that have no effect in one of its variants, although its label shows them; `found`
+    holds the unused keys of each."""
     problems = []
     for keys, value in leaves(changes).items():
-        told = [_override_faults(".".join(keys), value, idle_keys) for idle_keys in found]
-        for path, fault in dict.fromkeys(fault for faults in told for fault in faults.items()):
-            read = not all(path in faults for faults in told)
-            way_out = "give what reads it a row of its own" if read else "remove it"
+        by_variant = [_override_faults(".".join(keys), value, idle_keys) for idle_keys in found]
+        for path, fault in dict.fromkeys(fault for faults in by_variant for fault in faults.items()):
+            used = not all(path in faults for faults in by_variant)
+            way_out = "move the choice that uses it to a row of its own" if used else "remove it"
             problems.append(document.place((*where, *keys)).problem(f"{fault}; {way_out}"))
     return problems
 
@@ -79,29 +79,29 @@ def idle_in_row(
 def idle_sets(
     document: Document, overrides: dict[str, Any], idle_in: Mapping[str, Sequence[dict[str, str]]]
 ) -> list[Problem]:
-    """What --set gives a task without any of its rows reading it. In a file it may stand: rows that the sets
-    put in the place of the file's may have no use for it."""
+    """Keys that --set gives to a task and none of its rows uses. In a file they are allowed: the sets may
+    have replaced the rows that use them."""
     problems = []
     for name, changes in overrides.items():
         for key, value in changes.items() if isinstance(changes, dict) else ():
             place = document.place(("tasks", name, key))
-            told = [_override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
-            if str(place.source).startswith("--set ") and told:
-                everywhere = set.intersection(*map(set, told))
+            by_row = [_override_faults(key, value, idle_keys) for idle_keys in idle_in.get(name, ())]
+            if str(place.source).startswith("--set ") and by_row:
+                everywhere = set.intersection(*map(set, by_row))
                 problems += [
                     place.problem(f"{fault}; remove it")
-                    for path, fault in told[0].items()
+                    for path, fault in by_row[0].items()
                     if path in everywhere
                 ]
     return problems
 
 
 def _override_faults(key: str, value: Any, idle_keys: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with an override of a dotted key path, by what `idle` says: {path: fault} of every key in
-    it that has no reader, without the way out."""
+    """The faults of an override of a dotted key path, by `idle`: {path: fault} for every unused key in it,
+    without what to do."""
     inner = leaves(value) if isinstance(value, dict) else {(): value}
     return {
-        path: f"{path}: has no reader {where}"
+        path: f"{path}: is not used {where}"
         for path in (".".join((key, *keys)) for keys in inner)
         for known, where in idle_keys.items()
         if path == known or path.startswith(f"{known}.")

@@ -1,4 +1,4 @@
-"""A matrix's tasks: by name, or with what is to differ from the task's own spec."""
+"""The tasks of a matrix: by name, or with changes to the task's own spec."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perbench.specs.grid import grid, leaves
 
 class TaskRow(Strict):
     """`task` with other values for keys of its spec, as mappings or by dotted path; a list is an axis unless
-    the key itself takes one. `as` names the row in tables in place of what differs."""
+    the key itself takes a list. `as` is the row's name in tables, instead of the changes."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -33,15 +33,15 @@ class TaskRow(Strict):
 
 @dataclass(frozen=True)
 class TaskVariant:
-    """A task as a matrix has it. `overrides`: values by dotted key path; `tag`: what tells it from the task
-    as it is ("prompt=official"), empty where nothing does."""
+    """A task in a matrix. `overrides`: values by dotted key path; `tag`: its changes to the task
+    ("prompt=official"), may be empty."""
 
     task: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     tag: str = ""
 
     def label(self, name: str | None = None) -> str:
-        """ "longlamp/pag (prompt=official)"; `name` is the task's where it is given by its file."""
+        """ "longlamp/pag (prompt=official)"; `name` is the task's if it is given by its file."""
         return f"{name or self.task} ({self.tag})" if self.tag else name or self.task
 
 
@@ -69,17 +69,17 @@ def _variants(row: str | TaskRow) -> list[TaskVariant]:
 
 
 def is_axis(key: str, value: Any) -> bool:
-    """Whether a value at a dotted path of a task row stands for several rows."""
+    """Whether a value at a dotted path of a task row expands to several rows."""
     return isinstance(value, list) and not holds_list(task_spec(), key)
 
 
 def task_of(label: str) -> str:
-    """The task of a label, whatever the row changes in it."""
+    """The task of a label, without a row's changes."""
     return label.partition(" (")[0]
 
 
 def plain_name(name: str) -> str:
-    """What is given by path goes by its last part in records: paths stay on their machine."""
+    """The name in records: the last part of a path, since paths stay on their machine."""
     is_path = name.startswith(("/", ".", "~")) or name.endswith((".yaml", ".yml"))
     return PurePath(name).name.removesuffix(".yaml").removesuffix(".yml") if is_path else name
 

@@ -1,8 +1,8 @@
 """Strict YAML 1.2 with the line of every key.
 
-PyYAML parses; this module builds the values from its events, because its loaders keep the last of two equal
-keys, follow YAML 1.1 (`yes` is true, `2e-6` is a string, `12:30` is 750) and forget where a value stood.
-Line breaks stay PyYAML's: besides those of YAML 1.2 also U+0085, U+2028 and U+2029, unless escaped.
+PyYAML parses; this module builds values from its events, because its loaders keep the last of two equal keys,
+follow YAML 1.1 (`yes` is true, `2e-6` is a string, `12:30` is 750) and lose positions. Line breaks remain
+PyYAML's: besides those of YAML 1.2 also U+0085, U+2028 and U+2029, unless escaped.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 40
 MAX_BYTES = 1_000_000
 MAX_KEYS = 50_000
-"""Of a file's keys and list items together."""
+"""Maximum number of keys and list items in a file."""
 LONG = 50_000
-"""Characters from which on libyaml parses: twenty times as fast, with fewer words for a fault."""
+"""Length from which libyaml parses: twenty times as fast, with shorter messages."""
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -44,14 +44,14 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value was given: a file and line, or a command-line option without one."""
+    """Where a value was given: a file and line, or a command-line option."""
 
     source: Path | str
     line: int | None = None
 
     @property
     def option(self) -> str | None:
-        """The option that gave it, "--model"; None where a file did."""
+        """The option that gave it, "--model"; None for a file."""
         text = str(self.source)
         return text.partition(" ")[0] if text.startswith("--") else None
 
@@ -60,11 +60,11 @@ class Place:
 
 
 COMMAND_LINE = Place("command line")
-"""Of what a short form (`perbench eval`) gives without an option of its own."""
+"""The place of values that a short form (`perbench eval`) gives without an option."""
 
 
 def flag(name: str, value: object) -> Place:
-    """The place of what an option gives, as it was typed: "--model smollm2-135n"."""
+    """The place of an option's value, as typed: "--model smollm2-135n"."""
     return Place(f"--{name} {value}")
 
 
@@ -76,7 +76,7 @@ class Document:
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> Place:
-        """The place of a key, or of the nearest enclosing one that was written down."""
+        """The place of a key, or of the nearest enclosing one that has a place."""
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
@@ -86,14 +86,14 @@ def read(path: Path) -> Document:
     """Read a file that holds one mapping.
 
     Raises:
-        SpecError: missing or unreadable file, one too large for a spec, bad syntax, no mapping, duplicate
-            keys, anchors, tags.
+        SpecError: a missing, unreadable or too large file, bad syntax, not a mapping, duplicate keys,
+            anchors, tags.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            message = f"more than {MAX_BYTES:,} bytes; a spec is shorter: put data into a file of rows"
+            message = f"more than {MAX_BYTES:,} bytes, too many for a spec; put data into a file of rows"
             raise SpecError([Problem(path, None, message)])
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -112,7 +112,7 @@ def read(path: Path) -> Document:
 
 
 def parse_value(text: str, source: str) -> Any:
-    """One value as it would be read from a file; `source` is named in errors.
+    """One value as read from a file; `source` is named in errors.
 
     Raises:
         SpecError: bad syntax.
@@ -127,7 +127,7 @@ def parse_param(text: str) -> tuple[str, Any]:
     """Name and value of an option `--param NAME=VALUE`.
 
     Raises:
-        PerbenchError: there is no "=", or the value is no YAML.
+        PerbenchError: there is no "=", or the value is not YAML.
     """
     name, equals, value = text.partition("=")
     if not equals:
@@ -136,7 +136,7 @@ def parse_param(text: str) -> tuple[str, Any]:
 
 
 def at(data: Any, path: KeyPath) -> Any:
-    """The value at a key path, None where there is none."""
+    """The value at a key path, or None."""
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
     return data
@@ -169,10 +169,10 @@ def _parse(text: str, source: Path | str) -> tuple[Any, dict[KeyPath, Place], li
     try:
         value = builder.document()
     except yaml.MarkedYAMLError as error:
-        told = " ".join(filter(None, (error.context, error.problem)))
-        hint = next((hint for part, hint in _HINTS.items() if part in told), "")
+        message = " ".join(filter(None, (error.context, error.problem)))
+        hint = next((hint for part, hint in _HINTS.items() if part in message), "")
         marks = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
-        builder.problems.append(Problem(source, marks[0] if marks else None, f"bad YAML: {told}{hint}"))
+        builder.problems.append(Problem(source, marks[0] if marks else None, f"bad YAML: {message}{hint}"))
         return {}, {}, builder.problems
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -194,7 +194,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    self._fault(event, "a second document; one file holds one mapping")
+                    self._fault(event, "a second document; a file holds one mapping")
                     return value
                 value = self._value(next(self.events), ())
         return value

@@ -1,4 +1,4 @@
-"""One cell's folder: its samples as they finish, then its scores, then its record, in this order."""
+"""A cell's folder: its samples as they finish, then its scores, then its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perbench.store.record import SCHEMA, CellRecord, Scores
 
 Kind = Literal["train", "eval", "identify"]
 CLOCK_SECONDS = 5.0
-"""How often the time spent so far is saved: a kill loses at most this much of `CellRecord.seconds`."""
+"""How often the elapsed time is saved; a kill loses at most this much of `CellRecord.seconds`."""
 CLOCK = "attempts.json"
 LEDGER = "endpoints.jsonl"
 CLOCK_LOST = "the time of earlier starts is not in the cell's seconds: attempts.json was damaged"
@@ -24,9 +24,9 @@ CLOCK_LOST = "the time of earlier starts is not in the cell's seconds: attempts.
 
 class CellDir:
     """Folder `<kind>-<identity[:16]>`: samples.jsonl, scores.json, cell.json (written last), attempts.json,
-    endpoints.jsonl where endpoints were asked, and checkpoint/ of a train cell. Only the holder of the run
-    directory's lock may write: `guard` is called before every write and raises where the lock is lost. `say`
-    shows a line to people: what was damaged and is mended."""
+    endpoints.jsonl if endpoints were used, and checkpoint/ of a train cell. Only the holder of the run
+    directory's lock may write: `guard` is called before every write and raises if the lock is lost. `say`
+    reports damage that was repaired."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class CellDir:
 
     @property
     def ledger(self) -> SealedJournal:
-        """What endpoints were asked for the cell."""
+        """The requests to endpoints for this cell."""
         return SealedJournal(self.path / LEDGER, self.identity, self._guard)
 
     @property
     def log(self) -> SealedJournal:
-        """A row for each update of a training."""
+        """One row per training update."""
         return SealedJournal(self.path / LOG, self.identity, self._guard)
 
     # ------------------------------------------------------------ reading
@@ -68,20 +68,20 @@ class CellDir:
         return read_record(self.path)
 
     def stored(self) -> int:
-        """How many samples can be used; changes nothing, so that a plan can ask."""
+        """Number of usable samples, for planning; changes nothing."""
         try:
             return len(self._samples.read().rows)
         except OSError:
             return 0  # reported when the cell runs
 
     def samples(self) -> list[dict[str, Any]]:
-        """All samples, in the order of their appending. A torn last line, and a damaged one with all that
-        follow, are cut off the file."""
+        """All samples in the order appended. A torn last line, and a damaged one with all that follow, are
+        removed from the file."""
         return self._mended(None)[0]
 
     def mend(self, ids: Collection[str]) -> dict[str, int]:
-        """Cut the file off as `samples` does, or from the first sample on that the plan, whose samples have
-        these ids, does not hold, or holds once already. Returns what a record counts of it."""
+        """Truncate the file as `samples` does, or from the first sample that is not among the plan's `ids` or
+        is repeated. Returns the counts for the record."""
         return self._mended(set(ids))[1]
 
     def _mended(self, wanted: Collection[str] | None) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -91,10 +91,10 @@ class CellDir:
         for number, row in enumerate(found.rows if wanted is not None else ()):
             name = row.get("id")
             if name in seen or name not in (wanted or ()):
-                again = f"the sample {name!r} once more"
+                again = f"the sample {name!r} again"
                 place, fault = (
                     number,
-                    (number + 1, again if name in seen else f"{name!r}, no sample of the plan"),
+                    (number + 1, again if name in seen else f"{name!r}, which is not in the plan"),
                 )
                 break
             seen.add(name)
@@ -102,7 +102,7 @@ class CellDir:
         if fault is not None:
             lost = counts["damaged_samples_dropped"] = len(found.rows) - place + found.lost
             line = f"{self.path / SAMPLES}:{fault[0]}"
-            self._say(f"{line}: {fault[1]}; it and what follows ({lost} in all) are made again")
+            self._say(f"{line}: {fault[1]}; it and later ones ({lost} in all) are recomputed")
         if counts:
             self._samples.cut(found, place)
         return found.rows[:place], counts
@@ -110,11 +110,11 @@ class CellDir:
     # ------------------------------------------------------------ writing
 
     def begin(self) -> list[str]:
-        """Start an attempt: make the folder, drop a record that holds no longer, and make the clock go on
-        from the attempts before. Returns what a record notes of it.
+        """Start an attempt: create the folder, remove an outdated record, and continue the clock of earlier
+        attempts. Returns notes for the record.
 
         Raises:
-            OSError: what the file system said.
+            OSError: from the file system.
             PerbenchError: the run directory's lock is lost.
         """
         self._guard()
@@ -124,7 +124,7 @@ class CellDir:
         except DamagedRecord as damage:
             if not damage.redo:
                 raise
-            (self.path / RECORD).unlink(missing_ok=True)  # the plan has named it
+            (self.path / RECORD).unlink(missing_ok=True)  # the plan has reported it
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()
@@ -136,7 +136,7 @@ class CellDir:
         return [CLOCK_LOST] if past is None else []
 
     def _past(self) -> tuple[float, int] | None:
-        """Seconds and starts of the attempts before; None where they are lost."""
+        """Seconds and number of earlier attempts; None if lost."""
         file = self.path / CLOCK
         try:
             try:
@@ -153,11 +153,11 @@ class CellDir:
             return None
 
     def seconds(self) -> float:
-        """Seconds spent on the cell, over all its starts."""
+        """Seconds spent on the cell, over all starts."""
         return self._before + (time.monotonic() - self._started if self._started is not None else 0.0)
 
     def save_clock(self, *, every: float = 0.0) -> None:
-        """Note the seconds so far, unless noted less than `every` seconds ago."""
+        """Save the seconds so far, unless saved less than `every` seconds ago."""
         now = time.monotonic()
         if every and now - self._saved < every:
             return
@@ -167,7 +167,7 @@ class CellDir:
         write_sealed(self.path / CLOCK, clock, self.identity)
 
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        """Append finished samples as whole lines, durable on return."""
+        """Append finished samples as whole lines, durably."""
         self._samples.append(samples)
         if self._started is not None:
             self.save_clock(every=CLOCK_SECONDS)
@@ -178,9 +178,9 @@ class CellDir:
         write_text(self.path / SCORES, content + "\n")
 
     def finish(self, record: CellRecord) -> None:
-        """Write the record: from here on the cell is done. Samples and scores must be written already."""
+        """Write the record, which completes the cell. Samples and scores must be written before."""
         if record.status != "done":
-            raise ValueError("finish() takes a done record; fail() the others")
+            raise ValueError("finish() takes a done record; use fail() for others")
         names = (SAMPLES, SCORES, LOG, LEDGER)
         files = {name: read_sha256(self.path / name) for name in names if (self.path / name).exists()}
         self._write(record.model_copy(update={"schema_version": SCHEMA, "files": files}))
@@ -188,14 +188,14 @@ class CellDir:
     def fail(self, record: CellRecord) -> None:
         """Write the record of a failure; samples and checkpoints stay for the next attempt."""
         if record.status != "failed":
-            raise ValueError("fail() takes a failed record; finish() the others")
+            raise ValueError("fail() takes a failed record; use finish() for others")
         self._guard()
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(record.model_copy(update={"schema_version": SCHEMA, "files": {}}))
 
     def relabel(self, record: CellRecord) -> None:
-        """Replace a finished record by itself with other names, counts or notes: what lies beside it is as it
-        was. One of an older perbench gets no digests by it."""
+        """Replace a finished record by one with other names, counts or notes; the files beside it are
+        unchanged. A record of an older perbench gets no digests."""
         self._write(record)
 
     def _write(self, record: CellRecord) -> None:

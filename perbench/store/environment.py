@@ -1,4 +1,4 @@
-"""Where a cell ran, as far as it may matter to its numbers: no host names, no paths, no variables' values."""
+"""The environment of a cell, as far as it may affect its numbers: no host names, paths or variables."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ PACKAGES = (
 
 
 def capture() -> dict[str, Any]:
-    """Versions and hardware; asks torch for threads and device only where a cell has imported it."""
+    """Versions and hardware; asks torch for threads and device only if a cell has imported it."""
     return {**_fixed(), "threads": _threads(), "device": _device()}
 
 
 def shorten(text: str) -> str:
-    """`text` with this machine's folders shortened and without keys and addresses: records are published.
-    Half surrogate pairs (of an exception's text, of odd bytes in a file's name) are escaped, as records must.
-    """
+    """`text` with this machine's folders shortened and without keys and addresses, since records are
+    published. Lone surrogates (from exceptions or odd file names) are escaped, as records require."""
     text = masked(text).encode(errors="backslashreplace").decode()
     for folder, name in (*_here(), (Path(perbench.__file__).parents[1], ""), (Path.home(), "~/")):
         text = text.replace(f"{folder}/", name)
@@ -47,7 +46,7 @@ def shorten(text: str) -> str:
 def _here() -> list[tuple[Path, str]]:
     try:
         return [(Path.cwd(), "")]
-    except FileNotFoundError:  # somebody deleted the working folder
+    except FileNotFoundError:  # the working directory was deleted
         return []
 
 
@@ -70,7 +69,7 @@ def _fixed() -> dict[str, Any]:
 
 
 def _commit(checkout: Path) -> str | None:
-    """The checkout's commit, with "+changes" when tracked files differ from it; None outside a checkout."""
+    """The checkout's commit, with "+changes" if tracked files differ from it; None outside a checkout."""
     if not (checkout / ".git").exists():
         return None
 

@@ -1,4 +1,4 @@
-"""What endpoints were asked and what it cost, kept on disk so that a kill forgets nothing paid."""
+"""Records requests to endpoints and their cost on disk, so that a kill loses no paid request."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ COUNTS = (
 )
 
 Price = Callable[[str, EndpointUse], tuple[float, str] | None]
-"""What a model's answers cost, and in what currency; None where that is unknown."""
+"""The cost of a model's answers and its currency; None if unknown."""
 LOST = "lost"
-"""Key of a line that says how many damaged entries were dropped."""
+"""Key of a line with the number of damaged entries that were dropped."""
 ENTRIES_LOST = "more was asked of endpoints than is counted; damaged entries of endpoints.jsonl were lost"
 
 
 class Ledger:
-    """Entries of every thread, appended to a file (none: kept in memory) as they arise: a request before it
-    is sent, its answer once it is there. What earlier starts wrote counts on; entries that are not what was
-    written are left out, and `lost` counts them."""
+    """Entries of all threads, appended to a file (None: kept in memory) as they arise: a request before it is
+    sent, its answer when it arrives. Entries of earlier starts count; damaged ones are left out, and `lost`
+    counts them."""
 
     def __init__(self, journal: SealedJournal | None = None) -> None:
         self._journal = journal
@@ -48,7 +48,7 @@ class Ledger:
                 if row:
                     self._count(row["model"], EndpointUse(**{k: v for k, v in row.items() if k != "model"}))
                     kept.append(row)
-            except (KeyError, TypeError, ValueError):  # of an older perbench, whose lines have no seals
+            except (KeyError, TypeError, ValueError):  # from an older perbench, without seals
                 self.lost += 1
         self.lost += found.lost - len(found.later)
         if len(kept) < len(found.rows) or found.lost:
@@ -57,18 +57,18 @@ class Ledger:
             journal.cut(found)
 
     def add(self, model: str, use: EndpointUse) -> None:
-        """Note an entry, durably."""
+        """Record an entry, durably."""
         with self._lock:
             self._count(model, use)
             if self._journal is not None:
                 self._journal.append([{"model": model, **use.model_dump(exclude_defaults=True)}])
 
     def notes(self) -> list[str]:
-        """A caveat where entries were lost."""
+        """A caveat if entries were lost."""
         return [f"{ENTRIES_LOST}: {self.lost}"] if self.lost else []
 
     def totals(self, price: Price) -> dict[str, EndpointUse]:
-        """All entries by model, with their cost; without one where some answers' tokens were not counted."""
+        """All entries by model, with their cost; without cost if tokens of some answers were not reported."""
         found = {}
         for model, use in sorted(self._totals.items()):
             money = None if use.unmetered else price(model, use)
@@ -81,7 +81,7 @@ class Ledger:
 
 
 def added(uses: Iterable[EndpointUse]) -> EndpointUse:
-    """The sum of the counts and all names, without cost."""
+    """The sum of the counts and the union of the names, without cost."""
     found = list(uses)
     counts = {name: sum(getattr(use, name) for use in found) for name in COUNTS}
     return EndpointUse(
@@ -92,7 +92,7 @@ def added(uses: Iterable[EndpointUse]) -> EndpointUse:
 
 
 def caveats(uses: Mapping[str, EndpointUse]) -> list[str]:
-    """What to know of each model's answers: another name, thoughts left out, sampling not sent."""
+    """Caveats about each model's answers: another name, thoughts left out, sampling not sent."""
     found = []
     for model, use in uses.items():
         if use.served:

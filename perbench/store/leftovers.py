@@ -1,4 +1,4 @@
-"""Temporary files that killed writes left behind (`perbench.disk.files.replacing`)."""
+"""Removes temporary files left by killed writes (`perbench.disk.files.replacing`)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 OF_A_RUN = re.compile(r"\.(run|cell|scores|attempts)\.json\.[0-9a-f]{8}\.tmp|\.\w+\.jsonl\.[0-9a-f]{8}\.tmp")
-"""Those of files that a run directory holds."""
+"""Matches those in a run directory."""
 DAY = 86400.0
-"""Seconds after which no write is still under way."""
+"""Seconds after which no write can still be in progress."""
 
 
 def sweep(folders: Iterable[Path]) -> None:
-    """Remove what killed writes left in these folders of a run directory. The caller holds its lock, without
-    which nobody writes there: so what is there now, nobody will finish."""
+    """Remove what killed writes left in these folders of a run directory. The caller must hold its lock, so
+    that no write is in progress."""
     for folder in folders:
         _remove(folder, OF_A_RUN)
 
 
 def sweep_old(folders: Iterable[Path]) -> None:
-    """Remove what writes left that were killed a day ago or earlier, where others may be writing now: in the
-    user cache, and beside pages. What cannot be removed stays."""
+    """Remove what writes left that were killed at least a day ago, where others may be writing now: in the
+    user cache, and beside pages. Errors are ignored."""
     for folder in folders:
         with suppress(OSError):
             _remove(folder, TEMPORARY, time.time() - DAY)

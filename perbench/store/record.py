@@ -1,4 +1,4 @@
-"""The record of one cell, `cell.json`: what the site reads, besides samples and scores."""
+"""The record of a cell, `cell.json`: what the site reads, besides samples and scores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 from perbench.shapes.base import Strict
 
 SCHEMA: Literal[2] = 2
-"""1 held no digests: changes of such a record, or of its samples, cannot be detected."""
+"""Version 1 held no digests, so changes of such a record or its samples cannot be detected."""
 
 
 Better = Literal["higher", "lower"]
-"""Which values of a metric are better; None in its place: neither."""
+"""Which values of a metric are better; None instead: neither."""
 
 
 class TurnValue(Strict):
@@ -26,16 +26,16 @@ class TurnValue(Strict):
 
 
 class Metric(Strict):
-    """`value` is None when nothing could be scored; `ci` is the 95% interval over users (docs/statistics.md);
-    `n` counts scored samples, `missing` those without a score (never invented)."""
+    """`value` is None if nothing could be scored; `ci` is the 95% interval over users (docs/statistics.md);
+    `n` counts scored samples, `missing` those without a score."""
 
     value: float | None
     ci: tuple[float, float] | None = None
     ci_method: Literal["jackknife-t", "wilson-t"] | None = None
-    """How `ci` was computed; None where there is none, and in records of an older perbench, whose intervals
-    are percentiles of a bootstrap."""
+    """How `ci` was computed; None without one, and in records of an older perbench, whose intervals are
+    bootstrap percentiles."""
     users: int | None = None
-    """Over how many users; None in records of an older perbench."""
+    """Number of users; None in records of an older perbench."""
     bounds: tuple[float | None, float | None] | None = Field(
         default=None, exclude_if=lambda found: found is None
     )
@@ -43,13 +43,13 @@ class Metric(Strict):
     n: int
     missing: int = 0
     why: dict[str, int] = {}
-    """Why those are missing: {"refused": 1, "no words to compare": 3}; empty where nothing says."""
+    """Why scores are missing: {"refused": 1, "no words to compare": 3}; empty if unknown."""
     signature: str
-    """What makes the number reproducible: library, version, options ("rougeL|stem:no|rouge-score:0.1.2")."""
+    """Library, version and options, to reproduce the number ("rougeL|stem:no|rouge-score:0.1.2")."""
     by_turn: list[TurnValue] = []
 
     def clipped(self, ci: tuple[float, float] | None) -> tuple[float, float] | None:
-        """An interval without what lies beyond the range."""
+        """An interval restricted to the range."""
         low, high = self.bounds or (None, None)
         if ci is None:
             return None
@@ -57,14 +57,14 @@ class Metric(Strict):
 
 
 class Labels(Strict):
-    """What a cell is, for people: row and column of the table."""
+    """Readable names of a cell: row and column of the table."""
 
     model: str
     model_label: str | None = None
     trainer: str | None = None
     trainer_params: dict[str, Any] = {}
     training: dict[str, Any] = {}
-    """Only the training keys that the matrix varies, so that grid rows can be told apart."""
+    """The training keys varied by the matrix, to distinguish grid rows."""
     source: str | None = None
     target: str | None = None
     identifier: str | None = None
@@ -73,7 +73,7 @@ class Labels(Strict):
 
     @property
     def names(self) -> list[str]:
-        """What takes part: ["model tiny", "trainer ce", "source fam/read", "target fam/write"]."""
+        """All participants: ["model tiny", "trainer ce", "source fam/read", "target fam/write"]."""
         parts = ("model", "trainer", "source", "target", "identifier")
         return [f"{part} {name}" for part in parts if (name := getattr(self, part)) is not None]
 
@@ -85,9 +85,9 @@ class Failure(Strict):
 
 
 class EndpointUse(Strict):
-    """What an endpoint was asked and what it charged. `requests` left this machine, `answers` of them came
-    back usable and were paid; `reused` replies came from the cache and cost nothing. Tokens are those of the
-    answers, as the server counts them; `unmetered` answers came without a count."""
+    """Requests to an endpoint and their cost. `requests` were sent, `answers` came back usable and were paid
+    for; `reused` replies came from the cache for free. Tokens are those of the answers, as reported by the
+    server; `unmetered` answers came without a count."""
 
     requests: int = 0
     answers: int = 0
@@ -95,24 +95,24 @@ class EndpointUse(Strict):
     unmetered: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
-    """Of `input_tokens`: those that the server had cached."""
+    """Those of `input_tokens` cached by the server."""
     output_tokens: int = 0
     thoughts: int = 0
-    """Answers, reused ones too, that began with a thought between tags, which is left out."""
+    """Answers, reused ones included, that began with a tagged thought, which was removed."""
     replaced: int = 0
-    """Answers, reused ones too, that hold U+FFFD, where half a character was sent."""
+    """Answers, reused ones included, in which U+FFFD replaces a lone surrogate."""
     served: list[str] = []
-    """What answers called their model where it is not the name asked for, sorted: "gpt-4o-2024-08-06"."""
+    """Model names in answers that differ from the requested name, sorted: "gpt-4o-2024-08-06"."""
     unsent: list[str] = []
-    """Parameters of the sampling that the answers were asked for without, sorted."""
+    """Sampling parameters that were not sent, sorted."""
     cost: float | None = None
-    """None without a price table, and where an answer was not metered."""
+    """None without prices, or if an answer was not metered."""
     currency: str | None = None
 
 
 class CellRecord(Strict):
     """kind train: a trained model; eval: a model on a generation or dialogue task; identify: an identifier on
-    an identification task. `inputs` are the identity's resolved inputs, `identity` their sha256."""
+    an identification task. `inputs` are the identity's resolved inputs, `identity` is their sha256."""
 
     schema_version: Literal[1, 2] = SCHEMA
     kind: Literal["train", "eval", "identify"]
@@ -123,11 +123,11 @@ class CellRecord(Strict):
     headline: str | None = None
     metrics: dict[str, Metric] = {}
     better: dict[str, Better | None] = Field({}, exclude_if=lambda found: not found)
-    """Of metrics whose higher values are not the better ones: "lower", or None where neither are."""
+    """Metrics whose higher values are not better: "lower", or None if neither is."""
     notes: list[str] = []
-    """Caveats shown wherever the numbers are ("judge uncalibrated", "metric meteor absent: ...")."""
+    """Caveats shown with the numbers ("judge uncalibrated", "metric meteor absent: ...")."""
     run_notes: list[str] = []
-    """Those of `notes` that only the run could tell, so that `perbench rescore` keeps them."""
+    """Those of `notes` that only a run can determine; `perbench rescore` keeps them."""
     counts: dict[str, int] = {}
     """samples, truncated, failed, persona_items_kept, persona_items_trimmed, missing_scores, skipped..."""
     tokens: dict[str, int] = {}
@@ -137,13 +137,13 @@ class CellRecord(Strict):
     seconds: float
     """Time spent on the cell, over all starts."""
     peak_memory_mb: int | None = None
-    """Most megabytes held during the last start: allocated on the GPU if one was used, else the process's."""
+    """Peak megabytes of the last start: allocated on the GPU if used, else the process's."""
     started: str
     finished: str
     environment: dict[str, Any]
     command: str
     trained_by: str | None = None
-    """Identity of the train cell an eval cell evaluates."""
+    """Identity of the train cell whose model an eval cell evaluates."""
     weights: dict[str, str] = {}
     """Seals of a train cell's folders of trained weights, by name: "final", "users"."""
     training_log: list[dict[str, float]] = []
@@ -152,23 +152,23 @@ class CellRecord(Strict):
     files: dict[str, str] = {}
     """sha256 of the finished cell's other files, by name."""
     sha256: str | None = None
-    """Seal of all the above (`perbench.disk.sealed`)."""
+    """Seal of all of the above (`perbench.disk.sealed`)."""
 
     def better_of(self, metric: str) -> Better | None:
         return self.better.get(metric, "higher")
 
     @property
     def verifiable(self) -> bool:
-        """Whether the record holds digests; those that an older perbench wrote do not."""
+        """Whether the record holds digests, unlike those of an older perbench."""
         return self.schema_version > 1
 
 
 class Scores(Strict):
-    """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons between cells.
+    """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons of cells.
 
     All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a
-    missing score is None. Corpus-level metrics (BLEU, chrF) have `sums` instead: numbers that add up over
-    samples to what they are computed from, None for a sample that they leave out.
+    missing score is None. Corpus-level metrics (BLEU, chrF) have `sums` instead: sufficient statistics that
+    add up over samples, None for a sample that is left out.
     """
 
     ids: list[str]

@@ -1,4 +1,4 @@
-"""The run directory: OUT/run.json, OUT/.lock and one folder per cell under OUT/cells."""
+"""The run directory: OUT/run.json, OUT/.lock and one folder per cell in OUT/cells."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LOCK = ".lock"
 
 
 class LostLock(PerbenchError):
-    """The run directory's lock is no longer held: another process may write there."""
+    """The run directory's lock is no longer held, so another process may write there."""
 
 
 class RunDir:
-    """A folder of cells. Made on the first write; reading an absent one finds nothing."""
+    """A folder of cells, created by the first write; an absent one is empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,13 +42,12 @@ class RunDir:
         """Call before each write.
 
         Raises:
-            LostLock: the lock was taken here, and its file is no longer the one that is locked.
+            LostLock: the lock was taken here, but its file has been removed or replaced.
         """
         if self._held is not None and not same_file(self.path / LOCK, self._held):
             raise LostLock(
-                f"{self.path / LOCK} was removed or replaced while this run held it, so that another may "
-                f"write to {self.path}; nothing more is written. End the other run and run the same command "
-                "again"
+                f"{self.path / LOCK} was removed or replaced while this run held it, so another run may "
+                f"write to {self.path}; stop the other run and run the same command again"
             )
 
     @contextmanager
@@ -56,9 +55,8 @@ class RunDir:
         """Hold the directory for writing.
 
         Raises:
-            PerbenchError: a file stands in its place, or another process holds it and `wait` is false. With
-                `wait`, `notify` gets one message that names the holder, and the call returns when the holder
-                is done.
+            PerbenchError: a file has its path, or another process holds it and `wait` is false. With `wait`,
+                `notify` gets one message that names the holder, and this waits for it.
             LostLock: see `guard`.
         """
         try:
@@ -67,7 +65,7 @@ class RunDir:
             if error.errno in NO_ROOM:
                 raise
             raise PerbenchError(
-                f"{self.path} cannot be made a folder ({error.strerror}); name another: --out DIR"
+                f"{self.path} cannot be created ({error.strerror}); name another: --out DIR"
             ) from None
 
         def busy(file: IO[str]) -> None:
@@ -75,7 +73,7 @@ class RunDir:
             holder = file.read().strip() or "another process"
             if not wait:
                 raise PerbenchError(
-                    f"{self.path} is in use by {holder}. Wait for it, or leave out --no-wait to do so."
+                    f"{self.path} is in use by {holder}; wait for it, or omit --no-wait to do so"
                 ) from None
             if notify is not None:
                 notify(f"{self.path} is in use by {holder}; waiting for it to finish")
@@ -111,17 +109,18 @@ class RunDir:
         cells: Mapping[str, Labels] = MappingProxyType({}),
         notify: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """Note in run.json what runs on this directory: the resolved matrix, its cells by identity, and one
-        more command.
+        """Record in run.json what runs on this directory: the resolved matrix, its cells by identity, and the
+        command.
 
         `matrices` maps a matrix's name to its latest resolved spec, `plans` to the identities of its latest
-        cells: among records with the same labels, those are the ones to show. `names` are all that take part
-        in these cells, as `Labels.names` has them. A command that repeats only counts. A damaged run.json is
-        written anew, without what it held; `notify` is called with what was wrong."""
+        cells: among records with the same labels, those are shown. `names` are all participants of these
+        cells, as in `Labels.names`. A repeated command only increases a count. A damaged run.json is
+        replaced, without its content; `notify` is called with the fault.
+        """
         try:
             known = self.description()
         except DamagedRecord as damage:
-            notify(f"{damage.what}; it is written anew, with this matrix alone")
+            notify(f"{damage.what}; it is replaced, with this matrix only")
             known = {}
         matrices = {**known.get("matrices", {}), matrix: spec}
         plans = {**known.get("plans", {}), matrix: list(cells)}
@@ -140,13 +139,13 @@ class RunDir:
         write_sealed(self.path / RUN, {"schema_version": RUN_SCHEMA, **described}, RUN)
 
     def description(self) -> dict[str, Any]:
-        """run.json, or {} when there is none.
+        """run.json, or {} if absent.
 
         Raises:
-            DamagedRecord: it is not what was written, or of another version.
+            DamagedRecord: it differs from what was written, or has another version.
         """
         file = self.path / RUN
-        way_out = "Delete it: the next `perbench run` writes it anew"
+        way_out = "delete it; the next `perbench run` writes it again"
         try:
             value = read_sealed(file, RUN)
         except FileNotFoundError:
@@ -168,7 +167,7 @@ SHAPES = {"matrices": dict, "plans": list, "names": list}
 
 
 def _shaped(value: Mapping[str, Any]) -> bool:
-    """Whether a run.json of an older perbench, which has no seal, can be read."""
+    """Whether an unsealed run.json of an older perbench is readable."""
     parts = (value.get(key, {}) for key in SHAPES)
     shaped = all(
         isinstance(part, dict) and all(isinstance(one, shape) for one in part.values())
@@ -184,14 +183,14 @@ def _shaped(value: Mapping[str, Any]) -> bool:
 
 
 RUNS = Path("runs")
-"""Where run directories are made by default."""
+"""Default parent of run directories."""
 
 
 def cells_of(path: Path) -> Path:
     """The folder of a run directory's cells.
 
     Raises:
-        PerbenchError: `path` is no run directory; the message suggests others beside it and in RUNS.
+        PerbenchError: `path` is not a run directory; the message suggests others beside it and in RUNS.
     """
     cells = path / "cells"
     if cells.is_dir():
@@ -200,16 +199,17 @@ def cells_of(path: Path) -> Path:
         str(one.parent) for folder in (path.parent, RUNS) for one in folder.glob("*/cells") if one.is_dir()
     }
     way_out = suggest(str(path), runs) if runs else f" `perbench run --out {path}` makes one."
-    raise PerbenchError(f"{path} is no run directory: it has no cells/.{way_out}")
+    raise PerbenchError(f"{path} is not a run directory: it has no cells/.{way_out}")
 
 
 def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list[tuple[CellRecord, Path]]:
     """Every finished cell (done or failed) of a run directory with its folder, sorted by folder name.
 
-    Unfinished cells are left out, and so are damaged ones where a list `damaged` takes what is wrong.
+    Unfinished cells are left out; so are damaged ones if a list `damaged` is given, which collects them.
 
     Raises:
-        PerbenchError: `path` is no run directory. Without `damaged`: cells are damaged; all are named.
+        PerbenchError: `path` is not a run directory; or, without `damaged`, cells are damaged (all are
+            listed).
     """
     found, faults = [], []
     for folder in sorted(cells_of(path).iterdir()):

@@ -1,16 +1,15 @@
-"""What an identifier marks in one response against what is gold there: tokens, words and spans.
+"""Compares what an identifier marks in a response with its gold spans: tokens, words and spans.
 
-Definitions, also in docs/identification.md. Places are [start, end) characters.
+Definitions, also in docs/identification.md. Positions are [start, end) characters.
 
-token: a token of the identifier, by the characters it shows; one that shows none does not count.
-word:  white-space separated, without the punctuation at its edges; its score is the largest of the tokens
-       that touch it; it is gold when a gold span touches it.
-span:  a run of consecutive words, predicted or gold, as long as it goes on.
+token: a token of the identifier, by its characters; empty ones do not count.
+word:  white-space separated, without punctuation at its edges; its score is the largest of the tokens that
+       touch it; it is gold if a gold span touches it.
+span:  a maximal run of consecutive predicted, or gold, words.
 
-Two rules of what is correct. contained (PerCE, App. B.2): a predicted token that lies in a gold span; a
-predicted word that is gold; a predicted span that lies in a gold span. strict: as contained, but only gold
-spans that are predicted as a whole count: all of their tokens, or words; a predicted span must be the gold
-one.
+Two rules of correctness. contained (PerCE, App. B.2): a predicted token inside a gold span; a predicted word
+that is gold; a predicted span inside a gold span. strict: as contained, but only for gold spans that are
+predicted completely, with all of their tokens or words; a predicted span must equal the gold one.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from perbench.text.words import Span, touch, visible, whole_words
 LEVELS = ("token", "word", "span")
 RULES = ("contained", "strict")
 KINDS = ("lexical", "paraphrase", "inference", "style")
-"""How a gold span relates to the persona; no other may stand in the data."""
+"""How a gold span relates to the persona; the data may hold no other kind."""
 
 
 class Gold(NamedTuple):
-    """A personal span: [start, end) characters of the response; its kind and the index of the persona's
-    sentence that supports it, where the data say."""
+    """A personal span: [start, end) characters of the response; its kind and the index of the persona
+    sentence that supports it, if known."""
 
     start: int
     end: int
@@ -41,8 +40,8 @@ class Gold(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """`correct` of the `predicted`; `found` of the `gold`. Tokens and words count alike on both sides; spans
-    do not: two predicted ones may lie in one gold span."""
+    """`correct` of the `predicted`; `found` of the `gold`. For tokens and words both count the same; for
+    spans they differ: two predicted ones may lie in one gold span."""
 
     correct: int
     predicted: int
@@ -60,14 +59,14 @@ class Token(NamedTuple):
     score: float
     source: int | None
     inside: bool
-    """It lies in one gold span."""
+    """Whether it lies in one gold span."""
     touched: tuple[int, ...]
-    """The gold spans that it shows at least a part of."""
+    """The gold spans that it overlaps."""
 
 
 @dataclass(frozen=True)
 class Marks:
-    """One stored sample: what it shows, before any threshold."""
+    """One stored sample, before any threshold."""
 
     tokens: tuple[Token, ...]
     words: tuple[Span, ...]
@@ -76,7 +75,7 @@ class Marks:
 
     @cached_property
     def word_scores(self) -> list[float]:
-        """Minus infinity for a word that no token shows: nothing predicts it."""
+        """Minus infinity for a word without tokens: it is never predicted."""
         return [
             max((token.score for token in self.tokens if touch(token.span, word)), default=-inf)
             for word in self.words
@@ -91,7 +90,7 @@ class Marks:
         ]
 
     def tallies(self, threshold: float) -> dict[tuple[str, str], Tally]:
-        """By level and rule, with what scores above `threshold` predicted."""
+        """By level and rule, with scores above `threshold` predicted."""
         tokens = _units(
             [token.score > threshold for token in self.tokens],
             [token.touched for token in self.tokens],
@@ -107,14 +106,14 @@ class Marks:
         }
 
     def kind_recall(self, kind: str, threshold: float) -> Share:
-        """Tokens that touch a gold span of `kind`: correct ones (rule contained) of all."""
+        """Of the tokens that touch a gold span of `kind`: the correct ones (rule contained)."""
         of = [
             token for token in self.tokens if any(self.gold[number].kind == kind for number in token.touched)
         ]
         return Share(sum(token.inside and token.score > threshold for token in of), len(of))
 
     def false_distractors(self, threshold: float) -> Share:
-        """Words that hold a distractor: predicted ones of all."""
+        """Of the words that hold a distractor: the predicted ones."""
         of = [
             score
             for word, score in zip(self.words, self.word_scores, strict=True)
@@ -123,19 +122,19 @@ class Marks:
         return Share(sum(score > threshold for score in of), len(of))
 
     def false_in_none(self, threshold: float) -> Share:
-        """Words of a response without any gold span: predicted ones of all."""
+        """Of the words of a response without gold spans: the predicted ones."""
         of = [] if self.gold else self.word_scores
         return Share(sum(score > threshold for score in of), len(of))
 
     def right_sources(self) -> Share:
-        """Tokens in a gold span whose supporting sentence is known: those whose `source` it is, of all."""
+        """Of the tokens in a gold span whose supporting sentence is known: those with that `source`."""
         pairs = [
             (token.source, {self.gold[number].sentence for number in token.touched})
             for token in self.tokens
             if token.inside
         ]
-        known = [(source, told) for source, told in pairs if told != {None}]
-        return Share(sum(source is not None and source in told for source, told in known), len(known))
+        known = [(source, known_of) for source, known_of in pairs if known_of != {None}]
+        return Share(sum(source is not None and source in known_of for source, known_of in known), len(known))
 
 
 def read(sample: Mapping[str, Any]) -> Marks:
@@ -162,7 +161,7 @@ def read(sample: Mapping[str, Any]) -> Marks:
 def _units(
     chosen: Sequence[bool], touched: Sequence[Sequence[int]], right: Sequence[bool]
 ) -> tuple[Tally, Tally]:
-    """Tallies of tokens or words under both rules; `right` are those that are correct when chosen."""
+    """Tallies of tokens or words under both rules; `right` marks those that are correct if chosen."""
     missed = {gold for flag, of in zip(chosen, touched, strict=True) if not flag for gold in of}
     contained = strict = 0
     for flag, of, good in zip(chosen, touched, right, strict=True):
@@ -184,7 +183,7 @@ def _spans(predicted: Sequence[Span], gold: Sequence[Span]) -> tuple[Tally, Tall
 
 
 def _runs(flags: Sequence[bool]) -> list[Span]:
-    """[first, last + 1) of every longest run of true flags."""
+    """[first, last + 1) of every maximal run of true flags."""
     runs = []
     for flag, group in groupby(enumerate(flags), key=lambda pair: pair[1]):
         if flag:

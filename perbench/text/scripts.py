@@ -1,4 +1,4 @@
-"""What of a text a metric can read: its letters, and whether its script parts words with spaces."""
+"""Which scripts a metric can read, and whether a script separates words by spaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 MOST = 0.5
-"""A text is read, or written without spaces, when at least this share of its letters and digits is."""
+"""A text counts as readable, or as unspaced, if at least this share of its letters and digits does."""
 
 NO_WORDS = "no words in the reference"
 UNREAD = "reference in letters beyond a-z"
@@ -14,7 +14,7 @@ UNSPACED_REFERENCE = "reference in a script without spaces"
 UNSPACED_ANSWER = "answer in a script without spaces"
 SHORT = "reference of too few words"
 BLANK = "empty reference"
-"""Why a sample has no score, as shown at the number."""
+"""Why a sample has no score, as shown with the value."""
 
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f"
@@ -25,13 +25,13 @@ _UNSPACED = re.compile(
 
 
 def letters(text: str) -> str:
-    """The characters that words are made of: letters, their marks, digits; of any script."""
+    """The letters, marks and digits of a text, in any script."""
     return "".join(char for char in text if unicodedata.category(char)[0] in "LMN")
 
 
 def latin(text: str) -> str | None:
-    """Why a metric that reads the letters a-z and digits, in any case, cannot read a reference; None where it
-    can. An accent costs the letter: "café" is read, Vietnamese in part, Cyrillic not at all."""
+    """Why a metric that reads only a-z and digits, in any case, cannot read a reference, or None. Accented
+    letters are lost: "café" is readable, Vietnamese partly, Cyrillic not at all."""
     found = letters(text.lower())
     if not found:
         return NO_WORDS if text.strip() else BLANK
@@ -40,18 +40,18 @@ def latin(text: str) -> str | None:
 
 
 def spaced(text: str) -> str | None:
-    """Why a metric of the words between white space cannot read a reference; None where it can."""
+    """Why a metric over white-space separated words cannot read a reference, or None."""
     if not letters(text):
         return NO_WORDS if text.strip() else BLANK
     return UNSPACED_REFERENCE if unspaced(text) else None
 
 
 def unspaced(text: str) -> bool:
-    """Whether most of the letters are of scripts that are written without spaces between words."""
+    """Whether most letters are of scripts without spaces between words."""
     found = letters(text)
     return bool(found) and len(_UNSPACED.findall(found)) >= MOST * len(found)
 
 
 def word_count(text: str) -> float | None:
-    """White-space separated words; None for a script that does not part them."""
+    """White-space separated words; None for a script without spaces."""
     return None if unspaced(text) else float(len(text.split()))

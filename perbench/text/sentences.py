@@ -7,7 +7,7 @@ from typing import Any
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of `text`, in order, as NLTK's sent_tokenize gives them."""
+    """The sentences of `text`, in order, as by NLTK's sent_tokenize."""
     found: list[str] = _punkt().tokenize(text)
     return found
 

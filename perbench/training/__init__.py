@@ -1,4 +1,4 @@
-"""Training one model under one loss, exact under any split into micro-batches and any interruption."""
+"""Trains a model with a trainer's loss; independent of micro-batches and interruptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "fit"]
 
 
-def __getattr__(name: str) -> Any:  # imported where something is trained: a plan reads settings only
+def __getattr__(name: str) -> Any:  # lazy: plans read only settings
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from perbench.training import loop

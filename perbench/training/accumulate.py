@@ -1,4 +1,4 @@
-"""Gradients of one update: all its passes, in micro-batches that fit."""
+"""Accumulates the gradients of one update over micro-batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import torch
 
 Sums = tuple[tuple[float, ...], WatchTally]
-"""Of the loss's numerators, its denominators, and how many values are NaN or infinite (`TokenLoss.odd`,
-three); and what it watched."""
+"""Sums of the loss's numerators and denominators, the numbers of non-finite values (`TokenLoss.odd`, three);
+and the watched values."""
 
 
 class GradientAccumulator:
-    """Passes over examples under a loss, a `TokenLoss` over the network that `optimizer` updates. `budget`:
-    padded tokens of a micro-batch, smaller once memory has run out."""
+    """Runs examples through a loss, a `TokenLoss` over the network that `optimizer` updates. `budget`: padded
+    tokens of a micro-batch, reduced when memory runs out."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class GradientAccumulator:
         self.budget = budget
 
     def accumulate(self, step: int, shards: Sequence[Sequence[int]], scale: float) -> Sums:
-        """Add the gradients of this process's examples, `shards[rank]` of the update `step`, times `scale`.
-        When memory runs out, once more from the start in smaller micro-batches.
+        """Add the gradients of this process's examples, `shards[rank]` of update `step`, times `scale`. If
+        memory runs out, repeat with smaller micro-batches.
 
         Raises:
-            CellError: one example alone does not fit; or one process of several that share every weight ran
-                out, and a new start must go on with the smaller budget.
+            CellError: a single example does not fit; or one of several processes with sharded weights ran out
+                of memory, and a restart must use the smaller budget.
         """
         while True:
             try:
@@ -61,7 +61,7 @@ class GradientAccumulator:
             except (RuntimeError, MemoryError) as error:
                 if not fitting.ran_out_of_memory(error):
                     raise
-                said = str(error).partition("\n")[0]
+                reason = str(error).partition("\n")[0]
             self._optimizer.zero_grad()
             free()
             held = shards if self._sharded else [shards[self._group.rank]]
@@ -70,16 +70,15 @@ class GradientAccumulator:
             if lower is None:
                 raise CellError(
                     f"step {step + 1}: out of memory with one example of at most {max(lengths)} tokens at a "
-                    f"time ({said}). {self._checkpoints.kept()} Set gradient_checkpointing: true, "
-                    "parallel: fsdp with more devices, or a smaller max_length of the task"
+                    f"time ({reason}); set gradient_checkpointing: true, parallel: fsdp with more devices, "
+                    f"or a smaller max_length of the task; {self._checkpoints.kept()}"
                 )
             if self._sharded:
                 note = lowered(step, self.budget, lower)
                 self._checkpoints.lower(self._plan.spec.micro_batch_tokens, lower, note)
                 raise CellError(
-                    f"{note}. The processes share every weight, so all must start again: run the same "
-                    "command once more (torchrun --max-restarts N does so by itself). "
-                    f"{self._checkpoints.kept()}"
+                    f"{note}; the processes share every weight, so all must restart: run the same command "
+                    f"again (torchrun --max-restarts N does so automatically); {self._checkpoints.kept()}"
                 )
             self.budget = lower
 
@@ -92,7 +91,7 @@ class GradientAccumulator:
         split = [batches([self.length(i) for i in shard], self.budget) for shard in shards]
         mine = [[shards[group.rank][i] for i in part] for part in split[group.rank]]
         idle = 0
-        if self._sharded:  # every process takes part in every pass, with or without an example of its own
+        if self._sharded:  # every process takes part in every pass, even without examples
             idle = max(map(len, split)) - len(mine)
             shortest = min((i for shard in shards for i in shard), key=self.length)
         sums, tally, progress = torch.zeros(5, device=group.device), WatchTally(), self._plan.progress(step)
@@ -101,7 +100,7 @@ class GradientAccumulator:
             if spec.lora.dropout:
                 torch.manual_seed(self._plan.noise_seed(step) + group.rank)
             views = None
-            if not self._sharded:  # its number of passes depends on the examples
+            if not self._sharded:  # the number of passes depends on the examples
                 pairs = [self._pairs[i] for indices in mine for i in indices]
                 views = persona_free(self._loss, self.trainer, pairs, self.budget)
             parts = iter(views or ())
@@ -120,16 +119,16 @@ class GradientAccumulator:
         return self._loss([self._pairs[i] for i in indices], reference, progress, free)
 
     def limit(self, budget: int) -> None:
-        """Make micro-batches of at most `budget` padded tokens from now on."""
+        """Limit micro-batches to `budget` padded tokens from now on."""
         self.budget = budget
 
     def length(self, index: int) -> int:
-        """Tokens that the passes over an example hold."""
+        """Tokens of an example whose activations are kept."""
         from perbench.training.batch import held_tokens
 
         return held_tokens(self.trainer, self._pairs[index])
 
 
 def lowered(step: int, before: int, after: int) -> str:
-    """The note of a micro-batch made smaller."""
+    """The note about smaller micro-batches."""
     return f"out of memory at step {step + 1}: micro_batch_tokens {before} -> {after}"

@@ -1,8 +1,8 @@
-"""The TokenBatch a loss reads, and the module that turns a micro-batch into the loss's two sums.
+"""The TokenBatch that a loss reads, and the module that computes the loss's two sums for a micro-batch.
 
-An update is cut into micro-batches; between them no weight changes. So the pass without the persona, where it
-carries no gradient, runs once for the whole update (`persona_free`): its sequences are short, may recur, and
-fill batches of their own.
+Weights do not change between the micro-batches of an update. So a pass without the persona that needs no
+gradient runs once for the whole update (`persona_free`): its sequences are short, may recur, and fill batches
+of their own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ Autocast = Callable[[], AbstractContextManager[object]]
 
 
 class PairBatch:
-    """`perbench.api.TokenBatch` over prompt pairs. Passes run when first read, so a loss pays only for what
-    it reads; each runs in an autocast region of its own, because a weight cast under no_grad would be
-    remembered there without its gradient."""
+    """`perbench.api.TokenBatch` over prompt pairs. Passes run lazily, so a loss pays only for what it reads;
+    each has its own autocast region, because a weight cast under no_grad would be cached without gradient."""
 
     def __init__(
         self,
@@ -56,7 +55,7 @@ class PairBatch:
     def factual(self) -> View:
         if not self._trainer.factual:
             raise PerbenchError(
-                f"{_name(self._trainer)}.loss reads the pass with the persona; leave out factual = False"
+                f"{_name(self._trainer)}.loss reads the pass with the persona; remove factual = False"
             )
         return self._view(self._both[0] if "_both" in self.__dict__ else self._states("factual"))
 
@@ -73,7 +72,7 @@ class PairBatch:
     def reference(self) -> ReferenceLogp:
         if self._reference is None:
             raise PerbenchError(
-                f"{_name(self._trainer)}.loss reads batch.reference; let its reference() name a model"
+                f"{_name(self._trainer)}.loss reads batch.reference; make its reference() name a model"
             )
         return ReferenceLogp(
             torch.cat([part.factual for part in self._reference]).to(self._device),
@@ -87,8 +86,7 @@ class PairBatch:
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
         if name in RESERVED:
             raise PerbenchError(
-                f"{_name(self._trainer)}.loss watches {name!r}, which each update's row holds already; give "
-                "it another name"
+                f"{_name(self._trainer)}.loss watches {name!r}, a column of the log; use another name"
             )
         if values.shape != self.targets.shape:
             raise PerbenchError(
@@ -98,15 +96,15 @@ class PairBatch:
         self.watched[name] = Watched(values.detach().float(), bounds)
 
     def difference_logp(self, *, detach_counterfactual: bool = False) -> Tensor:
-        free = self._free(detached=detach_counterfactual)  # first: it may bring the other along
+        free = self._free(detached=detach_counterfactual)  # first, as it may compute both
         return self._head.difference_logp(
             self.factual.hidden, free, self.targets, detach_other=detach_counterfactual
         )
 
     @torch.no_grad()
     def odd(self, *returned: Tensor) -> Tensor:
-        """How many values are NaN or infinite, [len(returned) + 1]: of each tensor, then of the log-probs
-        that the loss has read."""
+        """Numbers of non-finite values, [len(returned) + 1]: of each tensor, then of the log-probs that the
+        loss has read."""
         held = self.__dict__
         read = [held[name].logp for name in ("factual", "counterfactual") if name in held]
         if "reference" in held:
@@ -138,8 +136,8 @@ class PairBatch:
 
     @property
     def _joint(self) -> bool:
-        """Both contexts in one pass: it gains where nothing is padded. Not once the factual one has run by
-        itself: a loss that reads no other is spared it."""
+        """Whether to run both contexts in one pass, which is faster without padding; not if the factual one
+        has already run, as losses that need no other avoid its cost."""
         alone = "factual" in self.__dict__ and "_both" not in self.__dict__
         wanted = self._trainer.factual and self._trainer.counterfactual == "grad"
         return wanted and not alone and packs(self._body)
@@ -161,17 +159,17 @@ class PairBatch:
 
 
 class TokenLoss(nn.Module):
-    """One forward of this module runs every pass that a loss needs, so that wrappers which hook into
-    `forward` (data parallel, sharding) see them all."""
+    """One forward runs every pass that a loss needs, so that wrappers that hook into `forward` (data
+    parallel, sharding) see them all."""
 
     def __init__(self, model: nn.Module, trainer: Trainer, autocast: Autocast) -> None:
         super().__init__()
         self.model, self.trainer, self.autocast = model, trainer, autocast
         self.watched: dict[str, Watched] = {}
-        """What the loss watched in the latest forward."""
+        """Values watched by the loss in the latest forward."""
         self.odd = torch.zeros(3)
-        """How many values of the latest forward are NaN or infinite: numerators, denominators, and log-probs
-        that the model gave the loss."""
+        """Numbers of non-finite values in the latest forward: numerators, denominators, and log-probs passed
+        to the loss."""
 
     def forward(
         self,
@@ -185,7 +183,7 @@ class TokenLoss(nn.Module):
         """(sum of numerators, with gradient; sum of denominators, without), both float32 scalars.
 
         Args:
-            free: each pair's part of `persona_free`; computed here when absent.
+            free: each pair's part of `persona_free`; computed here if absent.
             only_free: return that part instead, log-probs [N] and states [N, D] without the persona.
 
         Raises:
@@ -203,10 +201,10 @@ class TokenLoss(nn.Module):
 
 
 def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Tensor]:
-    """What a loss returned, if it keeps the contract but for its values.
+    """A loss's result, after checking its form (not its values).
 
     Raises:
-        PerbenchError: it does not; the message names the trainer's file and line.
+        PerbenchError: it violates the contract; the message names the trainer's file and line.
     """
     at = f"{_name(trainer)}.loss returned"
     if not (
@@ -227,9 +225,7 @@ def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Te
     if not numerator.requires_grad:
         raise PerbenchError(f"{at} a numerator without gradient; was it detached?")
     if denominator.requires_grad:
-        raise PerbenchError(
-            f"{at} a denominator with gradient, which an update cannot follow; detach() what it is made of"
-        )
+        raise PerbenchError(f"{at} a denominator with gradient; detach() its inputs")
     return numerator, denominator
 
 
@@ -237,12 +233,12 @@ def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Te
 def persona_free(
     loss: nn.Module, trainer: Trainer, pairs: Sequence[PromptPair], token_budget: int
 ) -> list[View] | None:
-    """Each pair's response without the persona under the weights of now, for all micro-batches of an update;
-    None unless the trainer wants this pass without gradient.
+    """Each pair's response without the persona under the current weights, for all micro-batches of an update;
+    None unless the trainer declares this pass without gradient.
 
     Args:
-        loss: a TokenLoss, or what wraps it.
-        token_budget: padded tokens of one pass. Pairs are ordered by length; what recurs is computed once.
+        loss: a TokenLoss, or a wrapper of one.
+        token_budget: padded tokens of one pass. Pairs are ordered by length; duplicates are computed once.
     """
     if trainer.counterfactual != "no_grad":
         return None
@@ -266,7 +262,7 @@ def held_tokens(trainer: Trainer, pair: PromptPair) -> int:
 
 
 def _name(trainer: Trainer) -> str:
-    """With the place of its loss, which is at fault: "trainers/my_loss.py:17: MyLoss"."""
+    """The trainer with the location of its loss: "trainers/my_loss.py:17: MyLoss"."""
     return f"{place_of(trainer, 'loss')}: {type(trainer).__name__}"
 
 

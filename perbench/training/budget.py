@@ -1,8 +1,8 @@
-"""What a training run holds in memory on each device, computed from the model's config; imports no torch.
+"""Memory of a training run per device, computed from the model's config without torch.
 
-Weights, gradients and moments are counted exactly. Activations are bytes per token of what autograd keeps
-of a decoder layer under transformers' modelling code, with fused attention; `KEPT` holds them as measured
-(the tests measure them again)."""
+Weights, gradients and moments are exact. Activations are the bytes per token that autograd keeps of a decoder
+layer in transformers with fused attention; `KEPT` holds measured values (tests measure them again).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perbench.specs.matrix import TrainingSpec
 
 KINDS = ("llama", "mistral", "qwen2", "qwen3")
 RESERVE = 0.08
-"""Share of a device's memory left to its context, the allocator's gaps and the kernels' workspaces."""
+"""Share of a device's memory reserved for its context, fragmentation and kernel workspaces."""
 CHUNK, KEEP = 512, 2**30
 """As in `perbench.lm.head`, which imports torch."""
 STEP = 256
@@ -24,7 +24,7 @@ STEP = 256
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder's sizes, by the names of a config.json."""
+    """A decoder's sizes, named as in config.json."""
 
     model_type: str
     hidden_size: int
@@ -38,9 +38,7 @@ class Shape:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], where: str) -> Shape:
-        """Raises:
-        PerbenchError: a kind of model whose memory is not known here, or a size that is missing.
-        """
+        """Raises PerbenchError for an unsupported kind of model, or a missing size."""
         kind = config.get("model_type")
         if kind not in KINDS:
             raise PerbenchError(
@@ -72,7 +70,7 @@ class Shape:
 
     @property
     def embedding(self) -> int:
-        """Parameters of the embedding and of the head, one matrix where they are tied."""
+        """Parameters of the embedding and the head, counted once if they are tied."""
         return self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
 
     @property
@@ -104,18 +102,19 @@ KEPT: dict[tuple[str, str], Layer] = {
     ("lora", "fp32"): (16, 16, 8, 4),
     ("lora", "bf16"): (12, 8, 4, 4),
 }
-"""Bytes per token that autograd keeps of a decoder layer, for each unit of hidden size, of MLP size, of query
-and key sizes (with the values), and of both again where they are normed (qwen3). "half": bf16 with
-the layers' inputs bf16 too, as under fsdp."""
+"""Bytes per token that autograd keeps of a decoder layer, per unit of hidden size, of MLP size, of query and
+key sizes (with the values), and of the latter two if normed (qwen3). "half": bf16 with bf16 layer inputs, as
+under fsdp."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes on one device: by part what does not depend on the micro-batch, then what one token takes.
+    """Bytes on one device: fixed parts, then the bytes per token of a micro-batch.
 
-    `gathered` are weights made for computing (bf16 copies, or layers gathered from their parts), `head` the
-    logits of a chunk and the head's own gradient before it is added; `logits` are bytes per token of the
-    log-probs that a trained head keeps, up to KEEP in all, if every token were a response's."""
+    `gathered`: weights for computation (bf16 copies, or gathered layers); `head`: the logits of a chunk and
+    the head's gradient before it is added; `logits`: bytes per token of the log-probs kept by a trained head,
+    up to KEEP in total, if all tokens belong to responses.
+    """
 
     parameters: int
     trainable: int
@@ -132,11 +131,11 @@ class Budget:
         return self.weights + self.gradients + self.moments + self.gathered + self.head
 
     def at(self, tokens: int) -> int:
-        """Bytes at the peak of an update in micro-batches of `tokens`."""
+        """Peak bytes of an update with micro-batches of `tokens`."""
         return self.fixed + tokens * self.per_token + min(KEEP, tokens * self.logits)
 
     def tokens(self, memory: float) -> int:
-        """The largest micro-batch that fits into `memory` bytes; 0 when nothing does."""
+        """The largest micro-batch that fits into `memory` bytes; 0 if none does."""
         left = memory * (1 - RESERVE) - self.fixed - (KEEP if self.logits else 0)
         return max(0, int(left // self.per_token) // STEP * STEP)
 
@@ -148,7 +147,7 @@ def budget(
     devices: int = 1,
     bf16: bool = True,
 ) -> Budget:
-    """Memory of training a model of this shape; `bf16`: what `precision: auto` stands for on the devices."""
+    """Memory of training a model of this shape; `bf16`: the value of `precision: auto` on the devices."""
     lora, layers = spec.method == "lora", shape.num_hidden_layers
     half = spec.precision == "bf16" or (spec.precision == "auto" and bf16)
     sharded = spec.parallel == "fsdp" and devices > 1
@@ -158,7 +157,7 @@ def budget(
     trainable = adapters if lora else shape.parameters
     held = shape.parameters * (compute if lora else 4) + (4 * adapters if lora else 0)
     gathered = 0
-    if sharded:  # the rest stays whole through an update's passes; a layer in use, and the next on its way
+    if sharded:  # other weights stay gathered during an update; a layer in use, and the next
         outside = shape.embedding + shape.hidden_size
         gathered = compute * (outside + 2 * shape.layer) + (0 if lora else 4 * (outside + shape.layer))
     elif half and not lora:
@@ -195,7 +194,7 @@ def kept(shape: Shape, spec: TrainingSpec, *, half: bool, sharded: bool = False)
 def _per_token(shape: Shape, spec: TrainingSpec, *, half: bool, sharded: bool) -> int:
     layer = kept(shape, spec, half=half, sharded=sharded)
     residual = shape.hidden_size * (2 if half and (sharded or spec.method == "lora") else 4)
-    # While one layer goes backward, gradients of its activations stand beside them.
+    # A layer's backward pass also holds the gradients of its activations.
     if spec.gradient_checkpointing:
         return shape.num_hidden_layers * residual + 2 * layer + 2 * residual
     return (shape.num_hidden_layers + 1) * layer + 2 * residual

@@ -1,4 +1,4 @@
-"""Checkpoints that a kill or a full disk cannot tear: written aside, flushed, then renamed into place."""
+"""Atomic checkpoints: written to a temporary folder, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PARTIAL = ".partial-"
 class Checkpoints:
     """The checkpoints of one training run: `step-000050`, of which the last good one is kept, and `final`.
 
-    A folder counts when every file has the sha256 that its manifest, written last, names. Another
-    one is reported and not used, so that training goes on from the one before, or from the start.
-    `fingerprint` is the sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten.
-    Of several processes only the `main` one writes.
+    A folder is good if every file has the sha256 in its manifest, which is written last; others are reported
+    and ignored, so that training continues from the previous one or from the start. `fingerprint` is the
+    sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten. Only the `main`
+    process writes.
     """
 
     def __init__(self, folder: Path, fingerprint: str, *, main: bool = True) -> None:
@@ -55,39 +55,39 @@ class Checkpoints:
         return state
 
     def save(self, step: int, state: dict[str, Any], write: Callable[[Path], None]) -> None:
-        """Write checkpoint `step`, then drop the older ones.
+        """Write checkpoint `step`, then delete older ones.
 
         Raises:
-            CellError: the disk is full or refuses; the last good checkpoint is kept.
+            CellError: the disk is full or fails; the last good checkpoint is kept.
         """
         path = self.folder / f"step-{step:06d}"
         self._write(path, state, write)
         self._remove_steps(keep=path)
 
     def finish(self, state: dict[str, Any], write: Callable[[Path], None]) -> None:
-        """Write the trained weights to `final`, then drop the step checkpoints. Raises as `save`."""
+        """Write the trained weights to `final`, then delete the step checkpoints. Raises as `save`."""
         self._write(self.folder / "final", state, write)
         self._remove_steps(keep=None)
         (self.folder / BUDGET).unlink(missing_ok=True)
 
     def budget(self, asked: int) -> int:
-        """Tokens of a micro-batch: `asked`, or what `lower` granted a run that asked for as many."""
+        """Tokens of a micro-batch: `asked`, or the smaller number stored by `lower` for it."""
         found = self._lowered()
         return int(found["granted"]) if found.get("asked") == asked else asked
 
     def lower(self, asked: int, granted: int, note: str) -> None:
-        """Remember, for every later start, that micro-batches of `asked` tokens did not fit."""
+        """Remember for later starts that micro-batches of `asked` tokens did not fit."""
         value = {"asked": asked, "granted": granted, "notes": [*self.notes(), note]}
         write_sealed(self.folder / BUDGET, value, self._fingerprint)
 
     def notes(self) -> list[str]:
-        """Every `lower` of this run, in words."""
+        """A note per `lower` of this run."""
         return list(self._lowered().get("notes", []))
 
     def _lowered(self) -> dict[str, Any]:
         try:
             return read_sealed(self.folder / BUDGET, self._fingerprint)
-        except (OSError, ValueError):  # absent or damaged: what does not fit is found out again
+        except (OSError, ValueError):  # absent or damaged: found out again
             return {}
 
     def _write(self, path: Path, state: dict[str, Any], write: Callable[[Path], None]) -> None:
@@ -95,7 +95,7 @@ class Checkpoints:
 
         partial = path.with_name(PARTIAL + path.name)
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # of a save that was interrupted
+            shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted save
             partial.mkdir()
             write(partial)
             (partial / STATE).write_text(
@@ -105,21 +105,21 @@ class Checkpoints:
                 _flush(file)
             seal_folder(partial)
             _flush(partial)
-            if path.exists():  # never a good one: those are resumed from, not written again
+            if path.exists():  # a damaged one; good ones are never rewritten
                 _remove(path)
             os.replace(partial, path)
             _flush(path.parent)
-        # torch and safetensors wrap a full disk in errors of their own
+        # torch and safetensors raise their own errors for a full disk
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise CellError(
-                f"cannot write {path}: {error}. {self.kept()} Free some space and run the same command again"
+                f"cannot write {path}: {error}; free some space and run the same command again; {self.kept()}"
             ) from error
 
     def kept(self) -> str:
-        """A sentence on what a restart begins from."""
+        """Where a restart resumes, for messages."""
         latest = self.latest()
-        return f"The last good checkpoint is kept: {latest}." if latest else "There is no checkpoint yet."
+        return f"the last good checkpoint is kept: {latest}" if latest else "there is no checkpoint yet"
 
     def _good(self, path: Path) -> bool:
         if not path.exists():
@@ -127,13 +127,13 @@ class Checkpoints:
         if found := checkpoint_faults(path):
             if path not in self._reported:
                 self._reported.add(path)
-                Progress(0).say(f"{'; '.join(found)}: this checkpoint is not used; training makes it again")
+                Progress(0).say(f"{'; '.join(found)}: this checkpoint is ignored; training resumes before it")
             return False
         if fingerprint_of(path) != self._fingerprint:
             raise PerbenchError(
-                f"{path} is a checkpoint of another training (other data, model, trainer, settings or "
-                f"seed, another precision that `auto` stands for on this machine, or another perbench); "
-                f"delete {self.folder} or train into another folder"
+                f"{path} is a checkpoint of another training (other data, model, trainer, settings, seed or "
+                f"perbench, or another value of precision `auto` on this machine); delete {self.folder}, or "
+                "train into another folder"
             )
         return True
 
@@ -144,7 +144,7 @@ class Checkpoints:
 
 
 def checkpoint_faults(path: Path, seal: str | None = None, **options: Any) -> list[str]:
-    """As `perbench.disk.manifest.faults`; also a checkpoint that goes by another's name."""
+    """As `perbench.disk.manifest.faults`; also a checkpoint under another's name."""
     if found := faults(path, seal=seal, **options):
         return found
     name = json.loads((path / STATE).read_bytes()).get("name")
@@ -152,7 +152,7 @@ def checkpoint_faults(path: Path, seal: str | None = None, **options: Any) -> li
 
 
 def fingerprint_of(path: Path) -> str:
-    """The sha256 of the inputs that made a checkpoint, which is intact."""
+    """The sha256 of the inputs of an intact checkpoint."""
     return str(json.loads((path / STATE).read_text())["fingerprint"])
 
 

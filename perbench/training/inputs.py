@@ -1,4 +1,4 @@
-"""What goes into a training run: checked, counted, and named by a digest."""
+"""Checks the inputs of a training run, counts their tokens and computes their fingerprint."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def check(
     spec: TrainingSpec,
     context: int | None = None,
 ) -> None:
-    """`context`: tokens that the model reads at once.
+    """`context`: the model's context size in tokens.
 
     Raises:
-    PerbenchError: inputs that cannot be trained on.
+        PerbenchError: inputs that cannot be trained on.
     """
     if not pairs:
         raise PerbenchError("no training examples; raise the task's examples.train or --limit")
     for name, pair in zip(ids, pairs, strict=True):
         if not pair.response:
             raise PerbenchError(
-                f"example {name} has an empty response: there is nothing to train on; drop it from the data"
+                f"example {name} has an empty response, which cannot be trained on; remove it from the data"
             )
         for prompt in _read(trainer, pair):
             check_context(context, len(prompt), len(pair.response), what=f"example {name}")
@@ -54,9 +54,7 @@ def _read(trainer: Trainer, pair: PromptPair) -> list[tuple[int, ...]]:
 
 
 def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
-    """Raises:
-    PerbenchError: settings that the trainer cannot be trained under.
-    """
+    """Raise a PerbenchError for settings that the trainer does not support."""
     compares = trainer.factual and trainer.counterfactual != "none"
     if spec.lora.dropout and (compares or trainer.reference() is not None):
         raise PerbenchError(
@@ -66,7 +64,7 @@ def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
 
 
 def count_tokens(plan: UpdatePlan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
-    """Tokens that all updates read: response, total (with the persona) and counterfactual (without)."""
+    """Tokens read by all updates: response, total (with the persona) and counterfactual (without)."""
     seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
     tokens = {"response": sum(len(pair.response) for pair in seen)}
     if trainer.factual:
@@ -84,7 +82,7 @@ def fingerprint(
     seed: int,
     start: Path | None,
 ) -> str:
-    """sha256 of all that the trained weights depend on, but for rounding; the precision as it is here."""
+    """sha256 of everything that determines the trained weights, up to rounding, with the precision in use."""
     plugin = [type(trainer).__name__, trainer.params]
     sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
     settings = {**spec.inputs, "precision": precision(spec)}

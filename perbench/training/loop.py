@@ -1,4 +1,4 @@
-"""The training loop: updates of whole batches, cut into micro-batches that fit."""
+"""The training loop: updates of whole batches, split into micro-batches that fit."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ LOG_ENTRIES = 200
 @dataclass(frozen=True)
 class FitResult:
     """`checkpoint`: a peft adapter folder, or a full model in the HF format. `tokens`: response, total (with
-    the persona) and counterfactual (without), as seen by the updates. `log`: {step, loss, lr, grad_norm,
-    tokens_per_second, weight_mean, ...: what the loss watches}, thinned to at most 200 entries. `notes`: what
-    the run changed to get through. `seal` stands for the content of `checkpoint`."""
+    the persona) and counterfactual (without) tokens of the updates. `log`: {step, loss, lr, grad_norm,
+    tokens_per_second, weight_mean, ... (watched by the loss)}, thinned to at most 200 entries. `notes`:
+    adjustments made by the run. `seal` identifies the content of `checkpoint`."""
 
     checkpoint: Path
     log: list[dict[str, float]]
@@ -69,20 +69,20 @@ def fit(
     track: str | None = None,
     start: Path | None = None,
 ) -> FitResult:
-    """Train `model` on `pairs` (named by `ids`) under the trainer's loss. `log` gets a row per update, and so
-    does `track`, a tracker (`perbench.training.watch`). `start` is a checkpoint of an earlier training
-    of `model` to begin from, an adapter merged into the weights.
+    """Train `model` on `pairs` (named by `ids`) with the trainer's loss. `log` gets a row per update, as does
+    `track`, a tracker (`perbench.training.watch`). `start` is a checkpoint of an earlier training of `model`
+    to begin from; an adapter is merged into the weights.
 
-    `folder` is this run's own. Called again after any interruption with the same arguments, it continues from
-    the last good checkpoint there and ends with the weights of an uninterrupted run (the same bits on one
-    machine with deterministic kernels); called after the end, it returns what is there.
+    `folder` belongs to this run. Called again with the same arguments after any interruption, this resumes
+    from the last good checkpoint and ends with the weights of an uninterrupted run (bit-identical on one
+    machine with deterministic kernels); called after the end, it returns the result.
 
-    With several processes (`perbench.processes`) all call it with the same arguments and see one folder; the
-    main one writes. `tick` is called on each.
+    With several processes (`perbench.processes`), all call it with the same arguments and a shared folder;
+    the main one writes. `tick` is called on each.
 
     Raises:
         PerbenchError: inputs that cannot be trained on; a folder that holds another run's checkpoints.
-        CellError: a loss or gradient that is not finite, a loss without weight, a disk that is full.
+        CellError: a non-finite loss or gradient, a loss without weight, a full disk.
     """
     group = processes.group()
     with group.agreed():
@@ -102,7 +102,7 @@ def fit(
 
 
 class _Run:
-    """What one run holds in memory: the wrapped model, its optimizer, the accumulator of its gradients."""
+    """State of a run: the wrapped model, its optimizer, and the gradient accumulator."""
 
     def __init__(
         self,
@@ -130,9 +130,9 @@ class _Run:
             base = network.load(model, plan.spec, group.device, start)
             if not self._sharded:
                 base.to(group.device)
-        # Before adapting and before any checkpoint is loaded: so a resumed run reads the very same reference.
+        # Before adapting or loading a checkpoint, so that a resumed run has the same reference.
         reference = network.reference_logp(trainer, base, model, pairs, region, budget, group.device, start)
-        if self._sharded:  # which moves the layers to the device one by one
+        if self._sharded:  # sharding moves layers to the device one by one
             base.to("cpu")
             free()
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
@@ -155,11 +155,11 @@ class _Run:
         self._weights = Weights(self._network, self._optimizer, main=group.main)
 
     def train(self, tick: Tick, log: SealedJournal | None = None, track: str | None = None) -> Path:
-        """All updates from the last good checkpoint on; the path of the final weights."""
+        """Run all updates after the last good checkpoint; returns the path of the final weights."""
         first, main = self._resume(), self._group.main
         with self._group.agreed():
             recorder = Recorder(log if main else None, track if main else None, first)
-        # Several processes must stop after the same update, whenever each hears of it.
+        # Several processes must stop after the same update, whenever each gets the signal.
         hold = held() if self._group.world > 1 else nullcontext(Held())
         with closing(recorder), hold as signals:
             try:
@@ -180,7 +180,7 @@ class _Run:
             figures = {"loss": loss, "lr": plan.learning_rate(step), "grad_norm": norm}
             if self._accumulator.budget != plan.spec.micro_batch_tokens:
                 figures["micro_batch_tokens"] = self._accumulator.budget
-            with held():  # half an optimizer's step, or one without its row, could not be saved
+            with held():  # an update and its row must not be separated
                 self._step(figures["lr"])
                 speed = tokens / (time.perf_counter() - started)
                 watched = recorder.update(done, {**figures, "tokens_per_second": speed}, spreads)
@@ -197,19 +197,18 @@ class _Run:
     def _gradients(
         self, step: int, signals: Held
     ) -> tuple[float, float, int, dict[str, Distribution], int | None]:
-        """The gradients of one update; its loss, gradient norm, processed tokens, what the loss watched and
-        the signal that shall end the run after it, over all processes."""
+        """The gradients of one update; returns its loss, gradient norm, processed tokens, watched values, and
+        the signal, if any, that ends the run after it, over all processes."""
         import torch
 
         group, spec = self._group, self._plan.spec
         members = self._plan.batch(step)
         lengths = [self._accumulator.length(i) for i in members]
         shards = [[members[i] for i in shard] for shard in shard_examples(lengths, group.world)]
-        # Gradients of the plain sum would be large for their precision; the exact divisor is known only at
-        # the end.
+        # Scaled to protect the gradients' precision; the exact divisor is known only at the end.
         tokens = sum(len(self._pairs[i].response) for i in members)
         scale = 1 / tokens
-        # Sharded passes communicate, so the others cannot be told of a failure inside one.
+        # Sharded passes communicate, so a failure inside one cannot be shared.
         with nullcontext() if self._sharded else group.agreed():
             sums, tally = self._accumulator.accumulate(step, shards, scale)
         found = group.gather((*sums, self._accumulator.budget, signals.signum))
@@ -221,7 +220,7 @@ class _Run:
         if budget != granted and group.main:
             self._checkpoints.lower(spec.micro_batch_tokens, budget, lowered(step, granted, budget))
         if what := self._odd(odd, tokens):
-            raise self._fault(step, members, what, "Mend the loss: `perbench check trainer` tries it")
+            raise self._fault(step, members, what, "fix the loss, with `perbench check trainer`")
         if not denominator > 0:
             raise self._fault(
                 step, members, f"the loss's denominators sum to {denominator}, so no token has weight"
@@ -231,7 +230,7 @@ class _Run:
         gradients = [p.grad for p in self._trained if p.grad is not None]
         # Sharding averages over the processes, hence their number.
         factor = (group.world if self._sharded else 1) * (tokens / denominator)
-        if factor != 1:  # it is 1 where each token counts 1: a pass over all weights
+        if factor != 1:  # else a needless pass over all weights
             torch._foreach_mul_(gradients, factor)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self._trained, spec.max_grad_norm)))
         loss = numerator / denominator
@@ -247,7 +246,7 @@ class _Run:
         self._optimizer.zero_grad()
 
     def _odd(self, odd: Sequence[float], tokens: int) -> str | None:
-        """What is wrong with the values that the loss returned, where the model's own are right."""
+        """The non-finite values that the loss returned, if the log-probs were finite."""
         parts = [
             f"{number:.0f} of {tokens} {name}"
             for number, name in zip(odd, ("numerators", "denominators"), strict=False)
@@ -266,16 +265,16 @@ class _Run:
         step: int,
         members: Sequence[int],
         what: str,
-        out: str = "Look at these examples, or lower learning_rate",
+        remedy: str = "inspect these examples, or lower learning_rate",
     ) -> CellError:
         names = ", ".join(dict.fromkeys(self._ids[i] for i in members))
         return self._group.failure(
-            f"step {step + 1} of {self._plan.steps}: {what}. Examples of this update: {names}. "
-            f"{self._checkpoints.kept()} {out}"
+            f"step {step + 1} of {self._plan.steps}: {what} (examples of this update: {names}); {remedy}; "
+            f"{self._checkpoints.kept()}"
         )
 
     def _resume(self) -> int:
-        """Load the last good checkpoint, if any; the number of updates done."""
+        """Load the last good checkpoint, if any; returns the number of completed updates."""
         path = self._group.broadcast(self._checkpoints.latest() if self._group.main else None)
         if path is None:
             return 0

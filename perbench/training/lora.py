@@ -1,4 +1,4 @@
-"""LoRA's layer with fewer passes over memory."""
+"""A LoRA layer with fewer passes over memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 class Fused(LoraVariant):
-    """result + scaling * B A x in one product: peft's own writes, scales and adds three tensors of the
-    output's size where this writes one, and scales one in the backward pass where this scales none."""
+    """result + scaling * B A x in one product: it writes one tensor of the output's size where peft writes
+    three, and scales none in the backward pass where peft scales one."""
 
     @staticmethod
     def forward(module: LoraLayer, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model made ready for training: precision, adapters, activation checkpointing."""
+"""Prepares a model for training: precision, adapters, activation checkpointing."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def uses_bf16(spec: TrainingSpec) -> bool:
 
 
 def precision(spec: TrainingSpec) -> str:
-    """What `precision` stands for on this machine: "bf16" or "fp32"."""
+    """The value of `precision` on this machine: "bf16" or "fp32"."""
     return "bf16" if uses_bf16(spec) else "fp32"
 
 
 def compute_dtype(spec: TrainingSpec) -> torch.dtype | None:
-    """What matrix products compute in; None: the dtype of the weights."""
+    """The dtype of matrix products; None: that of the weights."""
     import torch
 
     return torch.bfloat16 if uses_bf16(spec) else None
@@ -57,10 +57,9 @@ def autocast(spec: TrainingSpec, device: torch.device) -> Autocast:
 
 
 def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: Path | None = None) -> Any:
-    """The model before training, on the CPU: `model`, or the checkpoint `start` of it, an adapter merged, to
-    be trained on `device`. Weights that
-    train are float32; a body frozen under LoRA is held in the dtype it computes in, which spares casting it
-    in every pass."""
+    """The model before training, on the CPU: `model`, or its checkpoint `start` with an adapter merged, to be
+    trained on `device`. Trained weights are float32; a body frozen under LoRA has its compute dtype, which
+    avoids casts in every pass."""
     import torch
     from transformers.utils.import_utils import is_flash_attn_2_available
 
@@ -73,12 +72,12 @@ def load(model: ResolvedModel, spec: TrainingSpec, device: torch.device, start: 
     if start is not None and adapter:
         network = adapted(network, start, merge=True)
     if device.type == "cuda" and uses_bf16(spec) and is_flash_attn_2_available():
-        network.set_attn_implementation("flash_attention_2")  # reads sequences without padding
+        network.set_attn_implementation("flash_attention_2")  # no padding needed
     return network
 
 
 def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
-    """Wrap with LoRA (weights drawn from `seed`) or open all weights; set which modules are in training
+    """Wrap with LoRA (initialised from `seed`) or unfreeze all weights; set which modules are in training
     mode."""
     import torch
     from transformers.modeling_layers import GradientCheckpointingLayer
@@ -105,10 +104,10 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
             torch.manual_seed(seed)
             try:
                 result = get_peft_model(network, config)
-            except ValueError as error:  # of names that the model does not have
+            except ValueError as error:  # unknown module names
                 raise PerbenchError(f"target_modules {spec.lora.target_modules}: {error}") from None
-    # The base model's own dropout stays off: two passes of one update must not differ by noise. A layer that
-    # recomputes its activations does so only in training mode.
+    # The base model's dropout stays off, so that two passes of an update do not differ by noise. Activation
+    # checkpointing works only in training mode.
     result.eval()
     for name, module in result.named_modules():
         if spec.gradient_checkpointing and isinstance(module, GradientCheckpointingLayer):
@@ -116,7 +115,7 @@ def adapt(network: Any, spec: TrainingSpec, seed: int) -> nn.Module:
         if ".lora_dropout." in name:
             module.training = True
         if hasattr(module, "lora_variant"):
-            module.cast_input_dtype_enabled = False  # autocast does it; otherwise the dtypes agree
+            module.cast_input_dtype_enabled = False  # autocast does it, or the dtypes agree
             module.lora_variant.update(dict.fromkeys(module.lora_A, Fused()))
     return result  # type: ignore[no-any-return]
 
@@ -136,13 +135,13 @@ def reference_logp(
     device: torch.device,
     start: Path | None = None,
 ) -> list[Contrast] | None:
-    """Log-probs of all pairs under the trainer's reference (`network` as it is now for "initial"), from
-    the user cache where they are known; else `device` holds the reference whole, and `network`, if it is
-    that, stays there. `start` is what `network` began from, as in `load`.
+    """Log-probs of all pairs under the trainer's reference (`network` as it is for "initial"), from the user
+    cache if available; otherwise `device` holds the whole reference, and `network`, if it is the reference,
+    stays there. `start` as in `load`.
 
     Raises:
         PerbenchError: the reference model has another vocabulary.
-        CellError: not even one example fits into memory.
+        CellError: a single example does not fit into memory.
     """
     import torch
 
@@ -166,13 +165,13 @@ def reference_logp(
         with region():
             return _contrast_that_fits(other.to(device), share, budget)
 
-    if name == "initial" and start is not None:  # then the model's digest is not that of these weights
+    if name == "initial" and start is not None:  # the model's digest does not cover these weights
         return compute(pairs)
     return cached(resolved.digest, f"{weight.dtype} {dtype}", pairs, compute)
 
 
 def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget: int) -> list[Contrast]:
-    """`contrast` in batches that fit: when memory runs out, once more in smaller ones."""
+    """`contrast` with batches that are reduced when memory runs out."""
     lengths = [len(pair.response) + max(len(pair.factual), len(pair.counterfactual)) for pair in pairs]
     while True:
         try:
@@ -180,13 +179,13 @@ def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget:
         except (RuntimeError, MemoryError) as error:
             if not fitting.ran_out_of_memory(error):
                 raise
-            said = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
         free()
         lower = fitting.lower(lengths, budget)
         if lower is None:
             raise CellError(
                 f"effects of the reference: out of memory with one example of at most {max(lengths)} tokens "
-                f"at a time ({said}). Set a smaller max_length of the task, or use a larger device"
+                f"at a time ({reason}); set a smaller max_length of the task, or use a larger device"
             )
         budget = lower
 
@@ -198,7 +197,7 @@ def _of_same_vocabulary(name: str, model: ResolvedModel) -> ResolvedModel:
     resolved = resolve(load_model(name))
     if load_tokenizer(resolved.folder).get_vocab() != load_tokenizer(model.folder).get_vocab():
         raise PerbenchError(
-            f"reference model {name} has another vocabulary than {model.name}; their token probabilities "
-            "cannot be compared. Name a model of the same family"
+            f"reference model {name} has another vocabulary than {model.name}, so their token probabilities "
+            "cannot be compared; name a model of the same family"
         )
     return resolved

@@ -1,4 +1,4 @@
-"""One adapter per user on top of a trained model (OPPU, arXiv 2402.04401), each from one user's data."""
+"""Trains one adapter per user on top of a trained model (OPPU, arXiv 2402.04401), each on one user's data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class UsersResult:
-    """Over all users: sums of `tokens` and updates, and every note, as in `FitResult`. `seal` stands for the
+    """Over all users: sums of `tokens` and updates, and all notes, as in `FitResult`. `seal` identifies the
     content of all adapters."""
 
     tokens: dict[str, int]
@@ -49,12 +49,12 @@ def fit_users(
     folder: Path,
     tick: Tick,
 ) -> UsersResult:
-    """Train one adapter per user on `start`, the checkpoint of the training before, each from `start` anew.
-    `users` maps a user to prompt pairs by the id of their example.
+    """Train one adapter per user, each starting from `start`, the checkpoint of the training before. `users`
+    maps a user to prompt pairs by example id.
 
-    A user's adapter depends on that user's examples and `seed(user)` only: not on the other users, nor on
-    their order. Each has a folder of its own under `folder`, so that a killed run goes on with the user it
-    was at; `index.json`, written last, names them all and their content. Raises as `fit`.
+    A user's adapter depends only on that user's examples and `seed(user)`. Each has its own folder in
+    `folder`, so that a killed run resumes with the current user; `index.json`, written last, lists them all
+    with their seals. Raises as `fit`.
     """
     total, done = steps_of(users, spec), 0
     tokens: dict[str, int] = {}
@@ -94,8 +94,8 @@ def fit_users(
 def user_adapters(
     folder: Path, *, seal: str | None = None, digest: Callable[[Path], str] = content_sha256
 ) -> tuple[dict[str, Path], list[str]]:
-    """The adapters that `fit_users` trained into `folder`, by user; and what is wrong with them, as
-    `perbench.disk.manifest.faults` says it. `seal` is what `fit_users` returned, where it is known."""
+    """The adapters that `fit_users` trained into `folder`, by user; and their faults, as in
+    `perbench.disk.manifest.faults`. `seal` is the one returned by `fit_users`, if known."""
     try:
         value = read_sealed(folder / INDEX, expected=seal)
     except FileNotFoundError:

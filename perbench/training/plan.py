@@ -1,4 +1,4 @@
-"""What each update does, as a function of its number alone: a resumed run needs no stored position."""
+"""The plan of updates, a function of the update's number alone, so that resuming needs no stored position."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from perbench.specs.matrix import TrainingSpec
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """`size` examples, seen `spec.epochs` times in an order drawn anew for each epoch; updates take
-    `batch_size` examples from that stream, the last one what is left."""
+    """`size` examples, seen `spec.epochs` times, in a new random order per epoch; updates take `batch_size`
+    examples from that stream, the last one the remainder."""
 
     size: int
     spec: TrainingSpec
@@ -20,7 +20,7 @@ class UpdatePlan:
 
     @property
     def examples(self) -> int:
-        """Examples seen in all; at least one."""
+        """Number of examples seen; at least one."""
         return max(1, round(self.spec.epochs * self.size))
 
     @property
@@ -42,7 +42,7 @@ class UpdatePlan:
         return order
 
     def noise_seed(self, step: int) -> int:
-        """Seed of an update's dropout: resuming repeats it."""
+        """Seed of an update's dropout, repeated on resuming."""
         return random.Random(f"{self.seed}/noise/{step}").getrandbits(62)
 
     def progress(self, step: int) -> float:
@@ -50,8 +50,8 @@ class UpdatePlan:
         return step / max(1, self.steps - 1)
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up over ceil(warmup_ratio * steps) updates, the first of which already moves; then the
-        schedule, which reaches zero one update after the last."""
+        """Linear warm-up over ceil(warmup_ratio * steps) updates, starting above zero; then the schedule,
+        which reaches zero one update after the last."""
         warm = math.ceil(self.spec.warmup_ratio * self.steps)
         if step < warm:
             return self.spec.learning_rate * (step + 1) / warm

@@ -1,4 +1,4 @@
-"""Log-probs under a frozen reference: computed once, shared by all processes, kept in the user cache."""
+"""Log-probs under a frozen reference: computed once, shared by all processes, cached in the user cache."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def cached(
 ) -> list[Contrast]:
     """The contrast of every pair, in order, float32 on the CPU.
 
-    What was computed for the same weights (`digest`), pairs (in the same order) and `dtype` is
-    read from the user cache. Else each process computes its share, and the first one stores all.
+    It is cached by weights (`digest`), pairs (in order) and `dtype`. If it is not in the user cache, each
+    process computes a share, and the first one stores all.
 
     Raises:
         OSError, PerbenchError: the cache cannot be written.
@@ -44,7 +44,7 @@ def cached(
 
 
 def effects_key(digest: str, dtype: str, pairs: Sequence[PromptPair]) -> str:
-    """What the log-probs are kept under: all that they depend on, so that they are never out of date."""
+    """The cache key of the log-probs, over everything they depend on."""
     sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
     return canonical_digest([1, digest, dtype, sequences])
 

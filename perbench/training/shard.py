@@ -1,4 +1,4 @@
-"""Weights and gradients over several processes: replicated (ddp), or a part of each tensor on each (fsdp)."""
+"""Distributes weights and gradients over processes: replicated (ddp) or sharded (fsdp)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 BUCKET = 2**24
-"""Elements of the gradients summed in one message."""
+"""Gradient elements summed in one message."""
 
 
 def shard_weights(module: nn.Module, device: torch.device, compute: torch.dtype | None) -> None:
-    """Spread every weight of `module` over all processes (FSDP2): its decoder layers one by one, then the
-    rest. Weights on the CPU go to `device` layer by layer, so that a whole model never needs to fit there.
+    """Shard every weight of `module` over all processes (FSDP2): its decoder layers one by one, then the
+    rest. Weights move from the CPU to `device` by layer, so a whole model need not fit there.
 
     Args:
-        compute: dtype that gathered weights are cast to; None keeps theirs.
+        compute: dtype of gathered weights; None keeps theirs.
     """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
@@ -28,7 +28,7 @@ def shard_weights(module: nn.Module, device: torch.device, compute: torch.dtype 
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    # Gradients are summed in the precision of the weights they change.
+    # Gradients are summed in the weights' precision.
     policy = MixedPrecisionPolicy(
         param_dtype=compute, reduce_dtype=torch.float32 if compute is not None else None
     )
@@ -39,14 +39,14 @@ def shard_weights(module: nn.Module, device: torch.device, compute: torch.dtype 
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor, gathered where it is sharded: every process must then ask for it."""
+    """The whole tensor, gathered if sharded, which all processes must then call."""
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def part(tensor: Tensor, like: Tensor) -> Tensor:
-    """This process's part of `tensor`, sharded as `like` is; no communication."""
+    """This process's part of `tensor`, sharded like `like`; no communication."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if not isinstance(like, DTensor):
@@ -56,8 +56,8 @@ def part(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def add_gradients(weights: Sequence[Tensor], group: Group) -> None:
-    """Sum the gradients of replicated weights over all processes, in place. A process that met no example
-    adds zero; a weight without a gradient anywhere stays without."""
+    """Sum the gradients of replicated weights over all processes, in place. A process without examples adds
+    zero; a weight without gradient on all processes keeps none."""
     if group.world == 1:
         return
     import torch
@@ -87,8 +87,8 @@ def _buckets(tensors: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def shard_examples(lengths: Sequence[int], count: int) -> list[list[int]]:
-    """Indices in `count` shards, one per process: the longest first, each to the shard with the fewest
-    tokens. The same input gives the same shards."""
+    """Indices in `count` shards, one per process: longest first, each to the shard with the fewest tokens;
+    deterministic."""
     shards: list[list[int]] = [[] for _ in range(count)]
     sizes = [0] * count
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

@@ -1,4 +1,4 @@
-"""What a training shows of itself: one row per update, to a JSONL file, a tracker and the progress line."""
+"""Logs a training: one row per update, to a JSONL file, a tracker and the progress line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RESERVED = {
     *("step", "loss", "lr", "grad_norm", "micro_batch_tokens", "tokens_per_second", "peak_memory_mb"),
     *("tok/s", "MB", SEAL),
 }
-"""What rows and the progress line hold of their own: no loss may watch by these names."""
+"""Columns of rows and the progress line, which no loss may use for watched values."""
 PACKAGES = {"tensorboard": "tensorboard", "trackio": "trackio"}
-"""Trackers and the package to pip-install for each."""
+"""Trackers and their pip packages."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Values [N] of one micro-batch that a loss watches, float32, and the bounds they were clipped to."""
+    """Values [N] of one micro-batch watched by a loss, float32, and the bounds to which they were clipped."""
 
     values: Tensor
     bounds: tuple[float, float] | None
@@ -38,11 +38,10 @@ class Watched:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How watched values lie over all tokens of an update. `at_low` and `at_high`: shares in [0, 1] at or
-    beyond the bounds, None without bounds. `counts`: BINS equally wide bins from `low` to `high`, which are
-    the bounds, or without them the least and the greatest value; the outer bins hold what lies beyond. Values
-    that are not finite are counted (`not_finite`) and left out of all else; mean, min and max are None where
-    none is finite."""
+    """Distribution of watched values over all tokens of an update. `at_low` and `at_high`: shares at or
+    beyond the bounds, None without bounds. `counts`: BINS equal bins from `low` to `high`, which are the
+    bounds or, without them, the minimum and maximum; values beyond are in the outer bins. Non-finite values
+    are counted (`not_finite`) and otherwise ignored; mean, min and max are None without finite values."""
 
     mean: float | None
     min: float | None
@@ -66,13 +65,13 @@ class Distribution:
 
 
 class WatchTally:
-    """Collects what a loss watched over the micro-batches of one update, on all processes."""
+    """Collects watched values over the micro-batches of one update, on all processes."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Watched]] = {}
 
     def add(self, watched: Mapping[str, Watched]) -> None:
-        """Call once per micro-batch, after its backward pass: one that is done again then counts once."""
+        """Call once per micro-batch, after its backward pass, so that a repeated one counts once."""
         for name, part in watched.items():
             self._parts.setdefault(name, []).append(part)
 
@@ -93,18 +92,18 @@ def _spread(values: list[float], bounds: tuple[float, float] | None) -> Distribu
     import numpy as np
 
     given = np.asarray(values, dtype=np.float32)
-    found = np.sort(given[np.isfinite(given)])  # sorted, so that no order of summing shows
+    found = np.sort(given[np.isfinite(given)])  # sorted, so that sums are independent of order
     least, most = (float(found[0]), float(found[-1])) if len(found) else (None, None)
-    # In the values' own precision, where a clipped value equals its bound.
+    # In the values' precision, in which a clipped value equals its bound.
     low, high = np.sort(np.asarray(bounds or (-np.inf, np.inf), dtype=np.float32))
     shares = bounds is not None and len(found) > 0
     at_low, at_high = (
         (float((found <= low).mean()), float((found >= high).mean())) if shares else (None, None)
     )
-    # An open end is where the values end.
+    # An open end is the minimum or maximum.
     low, high = low if np.isfinite(low) else least or 0, high if np.isfinite(high) else most or 0
     low, high = np.sort(np.asarray((low, high), dtype=np.float32))
-    # In double precision bins neither vanish between neighbouring values nor overflow.
+    # In float64, bins neither vanish between neighbouring values nor overflow.
     clipped = found.clip(low, high).astype(np.float64)
     counts, _ = np.histogram(clipped, bins=BINS, range=(float(low), float(high)))
     return Distribution(
@@ -121,22 +120,22 @@ def _spread(values: list[float], bounds: tuple[float, float] | None) -> Distribu
 
 
 def mend(log: SealedJournal) -> None:
-    """Cut off rows that are not what was written, and those after them; say so."""
+    """Remove damaged rows and those after them, and report it."""
     found = log.read()
     if found.torn or found.fault:
         log.cut(found)
     if found.fault is not None:
         line, what = found.fault
-        Progress(0).say(f"{log.path}:{line}: {what}; {counted(found.lost, 'row')} from there on dropped")
+        Progress(0).say(f"{log.path}:{line}: {what}; {counted(found.lost, 'row')} from there on removed")
 
 
 class Recorder:
-    """Writes one row per update to `log`, which is whole, and, flattened, to a tracker. `first` updates are
-    done: rows of later ones, which an interrupted run left, are cut off, so that no update is there twice.
+    """Writes one row per update to `log`, which must be intact, and, flattened, to a tracker. `first` updates
+    are complete: rows of later ones, left by an interrupted run, are removed.
 
     Raises:
         PerbenchError: `track` names a tracker that is not installed.
-        OSError: what the file system said.
+        OSError: from the file system.
     """
 
     def __init__(self, log: SealedJournal | None, track: str | None, first: int) -> None:
@@ -152,7 +151,7 @@ class Recorder:
     def update(
         self, step: int, figures: Mapping[str, float], spreads: Mapping[str, Distribution]
     ) -> dict[str, float]:
-        """Write the row of update `step` (from 1); what is watched, in figures: {"weight_mean": 1.2}."""
+        """Write the row of update `step` (from 1); returns watched means as figures: {"weight_mean": 1.2}."""
         spread_rows = {name: spread.row() for name, spread in spreads.items()}
         row = {"step": step, **figures, "peak_memory_mb": peak_mb(), **spread_rows}
         if self._log is not None:
@@ -162,7 +161,7 @@ class Recorder:
         return {f"{name}_{key}": n for name, all in spreads.items() for key, n in all.scalars.items()}
 
     def flush(self) -> None:
-        """Make the rows durable: call before the checkpoint that covers them."""
+        """Make the rows durable; call before the checkpoint that covers them."""
         if self._log is not None:
             self._log.flush()
 
@@ -172,10 +171,10 @@ class Recorder:
 
 
 def check_tracker(name: str | None) -> None:
-    """Raises PerbenchError when the tracker's package is not installed, with the command that does it."""
+    """Raise a PerbenchError with the install command if the tracker's package is missing."""
     if name is not None and importlib.util.find_spec(PACKAGES[name]) is None:
         raise PerbenchError(
-            f"--track {name} needs the package {PACKAGES[name]}: pip install 'perbench[track]'"
+            f"--track {name} needs the package {PACKAGES[name]}; run: pip install 'perbench[track]'"
         )
 
 
@@ -184,7 +183,7 @@ def _tracker(name: str, folder: Path, first: int) -> Any:
     from accelerate.tracking import TensorBoardTracker, TrackioTracker
 
     check_tracker(name)
-    PartialState()  # trackers ask it which process they are in
+    PartialState()  # trackers read the process's rank from it
     tracker: Any
     if name == "tensorboard":
         tracker = TensorBoardTracker("tensorboard", logging_dir=folder, purge_step=first + 1)

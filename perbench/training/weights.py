@@ -1,5 +1,5 @@
-"""What a checkpoint holds: the weights that train, whole, and AdamW's moments of them. Neither depends on how
-many processes wrote it, so any number may read it."""
+"""Saves and loads a checkpoint's content, trained weights and AdamW's moments, for any number of
+processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Write = Callable[[Path], None]
 
 
 class Weights:
-    """The trainable weights of `network` with their optimizer. Where they are sharded, every process must
-    call `saving` and `exporting`; what these return writes the files, and only the main process calls it."""
+    """The trainable weights of `network` with their optimizer. If they are sharded, every process must call
+    `saving` and `exporting`; only the main process calls the functions they return, which write the files."""
 
     def __init__(self, network: Any, optimizer: torch.optim.Optimizer, *, main: bool) -> None:
         self._network, self._optimizer, self._main = network, optimizer, main
@@ -38,7 +38,7 @@ class Weights:
         return write
 
     def load(self, path: Path) -> None:
-        """Take up what `saving` wrote."""
+        """Load what `saving` wrote."""
         import torch
         from safetensors.torch import load_file
 
@@ -55,7 +55,7 @@ class Weights:
         self._optimizer.load_state_dict(optimizer)
 
     def exporting(self, method: str) -> Write:
-        """The trained model: a peft adapter (method "lora"), or the whole in the HF format."""
+        """The trained model: a peft adapter (method "lora"), or the whole model in the HF format."""
         named = dict(self._network.named_parameters())
         if method == "lora":
             named = {name: weight for name, weight in named.items() if weight.requires_grad}
@@ -76,6 +76,6 @@ class Weights:
         gathered = {}
         for name, tensor in tensors.items():
             full = whole(tensor.detach())
-            if self._main:  # on the host, one after the other: together they may not fit on the device
+            if self._main:  # moved to the host one by one, as all may not fit on the device
                 gathered[name] = full.cpu().contiguous()
         return gathered

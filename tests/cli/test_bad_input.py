@@ -89,7 +89,7 @@ CASES = [
     (T, TASK, "- a list\n", 1, "expected a mapping of keys to values, got a list"),
     (M, "path: weights", "path: weights\nhub: a/b", 1, "path, gguf, endpoint (got hub, path)"),
     (M, "path: weights", "hub: a/b\ndtype: fp16", 3, "Did you mean 'float16'?"),
-    (M, "path: weights", "endpoint: {model: m, base_url: foo}", 2, "base_url: is no address such as http"),
+    (M, "path: weights", "endpoint: {model: m, base_url: foo}", 2, "base_url: must be an address"),
     (X, "[smollm2-135m]", "[smollm-135m]", 2, "unknown model 'smollm-135m'"),
     (X, "[smollm2-135m]", "[]", 2, "models: an empty list; name at least one"),
     (X, "[smollm2-135m]", "smollm2-135m", 2, "models: expected a list, got 'smollm2-135m' (a string)"),
@@ -151,7 +151,7 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
         (["show", "task", "mine/note", "--include", "ROOT"], "Did you mean 'mine/notes'?"),
         (
             ["eval", "--model", "smollm2-135m", "--target", "mine/note"],
-            "A task of your own is found by --include",
+            "A task of your own needs --include",
         ),
         (
             ["eval", "--model", "smollm2-135m", "--target", "identification/persona_qa"],
@@ -159,7 +159,7 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
         ),
         (["show", "model", "smolm2-135m"], "unknown model 'smolm2-135m'. Did you mean 'smollm2-135m'?"),
         (["ls", "--include", "ROOT/trainers"], "--include: ROOT/trainers has none of the folders tasks"),
-        (["ls", "--include", "ROOT/none"], "--include: ROOT/none is no folder"),
+        (["ls", "--include", "ROOT/none"], "--include: ROOT/none is not a folder"),
         (["run", "--matrix", "ownn", "--include", "ROOT"], "unknown matrix 'ownn'. Did you mean 'own'?"),
         (
             ["run", "--matrix", "own", "--include", "ROOT", "--set", "training.epoch=1", "--dry-run"],
@@ -171,7 +171,7 @@ def test_a_bad_file_is_named_by_line_with_the_way_out(root, name, old, new, line
         ),
         (
             ["run", "--matrix", "own", "--include", "ROOT", "--devices", "8"],
-            "--devices and --device-memory say what --dry-run computes memory for: add --dry-run",
+            "--devices and --device-memory are for --dry-run",
         ),
     ],
 )

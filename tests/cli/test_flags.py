@@ -36,7 +36,7 @@ def changed(words: list[str], option: str, value: str) -> list[str]:
         (changed(IDENTIFY, "--identifier", "randon"), "--identifier randon: ", "'random'"),
         ([*IDENTIFY, "--param", "sed=1"], "--param sed=1: ", "'seed'"),
         ([*IDENTIFY, "--param", "randon.seed=1"], "--param randon.seed=1: ", "'random'"),
-        ([*EVAL, "--identifier", "random"], "--target embedded/sotu_writing: ", "leave out --identifier"),
+        ([*EVAL, "--identifier", "random"], "--target embedded/sotu_writing: ", "remove --identifier"),
         (changed(EVAL, "--target", SPANS), f"--target {SPANS}: ", "--identifier NAME"),
         ([*EVAL, "--data", "embeded=."], "--data embeded=", "'embedded'"),
     ],
@@ -108,7 +108,7 @@ def test_a_run_directory_that_is_misspelt(
     ):
         assert cli.main([*words, given]) == 2
         err = capsys.readouterr().err
-        assert f"{given} is no run directory" in err
+        assert f"{given} is not a run directory" in err
         assert f"Did you mean {meant!r}?" in err
         assert not Path(given).exists()
 

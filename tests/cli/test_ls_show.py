@@ -131,7 +131,7 @@ def test_show_a_spec_with_its_defaults(capsys):
     ("words", "said"),
     [
         (["show", "trainer", "perse"], "unknown trainer 'perse'. Did you mean 'perce'?"),
-        (["run", "--matrix", "mine"], "A matrix of your own is found by --include DIR."),
+        (["run", "--matrix", "mine"], "A matrix of your own needs --include DIR."),
         (["show", "trainers", "ce"], "unknown 'trainers'. Did you mean 'trainer'?"),
     ],
 )

@@ -30,7 +30,7 @@ def test_include_is_accepted_at_every_level_of_subcommands(place, tmp_path, caps
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path))
     words = ["data", "prepare", "wordnet"]
     assert cli.main([*words[:place], "--include", str(tmp_path / "none"), *words[place:]]) == 2
-    assert "none is no folder" in capsys.readouterr().err
+    assert "none is not a folder" in capsys.readouterr().err
 
 
 def test_version(capsys):

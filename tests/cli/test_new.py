@@ -61,9 +61,9 @@ def test_nothing_is_overwritten(root, capsys):
     [
         ("trainer", "ce", "trainer 'ce' exists"),
         ("trainer", "My-Loss", "write lower-case words"),
-        ("trainer", "fam/loss", "is no name of this kind, trainer"),
-        ("trainer", "class", "is no name of this kind, trainer"),
-        ("task", "../up", "is no name of this kind, task"),
+        ("trainer", "fam/loss", "cannot be the name of a trainer"),
+        ("trainer", "class", "cannot be the name of a trainer"),
+        ("task", "../up", "cannot be the name of a task"),
     ],
 )
 def test_bad_names_are_refused_and_write_nothing(tmp_path, kind, name, said, capsys):

@@ -63,8 +63,8 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Folder:
     [
         (row("cem", answer="half \ud83d"), "field 'answer' holds '\\ud83d', a lone surrogate"),
         (row("c\ud83dm"), "field 'uid' holds '\\ud83d', a lone surrogate"),
-        (row("cem", notes=[{"text": float("nan")}]), "NaN is no number in JSON; write null"),
-        (b'{"uid": "cem", "ask": "?", "answer": "a", "answer": "b", "notes": []}', "'answer' is given twice"),
+        (row("cem", notes=[{"text": float("nan")}]), "NaN is not a JSON number; write null"),
+        (b'{"uid": "cem", "ask": "?", "answer": "a", "answer": "b", "notes": []}', "'answer' appears twice"),
         (row("cem", notes="Old."), "field 'notes' is str, not a list; write a list"),
         (row("cem", notes=[{"txt": "Old."}]), "notes[0] has no field 'text'"),
         ({"uid": "cem", "ask": "?", "answr": "a", "notes": []}, "no field 'answer'. Did you mean 'answr'?"),
@@ -150,7 +150,7 @@ def test_one_file_is_one_axis_or_cut(folder: Folder) -> None:
     folder.write("test", row("ann"), row("ann"))
     code, told = folder.validate(data={**one, "split": {"by": "user"}})
     assert code == 2
-    assert "needs two users, and found 1" in told
+    assert "needs two users, found 1" in told
 
 
 def test_fields_that_a_protocol_reads_are_asked_for(

@@ -94,9 +94,9 @@ BREACHES: dict[str, tuple[str, str, str, str]] = {
     "by place": ("metric", "order", "order", "values[:1] = values[:1] and [0.25]; return Measured("
         "mean_metric(values, texts.clusters, 'own'), values)"),
     "sorts its texts": ("metric", "same again", "other metrics read", "texts.predictions.sort()"),
-    "not a list": ("ranking", "places", "one list of places", "return None"),
-    "twice": ("ranking", "places", "distinct places", "found[0] = [0, 0]"),
-    "out of the history": ("ranking", "places", "distinct places", "found[-1] = [0]"),
+    "not a list": ("ranking", "places", "one list of indices", "return None"),
+    "twice": ("ranking", "places", "not distinct", "found[0] = [0, 0]"),
+    "out of the history": ("ranking", "places", "not distinct", "found[-1] = [0]"),
     "unnamed encoder": ("ranking", "places", "'far'", "models.encoder('far')"),
     "by its neighbours": ("ranking", "alone", "--limit", "found = [one[len(found) == 1 :] for one in found]"),
     "knows the answer": ("ranking", "reference", "question and persona", """

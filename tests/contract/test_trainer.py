@@ -71,7 +71,7 @@ BREACHES: dict[str, tuple[str, str, Callable[[TokenBatch], Any]]] = {
     "ranked over the batch": ("split", "batch.example", lambda b: (
         -logp(b), (logp(b) > logp(b).median()).float() + 1
     )),
-    "random": ("same again", "at random", lambda b: (-logp(b) * torch.rand(len(b.targets)), ones(b))),
+    "random": ("same again", "no randomness", lambda b: (-logp(b) * torch.rand(len(b.targets)), ones(b))),
     "changes the batch": ("batch kept", "clone()", changing),
     "undeclared pass": ("shapes", 'declare counterfactual = "no_grad"', lambda b: (
         -b.counterfactual.logp, ones(b)

@@ -111,8 +111,8 @@ def test_rows_of_another_model_are_not_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("notes without a newline", "is no row of this command"),
-        ('{"id": "mine", "answer": "a whole row"}', "is no row of this command"),
+        ("notes without a newline", "not a file of this command"),
+        ('{"id": "mine", "answer": "a whole row"}', "not a file of this command"),
         ("notes\nof two lines\n", "qa.jsonl:1: not a JSON object.* or name another one: --out FILE"),
         ('{"id": "mine"}\ntorn', "was made by None"),
     ],
@@ -135,7 +135,7 @@ def test_no_file_is_cut_before_both_are_known(tmp_path: Path) -> None:
     torn = out.read_bytes()[:-7]
     out.write_bytes(torn)
     unusable_file(out).write_text("notes", encoding="utf-8")
-    with pytest.raises(PerbenchError, match="is no row of this command"):
+    with pytest.raises(PerbenchError, match="not a file of this command"):
         run(out)
     assert out.read_bytes() == torn
 
@@ -164,7 +164,7 @@ def test_from_the_command_line(
     assert main([*map(str, words), "--json"]) == 0
     assert sum(json.loads(capsys.readouterr().out)["unusable"].values()) == 1
     assert main([*map(str, words[:-1]), str(personas)]) == 2
-    assert "would write into --personas" in capsys.readouterr().err
+    assert "would overwrite --personas" in capsys.readouterr().err
     assert personas.read_text(encoding="utf-8").startswith("I am 1.")
     assert main([*map(str, words[:-1]), str(tmp_path / "no" / "qa.jsonl")]) == 2
     assert "name a file in a folder that exists" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_empty_texts_are_skipped_and_counted(tmp_path: Path) -> None:
         (row(p=[{"text": "a"}, 3]), "p[1] is int, not a text or an object"),
         (
             row(p=[{"text": "a"}, {"text": None}]),
-            "p[1] holds null as 'text', which would stand there as the word None; "
+            "p[1] holds null as 'text', which would become the word None; "
             'write a text, "" if there is none',
         ),
         (row(p=[{"txt": "a"}]), "p[0] has no field 'text'. Did you mean 'txt'? There are: txt."),

@@ -72,7 +72,7 @@ def test_a_fault_of_encryption_is_a_lost_connection(host: Host, monkeypatch: pyt
         raise ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC]")
 
     monkeypatch.setattr("urllib.request.urlopen", broken)
-    with pytest.raises(PerbenchError, match=r"a%20b.txt cannot be fetched: .*DECRYPTION_FAILED"):
+    with pytest.raises(PerbenchError, match=r"a%20b.txt cannot be downloaded: .*DECRYPTION_FAILED"):
         fetch(github(), None)
 
 
@@ -88,7 +88,7 @@ def test_what_a_failed_run_fetched_is_kept_for_the_next(host: Host) -> None:
     host.files["o/n/data/a b.txt"] = TEXT
     host.cut = [1000, 10, 10]
     with pytest.raises(
-        PerbenchError, match=r"broke off after 1020 of 10240 bytes.*goes on from it.*--from PATH"
+        PerbenchError, match=r"broke off after 1020 of 10240 bytes.*run the same command again.*--from PATH"
     ):
         fetch(github(), None)
     _, folder = fetch(github(), None)
@@ -117,7 +117,7 @@ def test_a_wrong_checksum_keeps_nothing(host: Host) -> None:
     host.files = {"o/n/conf/train-0.parquet": TEXT, "o/n/notes.txt": b"text"}
     host.wrong = {"o/n/conf/train-0.parquet"}
     with pytest.raises(
-        PerbenchError, match=r"train-0\.parquet: the checksum is sha256:\w+, not sha256:\w+; what was"
+        PerbenchError, match=r"train-0\.parquet: the checksum is sha256:\w+, not sha256:\w+; the download was"
     ):
         fetch(hub(), None)
     host.wrong = set()
@@ -127,7 +127,7 @@ def test_a_wrong_checksum_keeps_nothing(host: Host) -> None:
 
 def test_a_file_changed_at_its_source(host: Host) -> None:
     host.files["o/n/data/a b.txt"] = TEXT + b"more"
-    with pytest.raises(PerbenchError, match="the file was changed at its source"):
+    with pytest.raises(PerbenchError, match="the file has changed at its source"):
         fetch(github(), None)
 
 
@@ -190,13 +190,13 @@ def test_what_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PerbenchError, match=r"HTTP 404 .*--from PATH"):
         fetch(github(), None)
     host.files["o/n/notes.txt"] = b"text"
-    with pytest.raises(PerbenchError, match=r"has no file conf/\*\.parquet; it holds notes\.txt"):
+    with pytest.raises(PerbenchError, match=r"has no file conf/\*\.parquet, only notes\.txt"):
         fetch(hub(), None)
     with pytest.raises(PerbenchError, match="name a whole commit of 40 digits, not 'main'"):
         fetch(github(), "main")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(PerbenchError, match=r"cannot be fetched: .*refused.*--from PATH"):
+    with pytest.raises(PerbenchError, match=r"cannot be downloaded: .*refused.*--from PATH"):
         fetch(hub(), None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(PerbenchError, match="HF_HUB_OFFLINE is set, so nothing is fetched"):
+    with pytest.raises(PerbenchError, match="HF_HUB_OFFLINE is set, so nothing is downloaded"):
         fetch(hub(), None)

@@ -51,7 +51,7 @@ def test_fetched(raw: Path, host: Host) -> None:
     for name in TABLES:
         host.files[f"o/n/{name}.jsonl"] = (raw / f"{name}.jsonl").read_bytes()
     host.cut = [10, 10, 10]
-    with pytest.raises(PerbenchError, match="goes on from it"):
+    with pytest.raises(PerbenchError, match="again to resume"):
         prepare(Request("diaries"))
     out, manifest = prepare(Request("diaries"))
     assert manifest["origin"] == {"github:o/n": COMMIT}

@@ -157,10 +157,10 @@ def test_what_a_local_folder_lacks_is_told(raw: Path, tmp_path: Path) -> None:
     assert "no file long/train (.jsonl, .json, .csv, .parquet) in " in manifest["absent"]["long/train"]
     (raw / "long" / "train.jsonl.gz").touch()
     told = prepare(Request("diaries", raw))[1]["absent"]["long/train"]
-    assert told.endswith(f". {raw / 'long' / 'train.jsonl.gz'} is not read; unpack it: gunzip")
+    assert told.endswith(f". {raw / 'long' / 'train.jsonl.gz'} is not read; decompress it with gunzip")
     (tmp_path / "none").mkdir()
     with pytest.raises(
-        PerbenchError, match=r"nothing of the family diaries is in .*none:\n  no file short/train"
+        PerbenchError, match=r"no file of the family diaries is in .*none:\n  no file short/train"
     ):
         prepare(Request("diaries", tmp_path / "none", tmp_path / "out"))
 
@@ -170,16 +170,16 @@ def test_requests_that_cannot_be(raw: Path, tmp_path: Path) -> None:
         prepare(Request("diarie", raw))
     with pytest.raises(PerbenchError, match=r"--from .*absent: no such folder"):
         prepare(Request("diaries", tmp_path / "absent"))
-    with pytest.raises(PerbenchError, match=r"--from .*test.jsonl: is a file; name the folder it lies in"):
+    with pytest.raises(PerbenchError, match=r"--from .*test.jsonl: is a file; name its folder"):
         prepare(Request("diaries", raw / "short" / "test.jsonl"))
     (tmp_path / "taken").write_text("mine")
     for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
         with pytest.raises(PerbenchError, match=r"taken.* cannot be written as a folder \(.*--out DIR"):
             prepare(Request("diaries", raw, out))
     assert (tmp_path / "taken").read_text() == "mine"
-    with pytest.raises(PerbenchError, match="leave it out beside --from"):
+    with pytest.raises(PerbenchError, match="--revision applies to downloads only"):
         prepare(Request("diaries", raw, revisions={"": COMMIT}))
-    with pytest.raises(PerbenchError, match=r"say which: --revision SnowCharmQ/DPL-main=COMMIT or"):
+    with pytest.raises(PerbenchError, match=r"name one: --revision SnowCharmQ/DPL-main=COMMIT or"):
         prepare(Request("reviews", revisions={"": COMMIT}))
     out, _ = prepare(Request("diaries", raw))
     (out / "manifest.json").write_text('{"family": "letters"}')

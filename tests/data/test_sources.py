@@ -63,7 +63,7 @@ def test_a_folder_that_is_not_there_and_a_packed_file(tmp_path: Path) -> None:
     with pytest.raises(PerbenchError, match=r"gone: no such folder; check the path, .*--data FAMILY=DIR"):
         read(data, "test")
     write(tmp_path / "conf" / "test.jsonl.gz", "packed")
-    packed = r"test\.jsonl\.gz is not read; unpack it: gunzip$"
+    packed = r"test\.jsonl\.gz is not read; decompress it with gunzip$"
     with pytest.raises(PerbenchError, match=packed):
         read(data.model_copy(update={"data_dir": str(tmp_path)}), "test")
     with pytest.raises(PerbenchError, match=packed):
@@ -83,17 +83,17 @@ def test_what_all_rows_share_is_read_from_a_folder_beside(tmp_path: Path) -> Non
     assert source.described == {"data_dir": "conf/test.jsonl", "shared": "all"}
     write(path, '{"a": 3}')
     with pytest.raises(
-        SpecError, match=r"conf/test\.jsonl:1: the row has a field 'a', which all .* from all"
+        SpecError, match=r"conf/test\.jsonl:1: the row has a field 'a', which .* gives to all"
     ):
         read(data, "test")
     for lines, count in (([""], 0), (["{}", "{}"], 2)):
         write(path, *lines)
-        with pytest.raises(PerbenchError, match=rf"data\.shared takes a file of one row.*found {count} rows"):
+        with pytest.raises(PerbenchError, match=rf"data\.shared needs a file of one row.*found {count} rows"):
             read(data, "test")
     path.unlink()
     with pytest.raises(PerbenchError, match=r"all has no split 'test'"):
         read(data, "test")
-    with pytest.raises(ValueError, match=r"shared: has no reader beside data\.files"):
+    with pytest.raises(ValueError, match=r"shared: is not used by data\.files"):
         data_spec()(files="rows.jsonl", shared="all")
 
 
@@ -217,7 +217,7 @@ def test_missing_package_gives_the_command(python: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     embedded = Path(__file__).parents[2] / "tasks" / "embedded"
-    with pytest.raises(PerbenchError, match=r"needs the module \w+\. Run: pip install some-rows==1$"):
+    with pytest.raises(PerbenchError, match=r"needs the module \w+; run: pip install some-rows==1$"):
         read(data_spec()(python=python, requires="some-rows==1"), "train", embedded)
 
 

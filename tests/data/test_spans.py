@@ -86,18 +86,18 @@ def test_sound_rows_pass(write: Callable[..., Path]) -> None:
         ({"answer": "I hunt deer" + " now" * 18}, "21 words in the answer"),
         ({"gold": "deer"}, "gold must be a list, not 'deer'"),
         ({"gold": ["deer"]}, "gold[0] must be {start, end, text, kind, sentence}, not 'deer'"),
-        ({"gold": [span(start=7.0)]}, "gold[0]: start 7.0 and end 11 are no place in 26 characters"),
-        ({"gold": [span(start=True)]}, "gold[0]: start True and end 11 are no place"),
-        ({"gold": [span(start=11)]}, "gold[0]: start 11 and end 11 are no place"),
-        ({"gold": [span(end=27)]}, "gold[0]: start 7 and end 27 are no place"),
-        ({"gold": [span(text="dear")]}, "gold[0]: text is 'dear', and 7 to 11 is 'deer'"),
+        ({"gold": [span(start=7.0)]}, "gold[0]: start 7.0 and end 11 are not a span of 26 characters"),
+        ({"gold": [span(start=True)]}, "gold[0]: start True and end 11 are not a span"),
+        ({"gold": [span(start=11)]}, "gold[0]: start 11 and end 11 are not a span"),
+        ({"gold": [span(end=27)]}, "gold[0]: start 7 and end 27 are not a span"),
+        ({"gold": [span(text="dear")]}, "gold[0]: text is 'dear', but 7 to 11 is 'deer'"),
         ({"gold": [{"start": 7, "end": 11, "kind": "style", "sentence": 0}]}, "gold[0]: text is None"),
         ({"gold": [span(start=6, text=" deer")]}, "gold[0]: ' deer' begins or ends with white space"),
         ({"gold": [span(kind="inferrence")]}, "unknown kind 'inferrence'. Did you mean 'inference'?"),
-        ({"gold": [span(sentence=4)]}, "gold[0]: sentence 4 is none of the persona's 4, counted from 0"),
-        ({"gold": [span(sentence=-1)]}, "gold[0]: sentence -1 is none"),
+        ({"gold": [span(sentence=4)]}, "gold[0]: sentence 4 is not one of the persona's 4, counted from 0"),
+        ({"gold": [span(sentence=-1)]}, "gold[0]: sentence -1 is not one"),
         ({"gold": [span(), span(start=2, end=8, text="hunt d")]}, "gold[0] overlaps gold[1]"),
-        ({"second": [span(end=12)]}, "second[0]: text is 'deer', and 7 to 12 is 'deer '"),
+        ({"second": [span(end=12)]}, "second[0]: text is 'deer', but 7 to 12 is 'deer '"),
         (
             {"answer": "I hunt \ud83d deer with friend 3.", "gold": []},
             "field 'answer' holds '\\ud83d', a lone",
@@ -111,19 +111,19 @@ def test_sound_rows_pass(write: Callable[..., Path]) -> None:
         ),
         ({"gold": 5, "distractor": "hunt"}, "gold must be a list, not 5"),
         ({"gold": True, "distractor": "hunt"}, "gold must be a list, not True"),
-        ({"gold": [span(start="x")], "distractor": "hunt"}, "gold[0]: start 'x' and end 11 are no place"),
+        ({"gold": [span(start="x")], "distractor": "hunt"}, "gold[0]: start 'x' and end 11 are not a span"),
         ({"distractor": "sing"}, "distractor 'sing' does not occur in the answer outside the gold spans"),
         (
             {"distractor": "hunt", "gold": [span(start=2, text="hunt deer")]},
             "distractor 'hunt' does not occur in the answer outside the gold spans",
         ),
-        ({"id": "e1"}, "its id is in dev.jsonl:1 too"),
-        ({"answer": "I hunt DEER  with friend 1."}, "its answer is in dev.jsonl:1 too"),
+        ({"id": "e1"}, "its id is also in dev.jsonl:1"),
+        ({"answer": "I hunt DEER  with friend 1."}, "its answer is also in dev.jsonl:1"),
         ({"persona_id": "p1"}, "p1 has another persona in dev.jsonl:1"),
-        ({"persona_id": "p1"}, "its persona id is in split 'dev' too: dev.jsonl:1"),
+        ({"persona_id": "p1"}, "its persona id is also in split 'dev': dev.jsonl:1"),
         ({"persona": row(1)["persona"]}, "its persona is p1's in dev.jsonl:1"),
-        ({"persona": row(1)["persona"]}, "its persona is in split 'dev' too: dev.jsonl:1"),
-        ({"answer": row(1)["answer"]}, "its question and answer is in split 'dev' too: dev.jsonl:1"),
+        ({"persona": row(1)["persona"]}, "its persona is also in split 'dev': dev.jsonl:1"),
+        ({"answer": row(1)["answer"]}, "its question and answer is also in split 'dev': dev.jsonl:1"),
     ],
 )
 def test_each_fault_names_its_line(changes: dict[str, Any], message: str, write: Callable[..., Path]) -> None:
@@ -168,7 +168,7 @@ def test_the_papers_bare_form_needs_no_kinds_and_no_lengths(tmp_path: Path) -> N
 def test_a_task_that_does_not_carry_its_gold_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
     path.write_text(SPEC.replace(", extra: [gold]", ""), encoding="utf-8")
-    with pytest.raises(SpecError, match=r"fields\.extra: protocol identification reads .*\[gold\]"):
+    with pytest.raises(SpecError, match=r"fields\.extra: protocol identification also reads .*\[gold\]"):
         load_task(str(path))
 
 
@@ -179,5 +179,5 @@ def test_validate_checks_the_data_of_a_task(
     assert main(["validate", str(path)]) == 0
     assert main(["validate", str(write([row(1)], [row(1)]))]) == 2
     said = capsys.readouterr().err
-    assert "test.jsonl:1: its id is in dev.jsonl:1 too" in said
+    assert "test.jsonl:1: its id is also in dev.jsonl:1" in said
     assert "5 faults" in said  # id, answer; persona id, persona, question and answer across splits

@@ -59,7 +59,7 @@ CASES = {
     "e-stream": Case(
         lambda body: Reply(200, b'data: {"choices":[{"delta":{"content":"A"}}]}\n\ndata: [DONE]\n\n'),
         None,
-        "a stream, which nobody asked for",
+        "a stream, which was not requested",
     ),
     "e-surrogate": Case(contents("half an emoji \ud83d here"), "half an emoji \ufffd here", note="U+FFFD"),
     "e-nul": Case(contents("nul \x00 and \u2028 sep"), "nul \x00 and \u2028 sep"),

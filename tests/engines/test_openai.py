@@ -73,7 +73,7 @@ def test_no_more_requests_at_once_than_allowed(server: Server) -> None:
     [
         (401, "the key in TEST_KEY is refused (status 401)"),
         (403, "the key in TEST_KEY is refused (status 403)"),
-        (404, "check the model's name, and that the address in TEST_ADDRESS ends in /v1"),
+        (404, "check the model's name and that the address in TEST_ADDRESS ends in /v1"),
         (400, "status 400: no such thing, [key]"),
         (422, "status 422: no such thing, [key]"),
     ],
@@ -224,7 +224,7 @@ def test_openai_is_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -
     assert endpoint == Endpoint(model="gpt-4o")
     assert endpoint.url == OPENAI_URL
     assert endpoint.absent() == [
-        "set the environment variable OPENAI_API_KEY to the key (any text for a server that asks for none) "
+        "set the environment variable OPENAI_API_KEY to the key (any text if the server needs none) "
         "of endpoint model 'gpt-4o'"
     ]
     monkeypatch.setenv("OPENAI_BASE_URL", "http://here/v1")

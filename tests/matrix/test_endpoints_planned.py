@@ -123,7 +123,7 @@ def test_what_cannot_be_counted_is_in_no_sum(
     assert main([*words, "--set", "baseline=null", "--set", "training={}"]) == 2
     told = capsys.readouterr()
     assert "unknown" in next(line for line in told.out.splitlines() if "longlamp/pag" in line)
-    assert "not in these sums: 1 cell whose data are not at hand" in told.out
+    assert "not in these sums: 1 cell whose data are unavailable" in told.out
     assert "before it runs: data of longlamp/pag, test: " in told.err
 
 
@@ -140,7 +140,7 @@ def test_a_check_may_write_more_than_its_word() -> None:
         ({"trainers": ["ce"], "sources": ["tiny/writing"]}, "far: an endpoint cannot be trained"),
         (
             {"models": ["tiny", "far"], "trainers": ["ce"], "sources": ["tiny/writing"], "base_rows": False},
-            "Set base_rows: true, or remove it",
+            "set base_rows: true, or remove it",
         ),
         (
             {"tasks": {"tiny/talk": {"dialogue.judge.pmi": True}}},
@@ -160,7 +160,7 @@ def test_a_check_may_write_more_than_its_word() -> None:
         ),
         (
             {"targets": [{"task": "tiny/writing", "decoding.method": "context_steering"}]},
-            "task tiny/writing: decoding.method context_steering of far, an endpoint, which shows no logits",
+            "task tiny/writing: decoding.method context_steering needs logits, but far is an endpoint",
         ),
         (
             {"targets": [{"task": "tiny/writing", "persona_swap": {"others": 1}}]},
@@ -179,11 +179,11 @@ def test_a_check_may_write_more_than_its_word() -> None:
         ),
         (
             {"targets": [{"task": "tiny/writing", "persona": {"retrieve": "dense", "encoder": "far"}}]},
-            "task tiny/writing: persona.encoder far is an endpoint, which can only chat",
+            "task tiny/writing: persona.encoder: far is an endpoint",
         ),
         (
             {"targets": ["identification/persona_qa"], "identifiers": ["percontrast"], "base_rows": False},
-            "identifier percontrast reads tokens and far is an endpoint, which shows none",
+            "identifier percontrast reads tokens, but far is an endpoint",
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_a_failing_cell_is_recorded_and_tried_again_and_the_others_run(
     words = ("run", "--matrix", "small", "--out", str(out))
     code, output, errors = runs(root.path, *words)
     assert code == 1
-    assert "4 of 7 cells failed. The same command tries them again." in errors
+    assert "4 of 7 cells failed; run the same command to retry them" in errors
     assert "cells failed" not in output
     assert errors.count("FAILED train tiny failing") == 1
     assert errors.count("FAILED ") == 4
@@ -196,11 +196,11 @@ def test_rescore_computes_anew_from_samples_alone(
     root.task("writing", sampling={"max_new_tokens": 6, "temperature": 0.1})
     code, _, errors = runs(root.path, "rescore", str(out))
     assert code == 2
-    assert "different: sampling.temperature. Set it back, or run the matrix again" in errors
+    assert "(sampling.temperature); restore it, or run the matrix again" in errors
     assert runs(root.path, "run", "--matrix", "small", "--out", str(out))[0] == 0
     code, output, errors = runs(root.path, "rescore", str(out), "--json")
     assert code == 0, "what the latest plan left behind stands in nobody's way"
-    assert errors.count("left as it is, of an earlier plan") == 3
+    assert errors.count("of an earlier plan, not changed") == 3
     assert len(json.loads(output)) == CELLS - 2  # of the plan, all but the two trainings
 
 
@@ -240,7 +240,7 @@ def test_rescore_refuses_samples_of_another_version_of_the_protocol(
     RunDir(out).describe(matrix=name, spec=spec, command="c", started="1", cells=planned)
     code, _, errors = runs(root.path, "rescore", str(out))
     assert code == 2
-    told = f"protocol version 1; this perbench reads {IDENTIFY_VERSION}. Run the matrix again."
+    told = f"protocol version 1; this perbench reads {IDENTIFY_VERSION}: run the matrix again"
     assert told in errors
 
 
@@ -342,7 +342,7 @@ def test_short_forms_are_matrices_of_one_cell(root: Root, runs: Runs, tmp_path: 
     assert [cell["labels"]["identifier"] for cell in json.loads(output)["cells"]] == ["percontrast"]
     code, _, errors = runs(root.path, "eval", *single, "--target", "tiny/other", "--trainer", "ce")
     assert code == 2
-    assert "--trainer and --source go together" in errors
+    assert "give both --trainer and --source" in errors
 
 
 def test_dry_run_counts_tokens_and_knows_the_pace_of_past_cells(

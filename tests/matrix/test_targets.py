@@ -62,7 +62,7 @@ def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_pat
     code, output, errors = runs(root.path, *words, "--dry-run")
     assert code == 0, errors
     assert output.count("│ unknown │ unknown │") == 2, output  # tokens and time of what lm-eval reads itself
-    assert "not in these sums: 2 cells whose data are not at hand" in output
+    assert "not in these sums: 2 cells whose data are unavailable" in output
     code, output, errors = runs(root.path, *words)
     assert code == 0, errors
     assert "%|" not in errors  # lm-eval's own bars

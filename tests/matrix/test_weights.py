@@ -60,7 +60,7 @@ def test_damaged_weights_serve_no_evaluation_and_the_next_plan_sees_it(
     assert trained_weights(wanting.needs, folder, record, file_sha256).faults == []
     chance = random.Random(damage)
     assert DAMAGES[damage](folder.checkpoint / "final" / "adapter_model.safetensors", chance)
-    with pytest.raises(CellError, match=r"adapter_model.*Run the same command again: it trains them anew"):
+    with pytest.raises(CellError, match=r"adapter_model.*run the same command again to retrain"):
         serving_weights(wanting, wanting.needs, folder, record)
     assert trained_weights(wanting.needs, folder, record, file_sha256).faults
 

@@ -67,9 +67,9 @@ def test_as_a_judge_it_is_told_from_others(tiny_model_dir: Path) -> None:
         ("parrot: {words: 1}\n", "unknown key 'words' in parrot. Did you mean 'word'"),
         ("parrot: {word: 1}\nhub: a/b\n", "exactly one of hub, path, gguf, endpoint, parrot"),
         ("license: none\n", "exactly one of hub, path, gguf, endpoint, parrot (got none)"),
-        ("engine: parrot\n", "parrot: is needed by engine parrot"),
+        ("engine: parrot\n", "parrot: required by engine parrot"),
         ("engine: parot\nhub: a/b\n", "engine: got 'parot' (a string). Did you mean 'parrot'"),
-        ("engine: transformers\nhub: a/b\nparrot: {word: 1}\n", "parrot: has no reader under engine"),
+        ("engine: transformers\nhub: a/b\nparrot: {word: 1}\n", "parrot: is not used by engine"),
     ],
 )
 def test_faults_are_told_with_the_file(tmp_path: Path, text: str, told: str) -> None:

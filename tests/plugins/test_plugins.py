@@ -153,7 +153,7 @@ def test_a_broken_plugin_is_blamed_and_breaks_only_its_user(root, text, said):
 
 def test_a_file_that_is_no_python_name_says_so(root):
     write(root, "trainers/my-loss.py", TRAINER)
-    with pytest.raises(PerbenchError, match="'my-loss' is no Python name; rename the file"):
+    with pytest.raises(PerbenchError, match="'my-loss' is not a Python name; rename the file"):
         plugins.load_trainer("my-loss")
 
 
@@ -162,7 +162,7 @@ def test_unknown_names_suggest():
         PerbenchError, match=r"unknown trainer 'perc'\. Did you mean 'perce'\? There are: .*ce, "
     ):
         plugins.get("trainer", "perc")
-    with pytest.raises(PerbenchError, match=r"no kind 'trainers'\. Did you mean 'trainer'"):
+    with pytest.raises(PerbenchError, match=r"unknown kind 'trainers'\. Did you mean 'trainer'"):
         plugins.get("trainers", "ce")
 
 
@@ -191,7 +191,7 @@ def test_a_folder_included_twice_is_one_root(root, monkeypatch):
 
 
 def test_a_folder_that_is_no_root_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(PerbenchError, match=r"--include: .*none is no folder"):
+    with pytest.raises(PerbenchError, match=r"--include: .*none is not a folder"):
         plugins.include(tmp_path / "none")
     (tmp_path / "trainer").mkdir()
     with pytest.raises(
@@ -199,7 +199,7 @@ def test_a_folder_that_is_no_root_is_refused(tmp_path, monkeypatch):
     ):
         plugins.include(tmp_path)
     monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path / "gone"))
-    with pytest.raises(PerbenchError, match=r"PERBENCH_INCLUDE: .*gone is no folder"):
+    with pytest.raises(PerbenchError, match=r"PERBENCH_INCLUDE: .*gone is not a folder"):
         plugins.discover()
 
 

@@ -32,9 +32,9 @@ def test_its_rows_are_read_by_split() -> None:
     [
         ("my_source: rows.tsv", "data: my_source: must end on .csv"),
         ("my_source: rows.csv, list: [past]", "unknown key 'list' in data. Did you mean 'lists'"),
-        ("my_source: rows.csv, config: x", "config: has no reader beside data.my_source"),
+        ("my_source: rows.csv, config: x", "config: is not used by data.my_source"),
         ("my_source: rows.csv, files: x.jsonl", "(got files, my_source)"),
-        ("lm_eval: drop", "data.lm_eval and protocol lm_eval go together"),
+        ("lm_eval: drop", "data.lm_eval and protocol lm_eval belong together"),
     ],
 )
 def test_faults_are_told_by_line(tmp_path: Path, keys: str, said: str) -> None:

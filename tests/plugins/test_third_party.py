@@ -54,7 +54,7 @@ def test_both_at_once_is_a_duplicate_that_names_both_files(third_party_env):
 @pytest.mark.parametrize(
     ("value", "files", "said"),
     [
-        ("gone_package", {}, "'gone_package' is no importable package"),
+        ("gone_package", {}, "'gone_package' is not an importable package"),
         ("raises.inner", {"raises/__init__.py": "1 / 0"}, "cannot find 'raises.inner': ZeroDivisionError"),
         ("empty_package", {"empty_package/__init__.py": ""}, "empty_package has none of the folders tasks"),
     ],

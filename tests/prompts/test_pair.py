@@ -244,7 +244,7 @@ def test_row_fields_stand_in_the_prompt(tokenizer: Any) -> None:
             {**USER, "user_without": "{stars}, now: {question} {persona}"},
             r"user_without: unknown \{persona\}",
         ),
-        ({**USER, "user_without": "no request"}, r"user must hold \{question\} or a field of fields\.extra"),
+        ({**USER, "user_without": "no request"}, r"user needs \{question\} or a field of fields\.extra"),
     ],
 )
 def test_a_form_may_hold_the_rows_listed_fields_only(form: dict[str, str], said: str) -> None:

@@ -146,7 +146,7 @@ def test_latest_is_by_time_or_what_stands_last() -> None:
     assert places(task(retrieve="latest", k=2, order="best_last"), one) == [1, 2]
     with pytest.raises(PerbenchError, match=r"example e: persona item 0 has no field 'when'"):
         places(task(retrieve="latest", time="when"), one)
-    with pytest.raises(PerbenchError, match=r"text is 'a', no number; name another field: persona\.time"):
+    with pytest.raises(PerbenchError, match=r"text is 'a', not a number; set persona\.time"):
         places(task(retrieve="latest", time="text"), one)
 
 

@@ -109,9 +109,9 @@ def test_an_open_thought_is_closed(tokenizer: Any, end: str, closed: str) -> Non
 
 def test_a_prompt_that_begins_no_dialogue_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML.replace("assistant\n{% endif %}", "assistant\n<answer>{% endif %}")
-    with pytest.raises(PerbenchError, match=r"asks for an answer with '<answer>'.*chat_template\.jinja"):
+    with pytest.raises(PerbenchError, match=r"ends prompts with '<answer>'.*chat_template\.jinja"):
         chat_text(tokenizer, None, ["U"])
-    with pytest.raises(PerbenchError, match="asks for an answer"):
+    with pytest.raises(PerbenchError, match="ends prompts with"):
         encode_response(tokenizer, "A")
 
 

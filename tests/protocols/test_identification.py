@@ -179,8 +179,8 @@ GOOD = TokenScores(((0, 1),), (0.0,))
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ([GOOD], "a list of 2 TokenScores for the examples 'e0' to 'e1', one each, and returned 1 results"),
-        (None, "and returned None"),
+        ([GOOD], "a list of 2 TokenScores for the examples 'e0' to 'e1', one each, but returned 1 results"),
+        (None, "but returned None"),
         ([GOOD, [0.0]], "example 'e1': score() must return TokenScores, not list"),
         ([GOOD, TokenScores(((0, 1), (2, 6)), (1.0,))], "example 'e1': 1 scores for 2 spans"),
         ([TokenScores(((0, 99),), (1.0,)), GOOD], "example 'e0': span [0, 99] is outside"),
@@ -191,7 +191,7 @@ GOOD = TokenScores(((0, 1),), (0.0,))
         ([GOOD, TokenScores(((0, 1),), (0.0,), {}, (0, 1))], "example 'e1': 2 sources for 1 spans"),
         (
             [GOOD, TokenScores(((0, 1),), (0.0,), {}, (2,))],
-            "example 'e1': source 2 is none of the 2 sentences",
+            "example 'e1': source 2 is not one of the 2 sentences",
         ),
     ],
 )

@@ -19,7 +19,7 @@ def test_counts_and_words_by_reason() -> None:
     samples = [{"id": "a"}, {"id": "b", "missing": "filtered"}, {"id": "c", "missing": "filtered"}]
     samples.append({"id": "d", "missing": "tool_call"})
     assert missing.counts(samples) == {"missing_filtered": 2, "missing_tool_call": 1}
-    assert missing.told({"tool_call": 1, "filtered": 2}) == "2 filtered, 1 tool call"
+    assert missing.in_words({"tool_call": 1, "filtered": 2}) == "2 filtered, 1 tool call"
     assert missing.answered(samples) == [{"id": "a"}]
     assert missing.counts(samples[:1]) == {}
 

@@ -244,7 +244,7 @@ def test_the_task_that_comes_with_perbench() -> None:
     with pytest.raises(SpecError, match=r"Did you mean 'helpful'"):
         load_task("prefeval/explicit", overrides={"headline": "helpfull"})
     for key, value in (("metrics", ["rouge1"]), ("max_length", 100)):
-        with pytest.raises(SpecError, match=f"{key}: has no reader under protocol preference"):
+        with pytest.raises(SpecError, match=f"{key}: is not used by protocol preference"):
             load_task("prefeval/explicit", overrides={key: value})
     with pytest.raises(SpecError, match=r"violates: unknown \{answer\}"):
         load_task("prefeval/explicit", overrides={"preference.judge.violates": "{answer}?"})

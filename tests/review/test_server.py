@@ -100,7 +100,7 @@ def test_nothing_of_the_data_is_markup(server: Server) -> None:
 
 
 def test_a_port_that_is_taken(server: Server) -> None:
-    with pytest.raises(PerbenchError, match=f"--port {server.server_port}: .*leave it out"):
+    with pytest.raises(PerbenchError, match=f"--port {server.server_port}: .*omit it"):
         Server(server.review, server.server_port)
     with pytest.raises(PerbenchError, match="--port 70000"):
         Server(server.review, 70000)

@@ -41,7 +41,7 @@ def test_what_breaks_a_rule_stays_open_and_kept(file: Path, tmp_path: Path) -> N
         assert told["decision"] == "open"
         assert [fault.partition(".")[0] for fault in told["faults"]] == [
             "gold[0]: unknown kind None",
-            "gold[0]: sentence 7 is none of the persona's 4, counted from 0",
+            "gold[0]: sentence 7 is not one of the persona's 4, counted from 0",
         ]
         assert "overlaps" in review.decide("a", "accepted", [DEER, {**DEER, "start": 9}])["faults"][0]
         assert rows(out) == []
@@ -102,7 +102,7 @@ def test_what_a_page_cannot_mean_is_refused(
     name: str, decision: str, gold: Any, file: Path, tmp_path: Path
 ) -> None:
     with Review.open(file, tmp_path / "out.jsonl") as review:
-        with pytest.raises(ValueError, match=r"no |must be"):
+        with pytest.raises(ValueError, match=r"no |not |invalid|must be"):
             review.decide(name, decision, gold)
         assert journal_file(tmp_path / "out.jsonl").read_bytes() == b""
 
@@ -132,7 +132,7 @@ def test_a_journal_line_that_is_no_decision_is_named(line: str, file: Path, tmp_
     ("changes", "message"),
     [
         ({"gold": [{**DEER, "kind": ["a"]}]}, r"qa\.jsonl:1: gold\[0\]: unknown kind \['a'\]"),
-        ({"gold": [{**DEER, "sentence": "x"}]}, "sentence 'x' is none of the persona's 4"),
+        ({"gold": [{**DEER, "sentence": "x"}]}, "sentence 'x' is not one of the persona's 4"),
         ({"gold": True, "distractor": "thin"}, "gold must be a list, not True"),
         ({"answer": "Half a \ud800 deer here.", "gold": []}, r"'\\ud800', a lone surrogate"),
         ({"id": "\ud800"}, r"field 'id' holds '\\ud800', a lone surrogate"),
@@ -148,7 +148,7 @@ def test_rows_that_no_page_can_show_are_refused(
 def test_files_are_not_mixed_up(file: Path, write: Any, originals: Rows, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("mine", encoding="utf-8")
-    with pytest.raises(PerbenchError, match="is no earlier review"), Review.open(file, out):
+    with pytest.raises(PerbenchError, match="is not an earlier review"), Review.open(file, out):
         pass
     assert out.read_text(encoding="utf-8") == "mine"
     with pytest.raises(PerbenchError, match="no data file"), Review.open(tmp_path / "none.jsonl", out):

@@ -87,7 +87,7 @@ def test_data_of_one_size_are_told_by_their_run_or_a_short_digest() -> None:
 def test_what_the_labels_say_is_not_said_again() -> None:
     said = [("training", "learning_rate")]
     rates = [{"training": {"learning_rate": rate}} for rate in (1e-5, 1e-4, 2e-4)]
-    assert tell_apart([*(Namesake(one, said=said) for one in rates[:2]), Namesake(rates[2])]) == [
+    assert tell_apart([*(Namesake(one, named=said) for one in rates[:2]), Namesake(rates[2])]) == [
         "",
         "",
         "learning_rate 0.0002",

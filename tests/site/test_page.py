@@ -333,7 +333,7 @@ def test_a_killed_build_leaves_the_old_page_and_no_obstacle(full: Bench, tmp_pat
 
 
 def test_nothing_is_written_when_a_run_cannot_be_read(full: Bench, tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match="no run directory"):
+    with pytest.raises(PerbenchError, match="not a run directory"):
         build([full.path, tmp_path / "absent"], tmp_path / "site")
     assert not (tmp_path / "site").exists()
 

@@ -140,7 +140,7 @@ def test_a_foreign_file_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     write_page(reading_of(found), out)
     assert out.read_bytes() == first
     out.write_text("my own page", encoding="utf-8")
-    with pytest.raises(PerbenchError, match="left alone"):
+    with pytest.raises(PerbenchError, match="not overwritten"):
         write_page(reading_of(found), out)
     with pytest.raises(PerbenchError, match="folder that exists"):
         write_page(reading_of(found), tmp_path / "no" / "page.html")

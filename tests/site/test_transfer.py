@@ -324,7 +324,7 @@ def test_baselines_that_disagree_need_a_choice(new_bench: Callable[[str], Bench]
     for bench, name in ((a, "ce"), (b, "perce")):
         bench.describe(baseline=name)
         bench.evaluate(CE, trainer=name, source="s")
-    with pytest.raises(PerbenchError, match=r"different baselines: ce, perce\. Choose one: --baseline ce"):
+    with pytest.raises(PerbenchError, match=r"different baselines: ce, perce; .*--baseline ce"):
         view(a, b)
     assert view(a, b, baseline="perce").matrix.baseline == "perce"
     with pytest.raises(PerbenchError, match=r"--baseline dpo: .*ce, perce"):
@@ -390,7 +390,7 @@ def test_columns_of_a_sweep_stand_by_value(bench: Bench) -> None:
 
 
 def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match=r"absent is no run directory"):
+    with pytest.raises(PerbenchError, match=r"absent is not a run directory"):
         load([tmp_path / "absent"])
     (tmp_path / "empty" / "cells").mkdir(parents=True)
     with pytest.raises(PerbenchError, match="no finished cells yet"):

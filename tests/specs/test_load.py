@@ -64,7 +64,7 @@ def test_the_text_that_retrieval_ranks_is_a_template_of_generation_tasks(root):
         )
     )
     assert any(
-        "fields.item_text: has no reader under protocol identification; remove it" in fault
+        "fields.item_text: is not used by protocol identification; remove it" in fault
         for fault in faults(load_task, path)
     )
 
@@ -97,7 +97,7 @@ def test_an_override_into_an_absent_section_is_blamed_for_what_the_section_lacks
 def test_an_empty_section_takes_nothing_away(root, key):
     task = root / "tasks" / "diary" / "notes.yaml"
     task.write_text(TASK + "persona: {k: 8}\n", encoding="utf-8")
-    said = f"task diary/notes: {key}: {{}} names nothing that changes; name keys in it, or remove it"
+    said = f"task diary/notes: {key}: {{}} changes nothing; name keys in it, or remove it"
     path = root / "leaderboard" / "matrices" / "small.yaml"
     path.write_text(
         MATRIX.replace(TARGETS, f"targets:\n- task: diary/notes\n  {key}: {{}}"), encoding="utf-8"
@@ -262,7 +262,7 @@ def test_a_fault_of_a_named_task_is_told_at_the_tasks_own_line(root):
         ),
         ("protocol: generation", "protocol: dialogue", 2, "protocol dialogue needs a `dialogue:` section"),
         ("prompt: plain", "prompt: plan", 8, "prompt 'plan' is not one of prompts. Did you mean 'plain'?"),
-        ("reference: r, ", "", 7, "fields.reference is needed by protocol generation"),
+        ("reference: r, ", "", 7, "fields.reference is required by protocol generation"),
         (
             "  config: notes",
             "  config: notes\n  files: x",
@@ -355,7 +355,7 @@ def test_what_an_override_leaves_behind_is_told_at_the_override(root, task, brin
     path.write_text(MATRIX.replace(TARGETS, f"{rows}  {brings}\n  max_length: 900"), encoding="utf-8")
     (told,) = faults(load_matrix, "small")
     assert told.startswith(f"{path}:7: task {task}: {said}")
-    assert told.endswith(f" Set {said.split()[0]}, too.")
+    assert told.endswith(f" Also set {said.split()[0]}.")
     path.write_text(MATRIX.replace(TARGETS, f"{rows}tasks:\n  {task}:\n    {brings}"), encoding="utf-8")
     assert faults(load_matrix, "small") == [told.replace(":7: ", ":9: ")]
     key, _, value = brings.partition(": ")
@@ -367,7 +367,7 @@ def test_what_an_override_leaves_behind_is_told_at_the_override(root, task, brin
 def test_prompts_without_the_one_in_force_are_blamed_for_it(root):
     prompts = "tasks.diary/notes.prompts={x: {system: '{persona}', item: '{text}'}}"
     (told,) = faults(load_matrix, "small", [prompts])
-    said = "task diary/notes: prompt 'plain' is not one of prompts. There are: x. Set prompt, too."
+    said = "task diary/notes: prompt 'plain' is not one of prompts. There are: x. Also set prompt."
     assert told == f"--set {prompts}: {said}"
     assert load_matrix("small", [prompts, "tasks.diary/notes.prompt=x"])
 

@@ -20,25 +20,25 @@ from tests.specs.diary import IN_FILE, MATRIX, SPOT, TALK, TARGETS, TASK, faults
         (IN_FILE, "fields.item_text", "'{text}'", "under persona.retrieve all"),
         (IN_FILE, "persona.summary.model", "toy", "under persona.summarise none"),
         (IN_FILE, "prompts.other", "{system: '{persona}', item: '{text}'}", "under prompt plain"),
-        (IN_FILE, "data.requires", "numpy", "beside data.hub"),
+        (IN_FILE, "data.requires", "numpy", "by data.hub"),
         (IN_FILE, "data.train_split", "dev", "in a target"),
         (IN_FILE, "examples.train", "3", "in a target"),
         (IN_FILE, "fields.item_example.reference", "'{text}'", "in a target"),
         (IN_FILE, "license", "other", "in a row of a matrix"),
-        (TALK, "metrics", "[bleu]", "under protocol dialogue"),
-        (TALK, "persona.k", "2", "under protocol dialogue"),
-        (TALK, "prompt", "nonexistent", "under protocol dialogue"),
-        (TALK, "decoding.lam", "2.0", "under protocol dialogue"),
+        (TALK, "metrics", "[bleu]", "by protocol dialogue"),
+        (TALK, "persona.k", "2", "by protocol dialogue"),
+        (TALK, "prompt", "nonexistent", "by protocol dialogue"),
+        (TALK, "decoding.lam", "2.0", "by protocol dialogue"),
         (TALK, "examples.train", "3", "in a target"),
-        (TALK, "data.test_split", "x", "of data.files that is one file"),
+        (TALK, "data.test_split", "x", "if data.files is a single file"),
         (TALK, "dialogue.judge.retries", "7", "under dialogue.judge.method likeliest"),
-        (TALK, "dialogue.judge.rubric", "aloe", "beside dialogue.judge.instruction"),
-        (SPOT, "metrics", "[bleu]", "under protocol identification"),
-        (SPOT, "sampling.temperature", "0.0", "under protocol identification"),
-        (SPOT, "persona.time", "t", "under protocol identification"),
-        (SPOT, "data.revision", "v1", "beside data.files"),
-        ("embedded/sotu_writing", "data.config", "x", "beside data.python"),
-        ("prefeval/explicit", "max_length", "9", "under protocol preference"),
+        (TALK, "dialogue.judge.rubric", "aloe", "together with dialogue.judge.instruction"),
+        (SPOT, "metrics", "[bleu]", "by protocol identification"),
+        (SPOT, "sampling.temperature", "0.0", "by protocol identification"),
+        (SPOT, "persona.time", "t", "by protocol identification"),
+        (SPOT, "data.revision", "v1", "by data.files"),
+        ("embedded/sotu_writing", "data.config", "x", "by data.python"),
+        ("prefeval/explicit", "max_length", "9", "by protocol preference"),
     ],
 )
 def test_a_row_may_not_set_what_nothing_reads(root, task, key, value, where):
@@ -47,7 +47,7 @@ def test_a_row_may_not_set_what_nothing_reads(root, task, key, value, where):
         MATRIX.replace(TARGETS, f"targets:\n- {IN_FILE}\n- task: {task}\n  {key}: {value}"), "utf-8"
     )
     told = [fault for fault in faults(load_matrix, "small") if fault.startswith(f"{path}:8: ")]
-    assert any(f"has no reader {where}; remove it" in fault for fault in told), told
+    assert any(f"is not used {where}; remove it" in fault for fault in told), told
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_source_may_not_set_what_training_does_not_read(root, key):
     value = {"sampling.temperature": "0.0", "decoding.method": "context_steering", "headline": "rougeL"}
     row = f"sources:\n- task: {IN_FILE}\n  {key}: {value.get(key, '[rougeL]' if key == 'metrics' else '3')}"
     path.write_text(MATRIX.replace(f"sources: [{IN_FILE}]", row), encoding="utf-8")
-    assert faults(load_matrix, "small") == [f"{path}:6: {key}: has no reader in a source; remove it"]
+    assert faults(load_matrix, "small") == [f"{path}:6: {key}: is not used in a source; remove it"]
     if key == "examples.test":  # whose users get adapters of their own
         path.write_text(path.read_text() + "  per_user: true\n", encoding="utf-8")
         assert load_matrix("small").spec.sources[0].overrides == {key: 3}
@@ -87,24 +87,24 @@ def test_an_axis_may_not_vary_what_one_of_its_rows_does_not_read(root):
     row = "targets:\n- {task: diary/notes, decoding: {method: [ordinary, context_steering], lam: 2.0}}"
     path.write_text(MATRIX.replace(TARGETS, row), encoding="utf-8")
     (told,) = faults(load_matrix, "small")
-    way_out = "give what reads it a row of its own"
-    assert told == f"{path}:6: decoding.lam: has no reader under decoding.method ordinary; {way_out}"
+    way_out = "move the choice that uses it to a row of its own"
+    assert told == f"{path}:6: decoding.lam: is not used under decoding.method ordinary; {way_out}"
     path.write_text(path.read_text("utf-8").replace("method: [ordinary", "method: [ordinary, ordinary"))
     path.write_text(path.read_text("utf-8").replace(", context_steering]", "]"))
-    told = [fault for fault in faults(load_matrix, "small") if "has no reader" in fault]
-    assert told == [f"{path}:6: decoding.lam: has no reader under decoding.method ordinary; remove it"]
+    told = [fault for fault in faults(load_matrix, "small") if "is not used" in fault]
+    assert told == [f"{path}:6: decoding.lam: is not used under decoding.method ordinary; remove it"]
 
 
 def test_a_set_must_have_a_reader_in_one_row_of_its_task(root):
     lam = "tasks.diary/notes.decoding.lam=2.0"
     told = faults(load_matrix, "small", [lam])
-    assert told == [f"--set {lam}: decoding.lam: has no reader under decoding.method ordinary; remove it"]
+    assert told == [f"--set {lam}: decoding.lam: is not used under decoding.method ordinary; remove it"]
     assert load_matrix("small", ["targets=[{task: diary/notes, decoding.method: context_steering}]", lam])
     assert load_matrix("small", ["tasks.diary/notes.sampling.temperature=0.0"])  # of the target
     assert load_matrix("small", ["tasks.diary/notes.examples.train=3"])  # of the source
     whole = "tasks.diary/notes.persona={k: 2, seed: 3}"
     (fault,) = faults(load_matrix, "small", [whole])
-    assert fault == f"--set {whole}: persona.seed: has no reader under persona.retrieve all; remove it"
+    assert fault == f"--set {whole}: persona.seed: is not used under persona.retrieve all; remove it"
 
 
 def test_the_headline_of_identification_is_one_of_its_metrics():

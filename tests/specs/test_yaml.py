@@ -135,7 +135,7 @@ def test_a_faulty_value_names_its_option():
 def test_what_is_too_large_for_a_spec_is_refused_at_once(tmp_path):
     path = tmp_path / "big.yaml"
     path.write_text("a: 1\n# " + "x" * 1_000_000)
-    with pytest.raises(SpecError, match=r"big\.yaml: more than 1,000,000 bytes; .*a file of rows"):
+    with pytest.raises(SpecError, match=r"big\.yaml: more than 1,000,000 bytes.*a file of rows"):
         read(path)
     path.write_text("a:\n" + "".join(f"  k{n}: 1\n" for n in range(50_001)))
     with pytest.raises(SpecError, match=r"big\.yaml:5000\d: .*more than 50,000 keys and list items"):

@@ -135,7 +135,7 @@ UNLIKE = {"inputs": {"seed": 1}, "identity": canonical_digest({"seed": 1})}
         ('{"schema_version": true}', "schema_version True"),
         (
             '{"schema_version": 3}',
-            "schema_version 3; this perbench reads 1 and 2. Use the perbench that wrote",
+            "schema_version 3; this perbench reads 1 and 2; use the perbench that wrote",
         ),
         (json.dumps(sealed()).replace('"done"', '"fine"'), "edited or damaged"),
         (json.dumps(seal({**sealed(), "status": "fine"})), "damaged: status"),
@@ -147,8 +147,8 @@ UNLIKE = {"inputs": {"seed": 1}, "identity": canonical_digest({"seed": 1})}
         ),
         (json.dumps(sealed(**UNLIKE)), "the record of another cell"),
         (json.dumps(sealed(schema_version=1, **UNLIKE)), "the record of another cell"),
-        (json.dumps(sealed(inputs={"seed": 1})), "not those of its identity"),
-        (json.dumps(sealed(schema_version=1, inputs={"seed": 1})), "not those of its identity"),
+        (json.dumps(sealed(inputs={"seed": 1})), "do not match its identity"),
+        (json.dumps(sealed(schema_version=1, inputs={"seed": 1})), "do not match its identity"),
     ],
 )
 def test_a_damaged_record_is_an_error_with_the_way_out(cell: CellDir, content: str, message: str) -> None:
@@ -309,7 +309,7 @@ def test_what_killed_writes_left_is_removed_and_nothing_else(cell: CellDir, tmp_
 
 
 def test_only_finished_cells_are_read(tmp_path: Path, cell: CellDir) -> None:
-    with pytest.raises(PerbenchError, match="no run directory"):
+    with pytest.raises(PerbenchError, match="not a run directory"):
         read_records(tmp_path)
     cell.begin()
     assert read_records(tmp_path) == []
@@ -319,7 +319,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with (
-            pytest.raises(PerbenchError, match=f"{path} cannot be made a folder.*--out DIR"),
+            pytest.raises(PerbenchError, match=f"{path} cannot be created.*--out DIR"),
             RunDir(path).lock(),
         ):
             pytest.fail("locked")
@@ -345,7 +345,7 @@ def test_run_json_keeps_each_matrix_and_each_command_once(tmp_path: Path) -> Non
         ],
     }
     (tmp_path / "run.json").write_text('{"schema_version"')
-    with pytest.raises(PerbenchError, match=r"damaged.*Delete it"):
+    with pytest.raises(PerbenchError, match=r"damaged.*delete it"):
         run.description()
 
 

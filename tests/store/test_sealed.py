@@ -51,7 +51,7 @@ def test_the_seal_names_one_content(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"a": 1, SEAL: seal}
     assert read_sealed(path, expected=seal) == {"a": 1}
     write_sealed(path, {"a": 2})
-    with pytest.raises(ValueError, match="its seal is another"):
+    with pytest.raises(ValueError, match="its seal differs"):
         read_sealed(path, expected=seal)
 
 

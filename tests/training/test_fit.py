@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_finite_stops_the_cell(
         ("weight with gradient", "denominator with gradient"),
         ("free", 'declare counterfactual = "no_grad" or "grad"'),
         ("watch", "watches 'weight' of shape .* one value per token"),
-        ("reference", "let its reference\\(\\) name a model"),
+        ("reference", "make its reference\\(\\) name a model"),
     ],
 )
 def test_a_loss_outside_the_contract_is_named(train: Train, kind: str, said: str) -> None:
@@ -246,7 +246,7 @@ def test_a_loss_without_the_persona_runs_that_pass_only(train: Train, pairs: lis
     response = sum(len(pair.response) for pair in pairs)
     free = response + sum(len(pair.counterfactual) for pair in pairs)
     assert result.tokens == {"response": response, "counterfactual": free}
-    with pytest.raises(PerbenchError, match="leave out factual = False"):
+    with pytest.raises(PerbenchError, match="remove factual = False"):
         train(Alone(), folder="alone")
 
 

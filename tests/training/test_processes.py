@@ -185,7 +185,7 @@ def test_sharded_processes_start_again_with_the_smaller_budget(
     done = torchrun("--max-restarts=1", WORKER, str(tmp_path))
     assert done.returncode == 0, done.stderr[-4000:]
     told = re.search(
-        r"out of memory at step 3: micro_batch_tokens 400 -> \d+(?=. The processes share)", done.stderr
+        r"out of memory at step 3: micro_batch_tokens 400 -> \d+(?=; the processes share)", done.stderr
     )
     assert told is not None, done.stderr[-4000:]
     alone = train("ce", **SPEC)

@@ -149,7 +149,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(train: Train, tmp_path: Path
 
     try:
         with pytest.raises(
-            CellError, match=r"cannot write .*step-000004: .*kept: .*step-000002\. Free some space"
+            CellError, match=r"cannot write .*step-000004: .*free some space.*kept: .*step-000002"
         ):
             train(tick=tick)
     finally:
@@ -284,5 +284,5 @@ def test_another_automatic_precision_is_refused(train: Train, monkeypatch: pytes
             with pytest.raises(Stop):
                 train(tick=stop_after(1), **settings)
         else:
-            with pytest.raises(PerbenchError, match="another precision that `auto` stands for"):
+            with pytest.raises(PerbenchError, match="precision `auto`"):
                 train(**settings)

@@ -1,1 +1,1 @@
-"""A page on this machine on which a person accepts, edits or rejects gold spans."""
+"""A local web page for accepting, editing or rejecting gold spans."""

@@ -1,7 +1,7 @@
-"""Serves the review page to a browser on this machine, and to nothing else.
+"""Serves the review page, only to a browser on this machine.
 
-The address holds a secret, so that other users of the machine cannot read or decide; `Host` and `Origin` are
-checked, so that no web page can, whatever name it gives 127.0.0.1.
+The address holds a secret, against other users of the machine; `Host` and `Origin` are checked, against other
+web pages and DNS rebinding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from perbench.site.templates import render_page
 from perbench.text.marks import KINDS
 
 LARGEST = 1 << 20
-"""Bytes of a request."""
+"""Maximum bytes of a request."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -31,7 +31,7 @@ HEADERS = {
 
 
 class Server(ThreadingHTTPServer):
-    """`url` is the page's address. Listens on 127.0.0.1 from its making; `port` 0 takes a free one."""
+    """Listens on 127.0.0.1; `url` is the page's address, and `port` 0 takes a free port."""
 
     daemon_threads = True
 
@@ -39,7 +39,7 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__(("127.0.0.1", port), _ReviewHandler)
         except (OSError, OverflowError) as error:
-            raise PerbenchError(f"--port {port}: {error}; leave it out to take one that is free") from None
+            raise PerbenchError(f"--port {port}: {error}; omit it to use a free one") from None
         self.review = review
         self.secret = secrets.token_urlsafe(24)
         self.hosts = {f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")}
@@ -50,16 +50,16 @@ class Server(ThreadingHTTPServer):
 
 
 def serve(review: Review, port: int) -> None:
-    """Serve until interrupted; the address goes to stdout."""
+    """Serve until interrupted; the address is printed to stdout."""
     with Server(review, port) as server:
         print(f"Open {server.url}", flush=True)
-        print("Ctrl-C ends; every decision is saved as it is made.", file=sys.stderr)
+        print("Every decision is saved at once; press Ctrl-C to stop.", file=sys.stderr)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             counts = review.counts()
-            told = ", ".join(f"{counts[name]} {name}" for name in ("accepted", "rejected", "open"))
-            print(f"\n{told}; accepted rows: {review.out}", file=sys.stderr)
+            totals = ", ".join(f"{counts[name]} {name}" for name in ("accepted", "rejected", "open"))
+            print(f"\n{totals}; accepted rows: {review.out}", file=sys.stderr)
 
 
 def page(review: Review) -> str:
@@ -115,9 +115,9 @@ class _ReviewHandler(BaseHTTPRequestHandler):
             answer = self.server.review.decide(asked["id"], asked["decision"], asked["gold"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._send(HTTPStatus.BAD_REQUEST, json.dumps({"error": str(error)}), "application/json")
-        except OSError as error:  # a full disk: the page says so and keeps the decision
-            told = json.dumps({"error": f"{self.server.review.out}: {error.strerror}"})
-            self._send(HTTPStatus.INSUFFICIENT_STORAGE, told, "application/json")
+        except OSError as error:  # a full disk: the page shows the error and keeps the decision
+            fault = json.dumps({"error": f"{self.server.review.out}: {error.strerror}"})
+            self._send(HTTPStatus.INSUFFICIENT_STORAGE, fault, "application/json")
         else:
             self._send(HTTPStatus.OK, json.dumps(answer), "application/json")
 
@@ -133,7 +133,7 @@ class _ReviewHandler(BaseHTTPRequestHandler):
         return self.path.rpartition("/")[2].partition("?")[0]
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self.close_connection = True  # a body that was not read must not be taken for the next request
+        self.close_connection = True  # else the unread body would be parsed as the next request
         self._send(status, status.phrase, "text/plain; charset=utf-8")
 
     def _send(self, status: HTTPStatus, text: str, kind: str, more: dict[str, str] | None = None) -> None:
@@ -146,4 +146,4 @@ class _ReviewHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: the address holds the secret."""
+        """Disabled, because the address holds the secret."""

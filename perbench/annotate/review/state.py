@@ -1,4 +1,4 @@
-"""Rows under review and what was decided of them: every decision is on the disk before it is confirmed."""
+"""Rows under review and their decisions; every decision is on disk before it is confirmed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from perbench.text.words import occurrences
 
 Decision = Literal["open", "accepted", "rejected"]
 Span = dict[str, Any]
-"""{start, end, kind, sentence}; kind and sentence None until someone says."""
+"""{start, end, kind, sentence}; kind and sentence are None until annotated."""
 MEND = "or remove the line: only its decision is lost"
 
 
 @dataclass
 class Item:
-    """A row, its spans now and as the file proposes them, and what was decided."""
+    """A row, its current spans, those proposed by the file, and the decision."""
 
     row: Mapping[str, Any]
     proposed: list[Span]
@@ -37,12 +37,12 @@ class Item:
     decision: Decision = "open"
 
     def shown(self) -> dict[str, Any]:
-        """What the page gets."""
+        """The item as sent to the page."""
         names = ("id", NAMES.persona, NAMES.question, NAMES.answer)
         return {**{name: self.row[name] for name in names}, "gold": self.gold, "decision": self.decision}
 
     def exported(self) -> dict[str, Any]:
-        """The row of an accepted item, as annotated sets have it, with `review` accepted or edited."""
+        """The row of an accepted item in the format of annotated data, with `review` accepted or edited."""
         same = len(self.gold) == len(self.proposed) and all(
             before["start"] == after["start"]
             and before["end"] == after["end"]
@@ -52,8 +52,7 @@ class Item:
         return {**self.row, "gold": self._with_text(self.gold), "review": "accepted" if same else "edited"}
 
     def faults(self, gold: Sequence[Span]) -> list[str]:
-        """What of `gold` breaks the rules of annotated data; faults of the rest of the row are not listed,
-        since no span mends them."""
+        """The faults of `gold` under the rules of annotated data, without those that spans cannot fix."""
         beyond = set(row_faults({**self.row, "gold": []}, NAMES, annotated=True))
         found = row_faults({**self.row, "gold": self._with_text(gold)}, NAMES, annotated=True)
         return [fault for fault in found if fault not in beyond]
@@ -73,8 +72,8 @@ class Item:
 
 
 class Review:
-    """Rows of FILE. Decisions are appended to a journal beside OUT, the latest of a row counts; OUT holds the
-    accepted rows and is replaced in one step after each decision. Safe for threads."""
+    """Rows of FILE. Decisions are appended to a journal beside OUT, where the latest per row counts; OUT
+    holds the accepted rows and is replaced atomically after each decision. Thread-safe."""
 
     def __init__(self, items: Mapping[str, Item], out: Path) -> None:
         self.items = dict(items)
@@ -85,18 +84,18 @@ class Review:
     @classmethod
     @contextmanager
     def open(cls, file: Path, out: Path) -> Iterator[Review]:
-        """Go on where an earlier review of `file` into `out` ended; no second one may write there meanwhile.
+        """Continue an earlier review of `file` into `out`, and lock `out`.
 
         Raises:
-            PerbenchError: `file` is not there or holds rows without the fields, `out` is no earlier review,
-                its journal holds a line that is no decision, or it is under review by another process.
-            SpecError: every line of `file` that is no row, or whose spans do not fit.
+            PerbenchError: `file` is missing or holds rows without the fields, `out` is not an earlier review,
+                its journal holds an invalid line, or another process is reviewing it.
+            SpecError: every line of `file` that is not a row, or whose spans do not fit.
         """
         items = _items(read_jsonl(file))
         journal = journal_file(out)
         if out.exists() and not journal.exists():
             raise PerbenchError(
-                f"{out} is no earlier review (there is no {journal.name}); name another --out"
+                f"{out} is not an earlier review (there is no {journal.name}); name another --out"
             )
         if not out.parent.is_dir() or out.resolve() == file.resolve():
             raise PerbenchError(f"--out {out}: name another file, in a folder that exists")
@@ -111,12 +110,12 @@ class Review:
             yield review
 
     def decide(self, name: str, decision: str, gold: Any) -> dict[str, Any]:
-        """Keep the spans of a row and what was decided; accepting what breaks a rule leaves the row open.
+        """Store the spans of a row and the decision; accepting spans that break a rule leaves the row open.
 
         Returns: {"decision", "faults"}.
 
         Raises:
-            ValueError: no such row or decision, or spans that are none.
+            ValueError: the row, decision or spans are invalid.
         """
         item = self.items.get(name)
         if item is None or decision not in get_args(Decision):
@@ -142,13 +141,13 @@ class Review:
         write_text(self.out, self.exported())
 
     def _replay(self, decisions: Sequence[Mapping[str, Any]]) -> None:
-        """A decision on a row that has changed so that its spans do not fit any more is open again."""
+        """A decision is reopened if its row has changed so that the spans no longer fit."""
         for line, entry in enumerate(decisions, start=1):
             name, decision = entry.get("id"), cast("Any", entry.get("decision"))
             if not isinstance(name, str) or decision not in get_args(Decision) or "gold" not in entry:
                 raise PerbenchError(
-                    f"{self._journal}:{line}: no decision, which is {{id, decision, gold}}, decision one of "
-                    f"{', '.join(get_args(Decision))}. Restore the file, {MEND}."
+                    f"{self._journal}:{line}: not a decision {{id, decision, gold}}, decision one of "
+                    f"{', '.join(get_args(Decision))}; restore the file, {MEND}"
                 )
             item = self.items.get(name)
             if item is None:
@@ -173,7 +172,7 @@ def _items(rows: Sequence[Row]) -> dict[str, Item]:
         fields = {"id": f"line {row.line}", **row.fields}
         faults = [*row_faults(fields, NAMES, annotated=False)]
         if not isinstance(fields["id"], str) or fields["id"] in items:
-            faults.append(f"id {fields['id']!r} is no text or a duplicate")
+            faults.append(f"id {fields['id']!r} is not a text, or a duplicate")
         problems += [Problem(row.place, row.line, fault) for fault in faults]
         if not faults:
             gold = _proposed(fields)
@@ -198,17 +197,17 @@ def _proposed(row: Mapping[str, Any]) -> list[Span]:
 
 
 def _spans(given: Any, length: int) -> list[Span]:
-    """Spans as a page sends them; ValueError where they are none."""
+    """Spans as sent by the page; raises ValueError if invalid."""
     if not isinstance(given, list):
         raise ValueError(f"spans must be a list, not {given!r}")
     spans = []
     for entry in given:
         if not isinstance(entry, Mapping):
-            raise ValueError(f"no span: {entry!r}")
+            raise ValueError(f"not a span: {entry!r}")
         start, end, kind, sentence = (entry.get(name) for name in ("start", "end", "kind", "sentence"))
         if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
-            raise ValueError(f"no place in {length} characters: {entry!r}")
+            raise ValueError(f"not a span of {length} characters: {entry!r}")
         if (kind is not None and kind not in KINDS) or (sentence is not None and type(sentence) is not int):
-            raise ValueError(f"no kind or no sentence: {entry!r}")
+            raise ValueError(f"invalid kind or sentence: {entry!r}")
         spans.append({"start": start, "end": end, "kind": kind, "sentence": sentence})
     return sorted(spans, key=lambda span: (span["start"], span["end"]))

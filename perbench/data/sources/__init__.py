@@ -1,1 +1,1 @@
-"""The built-in sources of rows, a file each."""
+"""Built-in data sources, one file each."""

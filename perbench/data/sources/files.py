@@ -1,4 +1,4 @@
-"""JSONL files of your own: one file, or a folder of <split>.jsonl."""
+"""Your own JSONL files: one file, or a folder of <split>.jsonl."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from perbench.shapes.task import FieldSpec
 
 class Keys(Strict):
     files: str
-    """Relative to the task's file."""
+    """Path, relative to the task's file."""
     split: SplitSpec | None = None
-    """How one file is cut in two; without it, such a file serves a matrix as a source or as a target."""
+    """How to split one file; without it, such a file is either a source or a target."""
 
 
 class Files(Source[Keys]):
@@ -27,11 +27,11 @@ class Files(Source[Keys]):
 
     def faults(self) -> Iterator[str]:
         if self.keys.split is not None and {"train_split", "test_split"} & self.spec.model_fields_set:
-            yield "split names no files: remove train_split and test_split"
+            yield "split excludes train_split and test_split; remove them"
 
     def idle(self) -> dict[str, str]:
         names = ("data.train_split", "data.test_split") if self._one else ()
-        return dict.fromkeys(names, "of data.files that is one file")
+        return dict.fromkeys(names, "if data.files is a single file")
 
     @property
     def _one(self) -> bool:

@@ -1,4 +1,4 @@
-"""A dataset of a hub, read by the package datasets; or a local folder of the same rows."""
+"""A dataset on the Hugging Face hub, read by the package datasets, or a local folder of the same rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hub(Source[Keys]):
         return folder_faults(self.keys)
 
     def idle(self) -> dict[str, str]:
-        return {"data.revision": "where data.data_dir stands in"} if self.keys.data_dir is not None else {}
+        return {"data.revision": "if data.data_dir is set"} if self.keys.data_dir is not None else {}
 
     def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         return with_shared(self.keys, lambda config: self._table(config, split, folder))
@@ -40,15 +40,15 @@ class Hub(Source[Keys]):
             datasets: Any = importlib.import_module("datasets")
         except ModuleNotFoundError as error:
             raise PerbenchError(
-                f"reading {keys.hub} from the hub needs the package datasets. Run: "
-                f"pip install 'perbench[hub]'; or name a local folder of <config>/<split>.jsonl: --data "
+                f"reading {keys.hub} from the hub needs the package datasets; run: "
+                f"pip install 'perbench[hub]', or name a local folder of <config>/<split>.jsonl: --data "
                 f"FAMILY=DIR"
             ) from error
         try:
             table = datasets.load_dataset(keys.hub, config, split=split, revision=keys.revision)
-        except Exception as error:  # the client raises a family of types of its own and of its HTTP library
+        except Exception as error:  # the client raises its own and its HTTP library's types
             raise PerbenchError(
-                f"{keys.hub} ({config}, {split}) does not load: {type(error).__name__}: {error}. Offline, "
+                f"{keys.hub} ({config}, {split}) does not load: {type(error).__name__}: {error}; offline, "
                 f"name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR"
             ) from error
         described = {"hub": keys.hub, "config": config, "split": split, "revision": keys.revision}

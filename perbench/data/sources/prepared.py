@@ -1,4 +1,4 @@
-"""A family of data, which `perbench data prepare` put into the user cache."""
+"""A dataset family, prepared in the user cache by `perbench data prepare`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Prepared(Source[Keys]):
 
     def faults(self) -> Iterator[str]:
         if self.keys.config is None:
-            yield "prepared needs a config, a folder of the prepared family"
+            yield "prepared needs a config, which names a folder of the family"
         yield from folder_faults(self.keys)
 
     def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
@@ -35,8 +35,8 @@ class Prepared(Source[Keys]):
         root = self._root(folder)
         if (root.is_dir() or self.keys.data_dir is None) and not (root / file).is_file():
             raise PerbenchError(
-                f"{root} has no {file}; run `perbench data prepare {family}`, with --from PATH from local "
-                f"files, with --out DIR into a folder that --data {family}=DIR then names"
+                f"{root} has no {file}; run `perbench data prepare {family}` (--from PATH reads local files; "
+                f"with --out DIR, name the folder by --data {family}=DIR)"
                 f"{packed(root, file)}"
             )
         return read_folder(root, config, split)

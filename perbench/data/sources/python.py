@@ -22,7 +22,7 @@ class Keys(Strict):
     python: str
     """ "module:function", called with the split's name; it yields rows (mappings)."""
     requires: str | None = None
-    """The pip requirement it needs, for the message when it is missing."""
+    """The pip requirement to install, named if the module is missing."""
 
 
 class Python(Source[Keys]):
@@ -43,9 +43,9 @@ class Python(Source[Keys]):
         except PerbenchError:
             raise
         except ModuleNotFoundError as error:
-            way_out = f" Run: pip install {requires}" if requires else ""
-            raise PerbenchError(f"data.python: {called} needs the module {error.name}.{way_out}") from error
-        except Exception as error:  # whatever a function that is not perbench's raises
+            way_out = f"; run: pip install {requires}" if requires else ""
+            raise PerbenchError(f"data.python: {called} needs the module {error.name}{way_out}") from error
+        except Exception as error:  # foreign code may raise anything
             at = traceback.extract_tb(error.__traceback__)[-1]
             raise PerbenchError(
                 f"data.python: {called} raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
@@ -61,11 +61,11 @@ class Python(Source[Keys]):
 
 
 def _module(name: str, folder: Path) -> ModuleType:
-    """The file NAME.py in the folder, else the module that can be imported by this name."""
+    """NAME.py in the folder, else the importable module of this name."""
     file = folder / f"{name}.py"
     if not file.is_file():
         return importlib.import_module(name)
-    own = str(file.resolve())  # not `name`, which an installed package may have
+    own = str(file.resolve())  # `name` may be that of an installed package
     if own not in sys.modules:
         spec = importlib.util.spec_from_file_location(own, file)
         assert spec is not None

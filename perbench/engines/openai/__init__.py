@@ -1,4 +1,4 @@
-"""An endpoint that speaks OpenAI's chat API: a server of one's own (vLLM, llama.cpp) or a provider's."""
+"""Endpoints with OpenAI's chat API: your own server (vLLM, llama.cpp) or a provider's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OpenAI(EngineKind[Keys]):
     identity = "openai"
     version = 1
     prefix = "openai/"
-    """The hub's models of that owner need a YAML file."""
+    """Models of this owner on the hub need a YAML file."""
 
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether an endpoint's reply holds an answer, and if not, why; and how it ended in the server's own word."""
+"""Whether a reply holds an answer, why not, and its finish reason."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from perbench.contracts.engine import Absence, Generation
 CUT = frozenset(
     {"length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"}
 )
-"""Servers' words for an answer that was cut at the limit, or at the end of the context; all are read as
-"length"."""
+"""Finish reasons of an answer truncated at the limit or the end of the context; all are read as "length"."""
 FILTERED = frozenset(
     {"content_filter", "content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "spii"}
     | {"guardrail_intervened", "guardrails", "moderation"}
 )
 TOOLS = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 BROKEN = frozenset({"error", "abort", "aborted", "cancelled", "canceled", "insufficient_system_resource"})
-"""Servers' words for an answer that they gave up half way: another attempt may end."""
+"""Finish reasons of an answer that the server abandoned: a retry may succeed."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-"""Where servers put what a model thought."""
+"""Fields in which servers return a model's thoughts."""
 REFUSAL = "refusal"
-"""The field, and the part of a content, that says why there is no answer."""
+"""The field, or the type of a content part, that explains a missing answer."""
 WITHHELD_CODE = re.compile(
     r"content_?filter|content_?policy|responsible_?ai|invalid_prompt|moderation|guardrail"
 )
@@ -31,7 +30,7 @@ WITHHELD_WORDS = re.compile(
     r"content (management )?policy|(prompt|input|request) (was|is|has been) (flagged|filtered|blocked)"
     r"|flagged as potentially violating|requires moderation"
 )
-"""In an error's message: the server withholds this answer, whatever key or settings it is asked with."""
+"""Matches an error's message if the server withholds this answer, whatever the key or settings."""
 
 TOO_LONG_CODE = re.compile(r"context_(length|window|size)|string_above_max_length|prompt_too_long")
 TOO_LONG_WORDS = re.compile(
@@ -39,15 +38,15 @@ TOO_LONG_WORDS = re.compile(
     r"|\b(prompt|input|messages?|request|conversation|text|string)s?( (is|are|was|were))? too long"
     r"|length of the (prompt|input|messages?)|`inputs` tokens \+ `max_new_tokens`"
 )
-"""In an error's message, under a status of TOO_LONG_STATUS: the request exceeds the model's context."""
+"""Matches an error's message, with a status of TOO_LONG_STATUS, if the request exceeds the context."""
 TOO_LONG_STATUS = frozenset({400, 413, 422})
 
 
 def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
-    """(finish_reason, missing) of a completion's choice, whose answer is `text`, thoughts left out; see
-    `perbench.contracts.engine.Generation`. One that a filter cut short is missing: the rest was withheld."""
-    said = choice.get("finish_reason")
-    finish = str(said).lower() if isinstance(said, str) and re.fullmatch(r"[\w-]{1,40}", said) else "stop"
+    """(finish_reason, missing) of a completion's choice whose answer is `text`, without thoughts; see
+    `perbench.contracts.engine.Generation`. An answer truncated by a filter counts as missing."""
+    word = choice.get("finish_reason")
+    finish = str(word).lower() if isinstance(word, str) and re.fullmatch(r"[\w-]{1,40}", word) else "stop"
     finish = "length" if finish in CUT else finish
     message = choice.get("message")
     fields = message if isinstance(message, Mapping) else {}
@@ -61,15 +60,15 @@ def ending(choice: Mapping[str, Any], text: str) -> tuple[str, Absence | None]:
         return finish, "tool_call"
     if text.strip():
         return finish, None
-    # Of a server that hides the thoughts, only the spent tokens tell of them.
+    # If the server hides thoughts, only the token count reveals them.
     if finish == "length" or any(name in parts or _says(fields.get(name)) for name in THOUGHTS):
         return finish, "only_thoughts"
     return finish, "no_text" if fields.get("content") in (None, []) else None
 
 
 def withheld(error: Any) -> Generation | None:
-    """The absent answer that an error object under a status of 400 or more amounts to, where it says that
-    prompt or answer is filtered; None of all other errors."""
+    """The missing answer if an error object (status 400 or more) reports that prompt or answer was filtered,
+    else None."""
     if not isinstance(error, Mapping):
         return None
     inner = [error.get(name) for name in ("innererror", "inner_error", "metadata")]
@@ -84,7 +83,7 @@ def withheld(error: Any) -> Generation | None:
 
 
 def is_too_long(status: int, code: str, words: str) -> bool:
-    """Whether an error says that prompt and answer exceed the model's context."""
+    """Whether an error reports that prompt and answer exceed the model's context."""
     by_words = status in TOO_LONG_STATUS and TOO_LONG_WORDS.search(words.lower())
     return bool(by_words or TOO_LONG_CODE.search(code.lower()))
 
@@ -94,7 +93,7 @@ def _says(value: Any) -> bool:
 
 
 def _types(fields: Mapping[str, Any]) -> list[Any]:
-    """What the parts of a content are, one each; none where it is no list of parts."""
+    """The type of each part of a content; empty if it is not a list of parts."""
     parts = fields.get("content")
     return (
         [part.get("type") for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []

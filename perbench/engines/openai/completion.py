@@ -1,4 +1,4 @@
-"""Reads the reply of a chat completion: the answer and what it cost, or why there is none; strictly."""
+"""Parses the reply of a chat completion strictly: the answer and its cost, or why there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .section import Endpoint
 from .wire import Reply, in_short
 
 MAY_PASS = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that another attempt may not meet."""
+"""Statuses below 500 that may be transient."""
 NEVER_PASS = frozenset({501, 505})
 PASSING_CODES = {
     "rate_limit": 429,
@@ -35,16 +35,16 @@ THOUGHT = re.compile(
 )
 OPENED = re.compile(r"\s*<(think|thinking|thought|reasoning)>")
 MOST_TOKENS = 10**9
-"""A count beyond it is none."""
+"""Larger token counts are ignored as invalid."""
 
 
 def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation, EndpointUse]:
-    """The answer, and what it cost.
+    """The answer and its cost.
 
     Raises:
-        Passing: a status or an error that may pass; a reply that breaks off.
-        TooLong: an error that says that the request exceeds the model's context.
-        PerbenchError: any other status, error or shape, with the server's words.
+        Passing: a status or an error that may be transient, or a truncated reply.
+        TooLong: the request exceeds the model's context, by the server's error.
+        PerbenchError: any other status, error or format, with the server's message.
     """
     value = reply.value
     error = _error(value)
@@ -59,16 +59,16 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
     if reply.fault == "too deep":
         raise PerbenchError(f"the reply is JSON nested too deeply to be read: {reply.words!r}")
     if reply.fault == "no JSON":
-        streams = " but a stream, which nobody asked for" if reply.words.startswith("data:") else ""
+        kind = "a stream, which was not requested" if reply.words.startswith("data:") else "not JSON"
         raise PerbenchError(
-            f"the reply is no JSON{streams}; does the address in {endpoint.place} end in /v1? {reply.words!r}"
+            f"the reply is {kind} (does the address in {endpoint.place} end in /v1?): {reply.words!r}"
         )
     try:
         choice = value["choices"][0]
-        said = mask(_joined(choice["message"].get("content")))  # as joined: see read_json
+        text = mask(_joined(choice["message"].get("content")))  # as joined: see read_json
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise PerbenchError(f"the reply holds no answer that can be read: {reply.words!r}") from None
-    finish, missing = ending(choice, said)
+        raise PerbenchError(f"the reply holds no readable answer: {reply.words!r}") from None
+    finish, missing = ending(choice, text)
     if finish in BROKEN:
         raise Passing(f"the answer breaks off (finish_reason {finish!r})", alive=True)
     read, cached, written = _usage(value.get("usage"))
@@ -81,12 +81,12 @@ def read_reply(reply: Reply, endpoint: Endpoint, mask: Mask) -> tuple[Generation
         output_tokens=written,
         served=[in_short(sound(name))] if isinstance(name, str) and name not in ("", endpoint.model) else [],
     )
-    return Generation(said, finish, read or 0, written, missing), use
+    return Generation(text, finish, read or 0, written, missing), use
 
 
 def thoughtless(reply: Generation) -> Generation:
-    """A reply without the thought that its answer begins with between tags: <think>…</think>, or …</think>
-    where the prompt opened it. A thought that never ends leaves no answer."""
+    """The reply without the thought at its start: <think>…</think>, or …</think> if the prompt opened it. An
+    unfinished thought leaves no answer."""
     found = THOUGHT.match(reply.text)
     if found is not None:
         answer = reply.text[found.end() :]
@@ -98,15 +98,15 @@ def thoughtless(reply: Generation) -> Generation:
 
 
 def sound(text: str) -> str:
-    """`text` with U+FFFD for each half surrogate, which no file can hold."""
+    """`text` with each lone surrogate, which cannot be encoded, replaced by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _joined(content: Any) -> str:
-    """The text of a content: a string, null, or a list of parts of text, thoughts and refusals left out.
+    """The text of a content: a string, null, or a list of text parts, without thoughts and refusals.
 
     Raises:
-        TypeError, KeyError: it is anything else.
+        TypeError, KeyError: any other content.
     """
     if content is None or isinstance(content, str):
         return sound(content or "")
@@ -124,7 +124,7 @@ def _joined(content: Any) -> str:
 
 
 def _usage(value: Any) -> tuple[int | None, int, int]:
-    """Tokens read (None where the server does not count), of them cached, and written."""
+    """Tokens read (None if the server does not report them), cached tokens among them, and tokens written."""
     if not isinstance(value, Mapping):
         return None, 0, 0
     read, written = value.get("prompt_tokens"), value.get("completion_tokens")
@@ -136,14 +136,14 @@ def _usage(value: Any) -> tuple[int | None, int, int]:
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= MOST_TOKENS  # bool is an int too
+    return type(value) is int and 0 <= value <= MOST_TOKENS  # excludes bool
 
 
 # ---------------------------------------------------------------- errors
 
 
 def _error(value: Any) -> Any:
-    """The error that a reply reports, under whatever status; None where it reports none."""
+    """The error reported by a reply of any status, or None."""
     if not isinstance(value, Mapping):
         return None
     if value.get("object") == "error":
@@ -155,11 +155,11 @@ def _error(value: Any) -> Any:
 
 
 def _failure(reply: Reply, error: Any, endpoint: Endpoint) -> Exception:
-    """The error as one that may pass, or as final."""
+    """The error as transient (`Passing`) or final."""
     fields = error if isinstance(error, Mapping) else {}
     code = " ".join(str(fields[key]) for key in ("code", "type") if isinstance(fields.get(key), (str, int)))
-    told = fields.get("message") or error
-    words = in_short(sound(told)) if isinstance(told, str) else reply.words
+    given = fields.get("message") or error
+    words = in_short(sound(given)) if isinstance(given, str) else reply.words
     status = reply.status if reply.status >= 400 else _status_of(fields.get("code"), code)
     message = f"status {status}{'' if reply.status >= 400 else ', in a reply of status 200'}: {words}"
     if status in (401, 403):
@@ -173,20 +173,17 @@ def _failure(reply: Reply, error: Any, endpoint: Endpoint) -> Exception:
 
 
 def _status_of(code: Any, words: str) -> int:
-    """The HTTP status that an error under status 200 stands for: its code if that is one."""
+    """The HTTP status in an error that came with status 200: its code, if that is a status."""
     if re.fullmatch(r"[45]\d\d", str(code)):
         return int(code)
     return next((status for part, status in PASSING_CODES.items() if part in words.lower()), 400)
 
 
 def _hint(status: int, words: str, endpoint: Endpoint) -> str:
-    """The way out of a final error, where the server's words show one."""
+    """What to do about a final error, if the server's message suggests it."""
     if status == 404:
-        return f" (check the model's name, and that the address in {endpoint.place} ends in /v1)"
+        return f" (check the model's name and that the address in {endpoint.place} ends in /v1)"
     sent = [name for name in endpoint.names.values() if re.search(rf"\b{re.escape(name)}\b", words)]
     if status in (400, 422) and sent:
-        return (
-            f" (endpoint.send_as in the model's file gives the name that {' and '.join(sent)} is sent under; "
-            "null: it is not sent)"
-        )
+        return f" (in the model's file, endpoint.send_as renames {' and '.join(sent)}, and null omits it)"
     return ""

@@ -1,4 +1,4 @@
-"""An endpoint that speaks OpenAI's chat API: a server of one's own (vLLM, llama.cpp) or a provider's."""
+"""The engine of endpoints with OpenAI's chat API."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from .section import OPENAI_URL, Endpoint
 from .wire import Wire
 
 ACCOUNT = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-"""Headers that only OpenAI itself is sent, as its own client does, and the variables that hold them."""
+"""Headers sent only to OpenAI itself, as its own client does, and the variables that hold their values."""
 
 
 class OpenAIEngine(Engine):
     """Chats only.
 
-    Address and key are kept out of records, messages and the cache. `book` is told of every request and
-    answer, `say` of every retry. Safe to interrupt: what was answered is booked, then in the cache.
+    Addresses and keys appear in no record, message or cache. `book` receives the use of every request, `say`
+    a line before every retry. An interrupt loses no answer: each is booked, then cached.
     """
 
     offers = frozenset({"chat"})
     batch = 64
-    """Several times what is asked at once, so that the slowest answer of a batch keeps few waiting. A killed
-    run finds the answers of the batch in the cache."""
+    """Several times the concurrency, so that one slow answer delays little. A killed run finds the batch's
+    answers in the cache."""
     alone = True
 
     def __init__(
@@ -84,15 +84,14 @@ class OpenAIEngine(Engine):
     def chat(
         self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
     ) -> list[Generation]:
-        """See `perbench.contracts.engine.Engine.chat`; the server says what is too long. Whether a
-        seed makes answers repeat is up to the server; with a cache they do. Conversations that are the same
-        are asked once.
+        """See `perbench.contracts.engine.Engine.chat`; the server decides what is too long. Without a cache,
+        answers repeat only if the server honours the seed. Equal conversations are requested once.
 
         Raises:
-            TooLong: as there; likewise.
-            PerbenchError: the endpoint refuses, or gave no usable answer for as long as patience lasts. No
-                new request is made from then on; those under way are waited for and their answers kept.
-            KeyboardInterrupt: likewise; a second one gives up those under way.
+            TooLong: as in `Engine.chat`.
+            PerbenchError: the endpoint refuses, or gave no usable answer within the patience. No further
+                request starts; pending ones finish and their answers are kept.
+            KeyboardInterrupt: likewise; a second one drops the pending requests.
         """
         requests = [self._request(conversation, sampling, seed) for conversation in conversations]
         keys = [json.dumps(request) for request in requests]
@@ -100,9 +99,9 @@ class OpenAIEngine(Engine):
 
         def end() -> None:
             halt.set()
-            loop.get_loop().call_soon(self._announce)  # after those that only waited have ended
+            loop.get_loop().call_soon(self._announce)  # after tasks that were only waiting have ended
 
-        # Raised amid a request, an interrupt would lose its answer; a second one ends all that is under way.
+        # The first interrupt waits for pending requests to keep their answers; a second one drops them.
         with asyncio.Runner() as loop, held(lambda: loop.get_loop().call_soon_threadsafe(end)):
             found = loop.run(self._all(dict(zip(keys, requests, strict=True)), halt, skip))
         return [found[key] for key in keys]
@@ -110,7 +109,7 @@ class OpenAIEngine(Engine):
     async def _all(
         self, requests: Mapping[str, dict[str, Any]], halt: asyncio.Event, skip: bool
     ) -> dict[str, Generation]:
-        """The answers by key, as many requests at once as the endpoint allows."""
+        """The answers by key, requested with the endpoint's concurrency."""
         gate = asyncio.Semaphore(self._endpoint.concurrency)
         async with self._wire:
             tasks = {
@@ -120,7 +119,7 @@ class OpenAIEngine(Engine):
             try:
                 if tasks:
                     await asyncio.wait(tasks.values())
-            finally:  # all are looked at, or asyncio prints each that nobody did
+            finally:  # retrieve all exceptions, or asyncio prints them
                 ended = [task for task in tasks.values() if task.done() and not task.cancelled()]
                 errors = [task.exception() for task in ended]
         for error in errors:
@@ -129,16 +128,16 @@ class OpenAIEngine(Engine):
         return {key: task.result() for key, task in tasks.items()}
 
     def _announce(self) -> None:
-        """Say what an interrupt waits for."""
+        """Report what an interrupt waits for."""
         if self._under_way:
             self._say(
-                f"{self.who}: waiting for {counted(self._under_way, 'request')} under way "
-                f"to keep the answers, at most {self._endpoint.timeout:g} s; Ctrl-C again gives them up"
+                f"{self.who}: waiting for {counted(self._under_way, 'pending request')} "
+                f"to keep the answers, at most {self._endpoint.timeout:g} s; press Ctrl-C again to drop them"
             )
 
     def _request(self, conversation: Conversation, sampling: SamplingSpec, seed: int) -> dict[str, Any]:
-        """What is asked, under the names of this project: `_body` is how it is sent. It names the reply in
-        the cache, where how it is sent is part of it only if that is not the default."""
+        """The request under perbench's own names (`_body` has those on the wire), which keys the reply in the
+        cache; how it is sent is part of it only if not the default."""
         return {
             "model": self._endpoint.model,
             "messages": [dict(message) for message in conversation],
@@ -151,7 +150,7 @@ class OpenAIEngine(Engine):
 
     def _body(self, request: Mapping[str, Any]) -> dict[str, Any]:
         names = self._endpoint.names
-        if request["top_p"] == 1.0:  # says nothing, and some servers refuse it beside a temperature
+        if request["top_p"] == 1.0:  # no effect, and some servers reject it with a temperature
             names = {name: sent for name, sent in names.items() if name != "top_p"}
         body = {"model": request["model"], "messages": request["messages"]}
         return {**body, **{sent: request[name] for name, sent in names.items()}, **self._endpoint.extra}
@@ -166,7 +165,7 @@ class OpenAIEngine(Engine):
             try:
                 return await self._asked(request, halt, skip)
             except BaseException:
-                halt.set()  # whatever it was, a full disk too: what cannot be kept shall not be paid for
+                halt.set()  # on any error, also a full disk: do not pay for what cannot be kept
                 raise
             finally:
                 self._under_way -= 1
@@ -175,7 +174,7 @@ class OpenAIEngine(Engine):
         key = self._cache.key(self._url, request) if self._cache is not None else None
         if self._cache is not None and key is not None:
             known = self._cache.get(key)
-            # Where it would be an error, it is asked again: the server may read more by now.
+            # If too long is an error here, ask again: the server's context may have grown.
             if known is not None and (skip or known[0].missing != LEFT_OUT.missing):
                 kept, served = known
                 found = thoughtless(kept)
@@ -191,8 +190,8 @@ class OpenAIEngine(Engine):
             reply, use = LEFT_OUT, EndpointUse()
         except PerbenchError as failure:
             raise PerbenchError(f"{self.who}: {failure}") from None
-        # Booked first: killed in between, it is asked and paid again, and both are counted. The other way
-        # round the next start would take it for one that cost nothing.
+        # Booked before cached: if killed in between, the request is repeated and both are counted; in the
+        # other order its cost would be lost.
         found = thoughtless(reply)
         self._book(self._use(use, reply, found))
         if self._cache is not None and key is not None:
@@ -200,7 +199,7 @@ class OpenAIEngine(Engine):
         return found
 
     def _use(self, use: EndpointUse, reply: Generation, found: Generation) -> EndpointUse:
-        """With what the notes beside the numbers say of the answer."""
+        """The use with the details of the answer that notes report."""
         counts = {"thoughts": int(found != reply), "replaced": int("\ufffd" in found.text)}
         return use.model_copy(update={**counts, "unsent": self._endpoint.unsent})
 
@@ -208,6 +207,6 @@ class OpenAIEngine(Engine):
         self._book(EndpointUse(requests=1))
         reply = await self._wire.post(self._body(request))
         if reply.used_up is not None and reply.status < 400:
-            # Of a longer one, or of a date in its place, the server speaks once more when it refuses.
+            # If the limit lasts longer, the server's refusal gives a new wait.
             self._retry.hold(min(reply.used_up, LONGEST_WAIT))
         return read_reply(reply, self._endpoint, self._mask)

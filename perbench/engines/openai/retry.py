@@ -1,4 +1,4 @@
-"""Asking an endpoint again: how long to wait after a failure that may pass, and when to give up."""
+"""Retries requests to an endpoint: how long to wait after a transient failure, and when to give up."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ from perbench.errors import PerbenchError
 T = TypeVar("T")
 
 FIRST_WAIT = 1.0
-"""Seconds, at most, before the second attempt; the bound doubles with each attempt."""
+"""Maximum seconds before the second attempt; the bound doubles with each attempt."""
 LONGEST_WAIT = 60.0
 PATIENCE = 900.0
-"""Seconds from the first attempt to the last: a server may be restarted, a limit renewed."""
+"""Seconds from the first to the last attempt: enough for a restart or a renewed limit."""
 STRANGERS = 3
-"""Attempts at a server that never answered: its address is more likely wrong than its trouble short."""
+"""Attempts at a server that has never answered: its address is probably wrong."""
 
 
 class Passing(Exception):
-    """A failure that may pass. `wait` is how many seconds the server asks to wait, None where it says
-    nothing; `alive` says that the server spoke, `limited` that every request has to wait, not this one alone.
-    """
+    """A failure that may be transient. `wait`: seconds that the server asks to wait, or None; `alive`: the
+    server answered; `limited`: all requests must wait, not only this one."""
 
     def __init__(
         self, message: str, *, wait: float | None = None, alive: bool = False, limited: bool = False
@@ -40,22 +39,22 @@ class Passing(Exception):
 
 
 class Halted(Exception):
-    """The wait was cut short: another request of the call failed for good, or the user stopped it."""
+    """The wait was cut short: another request of the call failed, or the user interrupted."""
 
 
 async def wait_for(halt: asyncio.Event, seconds: float) -> None:
-    """Wait so long, or until `halt` is set."""
+    """Wait `seconds`, or until `halt` is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await halt.wait()
 
 
 class Retry:
-    """Repeats the requests to one server, of any number of tasks, and keeps them all to its rate limit.
+    """Retries the requests of all tasks to one server and keeps them within its rate limit.
 
-    After a failure the wait is drawn from [0, FIRST_WAIT * 2**n] up to LONGEST_WAIT ("full jitter", Brooker
-    2015, Exponential Backoff And Jitter), so that clients which failed together do not come back together.
-    Where the server says how long, no less. A rate limit holds back all tasks.
+    The wait after a failure is drawn from [0, FIRST_WAIT * 2**n], at most LONGEST_WAIT ("full jitter",
+    Brooker 2015, Exponential Backoff And Jitter), so that clients that failed together do not return
+    together. It is at least what the server asks for. A rate limit holds back all tasks.
     """
 
     def __init__(
@@ -77,10 +76,10 @@ class Retry:
         halt: asyncio.Event,
         say: Callable[[str], None] = lambda line: None,
     ) -> T:
-        """What `ask` returns, asked as often as it takes; `say` is given a line before every further attempt.
+        """Call `ask` until it succeeds and return its result; `say` receives a line before every retry.
 
         Raises:
-            PerbenchError: the last failure, when patience is at an end.
+            PerbenchError: the last failure, after the patience is exhausted.
             Halted: `halt` was set.
         """
         begun, attempt = self._clock(), 0
@@ -111,7 +110,7 @@ class Retry:
                 return found
 
     def hold(self, seconds: float) -> None:
-        """No request starts for so many seconds from now."""
+        """Start no request for `seconds` from now."""
         self._open_at = max(self._open_at, self._clock() + seconds)
 
     def _wait(self, failure: Passing, attempt: int) -> float:
@@ -120,17 +119,17 @@ class Retry:
 
     async def _until_open(self, halt: asyncio.Event) -> None:
         while (left := self._open_at - self._clock()) > 0 and not halt.is_set():
-            # Spread over a tenth more, so that the tasks held back do not all start at once.
+            # Plus up to a tenth, so that waiting tasks do not all start at once.
             await self._pause(halt, left * (1 + self._draw() / 10))
 
 
-# ---------------------------------------------------------------- what servers say of their limits
+# ---------------------------------------------------------------- rate limit headers
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def seconds_of(text: str | None) -> float | None:
-    """Seconds of "1.5", "20ms", "6m0s" or "1h2m3.5s"; None of anything else."""
+    """Seconds of "1.5", "20ms", "6m0s" or "1h2m3.5s"; None for anything else."""
     if text is None:
         return None
     if re.fullmatch(r"\d+(?:\.\d+)?", text.strip()):
@@ -142,8 +141,8 @@ def seconds_of(text: str | None) -> float | None:
 
 
 def asked_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the reply's headers ask to wait: `retry-after-ms`, `retry-after` (seconds or a date, RFC
-    9110 section 10.2.3), else the time until a used-up limit is renewed. None where they say nothing."""
+    """Seconds to wait by the reply's headers: `retry-after-ms`, `retry-after` (seconds or a date, RFC 9110
+    section 10.2.3), else the time until an exhausted limit is renewed; None without them."""
     milliseconds = seconds_of(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -155,8 +154,8 @@ def asked_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def used_up(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the limits of which nothing remains are renewed (`x-ratelimit-remaining-requests` and
-    `-tokens` with their `-reset-`); None while something remains."""
+    """Seconds until the exhausted limits are renewed (`x-ratelimit-remaining-requests` and `-tokens` with
+    their `-reset-`); None if none is exhausted."""
     waits = [
         seconds_of(headers.get(f"x-ratelimit-reset-{kind}"))
         for kind in ("requests", "tokens")
@@ -168,7 +167,7 @@ def used_up(headers: Mapping[str, str]) -> float | None:
 def _until(date: str) -> float | None:
     try:
         at = parsedate_to_datetime(date)
-    except (ValueError, OverflowError):  # of a number that no date has
+    except (ValueError, OverflowError):  # an invalid date
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

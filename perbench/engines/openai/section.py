@@ -1,4 +1,4 @@
-"""The `endpoint` of a model's file: address, key, how requests are sent, what they cost."""
+"""The section `endpoint` of a model's file: address, key, request format and prices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from perbench.shapes.base import Strict
 
 
 class Prices(Strict):
-    """What an endpoint charges, per million tokens; `cached_input` is for prompt tokens that the server had
-    cached, as much as `input` where it is not given."""
+    """Prices per million tokens; `cached_input` is for prompt tokens cached by the server, by default as
+    `input`."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -33,48 +33,48 @@ class Prices(Strict):
 
 
 Parameter = Literal["max_tokens", "temperature", "top_p", "seed"]
-"""What perbench asks an endpoint for, by OpenAI's older names."""
+"""Parameters of a request, by OpenAI's older names."""
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_URL_ENV = "OPENAI_BASE_URL"
 
 
 def is_address(url: str) -> bool:
-    """Whether a server can have this address: http or https, a host, a port that is one."""
+    """Whether a URL is a valid server address: http or https, a host, a valid port."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # invalid port
         return False
 
 
 class Endpoint(Strict):
-    """A server that speaks OpenAI's chat API. Its key stays in the environment; neither key nor address is
+    """A server with OpenAI's chat API. Its key is read from the environment; neither key nor address is
     recorded."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     model: str
-    """The model's name on the server; it should stand for one set of weights."""
+    """The model's name on the server; it should identify one set of weights."""
     base_url: str | None = None
     """The address; None reads it from the environment variable `base_url_env`."""
     base_url_env: str = OPENAI_URL_ENV
-    """Unset, the default stands for OpenAI's own address."""
+    """Unset, the default variable means OpenAI's own address."""
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: Annotated[int, Field(gt=0)] = 8
-    """Requests under way at once."""
+    """Concurrent requests."""
     timeout: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds for one answer, from the connection to its last byte."""
+    """Seconds for one answer, from connection to last byte."""
     send_as: dict[Parameter, str | None] = {}
-    """Names that the server has for parameters; null: it is not sent."""
+    """The server's names of parameters; null omits one."""
     extra: dict[str, JsonValue] = {}
-    """Further fields of every request: {reasoning_effort: low}."""
+    """Further fields of every request, such as {reasoning_effort: low}."""
     prices: Prices | None = None
 
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
         if value is not None and not is_address(value):
-            raise ValueError("is no address such as http://127.0.0.1:8000/v1")
+            raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
         return value
 
     @model_validator(mode="after")
@@ -82,78 +82,76 @@ class Endpoint(Strict):
         names = list(self.names.values())
         for name in ("", "model", "messages", "stream", "n"):
             if name in names or name in self.extra:
-                raise ValueError(f"send_as and extra: {name!r} is not theirs to set")
+                raise ValueError(f"send_as and extra: {name!r} is set by perbench")
         for name in {*names} & {*self.extra} | {name for name in names if names.count(name) > 1}:
-            raise ValueError(
-                f"send_as and extra: {name!r} would be sent twice; null in send_as leaves one out"
-            )
+            raise ValueError(f"send_as and extra: {name!r} would be sent twice; set one to null in send_as")
         try:
             json.dumps(self.extra, allow_nan=False)
         except ValueError:
-            raise ValueError("extra holds NaN or an infinity, which JSON has no form for") from None
+            raise ValueError("extra holds NaN or infinity, which JSON cannot represent") from None
         return self
 
     @property
     def names(self) -> dict[str, str]:
-        """What each parameter is sent as; those that are not sent are left out."""
+        """The name each parameter is sent under, without those that are omitted."""
         found = {name: self.send_as.get(name, name) for name in get_args(Parameter)}
         return {name: sent for name, sent in found.items() if sent is not None}
 
     @property
     def unsent(self) -> list[str]:
-        """The parameters that are not sent: the server's own settings hold."""
+        """Omitted parameters, for which the server's own settings apply."""
         return sorted(name for name, sent in self.send_as.items() if sent is None)
 
     @property
     def sent(self) -> dict[str, Any]:
-        """How requests are sent, as far as that is not the default: part of what identifies an answer."""
+        """How requests are sent where it differs from the default, for the answer's identity."""
         changed = {name: sent for name, sent in self.send_as.items() if sent != name}
         return {**({"send_as": changed} if changed else {}), **({"extra": self.extra} if self.extra else {})}
 
     @property
     def place(self) -> str:
-        """What sets the address, for messages."""
+        """The setting that holds the address, for messages."""
         return self.base_url_env if self.base_url is None else "base_url"
 
     @property
     def url(self) -> str:
-        """The address: the spec's, else the environment's; for the default variable OpenAI's own, as in its
-        client. Empty where there is none."""
+        """The address: the spec's, else the environment's; with the default variable, OpenAI's own, as in its
+        client. Empty if there is none."""
         default = OPENAI_URL if self.base_url_env == OPENAI_URL_ENV else ""
         found = self.base_url or os.environ.get(self.base_url_env) or default
         return found.rstrip("/")
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the environment sends OpenAI's models to another server, which may have others."""
+        """Whether the environment redirects OpenAI's models to another server."""
         return self.base_url is None and self.base_url_env == OPENAI_URL_ENV and self.url != OPENAI_URL
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The model's name there, how requests are sent, and the digest of an "address" that the environment
-        gives in place of OpenAI's."""
+        """The model's name on the server, how requests are sent, and the digest of an "address" that replaces
+        OpenAI's."""
         address = {"address": canonical_digest(self.url)} if self.elsewhere else {}
         return {"endpoint": self.model, **self.sent, **address}
 
     def absent(self) -> list[str]:
-        """What of address and key is not there, or cannot be one, with the way out. Shows no key."""
-        told = f"of endpoint model {self.model!r}"
+        """Problems with address and key, and how to fix them, without showing the key."""
+        whose = f"of endpoint model {self.model!r}"
         faults = []
         url, key = self.url, os.environ.get(self.api_key_env)
         if not url:
             example = "the address, such as http://127.0.0.1:8000/v1,"
-            faults.append(f"set the environment variable {self.base_url_env} to {example} {told}")
+            faults.append(f"set the environment variable {self.base_url_env} to {example} {whose}")
         elif not is_address(url):
             faults.append(
-                f"the environment variable {self.base_url_env}, the address {told}, is no address such as "
-                "http://127.0.0.1:8000/v1"
+                f"the environment variable {self.base_url_env}, the address {whose}, must be an address such "
+                "as http://127.0.0.1:8000/v1"
             )
         if not key:
-            any_text = "the key (any text for a server that asks for none)"
-            faults.append(f"set the environment variable {self.api_key_env} to {any_text} {told}")
+            any_text = "the key (any text if the server needs none)"
+            faults.append(f"set the environment variable {self.api_key_env} to {any_text} {whose}")
         elif not re.fullmatch(r"[!-~]+", key):
             faults.append(
-                f"the environment variable {self.api_key_env}, the key {told}, holds what none can: a space, "
-                "a line break (at its end, perhaps) or a character beyond ASCII; set it again"
+                f"the environment variable {self.api_key_env}, the key {whose}, holds a space, a line break "
+                "(perhaps at its end) or a non-ASCII character, which no key can hold; set it again"
             )
         return faults

@@ -1,4 +1,4 @@
-"""One request to an endpoint, bounded: in time, in size, to the one server; its reply without the secrets."""
+"""Sends one request to an endpoint, with limits on time and size, and masks secrets in the reply."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     import httpx2
 
 MOST_BYTES = 8 * 1024**2
-"""Of a reply, as it is sent and as it unpacks: an answer of 100,000 tokens takes less than one."""
+"""Maximum size of a reply, compressed or not; an answer of 100,000 tokens takes less than 1 MB."""
 WORDS = 200
-"""Characters of a reply that a message repeats."""
+"""Maximum characters of a reply in a message."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, its texts masked. `value` is the JSON, None with the `fault` that it is "cut" (begins
-    as an object and breaks off, or is empty), "no JSON" or "too deep"; `words` are its beginning, for
-    messages; `wait` and `used_up` are seconds, as of `perbench.engines.openai.retry`."""
+    """A reply with masked texts. `value` is its JSON; None with `fault` "cut" (an object that breaks off, or
+    nothing), "no JSON" or "too deep"; `words` is its beginning, for messages; `wait` and `used_up` are
+    seconds, as in `perbench.engines.openai.retry`."""
 
     status: int
     value: Any
@@ -42,8 +42,8 @@ class Reply:
 
 
 class Wire:
-    """Sends bodies to `<url>/chat/completions`, inside `async with`. `headers` hold the key, `place` sets the
-    address."""
+    """Sends bodies to `<url>/chat/completions`, inside `async with`. `headers` hold the key; `place` is the
+    setting that holds the address."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Wire:
     async def __aenter__(self) -> Wire:
         import httpx2
 
-        encrypted = self._url.startswith("https:") or getproxies()  # a proxy may be; see _certificates
+        encrypted = self._url.startswith("https:") or getproxies()  # a proxy may be
         try:
             self._client = httpx2.AsyncClient(
                 verify=_certificates() if encrypted else False,
@@ -74,16 +74,16 @@ class Wire:
                     **self._headers,
                     "Content-Type": "application/json",
                     "Accept": "application/json",
-                    "Accept-Encoding": "gzip, deflate",  # what `_unpacked` stops in time
+                    "Accept-Encoding": "gzip, deflate",  # what `_unpacked` can bound
                 },
-                follow_redirects=False,  # the request holds a persona: it goes where the user sent it
-                timeout=None,  # httpx would bound each read, and a byte a second never exceeds that
+                follow_redirects=False,  # the request holds a persona: send it nowhere else
+                timeout=None,  # httpx bounds only each read
                 limits=httpx2.Limits(max_connections=self._connections),
             )
-        except (ValueError, ImportError, httpx2.InvalidURL):  # its words may hold the proxy's password
+        except (ValueError, ImportError, httpx2.InvalidURL):  # its message may hold the proxy's password
             raise PerbenchError(
-                "the environment names a proxy that cannot be used (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): set "
-                "one of http or https, or leave it out for this server: NO_PROXY"
+                "the environment names an unusable proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): set "
+                "one of http or https, or exclude this server with NO_PROXY"
             ) from None
         return self
 
@@ -92,12 +92,12 @@ class Wire:
             await self._client.aclose()
 
     async def post(self, body: Mapping[str, Any]) -> Reply:
-        """The reply, whatever its status but a redirect.
+        """The reply, of any status but a redirect.
 
         Raises:
             Passing: no connection, a broken one, or no whole reply within the timeout.
-            PerbenchError: a redirect; an address that is none; a reply that is too large or packed as nobody
-                asked.
+            PerbenchError: a redirect, an invalid address, or a reply that is too large or in an encoding that
+                was not requested.
         """
         import httpx2
 
@@ -113,7 +113,7 @@ class Wire:
                     if len(data) > MOST_BYTES:
                         raise _too_large()
         except (httpx2.InvalidURL, UnicodeError):
-            raise PerbenchError(f"the address in {self._place} is none that a server can have") from None
+            raise PerbenchError(f"the address in {self._place} is not a valid server address") from None
         except TimeoutError:
             raise Passing(
                 f"no whole answer within {self._timeout:g} s from the address in {self._place}"
@@ -124,8 +124,8 @@ class Wire:
             ) from None
         if 300 <= response.status_code < 400:
             raise PerbenchError(
-                f"the server redirects (status {response.status_code}), which is not followed: the request "
-                f"would go to an address that nobody named. Set {self._place} to the final address"
+                f"the server redirects (status {response.status_code}), which is not followed; set "
+                f"{self._place} to the final address"
             )
         text = _unpacked(bytes(data), response.headers.get("content-encoding", "")).decode(
             "utf-8-sig", "replace"
@@ -143,28 +143,28 @@ class Wire:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Read once, and only where something is encrypted: it takes longer than most requests."""
+    """Loaded once and only for encrypted connections: it takes longer than most requests."""
     import httpx2
 
     return httpx2.create_ssl_context()
 
 
 def in_short(text: str) -> str:
-    """A masked text on one line, cut to WORDS characters."""
+    """A masked text on one line, truncated to WORDS characters."""
     line = " ".join(text.split())
     return line if len(line) <= WORDS else f"{line[:WORDS]}…"
 
 
 def read_json(text: str, mask: Mask) -> tuple[Any, Literal["cut", "no JSON", "too deep"] | None]:
-    """The JSON of `text`, as in `Reply`, with every string masked but the `text` of a content's parts: they
-    are joined first, or a key that is split between two would show its halves."""
+    """The JSON of `text`, as in `Reply`, with every string masked except the `text` of content parts: these
+    are joined first, since a key may be split between two."""
 
     def masked(value: Any) -> Any:
         if isinstance(value, str):
             return mask(value)
         return [masked(one) for one in value] if isinstance(value, list) else value
 
-    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # objects inside are masked already
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # inner objects are already masked
         return {mask(name): value if name == "text" else masked(value) for name, value in pairs}
 
     try:
@@ -176,34 +176,32 @@ def read_json(text: str, mask: Mask) -> tuple[Any, Literal["cut", "no JSON", "to
 
 
 def _integer(digits: str) -> float:
-    return int(digits) if len(digits) < 30 else float(digits)  # Python refuses to read thousands of digits
+    return int(digits) if len(digits) < 30 else float(digits)  # Python limits the digits of an int
 
 
 def _unpacked(data: bytes, packed: str) -> bytes:
-    """The reply's bytes, unpacked no further than allowed.
+    """The decompressed reply, bounded by MOST_BYTES.
 
     Raises:
-        Passing: they break off, or are not what the header says.
-        PerbenchError: too many, or packed in another way.
+        Passing: the data are truncated or do not match the header.
+        PerbenchError: too large, or another encoding.
     """
     way = packed.strip().lower()
     if way in ("", "identity") or not data:
         return data
     if way not in ("gzip", "x-gzip", "deflate"):
-        raise PerbenchError("the reply is packed in another way than gzip or deflate, which nobody asked for")
-    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out which of the two it is
+        raise PerbenchError("the reply has another encoding than gzip or deflate, which was not requested")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # detects gzip or zlib
     try:
         plain = unpack.decompress(data, MOST_BYTES + 1)
     except zlib.error:
-        raise Passing("the reply is broken: it does not unpack", alive=True) from None
+        raise Passing("the reply is broken: it does not decompress", alive=True) from None
     if len(plain) > MOST_BYTES:
         raise _too_large()
     if not unpack.eof:
-        raise Passing("the reply is broken: what is packed breaks off", alive=True)
+        raise Passing("the reply is broken: its compressed data break off", alive=True)
     return plain
 
 
 def _too_large() -> PerbenchError:
-    return PerbenchError(
-        f"the reply is larger than {MOST_BYTES >> 20} MB, which no answer is; it was given up"
-    )
+    return PerbenchError(f"the reply is larger than {MOST_BYTES >> 20} MB and was dropped")

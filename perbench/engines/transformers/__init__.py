@@ -1,4 +1,4 @@
-"""Weights on this machine, served by transformers in this process, on one GPU or the CPU."""
+"""Local weights, served by transformers in this process on one GPU or the CPU."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ TOKEN_BUDGET = 32768
 
 
 _CHANGING = Path()
-"""Stands for the served folder while weights change, so that a failed change is never taken for done."""
+"""Served folder while weights change, so that a failed change is not mistaken for a completed one."""
 
 
 class TransformersEngine(Engine):
-    """`model` is the torch module now served; a token of `stop_tokens` ends an answer."""
+    """`model` is the torch module being served; any of `stop_tokens` ends an answer."""
 
     offers = EVERYTHING
     tokenizer: Any = None
@@ -49,12 +49,12 @@ class TransformersEngine(Engine):
     # ------------------------------------------------------------ weights
 
     def load_adapter(self, path: Path | None, user: Path | None = None) -> None:
-        """Serve a peft adapter folder or a full model folder; None returns to the base model, bit for bit.
+        """Serve a peft adapter folder or a full model folder; None restores the base model bit for bit.
 
-        An adapter is merged: unmerged it costs a third of the generation speed on a CPU. Merging rounds the
-        sum to the weights' dtype, which in bfloat16 moves the log-probs far less than computing in bfloat16
-        does. The base is read again from its folder, so a second copy of it is never held. The adapter `user`
-        is swapped on top and not merged: users change often, and taking one away must leave no trace.
+        An adapter is merged: unmerged, it costs a third of the generation speed on a CPU. Merging rounds to
+        the weights' dtype, which changes log-probs far less than computing in bfloat16. The base is reloaded
+        from its folder, so no second copy is held. The adapter `user` is added unmerged on top, since users
+        change often and removing one must restore the weights exactly.
 
         Raises:
             PerbenchError: the folder holds neither, or does not load.
@@ -87,7 +87,7 @@ class TransformersEngine(Engine):
                 raise PerbenchError(
                     f"{folder}: neither generation_config.json nor the chat template ends a turn"
                 )
-        # generate() fills unset options from here: a checkpoint's own temperature or penalties would leak in.
+        # generate() takes unset options from here, such as a checkpoint's own temperature or penalties.
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
 
@@ -122,8 +122,8 @@ class TransformersEngine(Engine):
         return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
 
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        """See `perbench.contracts.engine.Engine.generate`. The batch is split by a fixed token
-        budget; `new_tokens` counts the stop token, the text holds neither it nor any other special token.
+        """See `perbench.contracts.engine.Engine.generate`. The batch is split by a fixed token budget;
+        `new_tokens` counts the stop token, while the text holds no special token.
 
         Raises:
             TooLong: a prompt and its answer exceed the model's context.
@@ -188,14 +188,14 @@ class TransformersEngine(Engine):
     def _rows(
         self, prompts: Sequence[TokenIds], max_new_tokens: int, *processors: Any, **options: Any
     ) -> list[list[int]]:
-        """The new tokens of each prompt, padded."""
+        """The padded new tokens of each prompt."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
         stop = sorted(self.stop_tokens)
-        pad = 0  # masked, so any will do that the model has; the tokenizer's may lie outside the embedding
+        pad = 0  # masked, so any valid id will do; the tokenizer's may lie outside the embedding
         width = max(map(len, prompts))
-        # Padded on the left, so that every answer continues right where its prompt ends.
+        # Left padding, so that every answer directly follows its prompt.
         ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         config = GenerationConfig(  # type: ignore[no-untyped-call]
@@ -224,7 +224,7 @@ class TransformersEngine(Engine):
 
 
 def _drawing(sampling: SamplingSpec) -> dict[str, Any]:
-    """GenerationConfig's options for a sampling."""
+    """GenerationConfig's sampling options."""
     if sampling.temperature == 0:
         return {"do_sample": False}
     return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}

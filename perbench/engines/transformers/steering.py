@@ -1,4 +1,4 @@
-"""Tokens drawn from the logits of two contexts."""
+"""A logits processor that samples tokens from the combined logits of two contexts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 class Steering:
-    """A logits processor for greedy `generate` over 2E rows: E prompts with the context, then the same E
-    without. Each step it combines a pair's logits, draws a token, and leaves both rows no other choice: one
-    batched pass a token, and both contexts' caches go on from the same answer.
-    """
+    """For greedy `generate` over 2E rows: E prompts with the context, then the same E without. At each step
+    it combines a pair's logits, draws a token and forces it in both rows: one batched pass per token, with
+    both caches continuing the same answer."""
 
     def __init__(self, combine: Combine, sampling: SamplingSpec) -> None:
         from transformers import TemperatureLogitsWarper, TopPLogitsWarper
@@ -27,7 +26,7 @@ class Steering:
             self._warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """input_ids [2E, length], scores [2E, V] -> [2E, V]: 0 at the token drawn, -inf elsewhere."""
+        """input_ids [2E, length], scores [2E, V] -> [2E, V]: 0 at the drawn token, -inf elsewhere."""
         import torch
 
         steered = self._combine(*scores.float().chunk(2))

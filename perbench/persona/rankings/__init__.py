@@ -1,1 +1,1 @@
-"""Built-in rankings: which items of a history come first (persona.retrieve). One file each."""
+"""Built-in rankings, which order the items of a history (persona.retrieve); one file each."""

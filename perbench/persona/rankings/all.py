@@ -1,4 +1,4 @@
-"""Every item, in the history's order, from the end that `priority` names."""
+"""Keeps every item in the history's order, from the end that `priority` names."""
 
 from __future__ import annotations
 

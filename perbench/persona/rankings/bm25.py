@@ -1,4 +1,4 @@
-"""By BM25 of the words that items share with the request."""
+"""Ranks by BM25 of the words that items share with the request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BM25(Ranking[Compared]):
 
 
 def bm25(query: str, texts: Sequence[str]) -> list[float]:
-    """BM25Okapi of rank_bm25 over whitespace tokens, as LongLaMP retrieves."""
+    """BM25Okapi of rank_bm25 over whitespace tokens, as in LongLaMP."""
     from rank_bm25 import BM25Okapi
 
     words = [text.split() for text in texts]

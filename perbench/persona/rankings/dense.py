@@ -1,4 +1,4 @@
-"""By the similarity of an encoder's vectors of items and request."""
+"""Ranks by the similarity of an encoder's vectors of item and request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perbench.shapes.fields import ModelName
 
 class Keys(Compared):
     encoder: ModelName = "facebook/contriever"
-    """An encoder's name; texts are compared by the mean of its last states."""
+    """An encoder's name; a text's vector is the mean of its last hidden states."""
     similarity: Literal["dot", "cosine"] = "dot"
 
 
@@ -25,11 +25,11 @@ class Dense(Ranking[Keys]):
     version = 1
 
     def roles(self) -> Sequence[Role]:
-        told = (
-            "persona.encoder {model} is {what}, which can only chat; name an encoder whose weights are on "
+        message = (
+            "persona.encoder: {model} is {what}, which can only chat; name an encoder whose weights are on "
             "this machine"
         )
-        return [Role("encoder", self.keys.encoder, {"vectors": told})]
+        return [Role("encoder", self.keys.encoder, {"vectors": message})]
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
         from perbench.persona.dense import similarities

@@ -1,4 +1,4 @@
-"""Newest items first."""
+"""Ranks the newest items first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perbench.shapes.base import Strict
 
 class Keys(Strict):
     time: str | None = None
-    """The item's field that holds its time, a number; None: items stand oldest first."""
+    """The item field that holds its time, a number; None: items are listed oldest first."""
 
 
 class Latest(Ranking[Keys]):
@@ -34,10 +34,10 @@ class Latest(Ranking[Keys]):
 
 
 def latest(items: Sequence[Mapping[str, Any]], time: str | None) -> list[int]:
-    """Newest first, by the field `time`; of equal times, and without a field, what stands later is newer.
+    """Newest first, by the field `time`; of equal times, or without a field, later items are newer.
 
     Raises:
-        PerbenchError: an item lacks the field, or holds no number in it.
+        PerbenchError: an item lacks the field, or its value is not a number.
     """
     places = range(len(items))
     if time is None:
@@ -52,5 +52,5 @@ def _number(item: Mapping[str, Any], place: int, field: str) -> float:
         return float(item[field])
     except (TypeError, ValueError):
         raise PerbenchError(
-            f"persona item {place}: {field} is {item[field]!r}, no number; name another field: persona.time"
+            f"persona item {place}: {field} is {item[field]!r}, not a number; set persona.time to another"
         ) from None

@@ -1,4 +1,4 @@
-"""An order drawn for each example by its id: the same in every run."""
+"""Draws an order for each example from its id: the same in every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perbench.shapes.base import Strict
 
 class Keys(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
-    """A run's seed changes no choice."""
+    """A run's seed has no effect."""
 
 
 class Random(Ranking[Keys]):
@@ -27,5 +27,5 @@ class Random(Ranking[Keys]):
 
 
 def shuffled(count: int, example: str, seed: int) -> list[int]:
-    """An order drawn for an example by its id: the same in every run."""
+    """An order drawn for an example from its id: the same in every run."""
     return sorted(range(count), key=lambda n: hashlib.sha256(f"{seed}/{example}/{n}".encode()).digest())

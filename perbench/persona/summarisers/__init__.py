@@ -1,1 +1,1 @@
-"""Built-in summarisers: what rewrites a history (persona.summarise). One file each."""
+"""Built-in summarisers, which rewrite a history (persona.summarise); one file each."""

@@ -1,6 +1,5 @@
-"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, renewed with each block of items.
-
-Each time from the summary so far and the next items. Our own wording."""
+"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, updated with each block of items by a
+request that holds the summary so far and the next items. The wording is our own."""
 
 from __future__ import annotations
 
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class SummarySpec(Strict):
-    """`model` summarises the first `block` items, then renews its summary with each further block."""
+    """`model` summarises the first `block` items, then updates its summary with each further block."""
 
     model: ModelName
     block: Count = 5
     max_new_tokens: Count = 256
     item_words: Count = 400
-    """Words of an item that the summariser reads; what is cut off is counted."""
+    """Words of an item that the summariser reads; truncated items are counted."""
 
 
 class Keys(Strict):
@@ -60,8 +59,8 @@ class Recurrent(Summariser[Keys]):
             items = example.persona[: self.spec.k]
             times = -(-len(items) // spec.block)
             texts = sum(estimated(str(value)) for item in items for value in item.values())
-            told = times * (estimated(NEXT) + spec.max_new_tokens)
-            asked += Asked(times, texts + told, times * spec.max_new_tokens)
+            prompts = times * (estimated(NEXT) + spec.max_new_tokens)
+            asked += Asked(times, texts + prompts, times * spec.max_new_tokens)
         return {"summariser": asked}
 
     def rewrite(self, histories: Sequence[Sequence[str]], models: Models) -> Rewritten:
@@ -172,7 +171,7 @@ class _Asker:
         keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))
         known = {key: json.loads(value) for key, value in self._cache.get(list(text_of)).items()}
-        # Kept before answers said whether they are missing, an empty one may have been.
+        # Old entries do not record whether an answer is missing: an empty one may be.
         found: dict[str, Mapping[str, Any]] = {
             key: {"missing": None, **value}
             for key, value in known.items()

@@ -50,7 +50,7 @@ class DialogueProtocol(Protocol[Keys]):
         spec = self.keys.dialogue
         raters = {"judge": spec.judge, "second_judge": spec.second_judge}
         found = {
-            f"dialogue.{role}.rubric": f"beside dialogue.{role}.instruction"
+            f"dialogue.{role}.rubric": f"together with dialogue.{role}.instruction"
             for role, rater in raters.items()
             if rater is not None and rater.instruction is not None
         }

@@ -47,7 +47,7 @@ class Preference(JudgedProtocol[Keys]):
     def idle(self) -> dict[str, str]:
         judge = self.keys.preference.judge
         whole = judge.rubric is not None and len(judge.given) == len(judge.rubric.ask)
-        where = "beside the instructions of all its requests"
+        where = "if all its requests are given"
         return super().idle() | ({"preference.judge.rubric": where} if whole else {})
 
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:

@@ -1,4 +1,4 @@
-"""The transfer table for papers and for collections of results. Numbers are those of the page."""
+"""Exports the transfer table for papers and collections of results, with the page's numbers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from perbench.site.load import load
 from perbench.site.matrix import matrix_of
 
 Writer = Callable[[Loaded, Matrix, Path, Callable[[str], None]], list[Path]]
-"""Writes below a folder; says of what the format cannot hold. Returns the files.
+"""Writes into a folder, reports what the format cannot hold, and returns the files.
 
 Raises:
-    PerbenchError: nothing can be written in this format, or not there.
+    PerbenchError: nothing can be written in this format, or at this place.
 """
 
 WRITERS: Mapping[str, Writer] = {
@@ -36,16 +36,16 @@ def export(
     left_out: Callable[[str], None] = lambda what: None,
     damaged: Callable[[str], None] = lambda what: None,
 ) -> list[Path]:
-    """Write the transfer table of run directories in the named formats (WRITERS). The same records give the
-    same bytes.
+    """Write the transfer table of run directories in the named formats (WRITERS); the output is
+    deterministic.
 
     Args:
         left_out: called with what a format cannot hold.
-        damaged: called with each record that is left out because it is damaged.
+        damaged: called with each damaged record, which is left out.
 
     Raises:
         PerbenchError: as `perbench.site.build`; a package is missing; `out` is a file; a folder of an earlier
-            export is there, whose files would mix with the new ones.
+            export exists, whose files would mix with the new ones.
     """
     loaded = load(runs, baseline)
     matrix = matrix_of(loaded)

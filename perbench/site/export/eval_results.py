@@ -16,7 +16,7 @@ from perbench.store.record import Metric
 
 
 def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], None]) -> list[Path]:
-    """An entry names a dataset of the hub: targets whose data are from elsewhere are left out."""
+    """Write entries, each of which names a dataset on the hub: targets with other data are left out."""
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     root = empty_folder(out, "eval_results")

@@ -38,8 +38,8 @@ def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], N
 
 
 def log_of(model: EvaluatedModel) -> dict[str, Any]:
-    """A log as the schema has it; the format has no place for an evaluation that failed or a metric without a
-    score, so that they are named in additional details."""
+    """A log in the format's schema, which has no place for failed evaluations and missing scores: they are
+    listed in additional details."""
     done = [record for record in model.records if record.status == "done"]
     metrics = [(record, name, metric) for record in done for name, metric in record.metrics.items()]
     newest = max(model.records, key=lambda record: (record.finished, record.identity))
@@ -54,7 +54,7 @@ def log_of(model: EvaluatedModel) -> dict[str, Any]:
         "schema_version": VERSION,
         "evaluation_id": f"perbench/{model.name}/{_uuid(model)}",
         "evaluation_timestamp": newest.finished,
-        # When this file was made would give the same records other bytes.
+        # The time of writing would make the output depend on it.
         "retrieved_timestamp": str(int(datetime.fromisoformat(newest.finished).timestamp())),
         "source_metadata": {
             "source_name": "perbench",
@@ -74,13 +74,13 @@ def log_of(model: EvaluatedModel) -> dict[str, Any]:
 
 
 def _uuid(model: EvaluatedModel) -> UUID:
-    """Version 4 in form, as the collection names files; the same for the same records."""
+    """Version 4 in form, as the collection's file names require, but derived from the records."""
     digest = canonical_digest([record.identity for record in model.records])
     return UUID(bytes=bytes.fromhex(digest)[:16], version=4)
 
 
 def _model(model: EvaluatedModel) -> dict[str, Any]:
-    """A trained model is not the model that it was trained from, whose name it must not get."""
+    """A trained model differs from the model it was trained from, and must not have its name."""
     row, base = model.row, model.records[0].inputs.get("model") or {}
     remote = "endpoint" in base
     name = str(base.get("hub") or base.get("endpoint") or row.model)

@@ -1,4 +1,4 @@
-"""A figure of the gains with their intervals: a panel for each target, each on its own scale."""
+"""A figure of the gains with intervals: one panel per target, each with its own scale."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 COLOURS = {"up": "#0b62a4", "down": "#c05a00", "": "#444444"}
 """As on the page: blue is better, orange worse."""
 ACROSS = 3
-"""Panels in a line."""
+"""Panels per row."""
 FIXED: Any = {"svg.hashsalt": "perbench", "svg.fonttype": "none", "font.size": 8}
-"""Ids in an SVG are drawn at random without a salt."""
+"""Without a salt, ids in an SVG are random."""
 
 
 def write_svg(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], None]) -> list[Path]:
@@ -37,7 +37,7 @@ def _write(matrix: Matrix, out: Path, kind: str, metadata: dict[str, Any]) -> Pa
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise PerbenchError(
-            f"--format {kind} needs the package matplotlib: pip install 'perbench[results]'"
+            f"--format {kind} needs the package matplotlib; run: pip install 'perbench[results]'"
         ) from error
     shown = [
         (row, outcomes) for row, outcomes in matrix.rows if any(one.gain is not None for one in outcomes)
@@ -45,14 +45,14 @@ def _write(matrix: Matrix, out: Path, kind: str, metadata: dict[str, Any]) -> Pa
     columns = [i for i in range(len(matrix.columns)) if any(outcomes[i].gain for _, outcomes in shown)]
     if not columns:
         raise PerbenchError(
-            f"--format {kind}: there is no gain to draw. Gains are over a baseline that was evaluated on the "
-            "same targets; name its trainer: --baseline TRAINER"
+            f"--format {kind}: there is no gain to draw; name the trainer of a baseline that was evaluated "
+            "on the same targets: --baseline TRAINER"
         )
     across = min(len(columns), ACROSS)
     down = -(-len(columns) // across)
     file = place(out, f"gains.{kind}")
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # not the user's own style
+        matplotlib.rcdefaults()  # ignore the user's style
         matplotlib.rcParams.update(FIXED)
         figure = Figure(figsize=(2.2 + 2.4 * across, down * (1.0 + 0.25 * len(shown))), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False, sharey=True).flat
@@ -104,5 +104,5 @@ def _name(row: ModelRow, with_model: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without matplotlib's mathematics."""
+    """Text without matplotlib's mathematics."""
     return text.replace("$", r"\$")

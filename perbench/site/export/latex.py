@@ -1,4 +1,4 @@
-"""A table for a paper: scores with intervals, gains below them, the best in bold. It needs booktabs."""
+"""A table for a paper: scores with intervals, gains below them, the best in bold. Requires booktabs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_RANKS = "no pair of models could be tested here, so none is marked"
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it."""
+    """Text escaped for LaTeX."""
     return re.sub("|".join(map(re.escape, SPECIAL)), lambda found: SPECIAL[found[0]], text)
 
 
@@ -44,7 +44,7 @@ def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], N
 
 
 class _Notes:
-    """Caveats below the table, each once, by number."""
+    """Numbered caveats below the table, without duplicates."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -86,10 +86,10 @@ def table(matrix: Matrix) -> str:
             lines.append(_line(["", over, "", *gains]))
     lines += [r"\bottomrule", r"\end{tabular}"]
     if notes.texts:
-        told = (
+        foot = (
             rf"\textsuperscript{{{place}}}~{escape(text)}." for place, text in enumerate(notes.texts, start=1)
         )
-        lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {' '.join(told)}}}"]
+        lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {' '.join(foot)}}}"]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
@@ -116,8 +116,8 @@ def _caption(matrix: Matrix) -> str:
 
 def _head(column: TargetColumn, notes: _Notes) -> tuple[str, str]:
     arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", None: ""}[column.better]
-    told = [*column.notes, *([NO_RANKS] if column.better and not column.ranked else [])]
-    return escape(column.title), escape(column.headline or "no headline") + arrow + notes.mark(told)
+    remarks = [*column.notes, *([NO_RANKS] if column.better and not column.ranked else [])]
+    return escape(column.title), escape(column.headline or "no headline") + arrow + notes.mark(remarks)
 
 
 def _names(row: ModelRow) -> list[str]:
@@ -126,7 +126,7 @@ def _names(row: ModelRow) -> list[str]:
 
 
 def _best(matrix: Matrix, index: int) -> float | None:
-    """The best value of a column; None where neither direction is better."""
+    """The best value of a column; None if neither direction is better."""
     better = matrix.columns[index].better
     means = [outcomes[index].mean for _, outcomes in matrix.rows]
     values = [mean.value for mean in means if mean is not None and mean.value is not None]
@@ -140,11 +140,11 @@ def _score(outcome: Outcome, column: TargetColumn, best: float | None, notes: _N
     failed = sum(record.status == "failed" for record in outcome.records)
     if mean is None or mean.value is None:
         return rf"\textit{{{escape(status_of(outcome))}}}"
-    told = [flag.text for flag in mean.flags] + list(filter(None, [mean.aside]))
-    told += [f"{counted(failed, 'seed')} failed and left out"] if failed else []
+    remarks = [flag.text for flag in mean.flags] + list(filter(None, [mean.aside]))
+    remarks += [f"{counted(failed, 'seed')} failed and left out"] if failed else []
     value = escape(number(mean.value, column.digits))
     mark = [MARK] if outcome.rank is not None and outcome.rank[0] == 1 and mean.value != best else []
-    text = (rf"\textbf{{{value}}}" if mean.value == best else value) + notes.mark(told, *mark)
+    text = (rf"\textbf{{{value}}}" if mean.value == best else value) + notes.mark(remarks, *mark)
     return text + (rf" {{\scriptsize {escape(interval(mean.ci, column.digits))}}}" if mean.ci else "")
 
 

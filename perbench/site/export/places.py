@@ -1,4 +1,4 @@
-"""Where exports are written, and what they are of."""
+"""Where exports are written, and what they contain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perbench.store import CellRecord
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """One model as trained with one seed (or as it came), and its evaluations, by target."""
+    """One model trained with one seed (or a base model), and its evaluations, by target."""
 
     row: ModelRow
     seed: int
@@ -23,7 +23,7 @@ class EvaluatedModel:
 
     @property
     def name(self) -> str:
-        """ "tiny-perce-embedded-sotu_writing-seed0": safe as a file's name."""
+        """ "tiny-perce-embedded-sotu_writing-seed0": safe as a file name."""
         row = self.row
         parts = (row.model, row.trainer, row.variation, row.source, f"seed{self.seed}")
         return slug("-".join(filter(None, parts)))
@@ -43,7 +43,7 @@ def evaluated_models(loaded: Loaded) -> list[EvaluatedModel]:
 
 
 def status_of(outcome: Outcome) -> str:
-    """ "done" where there is a number, else what is said in its place."""
+    """ "done" if there is a number, else the text in its place."""
     return "done" if outcome.mean is not None and outcome.mean.value is not None else outcome.status_text
 
 
@@ -52,7 +52,7 @@ def slug(text: str) -> str:
 
 
 def place(out: Path, name: str) -> Path:
-    """`out` / `name`, whose folder is there now.
+    """`out` / `name`, whose folder is created.
 
     Raises:
         PerbenchError: `out` is a file.
@@ -67,10 +67,10 @@ def empty_folder(out: Path, name: str) -> Path:
     """A folder `out` / `name` for files whose names depend on the records.
 
     Raises:
-        PerbenchError: it holds something already.
+        PerbenchError: it is not empty.
     """
     folder = place(out, name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PerbenchError(f"{folder} is there already; delete it, or name another folder: --out FOLDER")
+        raise PerbenchError(f"{folder} already exists; delete it, or name another folder: --out FOLDER")
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""CSV in long form: a line for each model on each target, numbers in full."""
+"""CSV in long form: a line for each model on each target, with full precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of dialogues turn by turn, beside what is computed from them over whole dialogues."""
+"""Dialogue metrics turn by turn, with metrics of whole dialogues computed from them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DialogueSection(Section):
 
 
 def _of_whole_dialogues(records: Sequence[CellRecord], of: str) -> list[str]:
-    """Metrics computed from another one, which their signatures name: how ratings rise, how judges agree."""
+    """Metrics computed from another one, as their signatures show: improvement and agreement."""
     found = (
         name
         for record in records
@@ -66,7 +66,7 @@ def _of_whole_dialogues(records: Sequence[CellRecord], of: str) -> list[str]:
 def _values(
     records: Sequence[CellRecord], name: str, turns: Sequence[int], beside: Sequence[str], digits: int
 ) -> tuple[Value, ...]:
-    """What a row's cells report, at each turn, and over whole dialogues. Only the first links to a record."""
+    """A row's values at each turn, and over whole dialogues. Only the first links to a record."""
     mean = value_of(records, name, digits)
     by_turn = (at_turn(mean, name, turn) for turn in turns)
     others = (replace(value_of(records, other, 2), records=(), flags=()) for other in beside)

@@ -1,4 +1,4 @@
-"""Identifiers against gold spans: a row per record and threshold, in tables of a few columns each."""
+"""Identifiers against gold spans: one row per record and threshold, in tables of a few columns."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _tables(target: str, apart: str, entries: Sequence[Entry]) -> list[Table]:
 
 
 def _variations(entries: Sequence[Entry]) -> dict[str, str]:
-    """What tells each record from others of its identifier and model, by identity."""
+    """What distinguishes each record from others of its identifier and model, by identity."""
     same: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         same[entry.record.labels.model_dump_json(exclude={"model_label", "target"})].append(entry)
@@ -122,7 +122,7 @@ def _suffixes(record: CellRecord) -> tuple[str, ...]:
 
 
 def _head(record: CellRecord, variation: str, suffix: str) -> RowHead:
-    """`detail` names the threshold, empty where the record tells none."""
+    """`detail` names the threshold; empty if the record has none."""
     labels, threshold = record.labels, record.metrics.get(f"threshold{suffix}")
     cut = f"threshold {threshold.value:.3g}" if threshold is not None and threshold.value is not None else ""
     return RowHead(
@@ -137,7 +137,7 @@ def _head(record: CellRecord, variation: str, suffix: str) -> RowHead:
 
 
 def _value(record: CellRecord, name: str, suffix: str) -> Value:
-    """At a line's threshold where the metric depends on it. Flags are the row's."""
+    """The value at the row's threshold, if the metric depends on it. Flags belong to the row."""
     chosen = name + suffix if name + suffix in record.metrics else name
     return replace(value_of([record], chosen), flags=(), aside="")
 
@@ -148,7 +148,7 @@ def _aligned(column: Sequence[Value]) -> list[Value]:
 
 
 def _timed(record: CellRecord, measured: bool) -> tuple[Value | str, ...]:
-    """Samples, time and speed: examples per second of scoring alone, loading not included."""
+    """Samples, time and speed: examples per second of scoring alone, without loading."""
     count, milliseconds = record.counts.get("samples"), record.tokens.get("timed_ms", 0)
     rate = 1000 * record.tokens["timed_examples"] / milliseconds if milliseconds else None
     failed = Value(text="failed", records=(record,)) if record.status == "failed" and not measured else "—"
@@ -160,13 +160,13 @@ def _timed(record: CellRecord, measured: bool) -> tuple[Value | str, ...]:
 
 
 def _remarks(records: Sequence[CellRecord], variations: Mapping[str, str]) -> tuple[str, ...]:
-    """The notes of all records, each with the identifiers that it is about."""
-    said: dict[str, list[str]] = defaultdict(list)
+    """The notes of all records, each with the identifiers it concerns."""
+    named: dict[str, list[str]] = defaultdict(list)
     for record in records:
         name = " ".join(filter(None, (record.labels.identifier or "unnamed", variations[record.identity])))
         for note in record.notes:
-            said[note].append(name)
-    return tuple(sorted(f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in said.items()))
+            named[note].append(name)
+    return tuple(sorted(f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in named.items()))
 
 
 def _order(record: CellRecord, variation: str) -> tuple[str, str, str, int]:

@@ -1,4 +1,4 @@
-"""Answers with their scores, gold and errors, on a page and in a terminal."""
+"""Draws answers with scores, gold and errors, on a page and in a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SHADES = ("", "on #1b3a55", "on #1c486d", "on #1d5786", "on #1e669f", "on #2073b5")
-"""Behind white text; contrast 5 and more."""
+"""Backgrounds of white text, with contrast of at least 5."""
 
 
 class SpansReading(Reading):
@@ -27,7 +27,7 @@ class SpansReading(Reading):
         self.view = spans_view(cells)
 
     def page(self) -> str:
-        """Needs JavaScript only to sort; the same view gives the same bytes."""
+        """JavaScript is needed only for sorting; the output is deterministic."""
         return render_page(
             "spans.html",
             css=["app.css", "spans.css"],
@@ -40,8 +40,8 @@ class SpansReading(Reading):
         )
 
     def show(self, count: int, console: Console) -> None:
-        """The answers with the most errors, identifier by identifier. Colours where the console has them,
-        else marks: [gold], *predicted*."""
+        """The answers with the most errors, by identifier, in colour if the console supports it, else with
+        marks: [gold], *predicted*."""
         coloured = console.is_terminal and console.color_system is not None
         key = (
             "shaded by score, gold underlined, predicted bold, errors red"
@@ -68,7 +68,7 @@ class SpansReading(Reading):
 
 
 def _errors(answer: MarkedAnswer) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The errors in words, so that nothing is told by colour alone."""
+    """The errors as text, so that nothing depends on colour alone."""
     named = (("wrong", answer.wrong), ("missed", answer.missed))
     return [(what, [(text, number(score, 2)) for text, score in errors]) for what, errors in named if errors]
 
@@ -89,7 +89,7 @@ def styled(answer: MarkedAnswer) -> Text:
 
 
 def marked(answer: MarkedAnswer) -> str:
-    """The answer with characters for marks, which survive a pipe."""
+    """The answer with marks as characters, for output without colour."""
     shown, inside = "", False
     for piece in answer.pieces:
         if piece.gold != inside:

@@ -1,5 +1,5 @@
-"""Stored identification samples -> what a reader looks at: the tokens of each answer with their scores, gold
-and errors, of one or several identifiers side by side."""
+"""Prepares stored identification samples for reading: the tokens of each answer with scores, gold and errors,
+for one or several identifiers side by side."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from perbench.store import CellRecord
 from perbench.text.marks import Gold, Marks, Token, read
 
 LEVELS = 5
-"""Shades of a score, beside none."""
+"""Shades of a score, besides none."""
 FULL = 0.99
-"""The quantile of an identifier's scores from which on the shade is full."""
+"""Quantile of an identifier's scores at which the shade is full."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Characters of an answer that look alike. `state`: hit, wrong (predicted, not gold), missed (gold, not
-    predicted) or nothing; `source`: number from 1 of the persona's sentence behind a predicted token, at the
+    """Characters of an answer with the same look. `state`: hit, wrong (predicted, not gold), missed (gold,
+    not predicted) or empty; `source`: 1-based index of the persona sentence behind a predicted token, at the
     token's end."""
 
     text: str
@@ -36,8 +36,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class MarkedAnswer:
-    """One identifier's reading of an answer; `wrong` and `missed` are its errors as (text, score), as the
-    headline counts them: tokens, rule contained."""
+    """One identifier's reading of an answer; `wrong` and `missed` are its errors as (text, score), counted as
+    in the headline: tokens, rule contained."""
 
     pieces: tuple[Piece, ...]
     wrong: tuple[tuple[str, float], ...]
@@ -58,7 +58,7 @@ class MarkedAnswer:
 
 @dataclass(frozen=True)
 class MarkedExample:
-    """One example; `answers` has one entry per column, None where that identifier has no score of it."""
+    """One example; `answers` has one entry per column, None if that identifier has no score of it."""
 
     id: str
     persona: tuple[str, ...]
@@ -73,7 +73,7 @@ class MarkedExample:
 
 @dataclass(frozen=True)
 class Identified:
-    """An identifier with what says how to read its scores; `full` is the score of a full shade."""
+    """An identifier and how to read its scores; `full` is the score with a full shade."""
 
     name: str
     params: str
@@ -90,21 +90,21 @@ class Identified:
 
 @dataclass(frozen=True)
 class SpansView:
-    """Examples of the test split, those with most errors first."""
+    """Examples of the test split, most errors first."""
 
     columns: tuple[Identified, ...]
     examples: tuple[MarkedExample, ...]
 
 
 def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
-    """Of identify records and their stored samples. Thresholds are the identifiers' own."""
+    """The view of identify records and their stored samples, with the identifiers' own thresholds."""
     columns, readings = [], []
     examples: dict[str, Mapping[str, Any]] = {}
     for record, samples in cells:
         test = [one for one in samples if one["split"] == "test" and missing.reason(one) is None]
         scores = sorted(score for sample in test for score in sample["scores"])
         full = scores[int(FULL * (len(scores) - 1))] if scores else 0.0
-        if full <= 0 and scores:  # an identifier that scores next to nothing above 0
+        if full <= 0 and scores:  # an identifier with hardly any score above 0
             full = scores[-1]
         labels = record.labels
         columns.append(
@@ -136,7 +136,7 @@ def spans_view(cells: Sequence[tuple[CellRecord, Samples]]) -> SpansView:
 
 
 def read_answer(sample: Mapping[str, Any], full: float) -> MarkedAnswer:
-    """A stored sample; a score of `full` or more has the deepest shade, 0 or less none."""
+    """A stored sample; scores of `full` or more get the deepest shade, 0 or less none."""
     marks, threshold, response = read(sample), sample["threshold"], sample["response"]
     wrong, missed = [], []
     for token in marks.tokens:
@@ -149,7 +149,7 @@ def read_answer(sample: Mapping[str, Any], full: float) -> MarkedAnswer:
 
 
 def _pieces(marks: Marks, sample: Mapping[str, Any], full: float) -> tuple[Piece, ...]:
-    """Of tokens that show the same character, pieces of its bytes, the one that scores highest is shown."""
+    """Of tokens that share a character (parts of its bytes), the one with the highest score is shown."""
     response, threshold, persona = sample["response"], sample["threshold"], sample["persona"]
     at: list[tuple[int | None, int | None]] = [(None, None)] * len(response)
     for place, span in enumerate(marks.gold):

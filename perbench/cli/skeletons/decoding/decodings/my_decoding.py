@@ -1,4 +1,5 @@
-"""my_decoding: say in this line how tokens are drawn, for `perbench ls`; then the equation and its source."""
+"""my_decoding: describe in this line how tokens are decoded, for `perbench ls`; then the equation's
+source."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 class MyDecodingSpec(Strict):
     share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Of the logits without the persona."""
+    """Weight of the logits without the persona."""
 
 
 class Keys(Strict):
@@ -32,8 +33,8 @@ class MyDecoding(Decoding[Keys]):
     Keys = Keys
 
     def roles(self) -> Sequence[Role]:
-        told = "my_decoding of {model}, {what}, which shows no logits; use a model on this machine"
-        return [Role("subject", None, {"steer": told})]
+        message = "my_decoding needs logits, but {model} is {what}, which gives none; use a local model"
+        return [Role("subject", None, {"steer": message})]
 
     def work(self, prompt: Pair, answer: int) -> int:
         return len(prompt.factual) + len(prompt.counterfactual) + 2 * answer
@@ -41,9 +42,9 @@ class MyDecoding(Decoding[Keys]):
     def decode(
         self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
     ) -> list[Generation]:
-        told, untold = [one.factual for one in prompts], [one.counterfactual for one in prompts]
-        return engine.steer(told, untold, sampling, combine=self.combine, seed=seed)
+        factual, counterfactual = [one.factual for one in prompts], [one.counterfactual for one in prompts]
+        return engine.steer(factual, counterfactual, sampling, combine=self.combine, seed=seed)
 
-    def combine(self, told: Tensor, untold: Tensor) -> Tensor:
+    def combine(self, factual: Tensor, counterfactual: Tensor) -> Tensor:
         share = self.keys.my_decoding.share
-        return (1 - share) * told + share * untold
+        return (1 - share) * factual + share * counterfactual

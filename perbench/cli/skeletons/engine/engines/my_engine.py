@@ -1,4 +1,4 @@
-"""my_engine: say in this line what serves its models, for `perbench ls`."""
+"""my_engine: describe in this line what serves its models, for `perbench ls`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perbench.shapes.sampling import SamplingSpec
 
 class MyEngineSpec(Strict):
     answer: str
-    """What the model says to everything."""
+    """The model's answer to every request."""
 
 
 class Keys(Strict):

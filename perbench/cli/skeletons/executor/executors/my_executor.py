@@ -1,4 +1,4 @@
-"""my_executor: say in this line where it works cells, for `perbench ls`."""
+"""my_executor: describe in this line where it runs cells, for `perbench ls`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perbench.store.record import CellRecord
 
 
 class MyExecutor(Executor[NoKeys]):
-    """Cell after cell in another process, which starts with nothing but the job; it plans the matrix once."""
+    """One cell after another in another process, which gets nothing but the job; it plans the matrix once."""
 
     def execute(self, jobs: Sequence[Job], work: Work, say: Callable[[str], None]) -> Iterator[CellRecord]:
         spawn = multiprocessing.get_context("spawn")  # a forked process could not use the accelerator

@@ -20,7 +20,7 @@ RECORD: dict[str, Any] = {
 
 
 def work(job: Job) -> CellRecord | None:
-    """In place of what a run gives: nothing is evaluated, and the cell "lost" cannot be written."""
+    """Replaces the work of a run: nothing is evaluated, and the cell "lost" cannot be written."""
     return None if job.name == "lost" else CellRecord.model_validate({**RECORD, "identity": job.identity})
 
 
@@ -28,8 +28,8 @@ def test_there_is_a_record_of_every_job_that_could_be_written() -> None:
     jobs = [Job("{}", "eval", name * 64, name, "tiny") for name in "ab"] + [
         Job("{}", "eval", "c" * 64, "lost", "tiny")
     ]
-    said: list[str] = []
+    shown: list[str] = []
     executor = get("executor", "my_executor").load_class()(None)
-    records = list(executor.execute(jobs, work, said.append))
+    records = list(executor.execute(jobs, work, shown.append))
     assert [record.identity[0] for record in records] == ["a", "b"]
-    assert said == ["a", "b", "lost"]
+    assert shown == ["a", "b", "lost"]

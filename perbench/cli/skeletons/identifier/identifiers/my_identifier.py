@@ -1,4 +1,4 @@
-"""my_identifier: say in this line what it does, for `perbench ls`; then where it is from, by equation."""
+"""my_identifier: describe the method in this line, for `perbench ls`; then its source, by equation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class MyIdentifier(Identifier):
-    """Score 1 for a word of the answer that the persona holds too and that is long enough, else 0."""
+    """Score 1 for a word of the answer that also occurs in the persona and is long enough, else 0."""
 
-    needs_model = False  # True to be given the engine and the prompts' token ids
+    needs_model = False  # True to get the engine and the prompts' token ids
 
     threshold: float = 0.5
     min_letters: int = 4

@@ -1,4 +1,4 @@
-"""my_metric: say in this line what it measures, for `perbench ls`; then the formula and where it is from."""
+"""my_metric: describe in this line what it measures, for `perbench ls`; then the formula and its source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_m
 
 
 class MyMetric(TextMetric):
-    """The share of the reference's words that the answer lacks; no score where the reference has none."""
+    """The share of the reference's words missing from the answer; no score if the reference has none."""
 
     scale = Scale(better="lower", bounds=(0.0, 1.0))
 

@@ -1,4 +1,4 @@
-"""my_protocol: say in this line what is asked and measured, for `perbench ls`; then where it is from."""
+"""my_protocol: describe in this line what is asked and measured, for `perbench ls`; then its source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Keys(Strict):
 
 
 class MyProtocol(Protocol[Keys]):
-    """One answer per example; `holds` is the share of answers that hold the reference."""
+    """One answer per example; `holds` is the share of answers that contain the reference."""
 
     Keys = Keys
     reads = EXAMPLES | PROMPTS | {"persona", "sampling"}

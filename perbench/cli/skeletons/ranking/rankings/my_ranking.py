@@ -1,4 +1,4 @@
-"""my_ranking: say in this line which items come first, for `perbench ls`; then where the method is from."""
+"""my_ranking: describe in this line which items come first, for `perbench ls`; then the method's source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perbench.shapes.base import Strict
 
 class MyRankingSpec(Strict):
     min_letters: Annotated[int, Field(ge=1)] = 4
-    """Shorter words are not compared."""
+    """Shorter words are ignored."""
 
 
 class Keys(Strict):

@@ -1,4 +1,4 @@
-"""my_section: say in this line what its tables show, for `perbench ls`."""
+"""my_section: describe in this line what its tables show, for `perbench ls`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perbench.site.values import value_of
 
 
 class MySection(Section):
-    """Every metric of every target, a table for each target; the matrix itself has headlines alone."""
+    """Every metric of every target, in one table per target; the matrix itself shows only headlines."""
 
     title = "All metrics"
 

@@ -1,4 +1,4 @@
-"""my_source: say in this line what rows it reads, for `perbench ls`; then where the format is from."""
+"""my_source: describe in this line what rows it reads, for `perbench ls`; then the format's source."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Keys(Strict):
     my_source: str
     """The file, relative to the task's. A key without a default names the source in a task's `data`."""
     lists: list[str] = []
-    """Columns that hold lists, their items parted by bars."""
+    """Columns that hold lists, with items separated by bars."""
 
 
 class MySource(Source[Keys]):
-    """Columns parted by commas; the column `split` says what a row is for."""
+    """Comma-separated columns; the column `split` names the row's split."""
 
     Keys = Keys
 

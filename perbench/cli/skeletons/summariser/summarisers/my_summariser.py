@@ -1,4 +1,4 @@
-"""my_summariser: say in this line what rewrites a history, for `perbench ls`; then where it is from."""
+"""my_summariser: describe in this line how it rewrites a history, for `perbench ls`; then its source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perbench.shapes.templates import Count
 
 class MySummariserSpec(Strict):
     words: Count = 8
-    """Words that are kept of each item."""
+    """Words kept of each item."""
     items: Count = 20
 
 
@@ -22,7 +22,7 @@ class Keys(Strict):
 
 
 class MySummariser(Summariser[Keys]):
-    """The first words of the first items, without a model. One that asks a model names it in a key
+    """The first words of the first items, without a model. A summariser with a model names it in a key
     (`model: ModelName`), returns it from `roles()`, and gets it as `models.summariser(name)`."""
 
     Keys = Keys

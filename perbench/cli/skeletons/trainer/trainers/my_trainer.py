@@ -1,4 +1,4 @@
-"""my_trainer: say in this line what it does, for `perbench ls`; then where it is from, by equation."""
+"""my_trainer: describe the loss in this line, for `perbench ls`; then its source, by equation."""
 
 from __future__ import annotations
 

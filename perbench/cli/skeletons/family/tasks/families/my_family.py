@@ -1,4 +1,4 @@
-"""my_family: say in this line what the data are, for `perbench ls`; then where they are published."""
+"""my_family: describe the data in this line, for `perbench ls`; then where they are published."""
 
 from __future__ import annotations
 
