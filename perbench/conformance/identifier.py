@@ -145,7 +145,7 @@ class IdentifierTry:
 def check(cls: type[Identifier], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: `given` are no hyperparameters of the identifier.
+        PerbenchError: `given` are not hyperparameters of the identifier.
     """
     identifier, engine = cls(**given), BuiltIn()
     run = IdentifierTry(identifier, engine)

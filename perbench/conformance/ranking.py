@@ -39,7 +39,7 @@ class RankingTry:
 def check(cls: type[Ranking[Any]], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: `given` are no keys of the ranking.
+        PerbenchError: `given` are not keys of the ranking.
     """
     ranking = made(cls, "retrieve", given)
     run = RankingTry(ranking)

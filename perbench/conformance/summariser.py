@@ -40,7 +40,7 @@ class SummariserTry:
 def check(cls: type[Summariser[Any]], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: `given` are no keys of the summariser.
+        PerbenchError: `given` are not keys of the summariser.
     """
     summariser = made(cls, "summarise", given)
     run = SummariserTry(summariser)

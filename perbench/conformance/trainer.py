@@ -110,7 +110,7 @@ class TrainerTry:
 def check(cls: type[Trainer], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: `given` are no hyperparameters of the trainer.
+        PerbenchError: `given` are not hyperparameters of the trainer.
     """
     trainer = cls(**given)
     run = TrainerTry(trainer)

@@ -1,1 +1,1 @@
-"""Where the cells of a plan are worked: one file each (`perbench.contracts.executor`)."""
+"""Built-in executors, which run the cells of a plan; one file each."""

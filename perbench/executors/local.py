@@ -1,4 +1,4 @@
-"""One cell after the other, in this process; under torchrun, trainings on all of its processes."""
+"""Runs one cell after another in this process; with torchrun, trainings use all its processes."""
 
 from __future__ import annotations
 

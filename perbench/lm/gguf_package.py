@@ -22,7 +22,7 @@ READER = "reading a GGUF file needs the package gguf; run: pip install 'perbench
 
 
 def identity(package: GgufPackage) -> dict[str, Any]:
-    """What the converted folder depends on, read from the spec alone."""
+    """The inputs of the converted folder, from the spec alone."""
     return {
         "gguf_sha256": package.sha256,
         "pre_tokenizer": package.pre_tokenizer,
@@ -32,7 +32,7 @@ def identity(package: GgufPackage) -> dict[str, Any]:
 
 
 def folder(package: GgufPackage) -> Path:
-    """Where the converted weights are, or will be, in the user cache."""
+    """The folder of the converted weights in the user cache; it may not exist yet."""
     return cache_dir() / "models" / f"{canonical_digest(identity(package))[:12]}-v{CONVERSION}"
 
 

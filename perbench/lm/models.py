@@ -38,14 +38,14 @@ class ResolvedModel:
 
 
 def identify(model: Named[ModelSpec]) -> dict[str, Any]:
-    """The identity inputs of a model: JSON-ready, cheap, without torch, converting or downloading nothing.
+    """The identity inputs of a model: JSON-ready and cheap, without torch, conversion or download.
 
     {"gguf_sha256", "pre_tokenizer", "max_position_embeddings", "conversion"} | {"hub", "revision"}, the
-    revision resolved to a commit | {"weights_sha256"}, over weights, config and tokenizer files; {} of a
-    model whose file names no weights.
+    revision resolved to a commit | {"weights_sha256"}, over weights, config and tokenizer files; {} if the
+    model's file names no weights.
 
     Raises:
-        PerbenchError: the model cannot be had, with the way out.
+        PerbenchError: the model is unavailable; the message says what to do.
     """
     spec = model.spec
     if spec.gguf is not None:

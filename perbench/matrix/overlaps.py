@@ -35,7 +35,7 @@ def accepted(cells: Iterable[Cell]) -> list[str]:
 
 
 def counts(cell: Cell) -> dict[str, int]:
-    """What a cell's record counts of its overlap."""
+    """The counts of a cell's overlap, for its record."""
     return cell.overlap.counts if cell.overlap is not None else {}
 
 

@@ -183,7 +183,7 @@ def _shown(
 def _persona(
     sample: Mapping[str, Any], task: TaskSpec, example: Example
 ) -> tuple[tuple[str, ...], list[str]]:
-    """The items that stood in the prompt; the whole history where that was a choice or a summary of it."""
+    """The items in the prompt; the whole history if the prompt held ranked items or a summary of it."""
     form = task.prompts[task.prompt] if task.prompt is not None else None
     if form is None or task.persona.resolved:
         items = [

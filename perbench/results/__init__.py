@@ -1,4 +1,4 @@
-"""Records and per-sample scores as pandas DataFrames, for analyses of one's own."""
+"""Records and per-sample scores as pandas DataFrames, for your own analyses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ OF_METRIC = ("value", "ci_low", "ci_high", "n", "missing", "better")
 class Results:
     """`records` has a row per cell: identity, run, kind, status, labels, headline, seconds, error; per metric
     "METRIC.value" and the like (OF_METRIC); "counts.NAME". `samples` has a row per sample of a cell, with
-    identity, kind, labels, id, cluster (its user) and a column per metric that is scored by sample. What a
-    cell does not have is NaN or None. Hyperparameters are JSON, so that one can group by them.
+    identity, kind, labels, id, cluster (its user) and a column per metric with per-sample scores. Missing
+    values are NaN or None. Hyperparameters are JSON, so that rows can be grouped by them.
 
-    `damaged` names what is left out because it is not as perbench left it."""
+    `damaged` lists what is left out because it differs from what perbench wrote.
+    """
 
     records: DataFrame
     samples: DataFrame
@@ -34,16 +35,16 @@ class Results:
 
 
 def load(*runs: str | Path) -> Results:
-    """The cells of run directories that the leaderboard shows: each once, without superseded ones.
+    """The cells of run directories as on the leaderboard: each once, without superseded ones.
 
     Raises:
-        PerbenchError: pandas is not installed; a run is absent or empty, or holds nothing but damage.
+        PerbenchError: pandas is not installed; a run is absent or empty, or holds only damaged records.
     """
     try:
         import pandas
     except ModuleNotFoundError as error:
         raise PerbenchError(
-            "perbench.results needs the package pandas: pip install 'perbench[results]'"
+            "perbench.results needs the package pandas; run: pip install 'perbench[results]'"
         ) from error
     loaded = load_entries([Path(run) for run in runs])
     records = pandas.DataFrame([_row(entry) for entry in loaded.entries])

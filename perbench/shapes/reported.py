@@ -1,4 +1,4 @@
-"""Reported table: numbers that a paper prints. One file `leaderboard/reported/NAME.yaml` per table."""
+"""Tables of numbers reported in papers: one file `leaderboard/reported/NAME.yaml` per table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from perbench.shapes.templates import refuse
 
 PRINTED = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[%↑↓]?")
 NOTHING = ("-", "–", "—")
-"""Printed where the paper has no number."""
+"""Printed if the paper has no number."""
 Text = Annotated[str, Field(min_length=1)]
 
 
 class ReportedColumn(Strict):
-    """A column under its printed `name`. `tasks` are those of perbench that are about the same, `measured` is
-    the name of `metric` there, of one `turn` of dialogues where that is given."""
+    """A column with its printed `name`. `tasks` are the corresponding perbench tasks, `measured` is the name
+    of `metric` there, for one `turn` of dialogues if given."""
 
     name: Text
     metric: Text
@@ -29,11 +29,11 @@ class ReportedColumn(Strict):
 
 
 class ReportedRow(Strict):
-    """`values`: what the paper prints in each column, separated by blanks, to the digit; a dash is no number.
+    """`values`: what the paper prints in each column, separated by blanks, digit for digit; a dash means no
+    number.
 
-    `trained_on`, with `trainer`, says which models measured here are counterparts: a task; `own`, each
-    column's task; `nothing`, models as they are. `metric` is what the row holds in place of the columns'
-    metrics, such as a gain.
+    `trained_on`, with `trainer`, identifies the measured counterparts: a task; `own`, each column's task;
+    `nothing`, base models. `metric` replaces the columns' metrics for the row, such as a gain.
     """
 
     model: Text
@@ -51,19 +51,19 @@ class ReportedRow(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> ReportedRow:
         faults = [
-            f"values: {word!r} is not a number as printed, such as 0.2430 or +40.57%; write - for none"
+            f"values: {word!r} is not a number such as 0.2430 or +40.57%; write - for none"
             for word in self.printed
             if word not in NOTHING and not PRINTED.fullmatch(word)
         ]
         if (self.trainer is not None) != (self.trained_on not in (None, "nothing")):
-            faults.append("trainer: goes with trained_on, a task or own; give both or neither")
+            faults.append("trainer: needs trained_on, a task or own; give both or neither")
         refuse(faults)
         return self
 
 
 class ReportedTable(Strict):
-    """`table` of `paper`, under its `caption`, typed from its `version`. `differs` says in what the set-up
-    differs from perbench's or is not stated, `notes` what looks wrong or cannot be read in the paper."""
+    """`table` of `paper`, with its `caption`, copied from its `version`. `differs` lists differences from
+    perbench's set-up and what is not stated, `notes` apparent errors and illegible parts of the paper."""
 
     summary: str
     paper: Text
@@ -82,7 +82,7 @@ class ReportedTable(Strict):
         return f"{self.paper} Table {self.table}"
 
     def decimals(self, column: int) -> int:
-        """The most decimals printed in a column."""
+        """The maximum decimals printed in a column."""
         numbers = (PRINTED.fullmatch(row.printed[column]) for row in self.rows if row.metric is None)
         return max((len(found[1].partition(".")[2]) for found in numbers if found), default=0)
 
@@ -101,13 +101,13 @@ class ReportedTable(Strict):
                 )
             if names[place] in names[:place]:
                 faults.append(
-                    f"rows.{place}: a second row {row.model} {row.method}; tell them apart by setting"
+                    f"rows.{place}: a second row {row.model} {row.method}; distinguish them by setting"
                 )
         refuse(faults)
         return self
 
 
 def number(printed: str) -> float | None:
-    """The number that is printed, without its unit; None of a dash."""
+    """The printed number without its unit; None for a dash."""
     found = PRINTED.fullmatch(printed)
     return float(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""What `perbench run` prints at its end, one screen: the verdict, a table, failures, where the rest is."""
+"""The end of `perbench run` on one screen: the verdict, a table, failures, and how to see the rest."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 LINES = 38
-"""A screen, with what the shell adds."""
+"""Lines of a screen, including the shell's."""
 WIDEST = 100
-"""Columns of the table, however wide the terminal is."""
+"""Maximum columns of the table."""
 MOST_SENTENCES = 8
 MOST_FAILURES = 3
 MOST_NOTES = 2
 FEWEST_ROWS = 3
 NAME_WIDTHS = 44, 30
-"""The second where columns would be left out otherwise."""
+"""Widths of the name column; the second is used if columns would be left out otherwise."""
 
 
 def print_finished(run: Path, matrix: str | None = None) -> None:
@@ -56,7 +56,7 @@ def print_screen(view: SiteView, console: Console, run: Path) -> None:
 
 
 def _shortened(lines: Sequence[str], most: int) -> list[str]:
-    """The first and the last: the strongest methods, and what the data cannot show."""
+    """The first and last lines: the strongest methods, and what the data cannot show."""
     if len(lines) <= most:
         return list(lines)
     return [*lines[: most - 4], f"… {counted(len(lines) - most + 1, 'line')} more", *lines[-3:]]
@@ -96,7 +96,7 @@ def _rest(view: SiteView, run: Path) -> str:
 
 
 def _print_table(table: Table, console: Console, room: int) -> None:
-    """A line for each row; columns that WIDEST does not hold, and rows beyond `room`, are counted."""
+    """One line per row; columns beyond WIDEST and rows beyond `room` are counted."""
     from rich import box
     from rich.table import Table as Drawn
 
@@ -141,7 +141,7 @@ def _print_table(table: Table, console: Console, room: int) -> None:
 
 
 def _heading(column: ColumnHead) -> str:
-    """The task's name below its family, so that columns are narrow."""
+    """The task's name below its family, to keep columns narrow."""
     return "\n".join(filter(None, (*column.name.rsplit("/", 1), column.apart, column.metric)))
 
 

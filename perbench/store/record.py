@@ -39,7 +39,7 @@ class Metric(Strict):
     bounds: tuple[float | None, float | None] | None = Field(
         default=None, exclude_if=lambda found: found is None
     )
-    """The range that values lie in, None for an open end; None where nothing is known of it."""
+    """The range of values, None for an open end; None if unknown."""
     n: int
     missing: int = 0
     why: dict[str, int] = {}

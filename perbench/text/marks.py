@@ -138,7 +138,7 @@ class Marks:
 
 
 def read(sample: Mapping[str, Any]) -> Marks:
-    """Of a stored sample of protocol identification."""
+    """The marks of a stored sample of protocol identification."""
     response = sample["response"]
     gold = tuple(
         Gold(start, end, kind, sentence)

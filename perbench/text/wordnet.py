@@ -73,7 +73,7 @@ def load() -> WordNet:
     """The prepared WordNet.
 
     Raises:
-        MetricAbsent: it was not prepared, or a file of it is damaged.
+        MetricAbsent: it is not prepared, or one of its files is damaged.
     """
     if _digest(folder()) is None:
         state = f"in {folder()} is damaged" if folder().is_dir() else "is not prepared"

@@ -91,17 +91,17 @@ NEXT = (
     "likes and dislikes, how they write. Keep what still holds. Answer with the new paragraph only."
 )
 VERSION = 2
-"""Raised by hand when a request becomes another prompt: answers kept before are no answers to it."""
+"""Raised by hand when the prompt of a request changes, which invalidates cached answers."""
 WORDING = canonical_digest([VERSION, FIRST, NEXT])[:12]
 AT_ONCE = 32
-"""Requests between two writes; what a killed run asks for again."""
+"""Requests between two writes: the most that a killed run repeats."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`text` is empty where there was nothing to summarise. `cut` counts items that were read in part,
-    `truncated` the requests whose answer was cut at max_new_tokens, `missing` those that got none (refused,
-    filtered...): the summary so far stood in for it, and says nothing of that block's items."""
+    """`text` is empty if there was nothing to summarise. `cut`: items that were truncated; `truncated`:
+    requests whose answer was truncated at max_new_tokens; `missing`: requests without an answer (refused,
+    filtered...), whose block is left out of the summary."""
 
     text: str
     cut: int
@@ -112,15 +112,15 @@ class Summary:
 def summarise(
     histories: Sequence[Sequence[str]], spec: SummarySpec, digest: str, engine: Callable[[], Engine]
 ) -> list[Summary]:
-    """A summary of each history, its items in order. Greedy decoding; every answer is kept on disk by
-    (model, request), so that each is asked for once on a machine.
+    """A summary of each history, its items in order. Greedy decoding; answers are cached on disk by (model,
+    request).
 
     Args:
         digest: identifies the model.
-        engine: loads it; called when the first answer is missing.
+        engine: loads it; called for the first answer that is not cached.
 
     Raises:
-        PerbenchError: the model cannot be had, or refuses a request.
+        PerbenchError: the model is unavailable, or refuses a request.
     """
     ask = _Asker(spec, digest, engine)
     blocks = [_blocks(history, spec) for history in histories]
@@ -157,7 +157,7 @@ def _request(summary: str, items: Sequence[str]) -> str:
 
 
 class _Asker:
-    """Answers to requests, from disk or from the model."""
+    """Answers to requests, from the cache or the model."""
 
     def __init__(self, spec: SummarySpec, digest: str, engine: Callable[[], Engine]) -> None:
         self._spec = spec
@@ -177,7 +177,7 @@ class _Asker:
             for key, value in known.items()
             if "missing" in value or value["text"].strip()
         }
-        # Neighbours of similar length waste little padding.
+        # By length, to reduce padding.
         missing = sorted(set(text_of) - set(found), key=lambda key: (-len(text_of[key]), key))
         for start in range(0, len(missing), AT_ONCE):
             part = missing[start : start + AT_ONCE]
@@ -194,7 +194,7 @@ class _Asker:
             )
         except PerbenchError as error:
             raise PerbenchError(
-                f"persona.summary, model {self._spec.model}: {error}. Where a request is too long for it, "
+                f"persona.summary, model {self._spec.model}: {error}; if a request is too long for it, "
                 "lower persona.summary.block or item_words"
             ) from error
         return [

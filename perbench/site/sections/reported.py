@@ -1,4 +1,4 @@
-"""Numbers that papers report, beside what was measured on the same tasks; nothing is computed from both."""
+"""Numbers reported in papers, beside those measured on the same tasks; nothing is computed from both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reported(Section):
 
 
 def _places(table: ReportedTable, evaluated: set[str]) -> list[int]:
-    """The columns about evaluated tasks; those of no single task (averages) only where all others are."""
+    """The columns of evaluated tasks; columns without a task (averages) only if all others are."""
     about = [bool(evaluated.intersection(column.tasks)) for column in table.columns]
     whole = all(shown for shown, column in zip(about, table.columns, strict=True) if column.tasks)
     return [
@@ -74,7 +74,7 @@ def _reported(table: ReportedTable, row: ReportedRow, places: Sequence[int]) -> 
 
 
 def _measured(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> Iterator[Line]:
-    """A line per model that a reported row names as its counterpart, and per variant of the targets."""
+    """A line per model that is the counterpart of a reported row, and per variant of the targets."""
     lines: dict[RowHead, dict[int, Value]] = defaultdict(dict)
     for row, outcomes in matrix.rows:
         for target, outcome in zip(matrix.columns, outcomes, strict=True):
@@ -98,7 +98,7 @@ def _measured(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> It
 
 
 def _heads(table: ReportedTable, row: ModelRow, outcome: Outcome) -> Iterator[RowHead]:
-    """The lines that a model's outcome is in. Models trained on each column's own task share one."""
+    """The lines of a model's outcome. Models trained on each column's own task share one."""
     head, wanted = head_of(row), {(one.trainer, one.trained_on) for one in table.rows}
     if (row.trainer, "nothing" if row.source is None else task_of(row.source)) in wanted:
         yield head
