@@ -125,7 +125,8 @@ def filled(section: type[BaseModel], *, optional: bool, under: str = "") -> dict
 def _filled(section: type[BaseModel], optional: bool, under: str) -> Iterator[tuple[str, Any]]:
     for name, info in section.model_fields.items():
         inner = section_of(info)
-        if inner is not None and (optional or info.is_required()):
+        # An optional rubric stands in for the texts beside it, which are enough.
+        if inner is not None and (info.is_required() or (optional and not marked(info, RUBRIC))):
             yield name, inner.model_construct(**filled(inner, optional=optional, under=f"{under}{name}."))
         elif info.is_required():
             yield name, _value(info, under + name)

@@ -137,4 +137,6 @@ def test_a_task_may_skip_what_a_server_cannot_read(
     ((record, _),) = read_records(tmp_path / "out")
     metric = record.metrics[record.headline or ""]
     assert (metric.n, metric.missing, metric.why) == (2, 1, {"too_long": 1})
+    capsys.readouterr()
+    assert main(["leaderboard", "show", str(tmp_path / "out")]) == 0
     assert "1 of 3 without a score: 1 too long" in capsys.readouterr().out
