@@ -46,7 +46,7 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no test of its process can run an event loop
 def browser() -> Iterator[Browser]:
     """A real browser, which may talk to this machine only; tests are skipped where there is none."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
