@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,12 +213,18 @@ def test_data_are_shown_as_they_are(opened: Page) -> None:
     assert opened.get_by_role("button", name="<script>alert(1)</script>").count() == 1
 
 
-def test_what_could_not_be_saved_is_told_and_sent_again(opened: Page, server: Server) -> None:
-    opened.route("**/save", lambda route: route.fulfill(status=507, json={"error": "No space left"}))
-    opened.keyboard.press("3")
-    opened.get_by_text("Not saved: No space left").wait_for()
+def test_what_could_not_be_saved_is_told_and_sent_again(
+    opened: Page, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(server.review, "decide", full)
+        opened.keyboard.press("3")
+        opened.get_by_text("No space left").wait_for()
+        assert opened.locator("#trouble").inner_text().startswith("Not saved")
     assert server.review.items["a"].gold[0]["kind"] is None
-    opened.unroute("**/save")
     opened.keyboard.press("j")
     opened.keyboard.press("r")  # of another answer: what waits goes with it
     opened.get_by_text("1 rejected").wait_for()
