@@ -1,5 +1,5 @@
-"""A section of the results: tables for page, terminal and JSON. One file `sections/NAME.py`, or a folder with
-its own section.html."""
+"""A section of the results: tables and charts for page, terminal and JSON. One file `sections/NAME.py`, or a
+folder with its own section.html."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.results import Flag, Loaded, Matrix
 from perbench.stats.paired import Estimate
 from perbench.store.record import Better, CellRecord
@@ -144,6 +145,10 @@ class Table:
         return columns
 
 
+Block = Table | Chart | Empty
+"""What a section shows. A terminal shows tables, and an `Empty` if asked for its section."""
+
+
 class Reading(ABC):
     """Stored samples of some cells, for reading."""
 
@@ -157,7 +162,7 @@ class Reading(ABC):
 
 
 class Section(ABC):
-    """A section named as its file; it is hidden if it has no tables."""
+    """A section named as its file; it is hidden if it has no blocks."""
 
     title: ClassVar[str] = ""
     """The heading; default: the name."""
@@ -167,8 +172,8 @@ class Section(ABC):
     """The trainer against which gains are measured if no matrix names one."""
 
     @abstractmethod
-    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
-        """The tables of these results; pure."""
+    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Block]:
+        """The tables and charts of these results, in order; pure."""
 
     def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
         """Cells' stored samples for reading (`perbench identify --html`, `--show`); None: not its cells."""

@@ -11,6 +11,7 @@ from perbench.disk.files import write_text
 from perbench.errors import PerbenchError
 from perbench.progress import duration
 from perbench.site import format as text
+from perbench.site.chart import drawing, table_of
 from perbench.site.templates import MARK, render_page
 from perbench.site.view import SiteView, title
 from perbench.store import CellRecord
@@ -39,6 +40,8 @@ def render(view: SiteView) -> str:
         title=title,
         anchor=anchor,
         digests=digests,
+        drawing=drawing,
+        table_of=table_of,
         reach=reach,
         shade=shade,
         whisker=whisker,

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perbench import plugins
+from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.results import Entry, Loaded, Matrix
-from perbench.contracts.section import Table
+from perbench.contracts.section import Block, Table
 from perbench.errors import PerbenchError
 from perbench.plugins.faults import fault_of
 from perbench.site.apart import Namesake, tell_apart
+from perbench.site.chart import table_of
 from perbench.site.matrix import matrix_of
 from perbench.site.verdict import verdict
 from perbench.store import CellRecord
@@ -22,13 +24,30 @@ class ShownSection:
 
     name: str
     title: str
-    tables: tuple[Table, ...]
+    blocks: tuple[Block, ...]
     template: Path | None
 
     @property
     def label(self) -> str:
         """The text of a link to it."""
         return self.name.replace("_", " ").capitalize()
+
+    @property
+    def tables(self) -> list[Table]:
+        return [block for block in self.blocks if isinstance(block, Table)]
+
+    @property
+    def empty(self) -> list[Empty]:
+        return [block for block in self.blocks if isinstance(block, Empty)]
+
+    @property
+    def numbers(self) -> list[Table]:
+        """All tables, those of its charts among them: what JSON and CSV hold."""
+        return [
+            table_of(block) if isinstance(block, Chart) else block
+            for block in self.blocks
+            if not isinstance(block, Empty)
+        ]
 
 
 @dataclass(frozen=True)
@@ -104,10 +123,10 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
     for (_, name), plugin in plugins.discover("section").items():
         try:
             section = plugin.load_class()()
-            tables = tuple(section.build(loaded, matrix))
-            if stray := [type(one).__name__ for one in tables if not isinstance(one, Table)]:
+            blocks = tuple(section.build(loaded, matrix))
+            if stray := [type(one).__name__ for one in blocks if not isinstance(one, Block)]:
                 raise PerbenchError(
-                    f"{plugin.path}: build() returned a {stray[0]} among its tables; return Tables only"
+                    f"{plugin.path}: build() returned a {stray[0]}; return a list of Table, Chart and Empty"
                 )
         except PerbenchError as error:
             broken.append((name, str(error)))
@@ -119,8 +138,8 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
         else:
             template = plugin.path.parent / "section.html"
             own = template if plugin.path.name == "__init__.py" and template.is_file() else None
-            found = ShownSection(name, section.title, tables, own)
-            shown += [(section.order, found)] if tables else []
+            found = ShownSection(name, section.title, blocks, own)
+            shown += [(section.order, found)] if blocks else []
     ordered = sorted(shown, key=lambda pair: (pair[0], pair[1].name))
     return tuple(section for _, section in ordered), tuple(broken)
 
