@@ -79,13 +79,15 @@ class RowHead:
 @dataclass(frozen=True)
 class ColumnHead:
     """`metric` is given if `name` is a task's; `apart` as in `TargetColumn`; `sizes` describes the samples
-    behind its values, `notes` are caveats of all of them. In a terminal, a `minor` column is shown only by
+    behind its values, `visible` is the smallest gain that they would usually show, `notes` are caveats of all
+    values. In a terminal, a `minor` column is shown only by
     `perbench leaderboard show`."""
 
     name: str
     apart: str = ""
     metric: str = ""
     sizes: str = ""
+    visible: float | None = None
     notes: tuple[str, ...] = ()
     minor: bool = False
 
@@ -167,13 +169,19 @@ class Section(ABC):
     title: ClassVar[str] = ""
     """The heading; default: the name."""
     order: ClassVar[int] = 50
-    """Position among sections; the built-in ones have 10, 20, 30 and 40."""
+    """Position among sections; the built-in ones have 5, 10, 20, 25, 30 and 40."""
+    page: ClassVar[str] = ""
+    """The page that shows it: "index" is the first one; default: a page of its own, named as the section."""
     baseline: ClassVar[str | None] = None
     """The trainer against which gains are measured if no matrix names one."""
 
     @abstractmethod
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Block]:
         """The tables and charts of these results, in order; pure."""
+
+    def verdict(self, loaded: Loaded, matrix: Matrix) -> Sequence[str]:
+        """What its own page opens with: sentences from tests alone, the answer first."""
+        return ()
 
     def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
         """Cells' stored samples for reading (`perbench identify --html`, `--show`); None: not its cells."""

@@ -26,14 +26,14 @@ def sections_of(view: SiteView) -> list[dict[str, Any]]:
         {
             "name": one.name,
             "title": one.title or one.label,
-            "tables": [_table(table) for table in one.numbers],
+            "tables": [table_data(table) for table in one.numbers],
             "empty": [asdict(block) for block in one.empty],
         }
         for one in view.sections
     ]
 
 
-def _table(table: Table) -> dict[str, Any]:
+def table_data(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "caption": table.caption,
