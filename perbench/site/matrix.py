@@ -206,11 +206,7 @@ def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
     count, sign = len(table.methods), -1 if better == "lower" else 1
     if better is None or count < FEWEST_RANKED:
         return {}
-    pairs = []
-    for i in range(count):
-        for j in range(i):
-            gain = table.gain(i, j)
-            pairs.append((i, j, sign * (gain.value or 0.0), gain.p))
+    pairs = [(i, j, sign * gain, p) for i, j, gain, p in table.pairs()]
     return dict(enumerate(rank_ranges(pairs, count))) if any(p is not None for *_, p in pairs) else {}
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perbench.stats.spread import (
     FEWEST_USERS,
+    ROUNDING,
     Floats,
     Spread,
     Statistic,
@@ -21,6 +23,7 @@ from perbench.stats.spread import (
     ratio,
     seed_spread,
     share_interval,
+    user_df,
     user_numbers,
 )
 
@@ -109,6 +112,17 @@ class _Part:
     seeds: Floats
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of M methods over the same samples: values [M], without each user [M, G], and of the seeds' mean
+    the variance and its degrees of freedom [M], nan where a trained method has a single seed."""
+
+    value: Floats
+    left_out: Floats
+    variance: Floats
+    df: Floats
+
+
 class Aligned:
     """Methods on one target, sample by sample: their values, and their gains over each other on the samples
     that are scored under both."""
@@ -149,9 +163,54 @@ class Aligned:
     def gain(self, method: int, over: int) -> Estimate:
         return self._estimate([method, over])
 
+    def pairs(self) -> Iterator[tuple[int, int, float, float | None]]:
+        """(i, j, value, p) of `gain(i, j)` for every j < i, a value of 0 if it has none. One computation does
+        for all methods j with the same samples."""
+        alike: dict[bytes, list[int]] = {}
+        for place, scored in enumerate(self._scored):
+            alike.setdefault(scored.tobytes(), []).append(place)
+        found: dict[tuple[bytes, bytes], tuple[Floats, _Parts]] = {}
+        for i, scored in enumerate(self._scored):
+            for mask, places in alike.items():
+                others = places[: bisect_left(places, i)]
+                if not others:
+                    continue
+                kept = scored & self._scored[others[0]]
+                if not kept.any():
+                    yield from ((i, j, 0.0, None) for j in others)
+                    continue
+                if (mask, kept.tobytes()) not in found:
+                    sizes = self._sizes(kept)
+                    found[mask, kept.tobytes()] = sizes, self._stacked(places, kept, sizes)
+                sizes, stacked = found[mask, kept.tobytes()]
+                values, p = _tested(self._stacked([i], kept, sizes), stacked, len(others), sizes)
+                for j, value, chance in zip(others, values.tolist(), p.tolist(), strict=True):
+                    yield i, j, 0.0 if isnan(value) else value, None if isnan(chance) else chance
+
+    def _stacked(self, places: Sequence[int], kept: NDArray[np.bool_], sizes: Floats) -> _Parts:
+        parts = [self._part(place, kept, sizes) for place in places]
+        spreads = [
+            Spread(0.0, 1.0)
+            if not self.methods[place].trained
+            else seed_spread(part.seeds)
+            if len(part.seeds) > 1
+            else Spread(np.nan, np.nan)
+            for place, part in zip(places, parts, strict=True)
+        ]
+        return _Parts(
+            np.array([part.value for part in parts]),
+            np.stack([part.left_out for part in parts]),
+            np.array([spread.variance for spread in spreads]),
+            np.array([spread.df for spread in spreads]),
+        )
+
+    def _sizes(self, kept: NDArray[np.bool_]) -> Floats:
+        """[G] samples of each user."""
+        return np.bincount(self._user[kept], minlength=self._users).astype(np.float64)
+
     def _estimate(self, places: Sequence[int]) -> Estimate:
         kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
-        sizes = np.bincount(self._user[kept], minlength=self._users).astype(np.float64)
+        sizes = self._sizes(kept)
         n, users = int(kept.sum()), int((sizes > 0).sum())
         missing = int(np.any([self._asked[place] for place in places], axis=0).sum()) - n
         parts = [self._part(place, kept, sizes) for place in places if n]
@@ -196,6 +255,31 @@ def _mean(scores: Floats, user: NDArray[np.intp], sizes: Floats) -> _Part:
     seen = there.any(axis=1)
     off = np.where(there, scores - means, 0.0)[seen].sum(axis=1) / there[seen].sum(axis=1)
     return _Part(value, left, value + off)
+
+
+def _tested(one: _Parts, others: _Parts, count: int, sizes: Floats) -> tuple[Floats, Floats]:
+    """Gains of a method over the first `count` others, and their p, nan without: as `Aligned._estimate`."""
+    from scipy.special import stdtr
+
+    value = one.value - others.value[:count]
+    there = sizes > 0
+    users = int(there.sum())
+    if users < FEWEST_USERS:
+        return value, np.full(count, np.nan)
+    off = (one.left_out - others.left_out[:count] - value[:, None])[:, there]
+    scale = np.maximum(np.maximum(abs(one.value), abs(others.value[:count])), abs(value))
+    off[abs(off).max(axis=1) <= ROUNDING * scale] = 0.0
+    variance = (users - 1) / users * (off**2).sum(axis=1)
+    df = np.full(count, user_df(sizes[there]))
+    seeds = one.variance + others.variance[:count]
+    among = (seeds >= 0) & (variance > 0)  # not nan: both have several seeds, or no training
+    whole = variance + seeds
+    parts = variance**2 / df + one.variance**2 / one.df + others.variance[:count] ** 2 / others.df[:count]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(among, whole**2 / parts, df)
+        variance = np.where(among, whole, variance)
+        p = 2 * stdtr(df, -abs(value) / np.sqrt(variance))
+    return value, np.where(np.isfinite(off).all(axis=1) & (variance > 0), p, np.nan)
 
 
 def _corpus(statistic: Statistic, rows: Floats, user: NDArray[np.intp], users: int) -> _Part:

@@ -234,3 +234,38 @@ def test_coverage_of_clustered_scores() -> None:
         lo, hi = spread.interval(float(sums.sum() / sizes.sum())) or (0, 0)
         hits += lo <= 2 <= hi
     assert 0.93 <= hits / runs <= 0.985
+
+
+SEED = st.lists(st.sampled_from([None, 0.0, 0.1, 0.5, 1.0, 3.7]), min_size=6, max_size=6)
+SHARED = st.sampled_from([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.3, 0.1, 0.9, 0.2, 0.2, None]])
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.lists(SEED | SHARED, min_size=1, max_size=3)), min_size=2, max_size=6
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_all_pairs_at_once_are_the_gains_one_by_one(
+    methods: list[tuple[bool, list[list[float | None]]]],
+) -> None:
+    ids, users = list("abcdef"), list("uuvwxx")
+    table = Aligned(
+        [Method([sampled(seed, ids, users) for seed in seeds], trained) for trained, seeds in methods]
+    )
+    found = {(i, j): (value, p) for i, j, value, p in table.pairs()}
+    assert found.keys() == {(i, j) for i in range(len(methods)) for j in range(i)}
+    for (i, j), (value, p) in found.items():
+        one = table.gain(i, j)
+        assert value == (one.value or 0.0)
+        assert (p is None) == (one.p is None)
+        assert p is None or p == pytest.approx(one.p, rel=1e-12)
+
+
+def test_all_pairs_of_corpus_scores() -> None:
+    rng = np.random.default_rng(0)
+    methods = [pair_of_sums(rng.integers(1, 9, (4, 2)).astype(float).tolist()) for _ in range(4)]
+    table = Aligned(methods)
+    for i, j, value, p in table.pairs():
+        one = table.gain(i, j)
+        assert (value, p) == (one.value, pytest.approx(one.p, rel=1e-12))
