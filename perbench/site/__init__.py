@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from perbench.site.load import load
-from perbench.site.render import render, write
+from perbench.site.render import files
 from perbench.site.view import build_view
+from perbench.site.write import write
 
 
 def build(
@@ -17,7 +18,7 @@ def build(
     baseline: str | None = None,
     left_out: Callable[[str], None] = lambda what: None,
 ) -> Path:
-    """Write the leaderboard of one or several run directories to `out` and return the page's path. Damaged
+    """Write the leaderboard of one or several run directories to `out` and return its first page. Damaged
     records and broken sections are left out, listed on the page, and passed to `left_out` with the reason.
 
     The output is byte-identical for the same records, whatever the order of the runs.
@@ -28,7 +29,7 @@ def build(
     """
     loaded = load(runs, baseline)
     view = build_view(loaded)
-    page = write(render(view), out)
+    page = write(files(view), out)
     for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
         left_out(what)
     return page

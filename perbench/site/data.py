@@ -23,12 +23,17 @@ def read_results(run: Path, matrix: str | None = None) -> dict[str, Any]:
 
 def sections_of(view: SiteView) -> list[dict[str, Any]]:
     return [
-        {"name": one.name, "title": one.title or one.label, "tables": [_table(table) for table in one.tables]}
+        {
+            "name": one.name,
+            "title": one.title or one.label,
+            "tables": [table_data(table) for table in one.numbers],
+            "empty": [asdict(block) for block in one.empty],
+        }
         for one in view.sections
     ]
 
 
-def _table(table: Table) -> dict[str, Any]:
+def table_data(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "caption": table.caption,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from perbench.specs.grid import leaves
 
 MINUS = "−"
+FIGURE = "\u2007"
+"""A space as wide as a digit."""
 
 
 def digits_for(values: Iterable[float | None]) -> int:
@@ -28,6 +31,32 @@ def number(value: float, digits: int, *, signed: bool = False) -> str:
 
 def interval(ci: tuple[float, float], digits: int, *, signed: bool = False) -> str:
     return f"[{number(ci[0], digits, signed=signed)}, {number(ci[1], digits, signed=signed)}]"
+
+
+def between(ci: tuple[float, float], digits: int, *, signed: bool = False) -> str:
+    """ "0.045 to 0.150"."""
+    return f"{number(ci[0], digits, signed=signed)} to {number(ci[1], digits, signed=signed)}"
+
+
+def padded(value: float, digits: int, *, signed: bool = False, width: int = 1) -> str:
+    """A number whose decimal point aligns with those of others of `width` digits before it."""
+    text = number(value, digits, signed=signed)
+    sign = text[0] if text[0] in f"+{MINUS}" else FIGURE * signed
+    text = text.lstrip(f"+{MINUS}")
+    return sign + FIGURE * (width - len(text.partition(".")[0])) + text
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def day(time: str) -> str:
+    """ "29 Nov 2026" of an ISO time; what is no time is given as it is."""
+    try:
+        found = datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    return f"{found.day} {found:%b %Y}"
 
 
 def measured(value: float) -> str:

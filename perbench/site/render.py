@@ -1,80 +1,88 @@
-"""Renders the view as one self-contained page: text from records is escaped, and nothing is loaded."""
+"""Renders the view as the pages of one folder: all text is escaped, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from perbench.contracts.missing import in_words
-from perbench.contracts.section import Table, Value
-from perbench.disk.files import write_text
-from perbench.errors import PerbenchError
 from perbench.progress import duration
+from perbench.site import draw as drawing
 from perbench.site import format as text
-from perbench.site.templates import MARK, render_page
-from perbench.site.view import SiteView, title
+from perbench.site.chart import drawing as drawn_chart
+from perbench.site.chart import table_of
+from perbench.site.tabular import as_csv, as_json, file_of
+from perbench.site.templates import TEMPLATES, environment, faults_named
+from perbench.site.view import INDEX, SiteView, title
 from perbench.store import CellRecord
-from perbench.store.leftovers import sweep_old
 
-SHADES = 4
-WIDTH = 120  # of a drawn interval, in drawing units
+CSP = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'self'; script-src 'self'; "
+    "img-src data:"
+)
+SHARED = ("site.css", "site.js")
 
 
-def render(view: SiteView) -> str:
-    """The page's HTML."""
-    return render_page(
-        "page.html",
-        css=["app.css"],
-        script="app.js",
-        filters={
+def files(view: SiteView) -> Iterator[tuple[str, str]]:
+    """The path and text of each file of the site.
+
+    Raises:
+        PerbenchError: a section's own template is broken.
+    """
+    yield from ((name, (TEMPLATES / name).read_text(encoding="utf-8")) for name in SHARED)
+    for section in view.sections:
+        for number, table in enumerate(section.numbers, 1):
+            yield f"{file_of(section, number)}.csv", as_csv(table)
+            yield f"{file_of(section, number)}.json", as_json(section.name, table)
+    own = {f"{one.name}/section.html": one.template for one in view.sections if one.template}
+    found = environment(
+        {
             "number": text.number,
+            "padded": text.padded,
             "interval": text.interval,
+            "between": text.between,
             "measured": text.measured,
             "duration": duration,
             "variation": text.variation,
             "flatten": text.flatten,
+            "day": text.day,
         },
-        included={f"{one.name}/section.html": one.template for one in view.sections if one.template},
+        included=own,
+    )
+    found.globals.update(
         view=view,
+        csp=CSP,
         title=title,
-        anchor=anchor,
+        address=address,
+        drawing=drawing,
+        file_of=file_of,
         digests=digests,
-        reach=reach,
-        shade=shade,
-        whisker=whisker,
+        drawn_chart=drawn_chart,
+        table_of=table_of,
         in_words=in_words,
     )
-
-
-def write(page: str, out: Path) -> Path:
-    """Replace the page in `out` in one step.
-
-    Raises:
-        PerbenchError: `out` is a file, or a folder that holds something else.
-    """
-    if out.exists():
-        if not out.is_dir():
-            raise PerbenchError(f"{out} is a file; name a new or empty folder: --out DIR")
-        foreign = sorted(p.name for p in out.iterdir() if not _ours(p))
-        if foreign:
-            raise PerbenchError(
-                f"{out} holds {foreign[0]!r}, which is not part of a perbench page, so nothing was written; "
-                "name a new or empty folder: --out DIR"
+    page = partial(_page, found)
+    with faults_named(own):
+        yield "index.html", page("page.html", INDEX, sections=view.sections_of(INDEX))
+        for name, label in view.pages:
+            yield (
+                f"{name}.html",
+                page("page.html", name, sections=view.sections_of(name), heading=label),
             )
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "index.html", page)
-    sweep_old([out])
-    return out / "index.html"
+    yield "records.html", page("records.html", "records")
+    for entry in view.entries:
+        yield address(entry.record), page("cell.html", "records", root="../", entry=entry)
 
 
-def _ours(path: Path) -> bool:
-    if path.name.startswith(".index.html."):
-        return True  # left by a killed build
-    return path.name == "index.html" and MARK in path.read_text(encoding="utf-8", errors="replace")[:2000]
+def _page(found: Any, template: str, current: str, *, root: str = "", **values: Any) -> str:
+    rendered: str = found.get_template(template).render(current=current, root=root, **values)
+    return rendered + "\n"
 
 
-def anchor(record: CellRecord) -> str:
-    return f"cell-{record.identity[:16]}"
+def address(record: CellRecord) -> str:
+    """The page of a cell."""
+    return f"cells/{record.identity[:16]}.html"
 
 
 def digests(record: CellRecord) -> list[tuple[str, str]]:
@@ -85,31 +93,3 @@ def digests(record: CellRecord) -> list[tuple[str, str]]:
         for path, value in text.flatten(record.inputs)
         if (last := path.rpartition(".")[2]) in chosen or "sha256" in last or "digest" in last
     ]
-
-
-def reach(table: Table) -> list[float]:
-    """For each column, the largest absolute bound of its gains' intervals, which sets the drawing's scale."""
-    return [
-        max((abs(bound) for v in column if v.gain and v.gain.ci for bound in v.gain.ci), default=0.0)
-        for column in table.numbers
-    ]
-
-
-def shade(value: Value, reach: float) -> str:
-    """CSS class of a gain: blue for better, orange for worse, darker with size; pale if only its own interval
-    excludes 0, none if it includes 0."""
-    gain = value.gain
-    if gain is None or not gain.value or not reach or not value.verdict or not gain.excludes_zero:
-        return ""
-    level = min(SHADES, 1 + int(SHADES * abs(gain.value) / reach)) if gain.remains else 0
-    return f"{value.verdict}{level}"
-
-
-def whisker(value: Value, reach: float) -> dict[str, Any] | None:
-    """Positions of an interval's ends and value on a drawing of WIDTH whose middle is zero."""
-    gain = value.gain
-    if gain is None or gain.ci is None or gain.value is None or not reach:
-        return None
-    scale = (WIDTH / 2 - 3) / reach
-    lo, hi, at = (round(WIDTH / 2 + bound * scale, 1) for bound in (*gain.ci, gain.value))
-    return {"width": WIDTH, "zero": WIDTH / 2, "lo": lo, "hi": hi, "at": at}

@@ -1,15 +1,16 @@
-"""Renders templates as self-contained pages: all text escaped, nothing loaded, only their own scripts run."""
+"""Renders templates as pages: all text escaped, nothing loaded from elsewhere, only their own scripts run."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import bidirectional
 
 import perbench
@@ -17,8 +18,55 @@ from perbench.console.printing import printable
 from perbench.errors import PerbenchError
 from perbench.plugins import builtin_root
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = builtin_root() / "leaderboard" / "templates"
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 MARK = '<meta name="generator" content="perbench'
+
+
+def environment(
+    filters: Mapping[str, Callable[..., Any]],
+    *,
+    folders: Sequence[Path] = (),
+    included: Mapping[str, Path] = MappingProxyType({}),
+) -> Environment:
+    """Templates of `folders`, then of leaderboard/templates; `included` are further ones by the names under
+    which they are included."""
+    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
+
+    own = {name: (path.read_text(encoding="utf-8"), str(path), None) for name, path in included.items()}
+    files = FileSystemLoader([*folders, TEMPLATES])
+    found = Environment(
+        loader=ChoiceLoader([FunctionLoader(own.get), files]),
+        autoescape=True,
+        finalize=_isolated,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["json"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
+    found.filters["plain"] = Plain
+    found.filters.update(filters)
+    found.globals["version"] = perbench.__version__
+    return found
+
+
+@contextmanager
+def faults_named(included: Mapping[str, Path]) -> Iterator[None]:
+    """
+    Raises:
+        PerbenchError: one of the `included` templates is broken; names its file and line.
+    """
+    whose = {str(path) for path in included.values()}
+    try:
+        yield
+    except Exception as error:
+        frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in whose]
+        if not frames:
+            raise
+        raise PerbenchError(f"{frames[-1].filename}:{frames[-1].lineno}: {error}") from error
 
 
 def render_page(
@@ -28,47 +76,17 @@ def render_page(
     script: str,
     filters: Mapping[str, Callable[..., Any]],
     folders: Sequence[Path] = (),
-    included: Mapping[str, Path] = MappingProxyType({}),
     **values: Any,
 ) -> str:
     """The HTML of a template with the named style sheets and script inlined, and their hashes (`css_hash`,
     `script_hash`) for its content security policy. Files are searched in `folders`, then in
-    leaderboard/templates; `included` are further templates by the names under which they are included.
-
-    Raises:
-        PerbenchError: one of `included` is broken.
-    """
-    from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
-
-    own = {name: (path.read_text(encoding="utf-8"), str(path), None) for name, path in included.items()}
-    files = FileSystemLoader([*folders, builtin_root() / "leaderboard" / "templates"])
-    environment = Environment(
-        loader=ChoiceLoader([FunctionLoader(own.get), files]),
-        autoescape=True,
-        finalize=_isolated,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = "".join(files.get_source(environment, name)[0] for name in css)
-    code = files.get_source(environment, script)[0]
-    environment.filters["json"] = lambda value: json.dumps(
-        value, indent=1, ensure_ascii=False, sort_keys=True
-    )
-    environment.filters["plain"] = Plain
-    environment.filters.update(filters)
+    leaderboard/templates."""
+    found = environment(filters, folders=folders)
+    assert found.loader is not None
+    style = "".join(found.loader.get_source(found, name)[0] for name in css)
+    code = found.loader.get_source(found, script)[0]
     hashes = {"css_hash": _hash(style), "script_hash": _hash(code)}
-    whose = {str(path) for path in included.values()}
-    try:
-        page = environment.get_template(template).render(
-            css=style, script=code, version=perbench.__version__, **hashes, **values
-        )
-    except Exception as error:
-        frames = [frame for frame in extract_tb(error.__traceback__) if frame.filename in whose]
-        if not frames:
-            raise
-        raise PerbenchError(f"{frames[-1].filename}:{frames[-1].lineno}: {error}") from error
-    return page + "\n"
+    return found.get_template(template).render(css=style, script=code, **hashes, **values) + "\n"
 
 
 class Plain(str):

@@ -46,6 +46,8 @@ def print_view(
     tables = [table for table in shown if minor or not table.minor]
     for table in tables:
         _print_table(table, console, minor)
+    for block in section.empty if section is not None else ():
+        console.print("\n".join(filter(None, (block.caption, block.reason, block.command))))
     for line in _remarks(view, tables, section is None):
         console.print(line)
     if section is None and (left_out := [table.caption for table in shown if table not in tables]):

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from perbench import plugins
+from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.results import Entry, Loaded, Matrix
-from perbench.contracts.section import Table
+from perbench.contracts.section import Block, Table
 from perbench.errors import PerbenchError
 from perbench.plugins.faults import fault_of
 from perbench.site.apart import Namesake, tell_apart
+from perbench.site.chart import table_of
 from perbench.site.matrix import matrix_of
 from perbench.site.verdict import verdict
 from perbench.store import CellRecord
 
+INDEX = "index"
+"""The first page."""
+
 
 @dataclass(frozen=True)
 class ShownSection:
-    """`template` is the section's own; None for the common one."""
+    """`template` is the section's own; None for the common one. `page` is the page that shows it, `verdict`
+    what that page opens with."""
 
     name: str
     title: str
-    tables: tuple[Table, ...]
+    blocks: tuple[Block, ...]
     template: Path | None
+    page: str = INDEX
+    verdict: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """The text of a link to it."""
         return self.name.replace("_", " ").capitalize()
+
+    @property
+    def tables(self) -> list[Table]:
+        return [block for block in self.blocks if isinstance(block, Table)]
+
+    @property
+    def empty(self) -> list[Empty]:
+        return [block for block in self.blocks if isinstance(block, Empty)]
+
+    @property
+    def numbered(self) -> list[tuple[int, Block]]:
+        """The blocks with their places in `numbers`, from 1; 0 for an empty one."""
+        places = itertools.count(1)
+        return [(0 if isinstance(block, Empty) else next(places), block) for block in self.blocks]
+
+    @property
+    def numbers(self) -> list[Table]:
+        """All tables, those of its charts among them: what JSON and CSV hold."""
+        return [
+            table_of(block) if isinstance(block, Chart) else block
+            for block in self.blocks
+            if not isinstance(block, Empty)
+        ]
 
 
 @dataclass(frozen=True)
@@ -55,6 +87,17 @@ class SiteView:
     @property
     def tables(self) -> list[Table]:
         return [table for section in self.sections for table in section.tables]
+
+    def sections_of(self, page: str) -> list[ShownSection]:
+        return [section for section in self.sections if section.page == page]
+
+    @property
+    def pages(self) -> list[tuple[str, str]]:
+        """Names and labels of the pages that sections have, in order, without the first one."""
+        labels: dict[str, str] = {}
+        for section in self.sections:
+            labels.setdefault(section.page, section.label)
+        return [(page, label) for page, label in labels.items() if page != INDEX]
 
     @property
     def old_intervals(self) -> int:
@@ -104,10 +147,10 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
     for (_, name), plugin in plugins.discover("section").items():
         try:
             section = plugin.load_class()()
-            tables = tuple(section.build(loaded, matrix))
-            if stray := [type(one).__name__ for one in tables if not isinstance(one, Table)]:
+            blocks = tuple(section.build(loaded, matrix))
+            if stray := [type(one).__name__ for one in blocks if not isinstance(one, Block)]:
                 raise PerbenchError(
-                    f"{plugin.path}: build() returned a {stray[0]} among its tables; return Tables only"
+                    f"{plugin.path}: build() returned a {stray[0]}; return a list of Table, Chart and Empty"
                 )
         except PerbenchError as error:
             broken.append((name, str(error)))
@@ -119,8 +162,9 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
         else:
             template = plugin.path.parent / "section.html"
             own = template if plugin.path.name == "__init__.py" and template.is_file() else None
-            found = ShownSection(name, section.title, tables, own)
-            shown += [(section.order, found)] if tables else []
+            sentences = tuple(section.verdict(loaded, matrix)) if blocks else ()
+            found = ShownSection(name, section.title, blocks, own, section.page or name, sentences)
+            shown += [(section.order, found)] if blocks else []
     ordered = sorted(shown, key=lambda pair: (pair[0], pair[1].name))
     return tuple(section for _, section in ordered), tuple(broken)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from perbench.contracts.results import Loaded, Matrix, Outcome, TargetColumn
 from perbench.contracts.section import ColumnHead, Section, Table, Value
-from perbench.site.format import number
 from perbench.site.rows import head_of
 from perbench.site.values import absent
 
@@ -15,20 +14,29 @@ from perbench.site.values import absent
 class Transfer(Section):
     title = "Transfer"
     order = 10
+    page = "index"
     baseline = "ce"
 
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
         if not matrix.columns:
             return []
+        places = _by_metric(matrix.columns)
         columns = tuple(
-            ColumnHead(c.target, c.apart, c.headline or "no headline", _sizes(c), c.notes)
-            for c in matrix.columns
+            ColumnHead(c.target, c.apart, c.headline or "no headline", _sizes(c), c.detectable, c.notes)
+            for c in (matrix.columns[place] for place in places)
         )
         rows = tuple(
-            (head_of(row), tuple(map(_value, outcomes, matrix.columns))) for row, outcomes in matrix.rows
+            (head_of(row), tuple(_value(outcomes[place], matrix.columns[place]) for place in places))
+            for row, outcomes in matrix.rows
         )
         over = f", gain over {matrix.baseline}" if matrix.baseline else ""
         return [Table(f"Score{over}", "trained", columns, rows)]
+
+
+def _by_metric(columns: Sequence[TargetColumn]) -> list[int]:
+    """The places of the columns, those of one metric side by side."""
+    metrics = [column.headline for column in columns]
+    return sorted(range(len(columns)), key=lambda place: metrics.index(metrics[place]))
 
 
 def _value(outcome: Outcome, column: TargetColumn) -> Value:
@@ -54,9 +62,6 @@ def _value(outcome: Outcome, column: TargetColumn) -> Value:
 
 
 def _sizes(column: TargetColumn) -> str:
-    """ "n 40–50 · 12 users · under 0.031 mostly unseen"."""
-    found = (("n {}", column.sizes), ("{} users", column.users))
-    parts = [text.format("–".join(map(str, sorted(set(span))))) for text, span in found if span]
-    if column.detectable is not None:
-        parts.append(f"under {number(column.detectable, column.digits)} mostly unseen")
-    return " · ".join(parts)
+    """ "40–50 answers, 12 users"."""
+    found = (("{} answers", column.sizes), ("{} users", column.users))
+    return ", ".join(text.format("–".join(map(str, sorted(set(span))))) for text, span in found if span)

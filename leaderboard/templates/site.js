@@ -1,0 +1,212 @@
+/* Theme, sorting, filters, permalinks and keys of tables. Everything reads without it. */
+(function () {
+  "use strict";
+  var root = document.documentElement;
+  function all(selector, inside) { return [].slice.call((inside || document).querySelectorAll(selector)); }
+  root.classList.remove("no-js");
+
+  /* Theme: the reader's system decides until the button is used. */
+  function theme(value) {
+    try {
+      if (value === undefined) return localStorage.getItem("perbench-theme");
+      localStorage.setItem("perbench-theme", value);
+    } catch (error) { /* no storage */ }
+    return null;
+  }
+  if (theme()) root.dataset.theme = theme();
+
+  /* State: "#key=value&…", so that a link shows the same view. An anchor such as "#sample-3" is kept. */
+  var state = {}, anchor = "";
+  function readState() {
+    state = {};
+    anchor = /^#[^=]+$/.test(location.hash) ? location.hash : "";
+    location.hash.slice(1).split("&").forEach(function (part) {
+      var at = part.indexOf("=");
+      if (at < 1) return;
+      try { state[part.slice(0, at)] = decodeURIComponent(part.slice(at + 1)); } catch (error) { /* not ours */ }
+    });
+  }
+  function saveState() {
+    var parts = Object.keys(state).filter(function (key) { return state[key]; }).map(function (key) {
+      return key + "=" + encodeURIComponent(state[key]);
+    });
+    history.replaceState(null, "", parts.length ? "#" + parts.join("&") : anchor || location.pathname + location.search);
+  }
+
+  function rows(table) { return all("tbody > tr", table).filter(function (row) { return row.dataset.row !== "head"; }); }
+  function shown(cell) { return cell.dataset.v !== undefined ? cell.dataset.v : cell.textContent.trim(); }
+
+  function sort(table, column, up) {
+    var list = rows(table).map(function (row, place) {
+      var text = shown(row.cells[column]);
+      return { row: row, text: text, number: text === "" ? NaN : Number(text), place: place };
+    });
+    list.sort(function (a, b) {
+      if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;
+      var order = isNaN(a.number) || isNaN(b.number) ? a.text.localeCompare(b.text) : a.number - b.number;
+      return (up ? order : -order) || a.place - b.place;
+    });
+    all("[data-row=head]", table).forEach(function (row) { row.hidden = true; });
+    table.classList.add("sorted");
+    list.forEach(function (one) { table.tBodies[0].appendChild(one.row); });
+    all("th[aria-sort]", table).forEach(function (head) { head.removeAttribute("aria-sort"); });
+    heads(table)[column].setAttribute("aria-sort", up ? "ascending" : "descending");
+  }
+  function heads(table) { return [].slice.call(table.tHead.rows[table.tHead.rows.length - 1].cells); }
+  function sortable(table) {
+    heads(table).forEach(function (head, column) {
+      var button = document.createElement("button");
+      button.type = "button";
+      while (head.firstChild && head.firstChild.className !== "u") button.appendChild(head.firstChild);
+      head.insertBefore(button, head.firstChild);
+      button.addEventListener("click", function () {
+        /* The best first: names from a to z, numbers from the top, or from the bottom where lower is better. */
+        var first = column === 0 || head.dataset.better === "lower" ? "ascending" : "descending";
+        var up = (head.getAttribute("aria-sort") === first) !== (first === "ascending");
+        sort(table, column, up);
+        state[table.id + ".sort"] = column + (up ? "a" : "d");
+        saveState();
+      });
+    });
+  }
+  function sortFromState(table) {
+    var found = /^(\d+)([ad])$/.exec(state[table.id + ".sort"] || "");
+    if (found && heads(table)[found[1]]) sort(table, Number(found[1]), found[2] === "a");
+  }
+
+  function filter(form) {
+    var table = document.getElementById(form.dataset.filter), values = {};
+    all("select, input", form).forEach(function (field) {
+      values[field.name] = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
+      state[table.id + "." + field.name] = values[field.name];
+    });
+    var words = (values.q || "").toLowerCase().split(/\s+/).filter(Boolean), count = 0, list = all("[data-row]", table);
+    list.forEach(function (row) {
+      if (row.dataset.row === "head") return;
+      var fits = ["model", "trainer", "source"].every(function (key) {
+        /* A baseline stays beside the trainer that is compared with it. */
+        return !values[key] || row.dataset[key] === values[key] || (key === "trainer" && row.dataset.row === "context");
+      });
+      if (fits && values.sep) fits = row.dataset.row === "context" || row.dataset.sep === "1";
+      if (fits && words.length && row.dataset.row !== "context") {
+        var text = (row.textContent + " " + (row.dataset.model || "") + " " + (row.dataset.source || "")).toLowerCase();
+        fits = words.every(function (word) { return text.indexOf(word) >= 0; });
+      }
+      row.hidden = !fits;
+      if (fits && row.dataset.row === "cell") count += 1;
+    });
+    var narrowed = words.length || values.sep || values.trainer;
+    list.forEach(function (row) {
+      if (row.dataset.row === "cell") return;
+      var has = list.some(function (other) {
+        return other.dataset.row === "cell" && !other.hidden && ["model", "source"].every(function (key) {
+          return !row.dataset[key] || row.dataset[key] === other.dataset[key];
+        });
+      });
+      if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has;
+      else if (narrowed) row.hidden = row.hidden || !has;
+    });
+    all("[data-seeds]", table).forEach(function (cell) { seed(cell, values.seed); });
+    table.classList.toggle("one-seed", Boolean(values.seed));
+    all("[role=status]", form).forEach(function (place) { place.textContent = count + (count === 1 ? " row" : " rows"); });
+    var empty = document.getElementById(table.id + "-empty");
+    if (empty) empty.hidden = count > 0 || list.some(function (row) { return !row.hidden; });
+  }
+  /* With a seed chosen, a cell shows the score of that seed alone. */
+  function seed(cell, chosen) {
+    var place = cell.querySelector(".s"), found = {};
+    if (!place) return;
+    if (place.dataset.all === undefined) place.dataset.all = place.textContent;
+    cell.dataset.seeds.split(" ").forEach(function (part) { found[part.split(":")[0]] = part.split(":")[1]; });
+    place.textContent = chosen ? found[chosen] || "–" : place.dataset.all;
+  }
+  function fillForm(form) {
+    all("select, input", form).forEach(function (field) {
+      var value = state[form.dataset.filter + "." + field.name] || "";
+      if (field.type === "checkbox") field.checked = Boolean(value);
+      else field.value = value;
+      if (field.value !== value && field.type !== "checkbox") field.value = "";
+    });
+  }
+
+  /* Arrow keys walk the cells of a grid, Enter opens, Escape leaves. */
+  function walk(table) {
+    var cells = all(".c", table);
+    cells.forEach(function (cell, place) { cell.tabIndex = place ? -1 : 0; });
+    table.addEventListener("keydown", function (event) {
+      var at = event.target.closest(".c");
+      var step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+      if (!at) return;
+      if (event.key === "Escape") { at.blur(); return; }
+      if (event.key === "Enter" && event.target === at) {
+        var link = at.querySelector("a");
+        if (link) location.href = link.href;
+        return;
+      }
+      if (!step) return;
+      event.preventDefault();
+      var grid = all("tbody > tr", table).filter(function (row) { return !row.hidden; }).map(function (row) {
+        return all(".c", row);
+      }).filter(function (row) { return row.length; });
+      var y = grid.findIndex(function (row) { return row.indexOf(at) >= 0; }), x = grid[y].indexOf(at);
+      var row = grid[Math.max(0, Math.min(grid.length - 1, y + step[0]))];
+      var next = row[Math.max(0, Math.min(row.length - 1, x + step[1]))];
+      at.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+
+  function copy(button) {
+    var word = button.textContent;
+    function done() { button.textContent = "Copied"; setTimeout(function () { button.textContent = word; }, 1500); }
+    saveState();
+    if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(done, done);
+  }
+
+  function apply() {
+    readState();
+    all("table[data-sort]").forEach(sortFromState);
+    all("form[data-filter]").forEach(function (form) { fillForm(form); filter(form); });
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    var button = document.getElementById("theme");
+    function dark() {
+      return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    }
+    function label() {
+      button.textContent = dark() ? "Light" : "Dark";
+      button.setAttribute("aria-label", "Switch to " + (dark() ? "light" : "dark") + " colours");
+    }
+    if (button) {
+      label();
+      button.addEventListener("click", function () {
+        root.dataset.theme = dark() ? "light" : "dark";
+        theme(root.dataset.theme);
+        label();
+      });
+    }
+    all("table[data-sort]").forEach(sortable);
+    all("table[data-grid]").forEach(walk);
+    all("form[data-filter]").forEach(function (form) {
+      form.addEventListener("submit", function (event) { event.preventDefault(); });
+      form.addEventListener("input", function () { filter(form); saveState(); });
+    });
+    all("[data-clear]").forEach(function (one) {
+      one.addEventListener("click", function () {
+        var form = document.querySelector('form[data-filter="' + one.dataset.clear + '"]');
+        all("select, input", form).forEach(function (field) { if (field.type === "checkbox") field.checked = false; else field.value = ""; });
+        filter(form);
+        saveState();
+      });
+    });
+    all("[data-link]").forEach(function (one) { one.addEventListener("click", function () { copy(one); }); });
+    document.addEventListener("click", function (event) {
+      var cell = event.target.closest(".c, .v[tabindex]");
+      if (cell && !event.target.closest("a")) cell.focus();
+    });
+    apply();
+    addEventListener("hashchange", apply);
+  });
+})();

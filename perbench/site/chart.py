@@ -1,0 +1,354 @@
+"""Draws charts as SVG, with classes and attributes only (the page's policy forbids styles), and lists their
+numbers as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, pairwise
+from typing import TYPE_CHECKING
+
+from perbench.console.printing import printable
+from perbench.contracts.chart import Chart, Panel, Point, Series
+from perbench.contracts.section import ColumnHead, RowHead, Table, Value
+from perbench.site.format import digits_for, number
+from perbench.site.scale import Scale, scale_of, tick
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+WIDTH, HEIGHT = 320, 200
+"""Of a panel, in drawing units; a unit is about a pixel if three panels are side by side."""
+TOP, BOTTOM, INSET = 10, 38, 6
+ROW = 28
+"""The height of a category."""
+LETTER = 6.4
+"""The width of a letter of labels."""
+LONGEST = 18
+"""Letters of a label; longer ones are cut, and whole in the table."""
+APART = 13
+"""Least distance of labels one above the other."""
+WIDEST = 12
+"""Most columns of a chart's table; with more values of x it has a row per point."""
+MOST_COLUMNS = 5
+"""Of a grid; with more, its panels follow each other."""
+BACK_TO_FRONT = ("other", "baseline", "method")
+F1 = (0.2, 0.4, 0.6, 0.8)
+
+
+@dataclass(frozen=True)
+class DrawnPanel:
+    panel: Panel
+    svg: Markup
+
+    @property
+    def heading(self) -> str:
+        return " · ".join(filter(None, (self.panel.title, self.panel.column)))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """`columns` are the heads of a grid, whose `rows` have a title and a panel, or None, per column; without
+    columns the panels follow each other in one row. `reported` are the sources of hollow marks."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[DrawnPanel | None, ...]], ...]
+    reported: tuple[str, ...]
+
+
+def drawing(chart: Chart) -> Drawing:
+    drawn = [DrawnPanel(panel, _svg(chart, panel)) for panel in chart.panels]
+    sources = (one.reported for panel in chart.panels for one in panel.series)
+    reported = tuple(dict.fromkeys(filter(None, sources)))
+    columns = tuple(dict.fromkeys(panel.column for panel in chart.panels if panel.column))
+    if not 0 < len(columns) <= MOST_COLUMNS:
+        return Drawing((), (("", tuple(drawn)),), reported)
+    found = {(one.panel.title, one.panel.column): one for one in drawn}
+    titles = dict.fromkeys(panel.title for panel in chart.panels)
+    rows = tuple((title, tuple(found.get((title, column)) for column in columns)) for title in titles)
+    return Drawing(columns, rows, reported)
+
+
+# ---------------------------------------------------------------- in numbers
+
+
+def table_of(chart: Chart) -> Table:
+    """A chart's numbers: a row per series and a column per x, or a row per point if there are many."""
+    lines = [(panel, series) for panel in chart.panels for series in panel.series if series.points]
+    digits = _digits(chart)
+    places = sorted({point.x for _, series in lines for point in series.points})
+    wide = len(places) <= WIDEST and all(
+        len({point.x for point in series.points}) == len(series.points) for _, series in lines
+    )
+    rows: list[tuple[RowHead, tuple[Value | str, ...]]] = []
+    for panel, series in lines:
+        head = RowHead(
+            name=series.name,
+            detail=" · ".join(filter(None, (panel.title, panel.column))),
+            reported=series.reported,
+        )
+        if wide:
+            by_place = {point.x: _value(point, digits) for point in series.points}
+            rows.append((head, tuple(by_place.get(x, "—") for x in places)))
+        else:
+            rows += [
+                (head, (Value(point.x, text=_at(chart, point.x)), _value(point, digits)))
+                for point in series.points
+            ]
+    at = tuple(
+        ColumnHead(_at(chart, x) if chart.categories else f"{chart.x.label} {tick(x)}") for x in places
+    )
+    return Table(
+        caption=chart.caption,
+        first="series",
+        columns=at if wide else (ColumnHead(chart.x.label), ColumnHead(chart.y.label)),
+        rows=tuple(rows),
+        target=chart.target,
+        apart=chart.apart,
+        notes=chart.notes,
+        minor=True,
+    )
+
+
+def _value(point: Point, digits: int) -> Value:
+    return Value(point.y, ci=point.ci, digits=digits, text="" if point.y is not None else "no score")
+
+
+def _at(chart: Chart, x: float) -> str:
+    return chart.categories[int(x)] if chart.categories else tick(x)
+
+
+def _digits(chart: Chart) -> int:
+    values = [one for panel in chart.panels for one in _values(panel.series)]
+    return digits_for(values) if chart.y.digits is None else chart.y.digits
+
+
+def _values(series: Iterable[Series]) -> list[float]:
+    """The values of y and the ends of their intervals."""
+    points = chain.from_iterable(one.points for one in series)
+    return [value for point in points if point.y is not None for value in (point.y, *(point.ci or ()))]
+
+
+def _in_words(chart: Chart, panel: Panel) -> str:
+    """The text alternative of a panel: "perce: 0.325 at 2e−6, 0.359 at 5e−5"."""
+    digits = _digits(chart)
+    told = []
+    for series in panel.series:
+        points = [point for point in series.points if point.y is not None]
+        ends = points if chart.categories or len(points) < 3 else [points[0], points[-1]]
+        values = ", ".join(f"{number(one.y or 0.0, digits)} at {_at(chart, one.x)}" for one in ends)
+        source = f", reported in {series.reported}" if series.reported else ""
+        told.append(f"{series.name}{source}: {values or 'no score'}")
+    heading = " · ".join(filter(None, (panel.title, panel.column, panel.aside)))
+    axes = f"{chart.y.label} over {chart.x.label}" if not chart.categories else chart.y.label
+    return ". ".join(filter(None, (heading, axes, "; ".join(told))))
+
+
+# ---------------------------------------------------------------- in SVG
+
+
+def _svg(chart: Chart, panel: Panel) -> Markup:
+    from markupsafe import Markup
+
+    parts, height = _categories(chart, panel) if chart.categories else _plane(chart, panel)
+    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
+        WIDTH, height, printable(_in_words(chart, panel))
+    )
+    return opening + Markup("").join(parts) + Markup("</svg>")
+
+
+def _plane(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
+    """A panel over a numeric x."""
+    shown = (panel,) if chart.own_scale else chart.panels
+    along = [point.x for one in chart.panels for series in one.series for point in series.points]
+    bottom = HEIGHT - BOTTOM
+    y = scale_of(chart.y, [v for one in shown for v in _values(one.series)], bottom, TOP, round_up=True)
+    left = round(8 + max((len(tick(one)) for one in y.ticks), default=0) * LETTER)
+    labels = [_cut(series.label) for one in chart.panels for series in one.series]
+    right = round(WIDTH - 8 - max(map(len, labels), default=0) * LETTER)
+    x = scale_of(chart.x, along, left + INSET, right - INSET, round_up=chart.x.log and not chart.x.ticks)
+    parts = []
+    for one in y.ticks:
+        parts.append(_line("gridl", left, y(one), right, y(one)))
+        parts.append(_text(tick(one), left - 6, y(one) + 4, "end"))
+    parts += [_text(text, at, bottom + 15, "middle") for text, at in _ticks(x)]
+    parts.append(_text(f"{chart.x.label} →", (left + right) / 2, HEIGHT - 5, "middle"))
+    if chart.iso_f1:
+        parts += _iso_f1(x, y)
+    ordered = sorted(panel.series, key=lambda one: BACK_TO_FRONT.index(one.role))
+    hollow = _with_intervals(chart)
+    parts += [_group(series, list(_marks(series, x, y, hollow))) for series in ordered]
+    return parts + _labels(panel, x, y, bottom), HEIGHT
+
+
+def _with_intervals(chart: Chart) -> bool:
+    """Whether a dot without an interval is an exception, drawn hollow."""
+    return any(point.ci for panel in chart.panels for series in panel.series for point in series.points)
+
+
+def _marks(series: Series, x: Scale, y: Scale, hollow: bool) -> Iterator[Markup]:
+    if series.drawn == "dots" or series.reported:
+        for point in series.points:
+            if point.y is None:
+                continue
+            at, height = x(point.x), y(point.y)
+            if point.ci is not None:
+                yield _line("iv", at, y(point.ci[0]), at, y(point.ci[1]))
+            yield _mark(series, at, height, hollow and point.ci is None)
+        return
+    for run in _runs(series.points):
+        banded = [(x(point.x), y(point.ci[0]), y(point.ci[1])) for point in run if point.ci is not None]
+        upper, lower = [(at, hi) for at, _, hi in banded], [(at, lo) for at, lo, _ in banded]
+        if len(banded) == 1:
+            yield _line("iv", *lower[0], *upper[0])
+        elif banded:
+            yield _shape("polygon", "band", [*upper, *reversed(lower)])
+    for run in _runs(series.points):
+        drawn = [(x(point.x), y(point.y)) for point in run if point.y is not None]
+        if series.drawn == "steps":
+            corners = [(after[0], before[1]) for before, after in pairwise(drawn)]
+            drawn = [*chain.from_iterable(zip(drawn, corners, strict=False)), drawn[-1]]
+        yield _shape("polyline", "curve", drawn) if len(drawn) > 1 else _mark(series, *drawn[0], False)
+
+
+def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:
+    """The points between missing ones."""
+    for scored, run in groupby(points, key=lambda point: point.y is not None):
+        if scored:
+            yield list(run)
+
+
+@dataclass
+class _Label:
+    series: Series
+    x: float
+    y: float
+
+    @property
+    def text(self) -> str:
+        return _cut(self.series.label)
+
+    def hits(self, other: _Label) -> bool:
+        """Whether one would overwrite the other at the same height."""
+        return abs(self.x - other.x) < max(len(self.text), len(other.text)) * LETTER
+
+
+def _labels(panel: Panel, x: Scale, y: Scale, bottom: float) -> list[Markup]:
+    """The texts at the last points, moved apart where they would overlap."""
+    labels = []
+    for series in panel.series:
+        scored = [(point.x, point.y) for point in series.points if point.y is not None]
+        if series.label and scored:
+            labels.append(_Label(series, x(scored[-1][0]), y(scored[-1][1])))
+    labels.sort(key=lambda label: label.y)
+    for n, label in enumerate(labels):
+        label.y = max([label.y, *(other.y + APART for other in labels[:n] if label.hits(other))])
+    for n, label in reversed(list(enumerate(labels))):
+        label.y = min([label.y, bottom, *(one.y - APART for one in labels[n + 1 :] if label.hits(one))])
+        label.y = max(label.y, TOP)
+    return [
+        _group(label.series, [_text(label.text, label.x + 9, round(label.y + 4, 1), "start", "label")])
+        for label in labels
+    ]
+
+
+def _categories(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
+    """A panel whose values run to the right, a row per category."""
+    digits, hollow = _digits(chart), _with_intervals(chart)
+    shown = (panel,) if chart.own_scale else chart.panels
+    left = round(12 + max(len(_cut(name)) for name in chart.categories) * LETTER)
+    values = [value for one in shown for value in _values(one.series)]
+    right = WIDTH - 16 - max(len(number(value, digits)) for value in values or [0.0]) * LETTER
+    along = scale_of(chart.y, values, left + INSET, round(right) - INSET, round_up=True)
+    height = len(chart.categories) * ROW + 24
+    parts = []
+    for text, at in _ticks(along):
+        parts.append(_line("gridl", at, 0, at, height - 20))
+        parts.append(_text(text, at, height - 6, "middle"))
+    before: set[str] = set()
+    for row, name in enumerate(chart.categories):
+        middle = row * ROW + ROW / 2
+        found = [(one, point) for one in panel.series for point in one.points if point.x == row]
+        names = {one.name for one, _ in found}
+        if before and names and not names & before:
+            parts.append(_line("zero", 0, row * ROW, WIDTH, row * ROW))
+        before = names or before
+        parts.append(_text(_cut(name), left - 6, middle + 4, "end"))
+        for place, (series, point) in enumerate(found):
+            if point.y is None:
+                continue
+            level = round(middle + (place - (len(found) - 1) / 2) * 8, 1)
+            marks = [_mark(series, along(point.y), level, hollow and point.ci is None)]
+            if point.ci is not None:
+                marks.insert(0, _line("iv", along(point.ci[0]), level, along(point.ci[1]), level))
+            parts.append(_group(series, marks))
+        first = next((point.y for _, point in found if point.y is not None), None)
+        value = "" if first is None else number(first, digits)
+        parts.append(_text(value or "no score", WIDTH - 2, middle + 4, "end", "strong" if value else ""))
+    return parts, height
+
+
+def _iso_f1(x: Scale, y: Scale) -> list[Markup]:
+    """Precision over recall at equal F1: p = f r / (2r − f)."""
+    parts = []
+    for f1 in F1:
+        recalls = [f1 / (2 - f1) + n / 40 * (1 - f1 / (2 - f1)) for n in range(41)]
+        line = [(x(r), y(f1 * r / (2 * r - f1))) for r in recalls]
+        parts.append(_shape("polyline", "iso", line))
+        text = f"F1 {f1:g}" if f1 == F1[0] else f"{f1:g}"
+        parts.append(_text(text, x(1) - 2, y(f1 / (2 - f1)) - 3, "end", "isol"))
+    return parts
+
+
+def _ticks(scale: Scale) -> list[tuple[str, float]]:
+    """Labels with positions; the first and the last, and those between that have room."""
+    found = [(tick(one), scale(one)) for one in scale.ticks]
+    if len(found) < 3:
+        return found
+    kept, last = [found[0]], found[-1]
+    for text, at in found[1:-1]:
+        room = (len(text) + 3) * LETTER
+        if abs(at - kept[-1][1]) >= room and abs(last[1] - at) >= room:
+            kept.append((text, at))
+    return [*kept, last]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _group(series: Series, marks: Sequence[Markup]) -> Markup:
+    from markupsafe import Markup
+
+    return Markup('<g class="{}">{}</g>').format(series.role, Markup("").join(marks))
+
+
+def _mark(series: Series, x: float, y: float, hollow: bool) -> Markup:
+    from markupsafe import Markup
+
+    if series.reported:
+        return Markup('<path class="reported" d="M{} {}l4.5 4.5-4.5 4.5-4.5-4.5z"/>').format(
+            x, round(y - 4.5, 1)
+        )
+    kind = "dot hollow" if hollow else "dot"
+    return Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(kind, x, y)
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    from markupsafe import Markup
+
+    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, y1, x2, y2)
+
+
+def _shape(tag: str, kind: str, points: Iterable[tuple[float, float]]) -> Markup:
+    from markupsafe import Markup
+
+    listed = " ".join(f"{x},{y}" for x, y in points)
+    return Markup('<{} class="{}" points="{}"/>').format(tag, kind, listed)
+
+
+def _text(text: str, x: float, y: float, anchor: str, kind: str = "") -> Markup:
+    from markupsafe import Markup
+
+    opening = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">').format(kind, round(x, 1), y, anchor)
+    return opening + Markup("{}</text>").format(printable(text))
