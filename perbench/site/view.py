@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +46,9 @@ class ShownSection:
     def empty(self) -> list[Empty]:
         return [block for block in self.blocks if isinstance(block, Empty)]
 
-    @property
-    def numbered(self) -> list[tuple[int, Block]]:
-        """The blocks with their places in `numbers`, from 1; 0 for an empty one."""
-        places = itertools.count(1)
-        return [(0 if isinstance(block, Empty) else next(places), block) for block in self.blocks]
+    def number_of(self, table: Table) -> int:
+        """The place of a table, from 1, among all of the section."""
+        return self.numbers.index(table) + 1
 
     @property
     def numbers(self) -> list[Table]:
