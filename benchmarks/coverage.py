@@ -19,10 +19,12 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from perbench.stats.across import Part, mean_gain
 from perbench.stats.paired import Aligned, Method, Sampled
 from perbench.stats.spread import (
     Floats,
     Spread,
+    added,
     holm,
     jackknife,
     left_out,
@@ -231,6 +233,58 @@ def gains(rng: Rng, reps: int) -> None:
     )
 
 
+def mean_gains(rng: Rng, reps: int) -> None:
+    """Means of 12 gains, of one method from 3 sources on 4 targets with users of their own: % missed, and in
+    brackets if the 12 were taken as independent. A user is alike in part on all sources (.5); each training
+    adds the same to its 4 targets, with k times the variance that users give to a gain"""
+
+    def point(how: str, seeds: int, k: float, users: int) -> str:
+        missed: tuple[list[bool], list[bool]] = ([], [])
+        for _ in range(min(reps, 20_000 // users)):
+            by_training = np.sqrt(k * 0.14 / users) * rng.standard_normal((2, 3, seeds))
+            parts = []
+            for target in range(4):
+                owner = np.repeat(np.arange(users), sizes_of(rng, how, (users,)))
+                ids, names = list(map(str, range(len(owner)))), [f"{target}/{user}" for user in owner]
+                alike = rng.standard_normal(users)
+                for source in range(3):
+                    own = 0.4 * (np.sqrt(0.5) * alike + np.sqrt(0.5) * rng.standard_normal(users))
+                    methods = [
+                        Method(
+                            [
+                                Sampled(ids, names, (level + shift + noise)[:, None])
+                                for shift, noise in zip(
+                                    shifts, 0.5 * rng.standard_normal((seeds, len(owner))), strict=True
+                                )
+                            ],
+                            names=range(seeds),
+                        )
+                        for level, shifts in (
+                            (own[owner], by_training[0, source]),
+                            (0.0, by_training[1, source]),
+                        )
+                    ]
+                    sides, seed_names = (("a", source), ("b", source)), (range(seeds), range(seeds))
+                    contrast = Aligned(methods).contrast(0, 1)
+                    parts.append(Part(contrast, target, sides, seed_names))
+            found = mean_gain(parts)
+            apart = added([one.spread for part in parts if (one := mean_gain([part])).spread])
+            alone = Spread(apart.variance / 144, apart.df)
+            for place, ci in enumerate((found.ci, alone.interval(found.value or 0.0))):
+                if ci is not None:
+                    missed[place].append(not ci[0] <= 0 <= ci[1])
+        return "{:.0f} ({:.0f})".format(*(100 * np.mean(held) for held in missed))
+
+    table(
+        ["samples", "seeds", "k", *(f"{users} users" for users in USERS[1:])],
+        (
+            [how, str(seeds), f"{k:g}", *(point(how, seeds, k, users) for users in USERS[1:])]
+            for how in SIZES
+            for seeds, k in ((1, 0.0), (3, 0.5), (3, 2.0))
+        ),
+    )
+
+
 def families(rng: Rng, reps: int) -> None:
     """28 gains in a table (7 methods, 4 columns of the same users; 7 are true, of .8 standard deviations): %
     of tables with a false mark / % of true gains marked"""
@@ -298,7 +352,14 @@ def ranks(rng: Rng, reps: int) -> None:
     )
 
 
-PARTS = {"means": means, "corpora": corpora, "gains": gains, "families": families, "ranks": ranks}
+PARTS = {
+    "means": means,
+    "corpora": corpora,
+    "gains": gains,
+    "mean_gains": mean_gains,
+    "families": families,
+    "ranks": ranks,
+}
 
 
 def main() -> None:

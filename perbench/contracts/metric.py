@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -192,6 +192,8 @@ class TextMetric(ABC):
     names: ClassVar[tuple[str, ...]] = ()
     """The metrics' names if the file defines several. A literal: it is read without import."""
     scale: ClassVar[Scale] = UNIT
+    titles: ClassVar[Mapping[str, str]] = {}
+    """Names as readers know them, with the unit after a comma: {"rougeL": "ROUGE-L"}."""
 
     @abstractmethod
     def measure(self, name: str, texts: Texts) -> Measured:

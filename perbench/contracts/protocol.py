@@ -64,6 +64,10 @@ class Protocol(Owner[K]):
 
     source: ClassVar[type[Source[Any]] | None] = None
     """The source of its own data, if it reads no rows (`dataset`)."""
+    title: ClassVar[str] = ""
+    """What its tasks are in a word, such as "writing"; default: its name."""
+    titles: ClassVar[Mapping[str, str]] = {}
+    """As of `TextMetric`, of metrics of its own."""
     prefix: ClassVar[str | None] = None
     """Prefix of target names without a file; the rest is passed to `values`."""
 

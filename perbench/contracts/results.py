@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from perbench.progress import counted
-from perbench.stats.paired import ALPHA, Estimate
+from perbench.stats.paired import ALPHA, Aligned, Estimate
 from perbench.stats.spread import FEWEST_USERS
 from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
@@ -97,7 +97,8 @@ class TargetColumn:
     """A target task on the same data with the same settings; `apart` distinguishes it in words from other
     columns of the task, or is "". `better` is the headline's; `sizes` and `users` are the minimum and maximum
     numbers of samples and users behind its values; `detectable` is the smallest difference from the baseline
-    that such data would usually detect, `ranked` the number of models with ranks."""
+    that such data would usually show after Holm's correction, `ranked` the number of models with ranks.
+    `metric` is the headline's title, `protocol` and `task` the protocol's name and title, "" if unknown."""
 
     target: str
     apart: str
@@ -109,11 +110,19 @@ class TargetColumn:
     users: tuple[int, int] | None
     detectable: float | None = None
     ranked: int = 0
+    metric: str = ""
+    protocol: str = ""
+    task: str = ""
 
     @property
     def title(self) -> str:
         """ "longlamp/pag · 8 examples"."""
         return " · ".join(filter(None, (self.target, self.apart)))
+
+    @property
+    def kind(self) -> tuple[str, str | None, Better | None]:
+        """Equal for columns whose gains may be averaged."""
+        return self.protocol, self.headline, self.better
 
 
 @dataclass(frozen=True)
@@ -163,14 +172,24 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """The scores behind a column, sample by sample: for gains over other rows than the baseline's."""
+
+    scores: Aligned
+    places: Mapping[ModelRow, int]
+    """The place in `scores` of each row that has per-sample scores."""
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """Trained models (rows) on target tasks (columns)."""
+    """Trained models (rows) on target tasks (columns); `paired` has an entry per column."""
 
     columns: tuple[TargetColumn, ...]
     rows: tuple[tuple[ModelRow, tuple[Outcome, ...]], ...]
     baseline: str | None
     unrecorded: tuple[str, ...] = ()
     """Names in the matrices without any record yet."""
+    paired: tuple[Paired, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def gains(self) -> list[Estimate]:

@@ -9,6 +9,7 @@ reference of four words there is no 4-gram to find, and no BLEU.
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, summed_metric
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 class Corpus(TextMetric):
     names = ("bleu", "chrf")
+    titles = MappingProxyType({"bleu": "BLEU", "chrf": "chrF"})
     scale = Scale(bounds=(0.0, 100.0))
 
     def measure(self, name: str, texts: Texts) -> Measured:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_metric
 from perbench.text.scripts import UNSPACED_ANSWER, word_count
 
 
 class Length(TextMetric):
     scale = Scale(better=None, bounds=(0.0, float("inf")))
+    titles = MappingProxyType({"length": "length, words"})
 
     def measure(self, name: str, texts: Texts) -> Measured:
         """White-space separated words of the answer, None for a script without spaces."""

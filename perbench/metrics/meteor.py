@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric
@@ -31,6 +32,8 @@ def tokenize(text: str) -> list[str]:
 
 
 class Meteor(TextMetric):
+    titles = MappingProxyType({"meteor": "METEOR"})
+
     def measure(self, name: str, texts: Texts) -> Measured:
         """Per-sample score in 0..1 and its mean.
 

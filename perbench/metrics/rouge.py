@@ -8,6 +8,7 @@ one-word reference under ROUGE-2.
 from __future__ import annotations
 
 from importlib.metadata import version
+from types import MappingProxyType
 
 from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric
 from perbench.text.scripts import SHORT, latin
@@ -15,6 +16,7 @@ from perbench.text.scripts import SHORT, latin
 
 class Rouge(TextMetric):
     names = ("rouge1", "rouge2", "rougeL")
+    titles = MappingProxyType({"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"})
 
     def measure(self, name: str, texts: Texts) -> Measured:
         """Per-sample F-measure in 0..1 and its mean; None if the reference is unreadable."""

@@ -25,6 +25,12 @@ class ColumnKey:
     headline: str | None
     signature: str
 
+    @property
+    def protocol(self) -> str:
+        """The name of the task's protocol, "" if its records do not say."""
+        target = json.loads(self.asked).get("target")
+        return str(target.get("protocol") or "") if isinstance(target, dict) else ""
+
 
 def asked(record: CellRecord, names: Sequence[str]) -> dict[str, Any]:
     """Inputs that two records must share to be comparable."""

@@ -17,6 +17,7 @@ from perbench.contracts.results import (
     Mean,
     ModelRow,
     Outcome,
+    Paired,
     TargetColumn,
     interval_aside,
 )
@@ -25,9 +26,10 @@ from perbench.metrics import text_metric
 from perbench.site.columns import ColumnKey, columns_of, told_apart
 from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
+from perbench.site.naming import metric_title, task_title
 from perbench.site.rows import baseline_of, order, rows_of
 from perbench.specs.rows import task_of
-from perbench.stats.paired import Aligned, Estimate, Method, Sampled, holm_adjusted
+from perbench.stats.paired import ALPHA, Aligned, Estimate, Method, Sampled, holm_adjusted
 from perbench.stats.spread import rank_ranges
 from perbench.store import CellRecord
 from perbench.store.record import Better
@@ -67,16 +69,21 @@ def matrix_of(loaded: Loaded) -> Matrix:
     order_of = sorted(
         apart, key=lambda place: (task_of(place.target), natural(place.target), natural(apart[place]))
     )
-    found = {key: _outcomes(key, groups, rows, loaded.baseline) for key in order_of}
+    found, paired = {}, []
+    for key in order_of:
+        found[key], scores = _outcomes(key, groups, rows, loaded.baseline)
+        paired.append(scores)
     gains = [one.gain for outcomes in found.values() for one in outcomes if one.gain is not None]
+    tests = sum(gain.p is not None for gain in gains)
     adjusted = iter(holm_adjusted(gains))
     for key, outcomes in found.items():
         found[key] = [one if one.gain is None else replace(one, gain=next(adjusted)) for one in outcomes]
     table = [(row, tuple(found[key][place] for key in order_of)) for place, row in enumerate(rows)]
     columns = tuple(
-        _column(key, apart[key], [outcomes[i] for _, outcomes in table]) for i, key in enumerate(order_of)
+        _column(key, apart[key], [outcomes[i] for _, outcomes in table], tests)
+        for i, key in enumerate(order_of)
     )
-    return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded))
+    return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded), tuple(paired))
 
 
 def _check_seeds(groups: Iterable[_Group]) -> None:
@@ -97,8 +104,8 @@ def _outcomes(
     groups: Mapping[tuple[ModelRow, ColumnKey], _Group],
     rows: Sequence[ModelRow],
     baseline: str | None,
-) -> list[Outcome]:
-    """A column: each row's value, its gain over its baseline row, and its rank."""
+) -> tuple[list[Outcome], Paired]:
+    """A column: each row's value, its gain over its baseline row, and its rank; and the scores behind it."""
     headline = key.headline or ""
     done = {row: groups[row, key].done() if (row, key) in groups else [] for row in rows}
     methods = {
@@ -142,7 +149,7 @@ def _outcomes(
                 gain = _difference(made.mean, means[base])
             made = replace(made, versus="gain" if gain else "none", gain=gain)
         found.append(made)
-    return found
+    return found, Paired(table, places)
 
 
 def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | None:
@@ -167,7 +174,8 @@ def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | 
         headline in entry.record.metrics and entry.record.metrics[headline].ci_method == "wilson-t"
         for entry in entries
     )
-    return Method(seeds, trained, statistic, share) if seeds else None
+    names = [entry.record.labels.seed for entry in entries]
+    return Method(seeds, trained, statistic, share, names) if seeds else None
 
 
 def _mean(entries: Sequence[Entry], headline: str, estimate: Estimate | None) -> Mean:
@@ -210,13 +218,14 @@ def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
     return dict(enumerate(rank_ranges(pairs, count))) if any(p is not None for *_, p in pairs) else {}
 
 
-def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetColumn:
+def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome], tests: int) -> TargetColumn:
     means = [one.mean for one in outcomes if one.mean]
     records = [record for one in outcomes for record in one.records]
     gains = [one.gain for one in outcomes if one.gain]
     users = [mean.users for mean in means if mean.users]
     users += [gain.users for gain in gains if gain.ci]
-    found = [gain.spread.detectable() for gain in gains if gain.spread is not None]
+    level = 1 - ALPHA / max(1, tests)
+    found = [gain.spread.detectable(level) for gain in gains if gain.spread is not None]
     detectable = [least for least in found if least is not None]
     return TargetColumn(
         target=key.target,
@@ -229,6 +238,9 @@ def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome]) -> TargetCo
         users=_range(users),
         detectable=median(detectable) if detectable else None,
         ranked=sum(one.rank is not None for one in outcomes),
+        metric=metric_title(key.protocol, key.headline or ""),
+        protocol=key.protocol,
+        task=task_title(key.protocol),
     )
 
 

@@ -53,6 +53,8 @@ class Method:
     """The corpus score of summed rows; None: the mean of rows of one number."""
     share: bool = False
     """The scores say right or wrong: a mean over them is a proportion."""
+    names: Sequence[int] = ()
+    """What each of `seeds` is called, to recognise a training on several targets."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Part:
-    """A method's statistic over some samples: as a whole, without each user [G], and by seed [S]."""
+    """A method's statistic over some samples: as a whole, without each user [G], and by seed [S], nan for a
+    seed without any of them."""
 
     value: float
     left_out: Floats
@@ -121,6 +124,30 @@ class _Parts:
     left_out: Floats
     variance: Floats
     df: Floats
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A method's value, or its gain over another, before its interval; `value` is nan without samples.
+
+    `left_out` [G] is the value without each of `users`, `sizes` [G] their samples, 0 for a user without any.
+    `seeds` are the values [S] of each side by training seed, nan for a seed without samples; None for a side
+    that was never trained. Differences of less than ROUNDING times `scale` are rounding.
+    """
+
+    value: float
+    n: int
+    missing: int
+    users: Sequence[str]
+    left_out: Floats
+    sizes: Floats
+    seeds: tuple[Floats | None, ...]
+    scale: float
+
+    @property
+    def trained(self) -> list[Floats]:
+        """The seeds' values of each trained side."""
+        return [side[~np.isnan(side)] for side in self.seeds if side is not None]
 
 
 class Aligned:
@@ -139,8 +166,7 @@ class Aligned:
                 if users.setdefault(name, user) != user:
                     raise ValueError(f"sample {name!r} belongs to two users: {users[name]!r} and {user!r}")
         places = {name: place for place, name in enumerate(users)}
-        self._user, names = user_numbers(list(users.values()))
-        self._users = len(names)
+        self._user, self._names = user_numbers(list(users.values()))
         self._rows, self._asked, self._scored = [], [], []
         for method in methods:
             rows = np.full((len(method.seeds), len(places), method.seeds[0].rows.shape[1]), np.nan)
@@ -158,10 +184,10 @@ class Aligned:
 
     def value(self, method: int) -> Estimate:
         """Of one method, its seeds averaged."""
-        return self._estimate([method])
+        return self._estimate(method)
 
     def gain(self, method: int, over: int) -> Estimate:
-        return self._estimate([method, over])
+        return self._estimate(method, over)
 
     def pairs(self) -> Iterator[tuple[int, int, float, float | None]]:
         """(i, j, value, p) of `gain(i, j)` for every j < i, a value of 0 if it has none. One computation does
@@ -192,8 +218,8 @@ class Aligned:
         spreads = [
             Spread(0.0, 1.0)
             if not self.methods[place].trained
-            else seed_spread(part.seeds)
-            if len(part.seeds) > 1
+            else seed_spread(seeds)
+            if len(seeds := part.seeds[~np.isnan(part.seeds)]) > 1
             else Spread(np.nan, np.nan)
             for place, part in zip(places, parts, strict=True)
         ]
@@ -206,27 +232,43 @@ class Aligned:
 
     def _sizes(self, kept: NDArray[np.bool_]) -> Floats:
         """[G] samples of each user."""
-        return np.bincount(self._user[kept], minlength=self._users).astype(np.float64)
+        return np.bincount(self._user[kept], minlength=len(self._names)).astype(np.float64)
 
-    def _estimate(self, places: Sequence[int]) -> Estimate:
+    def contrast(self, *places: int) -> Contrast:
+        """The value of one method, or its gain over a second one, on the samples scored under both."""
         kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
         sizes = self._sizes(kept)
-        n, users = int(kept.sum()), int((sizes > 0).sum())
+        n = int(kept.sum())
         missing = int(np.any([self._asked[place] for place in places], axis=0).sum()) - n
-        parts = [self._part(place, kept, sizes) for place in places if n]
-        trained = [
-            part.seeds for place, part in zip(places, parts, strict=False) if self.methods[place].trained
-        ]
-        seeds = min(map(len, trained), default=0)
-        value = parts[0].value - sum(part.value for part in parts[1:]) if n else np.nan
-        if np.isnan(value):
+        if not n:
+            return Contrast(np.nan, 0, missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
+        first, *rest = (self._part(place, kept, sizes) for place in places)
+        return Contrast(
+            value=first.value - sum(part.value for part in rest),
+            n=n,
+            missing=missing,
+            users=self._names,
+            left_out=first.left_out - sum(part.left_out for part in rest),
+            sizes=sizes,
+            seeds=tuple(
+                part.seeds if self.methods[place].trained else None
+                for place, part in zip(places, (first, *rest), strict=True)
+            ),
+            scale=max(abs(part.value) for part in (first, *rest)),
+        )
+
+    def _estimate(self, *places: int) -> Estimate:
+        found = self.contrast(*places)
+        n, missing, users = found.n, found.missing, int((found.sizes > 0).sum())
+        seeds = min(map(len, found.trained), default=0)
+        if np.isnan(found.value):
             return Estimate(None, n, missing, users, seeds=seeds)
-        left = parts[0].left_out - sum(part.left_out for part in parts[1:])
-        spread = jackknife(value, left, sizes, max(abs(part.value) for part in parts))
+        value = found.value
+        spread = jackknife(value, found.left_out, found.sizes, found.scale)
         alone = len(places) == 1
         share = alone and self.methods[places[0]].share
         if spread is not None and seeds > 1 and (spread.variance or share):
-            spread = added([spread, *map(seed_spread, trained)])
+            spread = added([spread, *map(seed_spread, found.trained)])
         if spread is None:
             return Estimate(value, n, missing, users, seeds=seeds)
         ci = share_interval(value, spread, n, users) if share else spread.interval(value)
@@ -252,8 +294,9 @@ def _mean(scores: Floats, user: NDArray[np.intp], sizes: Floats) -> _Part:
     means = np.where(there, scores, 0.0).sum(axis=0) / there.sum(axis=0)
     totals = np.bincount(user, weights=means, minlength=len(sizes))
     value, left = left_out(ratio, np.stack([totals, sizes], axis=1))
-    seen = there.any(axis=1)
-    off = np.where(there, scores - means, 0.0)[seen].sum(axis=1) / there[seen].sum(axis=1)
+    off = np.full(len(scores), np.nan)
+    seen = there.sum(axis=1)
+    np.divide(np.where(there, scores - means, 0.0).sum(axis=1), seen, out=off, where=seen > 0)
     return _Part(value, left, value + off)
 
 

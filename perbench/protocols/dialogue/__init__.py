@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from perbench.contracts.base import Asked, Inputs, Role
@@ -36,6 +37,7 @@ class DialogueProtocol(Protocol[Keys]):
     Keys = Keys
     reads = EXAMPLES | {"max_length", "sampling"}
     extra = ("profile", "personality")
+    titles = MappingProxyType({"rating": "rating, 1 to 5", "pmi": "PMI, nats per token"})
     version = 1
 
     def headlines(self) -> Sequence[str]:

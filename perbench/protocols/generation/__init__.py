@@ -35,6 +35,7 @@ class GenerationProtocol(Protocol[Keys]):
     fields = ("user", "question", "reference", "persona")
     trains = True
     prompted = True
+    title = "writing"
     of_answers = (*ANSWERS, "decoding", "metrics", "persona_swap")
     version = 1
 
