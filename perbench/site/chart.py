@@ -32,6 +32,8 @@ WIDEST = 12
 """Most columns of a chart's table; with more values of x it has a row per point."""
 MOST_COLUMNS = 5
 """Of a grid; with more, its panels follow each other."""
+LARGE = 1e6
+"""From here on numbers are written with an exponent."""
 BACK_TO_FRONT = ("other", "baseline", "method")
 F1 = (0.2, 0.4, 0.6, 0.8)
 
@@ -123,6 +125,10 @@ def _digits(chart: Chart) -> int:
     return digits_for(values) if chart.y.digits is None else chart.y.digits
 
 
+def _number(value: float, digits: int) -> str:
+    return number(value, digits) if abs(value) < LARGE else tick(value)
+
+
 def _values(series: Iterable[Series]) -> list[float]:
     """The values of y and the ends of their intervals."""
     points = chain.from_iterable(one.points for one in series)
@@ -136,7 +142,7 @@ def _in_words(chart: Chart, panel: Panel) -> str:
     for series in panel.series:
         points = [point for point in series.points if point.y is not None]
         ends = points if chart.categories or len(points) < 3 else [points[0], points[-1]]
-        values = ", ".join(f"{number(one.y or 0.0, digits)} at {_at(chart, one.x)}" for one in ends)
+        values = ", ".join(f"{_number(one.y or 0.0, digits)} at {_at(chart, one.x)}" for one in ends)
         source = f", reported in {series.reported}" if series.reported else ""
         told.append(f"{series.name}{source}: {values or 'no score'}")
     heading = " · ".join(filter(None, (panel.title, panel.column, panel.aside)))
@@ -258,7 +264,7 @@ def _categories(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
     shown = (panel,) if chart.own_scale else chart.panels
     left = round(12 + max(len(_cut(name)) for name in chart.categories) * LETTER)
     values = [value for one in shown for value in _values(one.series)]
-    right = WIDTH - 16 - max(len(number(value, digits)) for value in values or [0.0]) * LETTER
+    right = WIDTH - 16 - max(len(_number(value, digits)) for value in values or [0.0]) * LETTER
     along = scale_of(chart.y, values, left + INSET, round(right) - INSET, round_up=True)
     height = len(chart.categories) * ROW + 24
     parts = []
@@ -277,13 +283,13 @@ def _categories(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
         for place, (series, point) in enumerate(found):
             if point.y is None:
                 continue
-            level = round(middle + (place - (len(found) - 1) / 2) * 8, 1)
+            level = round(middle + (place - (len(found) - 1) / 2) * (ROW - 8) / max(3, len(found)), 1)
             marks = [_mark(series, along(point.y), level, hollow and point.ci is None)]
             if point.ci is not None:
                 marks.insert(0, _line("iv", along(point.ci[0]), level, along(point.ci[1]), level))
             parts.append(_group(series, marks))
         first = next((point.y for _, point in found if point.y is not None), None)
-        value = "" if first is None else number(first, digits)
+        value = "" if first is None else _number(first, digits)
         parts.append(_text(value or "no score", WIDTH - 2, middle + 4, "end", "strong" if value else ""))
     return parts, height
 

@@ -69,10 +69,9 @@ def _steps(low: float, high: float) -> tuple[float, float, tuple[float, ...]]:
 
 def _decades(low: float, high: float) -> tuple[float, float, tuple[float, ...]]:
     """Ends and ticks at powers of ten."""
-    first, last = floor(log10(low)), ceil(log10(high))
-    last += first == last
-    stride = max(1, ceil((last - first) / STEPS))
-    ticks = tuple(10.0**n for n in range(max(first, -307), min(last, 308) + 1, stride))
+    first = min(max(floor(log10(low)), -307), 307)
+    last = max(first + 1, min(ceil(log10(high)), 308))
+    ticks = tuple(10.0**n for n in range(first, last + 1, ceil((last - first) / STEPS)))
     return min(low, ticks[0]), max(high, ticks[-1]), ticks
 
 
