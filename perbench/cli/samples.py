@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perbench.progress import counted
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from rich.console import Console
 
-    from perbench.matrix.samples import Shown
+    from perbench.contracts.shown import Shown, Turn
 
 SUMMARY = "show persona, prompt, answer, reference and scores of a cell's samples"
 
@@ -66,12 +70,6 @@ def _print(one: Shown, out: Console) -> None:
     from rich.rule import Rule
     from rich.table import Table
 
-    from perbench.site.format import digits_for, number
-
-    scores = [
-        f"{name} {'no score' if value is None else number(value, digits_for([value]))}"
-        for name, value in one.scores.items()
-    ]
     out.print(Rule(" · ".join(filter(None, (one.id, one.user and f"user {one.user}"))), align="left"))
     grid = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
@@ -83,15 +81,44 @@ def _print(one: Shown, out: Console) -> None:
         grid.add_row("", f"… {len(items) - ITEMS} more; --json has them all")
     if one.persona == ():
         grid.add_row("persona", "none")
+    if one.trimmed:
+        grid.add_row("", f"{counted(one.trimmed, 'more item')} of the history did not fit")
     for place, (role, content) in enumerate(one.prompt):
         grid.add_row("" if place else "prompt", f"[{role}] {content}")
+    for number, turn in enumerate(one.turns, start=1):
+        for row in _turn(number, turn):
+            grid.add_row(*row)
     if one.missing is not None:
-        grid.add_row("answer", f"missing, {one.missing.replace('_', ' ')}")
-    if one.answer or one.missing is None:
+        grid.add_row("answer", _missing(one.missing))
+    if one.answer or (one.missing is None and not one.turns):
         grid.add_row("" if one.missing else "answer", one.answer or "(empty)")
     if one.reference is not None:
         grid.add_row("reference", one.reference)
-    grid.add_row("scores", ", ".join(scores) or "none")
+    for name, text in one.details:
+        grid.add_row(name, text)
+    grid.add_row("scores", _scores(one.scores) or "none")
     for note in one.notes:
         grid.add_row("note", note)
     out.print(grid)
+
+
+def _turn(number: int, turn: Turn) -> Iterator[tuple[str, str]]:
+    yield f"turn {number}", f"[user] {turn.message}"
+    if turn.missing is None:
+        yield "", f"[assistant] {turn.reply or '(empty)'}"
+    for text in (turn.missing and _missing(turn.missing), _scores(turn.scores), *turn.notes):
+        if text:
+            yield "", f"({text})"
+
+
+def _missing(why: str) -> str:
+    return f"missing, {why.replace('_', ' ')}"
+
+
+def _scores(scores: Mapping[str, float | None]) -> str:
+    from perbench.site.format import digits_for, number
+
+    return ", ".join(
+        f"{name} {'no score' if value is None else number(value, digits_for([value]))}"
+        for name, value in scores.items()
+    )

@@ -23,6 +23,7 @@ from perbench.contracts.data import Dataset
 from perbench.contracts.engine import Engine
 from perbench.contracts.protocol import Protocol, Sample
 from perbench.contracts.run import Scored
+from perbench.contracts.shown import Shown, tested
 from perbench.data import load_examples
 from perbench.errors import PerbenchError
 from perbench.matrix.engines import open_model
@@ -145,6 +146,7 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
                 "samples": partial(_samples, run, samples),
                 "resume": partial(_resume, run, samples),
                 "score": partial(_score, run, samples),
+                "shown": partial(_shown, run, samples),
                 "plan": partial(_plan, run),
             }
         )
@@ -213,6 +215,31 @@ def _score(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
         )
     run.owner.checked(given)
     return f"pure, of every sample; {counted(len(scored.metrics), 'metric')}, {run.spec.headline} among them"
+
+
+def _shown(run: ProtocolTry, samples: Sequence[Sample]) -> str:
+    groups: dict[str, list[Sample]] = {}
+    for sample in tested(deepcopy(samples)):
+        groups.setdefault(run.owner.example_of(sample["id"]), []).append(sample)
+    examples = {example.id: example for example in run.dataset.examples}
+    strange = [name for name in groups if name not in examples and not run.owner.late]
+    if strange:
+        raise Fault(f"example_of() returns {strange[0]!r}, which is no example's id")
+    texts = 0
+    for name, group in groups.items():
+        for example in (None, examples.get(name)):
+            before = deepcopy(group)
+            found: object = run.owner.shown(group, example)
+            if not isinstance(found, Shown):
+                raise Fault(f"shown() returned {type(found).__name__}; return Shown")
+            if found.id != name:
+                raise Fault(f"shown() gives the id {found.id!r} to example {name!r}")
+            if group != before or run.owner.shown(group, example) != found:
+                raise Fault("shown() changes the samples, or differs the second time; make it pure")
+            texts += bool(found.answer or found.missing or any(turn.reply for turn in found.turns))
+    if not texts:
+        raise Fault("shown() has no text of the model in any sample; set `answer` or `turns`")
+    return f"{counted(len(groups), 'example')}, with and without their data"
 
 
 def _plan(run: ProtocolTry) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from perbench.contracts.base import Asked, K, Owner, known_names
 from perbench.contracts.metric import Scale
 from perbench.contracts.resume import Batch, Made, Sample, resume
+from perbench.contracts.shown import Shown, exchanges, plain
 from perbench.errors import CellError
 
 __all__ = ["EXAMPLES", "PROMPTS", "Batch", "Protocol", "Sample"]
@@ -124,6 +126,21 @@ class Protocol(Owner[K]):
     def example_of(self, sample: str) -> str:
         """The id of the example of the sample with this id."""
         return sample
+
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        """The stored samples of one example of the test split, in order, for people to read; pure.
+
+        By default, parts of a sample are read by their usual names (`plain`), and several samples are the
+        turns of a dialogue. A persona of None is completed from the example, with the prompt under the task's
+        form if there is one.
+
+        Args:
+            example: None if the task's data are not available here.
+        """
+        name = self.example_of(samples[0]["id"])
+        if len(samples) > 1:
+            return exchanges(name, samples)
+        return replace(plain(samples[0], example), id=name)
 
     def renders(self) -> bool:
         """Whether prompts use the chat template of a model in this process."""

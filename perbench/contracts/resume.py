@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from perbench.progress import Tick
 
 Sample = Mapping[str, Any]
-"""A stored sample: JSON values, among them a unique "id" and the "user". Each protocol types its own."""
+"""A stored sample: JSON values, among them a unique "id" and the "user"; one that is not of the test split
+has another "split". Each protocol types its own."""
 
 NEEDED = ("id", "user")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from perbench.contracts import missing
@@ -16,6 +17,7 @@ from perbench.judges import ask
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.run import Engines, Scored
+    from perbench.contracts.shown import Shown
     from perbench.shapes.rubric import RubricJudge, Verdict
 
 
@@ -138,6 +140,12 @@ class JudgedProtocol(Protocol[K]):
             for one in verdicts
         ]
 
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        found = super().shown(samples, example)
+        if len(samples) > 1:
+            return found
+        return replace(found, details=(*found.details, *_verdicts(samples[0])))
+
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
         judge = ("judge_prompt", "judge_generated")
         return super().tokens(samples) | {n: sum(sample["overhead"][n] for sample in samples) for n in judge}
@@ -185,6 +193,19 @@ class JudgedProtocol(Protocol[K]):
             },
             notes=found,
         )
+
+
+def _verdicts(sample: Sample) -> Iterator[tuple[str, str]]:
+    """The judge's verdicts in words: ("helpful", "no"), ("rating", "4"), ("violates", "none (judge
+    unreadable): Perhaps.")."""
+    if missing.reason(sample) is not None:
+        return
+    why, replies = sample.get("checks_missing", {}), sample.get("checks_raw", {})
+    for name, verdict in sample["checks"].items():
+        if verdict is None:
+            yield name, f"none ({why.get(name, 'unknown').replace('_', ' ')}): {replies.get(name, '')}"
+        else:
+            yield name, ("no", "yes")[verdict] if isinstance(verdict, bool) else str(verdict)
 
 
 def _unjudged(sample: Sample) -> str | None:

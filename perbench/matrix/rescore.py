@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from perbench.contracts.data import Dataset
 from perbench.contracts.run import Scored
+from perbench.data import load_examples
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import helper_inputs
 from perbench.matrix.cells import describe
@@ -91,11 +93,23 @@ def task_of(
     Raises:
         PerbenchError: it no longer exists, or differs from the one that made the samples.
     """
+    try:
+        return same_task(record, matrices, data)
+    except OtherTask as error:
+        raise PerbenchError(f"[{describe(record.kind, record.labels)}]: {error}") from None
+
+
+class OtherTask(PerbenchError):
+    """The task differs from the one that made the samples."""
+
+
+def same_task(record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path]) -> Named[TaskSpec]:
+    """As `task_of`, with an OtherTask that does not name the cell."""
     name = record.inputs["target"]["name"]
     if record.inputs["version"] != VERSIONS[record.kind]:
-        raise PerbenchError(
-            f"[{describe(record.kind, record.labels)}]: its samples are of protocol version "
-            f"{record.inputs['version']}; this perbench reads {VERSIONS[record.kind]}: run the matrix again"
+        raise OtherTask(
+            f"its samples are of protocol version {record.inputs['version']}; this perbench reads "
+            f"{VERSIONS[record.kind]}: run the matrix again"
         )
     changed: list[list[str]] = []
     for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
@@ -107,10 +121,24 @@ def task_of(
         if not changed[-1]:
             return task
     fewest = ", ".join(sorted(changed, key=len)[0])
-    raise PerbenchError(
-        f"[{describe(record.kind, record.labels)}]: task {name} differs from the one that made its samples "
-        f"({fewest}); restore it, or run the matrix again"
+    raise OtherTask(
+        f"task {name} differs from the one that made its samples ({fewest}); restore it, or run the matrix "
+        "again"
     )
+
+
+def data_of(record: CellRecord, task: Named[TaskSpec], count: int) -> tuple[Dataset, int | None]:
+    """The test examples of a record's `count` examples with samples, and the limit under which they were
+    read.
+
+    Raises:
+        PerbenchError: they are unavailable, or have changed.
+    """
+    for limit in (None, count):  # `--limit` is not recorded
+        found = load_examples(task, "test", limit)
+        if found.digest == record.inputs["data"]:
+            return found, limit
+    raise PerbenchError("the data have changed")
 
 
 def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -14,11 +14,12 @@ from typing import Any
 
 from perbench.contracts.data import Dataset
 from perbench.contracts.run import Scored
+from perbench.contracts.shown import tested
 from perbench.data import load_examples
 from perbench.disk.sealed import SealedJournal
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
-from perbench.matrix.rescore import rescored, task_of
+from perbench.matrix.rescore import data_of, rescored, task_of
 from perbench.matrix.weights import USERS
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
@@ -283,11 +284,6 @@ def _data(
         PerbenchError: they are unavailable, or have changed.
     """
     with_dev = record.kind == "identify" and source_of(task.spec.data).has_train(task.folder)
-    # `--limit` is not recorded.
-    tested = [sample["id"] for sample in samples if sample.get("split", "test") == "test"]
-    count = len(set(map(owner_of(task.spec).example_of, tested)))
-    for limit in (None, count):
-        test = load_examples(task, "test", limit)
-        if test.digest == record.inputs["data"]:
-            return test, load_examples(task, "train", limit) if with_dev else None
-    raise PerbenchError("the data have changed")
+    count = len({owner_of(task.spec).example_of(sample["id"]) for sample in tested(samples)})
+    test, limit = data_of(record, task, count)
+    return test, load_examples(task, "train", limit) if with_dev else None

@@ -121,6 +121,27 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "impure": ("score", "pure", '[sample["user"] for', '[sample.pop("user") for'),
     "no headline": ("score", "'holds'", '{"holds": mean_metric', '{"held": mean_metric'),
     "out of range": ("score", "outside its range", "values = [\n", "values = [\n            7.0 + "),
+    "nothing to read": ("shown", "`answer` or `turns`", '"response": answer.text,', '"text": answer.text,'),
+    "another's answer": (
+        "shown",
+        "the id 'else'",
+        "    def score(",
+        """    def shown(self, samples, example):
+        from perbench.contracts.shown import Shown
+
+        return Shown("else", answer="text")
+
+    def score(""",
+    ),
+    "not for reading": (
+        "shown",
+        "returned NoneType",
+        "    def score(",
+        """    def shown(self, samples, example):
+        return None
+
+    def score(""",
+    ),
     "strange role": ("plan", "judge, which", '{"subject": Asked', '{"judge": Asked'),
 }
 

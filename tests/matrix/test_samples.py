@@ -12,6 +12,7 @@ from perbench import plugins
 from perbench.cli import main
 from perbench.data import load_examples
 from perbench.matrix.identity import EVAL_VERSION, identity_of, target_inputs
+from perbench.matrix.rescore import _helpers
 from perbench.specs.load import load_task
 from perbench.store import CellRecord, Labels, Metric, RunDir, Scores
 
@@ -67,25 +68,26 @@ def cell(root: Path, *, seed: int = 0, missing: str | None = None, **fields: Any
     values = [place / 10 if 0 < place < 7 else None for place in range(len(samples))]
     ids = [sample["id"] for sample in samples]
     folder.write_scores(Scores(ids=ids, clusters=["ada"] * len(ids), scores={"rougeL": values}))
-    metric = Metric(value=0.35, n=6, missing=2, signature="rougeL")
-    folder.finish(
-        CellRecord(
-            kind="eval",
-            identity=folder.identity,
-            inputs=inputs,
-            status="done",
-            labels=labels,
-            headline="rougeL",
-            metrics={"rougeL": metric},
-            seconds=1.0,
-            started="2026-01-01T10:00:00+00:00",
-            finished="2026-01-01T10:00:12+00:00",
-            environment={},
-            command="perbench eval",
-            **fields,
-        )
-    )
+    folder.finish(record(folder.identity, inputs, "rougeL", labels, **fields))
     return folder.path
+
+
+def record(identity: str, inputs: dict[str, Any], headline: str, labels: Labels, **fields: Any) -> CellRecord:
+    return CellRecord(
+        kind="eval",
+        identity=identity,
+        inputs=inputs,
+        status="done",
+        labels=labels,
+        headline=headline,
+        metrics={headline: Metric(value=0.35, n=6, missing=2, signature=headline)},
+        seconds=1.0,
+        started="2026-01-01T10:00:00+00:00",
+        finished="2026-01-01T10:00:12+00:00",
+        environment={},
+        command="perbench eval",
+        **fields,
+    )
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict[str, Any]]:
@@ -148,6 +150,58 @@ def test_text_of_models_and_data_is_harmless_on_a_terminal(
     assert "1 of 8 samples, lowest rougeL first" in out
     body = out[out.index("samples,") :]
     assert max(map(len, body.splitlines())) <= 60
+
+
+def test_the_persona_holds_the_items_that_the_ranking_chose(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = root / "tasks" / "notes.yaml"
+    text = file.read_text("utf-8").replace("  k: 4", "  k: 1\n  retrieve: bm25")
+    file.write_text(text, encoding="utf-8")
+    history = ["On tea.", "On coffee.", "Talks of cats here.", "On bread."]
+    write_rows(root, [{**row, "question": "cats", "history": history} for row in ROWS])
+    found = shown(capsys, cell(root))
+    assert {tuple(one["persona"]) for one in found} == {("- Talks of cats here.",)}
+
+
+def test_a_dialogue_is_one_sample_whose_score_is_its_mean(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = load_task("embedded/dialogue")
+    data = load_examples(task, "test", 2)
+    inputs = {
+        "version": EVAL_VERSION,
+        "target": target_inputs(task.name, task.spec, _helpers(task.spec)),
+        "data": data.digest,
+        "seed": 0,
+    }
+    folder = RunDir(root / "talks").cell("eval", identity_of(inputs))
+    folder.begin()
+    turns = [(example, turn) for turn in (1, 2) for example in data.examples]
+    folder.append(
+        [
+            {"id": f"{one.id}#{turn}", "user": one.user, "turn": turn, "message": f"Said {turn}.",
+             "response": f"Reply {turn}.", "finish_reason": "stop", "rating": turn + place, "pmi": 0.1}
+            for place, (one, turn) in enumerate(turns)
+        ]
+    )  # fmt: skip
+    ids = [f"{one.id}#{turn}" for one, turn in turns]
+    scores = Scores(ids=ids, clusters=["u"] * 4, scores={"pmi": [0.1, 0.2, 0.5, None]})
+    folder.write_scores(scores)
+    folder.finish(record(folder.identity, inputs, "pmi", Labels(model="tiny", target=task.name, seed=0)))
+    first, second = data.examples
+    worst, best = shown(capsys, folder.path, "--worst", "5")
+    assert (worst["id"], worst["scores"]) == (second.id, {"pmi": 0.2})
+    assert (best["id"], best["scores"]) == (first.id, {"pmi": pytest.approx(0.3)})
+    assert [(turn["message"], turn["reply"]) for turn in best["turns"]] == [
+        ("Said 1.", "Reply 1."),
+        ("Said 2.", "Reply 2."),
+    ]
+    assert best["persona"] == [first.extra["profile"], first.extra["personality"]]
+    assert best["turns"][1]["scores"] == {"rating": 4, "pmi": 0.1}
+    assert main(["samples", str(folder.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.index("Said 1.") < out.index("Reply 1.") < out.index("rating 1") < out.index("Said 2.")
 
 
 @pytest.mark.parametrize("what", ["other question", "gone", "no task"])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
+    from perbench.contracts.shown import Shown
 
 
 class Keys(Strict):
@@ -103,6 +104,11 @@ class DialogueProtocol(Protocol[Keys]):
 
     def example_of(self, sample: str) -> str:
         return sample.rpartition("#")[0]
+
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        from .shown import shown
+
+        return shown(self.example_of(samples[0]["id"]), samples, example)
 
     def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
         turns = range(1, self.keys.dialogue.turns + 1)

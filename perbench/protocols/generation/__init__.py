@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
+    from perbench.contracts.shown import Shown
 
     from .answers import Chats, Prompts
 
@@ -137,6 +139,12 @@ class GenerationProtocol(Protocol[Keys]):
             for place, logp in zip(there, found, strict=True):
                 samples[place]["persona_swap"] = logp
         return samples
+
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        found, (sample,) = super().shown(samples, example), samples
+        if sample.get("own_adapter", True):
+            return found
+        return replace(found, notes=(*found.notes, "answered without an adapter of the user's own"))
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
         found = super().tokens(samples)

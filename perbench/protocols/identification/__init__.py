@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perbench.contracts.data import Dataset
     from perbench.contracts.engine import Engine
     from perbench.contracts.run import Scored
+    from perbench.contracts.shown import Shown
 
 
 class IdentificationProtocol(Protocol[NoKeys]):
@@ -73,6 +74,12 @@ class IdentificationProtocol(Protocol[NoKeys]):
 
         splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}
         return batches(self.spec, splits, identifier, engine)
+
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        from .shown import shown
+
+        (sample,) = samples
+        return shown(sample)
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
         return {"response": sum(len(sample["spans"]) for sample in missing.answered(samples))}

@@ -11,6 +11,7 @@ reads the whole answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
+    from perbench.contracts.shown import Shown
 
 OFFICIAL = "official"
 """Value of a row's `turns_from` if its exchanges are the benchmark's own."""
@@ -128,6 +130,19 @@ class Preference(JudgedProtocol[Keys]):
         ]
         verdicts = self.judged(engines, rows, seed=seeds["judge"])
         return [sample(example, first[i], answers.get(i), verdicts[i]) for i, example in enumerate(batch)]
+
+    def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
+        from .talk import asked
+
+        (sample,) = samples
+        spec, found = self.keys.preference, super().shown(samples, example)
+        left_out = ("the prompt also held exchanges on other subjects",) if spec.turns and not example else ()
+        return replace(
+            found,
+            persona=(sample["preference"],),
+            prompt=asked(spec, sample, example),
+            notes=(*found.notes, *left_out),
+        )
 
     def score(self, samples: Sequence[Sample]) -> Scored:
         turns, notes = self.keys.preference.turns, []

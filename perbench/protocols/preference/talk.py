@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from perbench.api import Example
 from perbench.contracts import missing
 from perbench.errors import PerbenchError
 
@@ -12,8 +13,8 @@ from .samples import JudgedAnswer
 from .section import PreferenceSpec
 
 if TYPE_CHECKING:
-    from perbench.api import Example
     from perbench.contracts.engine import Generation
+    from perbench.contracts.resume import Sample
     from perbench.judges.protocol import Verdicts
 
 Message = dict[str, str]
@@ -45,6 +46,20 @@ def conversation(spec: PreferenceSpec, example: Example, opened: list[Message], 
     question = spec.question.format_map({"question": example.question})
     answered = {"role": "assistant", "content": reply}
     return [*opened, answered, *between, {"role": "user", "content": question}]
+
+
+def asked(spec: PreferenceSpec, sample: Sample, example: Example | None) -> tuple[tuple[str, str], ...]:
+    """Role and text of the messages before a stored sample's answer; only those before the reply to the
+    preference if that is missing, and without the unrelated exchanges if `example` is None."""
+    opened: list[Message] = [{"role": "user", "content": sample["preference"]}]
+    if spec.system is not None:
+        opened.insert(0, {"role": "system", "content": spec.system})
+    if not sample["first_reply"] and missing.reason(sample) is not None:
+        return tuple((one["role"], one["content"]) for one in opened)
+    if example is None:
+        spec, example = spec.model_copy(update={"turns": 0}), Example("", "", sample["question"], "")
+    talk = conversation(spec, example, opened, sample["first_reply"])
+    return tuple((one["role"], one["content"]) for one in talk)
 
 
 def sample(

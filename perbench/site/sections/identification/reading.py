@@ -12,7 +12,7 @@ from perbench.site.format import number
 from perbench.site.templates import render_page
 from perbench.store import CellRecord
 
-from .spans import LEVELS, MarkedAnswer, Piece, spans_view
+from .spans import LEVELS, MarkedAnswer, Shaded, spans_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ def marked(answer: MarkedAnswer) -> str:
     return shown + ("]" if inside else "")
 
 
-def _starred(piece: Piece) -> str:
+def _starred(piece: Shaded) -> str:
     if piece.state not in ("hit", "wrong"):
         return piece.text
     return f"*{piece.text}*" + (f"({piece.source})" if piece.source is not None else "")

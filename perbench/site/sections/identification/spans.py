@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from perbench.contracts import missing
 from perbench.contracts.section import Samples
-from perbench.site.format import number, variation
+from perbench.site.format import variation
 from perbench.store import CellRecord
-from perbench.text.marks import Gold, Marks, Token, read
+from perbench.text.marks import read
+from perbench.text.pieces import Piece, pieces
 
 LEVELS = 5
 """Shades of a score, besides none."""
@@ -21,17 +21,8 @@ FULL = 0.99
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Characters of an answer with the same look. `state`: hit, wrong (predicted, not gold), missed (gold,
-    not predicted) or empty; `source`: 1-based index of the persona sentence behind a predicted token, at the
-    token's end."""
-
-    text: str
+class Shaded(Piece):
     level: int = 0
-    gold: bool = False
-    state: str = ""
-    title: str = ""
-    source: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class MarkedAnswer:
     """One identifier's reading of an answer; `wrong` and `missed` are its errors as (text, score), counted as
     in the headline: tokens, rule contained."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Shaded, ...]
     wrong: tuple[tuple[str, float], ...]
     missed: tuple[tuple[str, float], ...]
 
@@ -145,55 +136,9 @@ def read_answer(sample: Mapping[str, Any], full: float) -> MarkedAnswer:
             wrong.append(error)
         if token.touched and not (token.score > threshold and token.inside):
             missed.append(error)
-    return MarkedAnswer(_pieces(marks, sample, full), tuple(wrong), tuple(missed))
+    shaded = (Shaded(**vars(piece), level=_level(piece.value, full)) for piece in pieces(sample, marks))
+    return MarkedAnswer(tuple(shaded), tuple(wrong), tuple(missed))
 
 
-def _pieces(marks: Marks, sample: Mapping[str, Any], full: float) -> tuple[Piece, ...]:
-    """Of tokens that share a character (parts of its bytes), the one with the highest score is shown."""
-    response, threshold, persona = sample["response"], sample["threshold"], sample["persona"]
-    at: list[tuple[int | None, int | None]] = [(None, None)] * len(response)
-    for place, span in enumerate(marks.gold):
-        for char in range(span.start, span.end):
-            at[char] = (None, place)
-    for number_, token in sorted(enumerate(marks.tokens), key=lambda pair: pair[1].score):
-        for char in range(*token.span):
-            at[char] = (number_, at[char][1])
-    pieces = []
-    for (number_, place), group in groupby(range(len(response)), key=lambda char: at[char]):
-        chars = list(group)
-        text = response[chars[0] : chars[-1] + 1]
-        of = marks.gold[place] if place is not None else None
-        if number_ is None:
-            pieces.append(Piece(text, gold=of is not None))
-            continue
-        token = marks.tokens[number_]
-        chosen = token.score > threshold
-        state = ("hit" if token.inside else "wrong") if chosen else "missed" if token.touched else ""
-        last = chosen and token.source is not None and chars[-1] + 1 == token.span[1]
-        pieces.append(
-            Piece(
-                text,
-                _level(token.score, full),
-                of is not None,
-                state,
-                _title(token, threshold, of, persona),
-                token.source + 1 if last and token.source is not None else None,
-            )
-        )
-    return tuple(pieces)
-
-
-def _level(score: float, full: float) -> int:
-    return max(0, min(LEVELS, int(LEVELS * score / full + 0.5))) if full > 0 else 0
-
-
-def _title(token: Token, threshold: float, gold: Gold | None, persona: Sequence[str]) -> str:
-    above = "above" if token.score > threshold else "not above"
-    parts = [f"score {number(token.score, 3)}, {above} the threshold {threshold:g}"]
-    if gold is not None:
-        parts.append(f"gold, {gold.kind}" if gold.kind else "gold")
-        if gold.sentence is not None and 0 <= gold.sentence < len(persona):
-            parts.append(f"supported by “{persona[gold.sentence]}”")
-    if token.source is not None:
-        parts.append(f"the identifier names “{persona[token.source]}”")
-    return " · ".join(parts)
+def _level(score: float | None, full: float) -> int:
+    return max(0, min(LEVELS, int(LEVELS * (score or 0.0) / full + 0.5))) if full > 0 else 0

@@ -1,0 +1,188 @@
+"""Completes cells' stored samples for reading.
+
+Samples hold neither prompts nor histories, which may be large or not redistributable; both come from the
+task's data on this machine, if available and unchanged.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from perbench.api import Example
+from perbench.contracts.protocol import Protocol, Sample
+from perbench.contracts.shown import Score, Shown, mean, plain, tested
+from perbench.disk.digests import canonical_digest
+from perbench.errors import PerbenchError
+from perbench.matrix.rescore import OtherTask, data_of, same_task
+from perbench.persona.build import build_personas
+from perbench.persona.retrieve import absent
+from perbench.prompts.pair import turns_with, turns_without
+from perbench.prompts.persona import by_priority, persona_texts
+from perbench.shapes.task import TaskSpec
+from perbench.specs.compose import owner_of, persona_helpers
+from perbench.specs.load import load_task
+from perbench.store import CellRecord, RunDir
+from perbench.store.check import read_samples, read_scores
+from perbench.store.record import Scores
+
+HELD = "⟨persona⟩"
+"""Placeholder for the persona in a prompt."""
+LACKING = "the task's data do not hold this example"
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A cell's record, samples and scores; `matrices` are those of its run."""
+
+    record: CellRecord
+    samples: Sequence[Sample]
+    scores: Scores | None
+    matrices: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, record: CellRecord, folder: Path) -> StoredCell:
+        """
+        Raises:
+            DamagedRecord: a file differs from what was written.
+        """
+        matrices = RunDir(folder.parents[1]).description().get("matrices", {})
+        return cls(record, read_samples(folder, record.identity), read_scores(folder), matrices)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one example, and their mean scores by metric."""
+
+    id: str
+    samples: Sequence[Sample]
+    scores: Mapping[str, Score]
+
+
+@dataclass
+class _Task:
+    """What is known of the task of some cells. `owner` is None if it no longer exists; `why` is the reason
+    why there are no `examples`, None for a protocol that needs none."""
+
+    owner: Protocol[Any] | None = None
+    examples: Mapping[str, Example] = field(default_factory=dict)
+    why: str | None = ""
+    built: dict[str, Example] = field(default_factory=dict)
+    """Examples with the items that their prompts hold, unless a model chooses or rewrites them."""
+
+
+class SampleReader:
+    """Reads the samples of many cells; each task is loaded once. `data` as in `load_task`."""
+
+    def __init__(self, data: Mapping[str, Path]) -> None:
+        self._data = data
+        self._tasks: dict[str, _Task] = {}
+
+    def groups(self, cell: StoredCell) -> list[Group]:
+        """The samples of the test split by example, in stored order."""
+        owner = self._task(cell).owner
+        scores: dict[str, dict[str, Score]] = {}
+        if cell.scores is not None:
+            for place, name in enumerate(cell.scores.ids):
+                scores[name] = {metric: values[place] for metric, values in cell.scores.scores.items()}
+        found: dict[str, list[Sample]] = defaultdict(list)
+        for sample in tested(cell.samples):
+            found[owner.example_of(sample["id"]) if owner is not None else sample["id"]].append(sample)
+        metrics = cell.scores.scores if cell.scores is not None else ()
+        return [
+            Group(
+                name,
+                samples,
+                {
+                    metric: mean(scores[one["id"]][metric] for one in samples if one["id"] in scores)
+                    for metric in metrics
+                },
+            )
+            for name, samples in found.items()
+        ]
+
+    def shown(self, cell: StoredCell, groups: Sequence[Group]) -> list[Shown]:
+        """The groups for reading."""
+        task = self._task(cell)
+        _build(task, [group.id for group in groups])
+        return [self._shown(task, group) for group in groups]
+
+    def _shown(self, task: _Task, group: Group) -> Shown:
+        example = task.examples.get(group.id)
+        shown = plain(group.samples[0]) if task.owner is None else task.owner.shown(group.samples, example)
+        notes = shown.notes
+        if shown.persona is None and example is None:
+            if task.why is not None:
+                notes = (*notes, f"persona and prompt cannot be shown: {task.why or LACKING}")
+        elif shown.persona is None and example is not None and task.owner is not None:
+            shown = _with_persona(shown, task.owner.spec, example, task.built.get(group.id))
+            notes = shown.notes
+        return replace(shown, scores=group.scores, notes=notes)
+
+    def _task(self, cell: StoredCell) -> _Task:
+        inputs = cell.record.inputs
+        key = canonical_digest([cell.record.kind, inputs["version"], inputs["target"], inputs["data"]])
+        if key not in self._tasks:
+            self._tasks[key] = self._load(cell)
+        return self._tasks[key]
+
+    def _load(self, cell: StoredCell) -> _Task:
+        name = cell.record.inputs["target"]["name"]
+        try:
+            task = same_task(cell.record, cell.matrices, self._data)
+        except OtherTask as error:
+            return _Task(owner_of(load_task(name).spec), why=str(error))
+        except PerbenchError as error:
+            return _Task(why=str(error))
+        owner = owner_of(task.spec)
+        if owner.late:
+            return _Task(owner, why=None)
+        count = len({owner.example_of(sample["id"]) for sample in tested(cell.samples)})
+        try:
+            found, _ = data_of(cell.record, task, count)
+        except PerbenchError as error:
+            return _Task(owner, why=str(error))
+        return _Task(owner, {example.id: example for example in found.examples})
+
+
+def _build(task: _Task, names: Sequence[str]) -> None:
+    """Add examples to `task.built`."""
+    due = [task.examples[name] for name in names if name in task.examples and name not in task.built]
+    if task.owner is None or not due:
+        return
+    spec = task.owner.spec
+    if spec.persona.resolved and (persona_helpers(spec.persona) or absent(spec.persona)):
+        return
+    for example in build_personas(spec, due, NoModels()).examples:
+        task.built[example.id] = example
+
+
+class NoModels:
+    """For rankings that use no model."""
+
+    def encoder(self, name: str) -> NoReturn:
+        raise PerbenchError(f"personas for reading are built without models, but one asks for {name}")
+
+    summariser = encoder
+
+
+def _with_persona(shown: Shown, spec: TaskSpec, example: Example, built: Example | None) -> Shown:
+    """With the items in the prompt, and the prompt, under the task's form; the whole history if a model chose
+    or rewrote the items."""
+    form = spec.prompts[spec.prompt] if spec.prompt is not None else None
+    if form is None or built is None:
+        items = (filter(None, map(str, item.values())) for item in example.persona)
+        note = "the prompt held items that a model chose or rewrote from this history, and are not stored"
+        notes = shown.notes if form is None else (*shown.notes, note)
+        return replace(shown, persona=tuple(map(" · ".join, items)), notes=notes)
+    texts = persona_texts(spec, form, built.persona)
+    kept = len(texts) if shown.kept is None else shown.kept
+    turns = turns_without(form, built) if shown.kept == 0 else turns_with(form, built, HELD)
+    return replace(
+        shown,
+        persona=tuple(texts[place] for place in sorted(by_priority(len(texts), spec.persona)[:kept])),
+        prompt=tuple((role, text) for role, text in zip(("system", "user"), turns, strict=True) if text),
+    )
