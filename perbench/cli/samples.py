@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from perbench.contracts.shown import Shown, Turn
+    from perbench.contracts.shown import Shown, Exchange
 
 SUMMARY = "show persona, prompt, answer, reference and scores of a cell's samples"
 
@@ -102,7 +102,7 @@ def _print(one: Shown, out: Console) -> None:
     out.print(grid)
 
 
-def _turn(number: int, turn: Turn) -> Iterator[tuple[str, str]]:
+def _turn(number: int, turn: Exchange) -> Iterator[tuple[str, str]]:
     yield f"turn {number}", f"[user] {turn.message}"
     if turn.missing is None:
         yield "", f"[assistant] {turn.reply or '(empty)'}"

@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
-class Turn:
+class Exchange:
     """One exchange of a dialogue: the user's message, the reply of the model under evaluation and its scores.
     `sample`: the stored sample's id."""
 
@@ -52,7 +52,7 @@ class Shown:
     missing: str | None = None
     """Why there is no answer (`contracts.missing`)."""
     reference: str | None = None
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[Exchange, ...] = ()
     pieces: tuple[Piece, ...] = ()
     """The answer with its marks; empty without marks."""
     details: tuple[tuple[str, str], ...] = ()
@@ -84,7 +84,7 @@ def plain(sample: Sample, example: Example | None = None) -> Shown:
 def exchanges(name: str, samples: Sequence[Sample]) -> Shown:
     """The turns of example `name`, one per sample, by the same names and `message`."""
     turns = [
-        Turn(
+        Exchange(
             one.id,
             str(sample.get("message", sample.get("question", ""))),
             one.answer,

@@ -54,7 +54,7 @@ class StoredCell:
 
 
 @dataclass(frozen=True)
-class Group:
+class StoredExample:
     """The samples of one example, and their mean scores by metric."""
 
     id: str
@@ -63,7 +63,7 @@ class Group:
 
 
 @dataclass
-class _Task:
+class _KnownTask:
     """What is known of the task of some cells. `owner` is None if it no longer exists; `why` is the reason
     why there are no `examples`, None for a protocol that needs none."""
 
@@ -79,9 +79,9 @@ class SampleReader:
 
     def __init__(self, data: Mapping[str, Path]) -> None:
         self._data = data
-        self._tasks: dict[str, _Task] = {}
+        self._tasks: dict[str, _KnownTask] = {}
 
-    def groups(self, cell: StoredCell) -> list[Group]:
+    def groups(self, cell: StoredCell) -> list[StoredExample]:
         """The samples of the test split by example, in stored order."""
         owner = self._task(cell).owner
         scores: dict[str, dict[str, Score]] = {}
@@ -93,7 +93,7 @@ class SampleReader:
             found[owner.example_of(sample["id"]) if owner is not None else sample["id"]].append(sample)
         metrics = cell.scores.scores if cell.scores is not None else ()
         return [
-            Group(
+            StoredExample(
                 name,
                 samples,
                 {
@@ -104,13 +104,13 @@ class SampleReader:
             for name, samples in found.items()
         ]
 
-    def shown(self, cell: StoredCell, groups: Sequence[Group]) -> list[Shown]:
+    def shown(self, cell: StoredCell, groups: Sequence[StoredExample]) -> list[Shown]:
         """The groups for reading."""
         task = self._task(cell)
         _build(task, [group.id for group in groups])
         return [self._shown(task, group) for group in groups]
 
-    def _shown(self, task: _Task, group: Group) -> Shown:
+    def _shown(self, task: _KnownTask, group: StoredExample) -> Shown:
         example = task.examples.get(group.id)
         shown = plain(group.samples[0]) if task.owner is None else task.owner.shown(group.samples, example)
         notes = shown.notes
@@ -122,33 +122,33 @@ class SampleReader:
             notes = shown.notes
         return replace(shown, scores=group.scores, notes=notes)
 
-    def _task(self, cell: StoredCell) -> _Task:
+    def _task(self, cell: StoredCell) -> _KnownTask:
         inputs = cell.record.inputs
         key = canonical_digest([cell.record.kind, inputs["version"], inputs["target"], inputs["data"]])
         if key not in self._tasks:
             self._tasks[key] = self._load(cell)
         return self._tasks[key]
 
-    def _load(self, cell: StoredCell) -> _Task:
+    def _load(self, cell: StoredCell) -> _KnownTask:
         name = cell.record.inputs["target"]["name"]
         try:
             task = same_task(cell.record, cell.matrices, self._data)
         except OtherTask as error:
-            return _Task(owner_of(load_task(name).spec), why=str(error))
+            return _KnownTask(owner_of(load_task(name).spec), why=str(error))
         except PerbenchError as error:
-            return _Task(why=str(error))
+            return _KnownTask(why=str(error))
         owner = owner_of(task.spec)
         if owner.late:
-            return _Task(owner, why=None)
+            return _KnownTask(owner, why=None)
         count = len({owner.example_of(sample["id"]) for sample in tested(cell.samples)})
         try:
             found, _ = data_of(cell.record, task, count)
         except PerbenchError as error:
-            return _Task(owner, why=str(error))
-        return _Task(owner, {example.id: example for example in found.examples})
+            return _KnownTask(owner, why=str(error))
+        return _KnownTask(owner, {example.id: example for example in found.examples})
 
 
-def _build(task: _Task, names: Sequence[str]) -> None:
+def _build(task: _KnownTask, names: Sequence[str]) -> None:
     """Add examples to `task.built`."""
     due = [task.examples[name] for name in names if name in task.examples and name not in task.built]
     if task.owner is None or not due:
