@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from perbench.contracts.shown import Shown, Exchange
+    from perbench.contracts.shown import Exchange, Shown
 
 SUMMARY = "show persona, prompt, answer, reference and scores of a cell's samples"
 
