@@ -97,7 +97,7 @@ def _show(args: argparse.Namespace) -> int:
         )
     if args.json:
         found = [one for one in sections_of(view) if args.section in (None, one["name"])]
-        print(json.dumps({"verdict": view.verdict, "sections": found}, ensure_ascii=False))
+        print(json.dumps({"verdict": view.verdict.lines, "sections": found}, ensure_ascii=False))
     else:
         print_view(view, console(), section=sections.get(args.section), minor=True)
     return 2 if view.damaged or view.broken else 0

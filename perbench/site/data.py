@@ -18,7 +18,7 @@ def read_results(run: Path, matrix: str | None = None) -> dict[str, Any]:
         PerbenchError: as `perbench.site.build`.
     """
     view = build_view(load([run], matrix=matrix))
-    return {"verdict": list(view.verdict), "sections": sections_of(view)}
+    return {"verdict": view.verdict.lines, "sections": sections_of(view)}
 
 
 def sections_of(view: SiteView) -> list[dict[str, Any]]:

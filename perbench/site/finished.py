@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ LINES = 38
 """Lines of a screen, including the shell's."""
 WIDEST = 100
 """Maximum columns of the table."""
-MOST_SENTENCES = 8
 MOST_FAILURES = 3
 MOST_NOTES = 2
 FEWEST_ROWS = 3
@@ -40,7 +38,7 @@ def print_finished(run: Path, matrix: str | None = None) -> None:
 
 
 def print_screen(view: SiteView, console: Console, run: Path) -> None:
-    before = _shortened(view.verdict, MOST_SENTENCES)
+    before = view.verdict.lines
     tables = [table for table in view.tables if not table.minor]
     notes = _notes(tables[0]) if tables else []
     after = [*notes, *_failures(view, console.width), *_left_out(view), _rest(view, run)]
@@ -53,13 +51,6 @@ def print_screen(view: SiteView, console: Console, run: Path) -> None:
         _print_table(tables[0], console, room)
     for line in after:
         console.print(line)
-
-
-def _shortened(lines: Sequence[str], most: int) -> list[str]:
-    """The first and last lines: the strongest methods, and what the data cannot show."""
-    if len(lines) <= most:
-        return list(lines)
-    return [*lines[: most - 4], f"… {counted(len(lines) - most + 1, 'line')} more", *lines[-3:]]
 
 
 def _notes(table: Table) -> list[str]:

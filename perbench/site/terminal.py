@@ -38,9 +38,9 @@ def print_view(
 ) -> None:
     """Print the verdict and all tables, or those of one section; with `minor`, these, too."""
     if section is None:
-        for line in view.verdict:
+        for line in view.verdict.lines:
             console.print(line)
-        if view.verdict:
+        if view.verdict.lines:
             console.print()
     shown = view.tables if section is None else section.tables
     tables = [table for table in shown if minor or not table.minor]

@@ -14,7 +14,7 @@ from perbench.plugins.faults import fault_of
 from perbench.site.apart import Namesake, tell_apart
 from perbench.site.chart import table_of
 from perbench.site.matrix import matrix_of
-from perbench.site.verdict import verdict
+from perbench.site.verdict import Verdict, verdict_of
 from perbench.store import CellRecord
 
 INDEX = "index"
@@ -62,12 +62,12 @@ class ShownSection:
 
 @dataclass(frozen=True)
 class SiteView:
-    """`verdict` holds sentences, the answer first; `newest` is the latest `finished` of all records: the
+    """`newest` is the latest `finished` of all records: the
     page's only date. `entries` are in page order; `superseded` lists hidden records."""
 
     matrix: Matrix
     sections: tuple[ShownSection, ...]
-    verdict: tuple[str, ...]
+    verdict: Verdict
     entries: tuple[Entry, ...]
     models: tuple[tuple[str, str | None], ...]
     runs: tuple[str, ...]
@@ -125,7 +125,7 @@ def build_view(loaded: Loaded) -> SiteView:
     return SiteView(
         matrix=matrix,
         sections=sections,
-        verdict=tuple(verdict(matrix)),
+        verdict=verdict_of(matrix),
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),

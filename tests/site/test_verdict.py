@@ -10,7 +10,7 @@ import pytest
 
 from perbench.contracts.results import Matrix, Mean, ModelRow, Outcome, TargetColumn
 from perbench.site.load import load
-from perbench.site.verdict import verdict
+from perbench.site.verdict import Verdict, verdict_of
 from perbench.site.view import build_view
 from perbench.stats.paired import Estimate
 from perbench.stats.spread import Spread
@@ -56,76 +56,158 @@ def matrix(
     return Matrix(targets, tuple((head, tuple(found)) for head, found in rows), baseline)
 
 
-def compared(*found: Outcome, better: Literal["higher", "lower"] | None = "higher") -> list[str]:
+def compared(*found: Outcome, better: Literal["higher", "lower"] | None = "higher") -> Verdict:
     """Of one method on as many targets."""
-    return verdict(matrix((row("ce"), [BASE] * len(found)), (row("perce"), [*found]), better=better))
+    return verdict_of(matrix((row("ce"), [BASE] * len(found)), (row("perce"), [*found]), better=better))
 
 
-def test_methods_come_strongest_first_with_one_line_each() -> None:
-    found = verdict(
+def counts(found: Verdict) -> dict[str, tuple[int, int, int, int]]:
+    return {one.method: (one.won, one.open, one.lost, one.missing) for one in found.tallies}
+
+
+def test_the_strongest_is_the_answer_and_the_others_are_facts() -> None:
+    found = verdict_of(
         matrix(
             (row(None), [BASE] * 3),
             (row("ce"), [BASE] * 3),
             (row("a"), [OPEN, OPEN, OPEN]),
-            (row("b"), [LOST, LOST, OPEN]),
-            (row("c"), [WON, LOST, WON]),
+            (row("b"), [OPEN, LOST, OPEN]),
             (row("d"), [WON, WON, OPEN]),
-            (row("ce", variation="upper=3"), [WON, OPEN, OPEN]),
+            (row("ce", variation="upper=3"), [WON, LOST, WON]),
         )
     )
-    assert found == [
-        "d beats ce in 2 of 3 comparisons and loses in none.",
-        "c beats ce in 2 of 3 comparisons and loses in 1 (s → t1).",
-        "ce (upper=3) beats ce in 1 of 3 comparisons and loses in none.",
+    assert found.headline == "d beats ce in 2 of 3 comparisons and loses in none."
+    assert found.points == (
+        "ce (upper=3) beats ce in 2 of 3 comparisons and loses in 1 (upper=3, s → t1).",
+        "b loses to ce in 1 of 3 comparisons (s → t1) and beats it in none.",
         "a cannot be told from ce in any of 3 comparisons.",
-        "b loses to ce in 2 of 3 comparisons and beats it in none.",
-        "With these users 7 of 15 comparisons cannot tell the method from ce.",
+    )
+    assert counts(found) == {
+        "d": (2, 1, 0, 0),
+        "ce (upper=3)": (2, 0, 1, 0),
+        "a": (0, 3, 0, 0),
+        "b": (0, 2, 1, 0),
+    }
+    assert [one.trainer for one in found.tallies] == ["d", "ce", "a", "b"]
+    assert found.tests == 12
+
+
+def test_many_methods_share_sentences() -> None:
+    """At most five facts: two methods have a sentence, those that differ less share one, as do the rest."""
+    rows = [(row("ce"), [BASE] * 3), (row("a"), [WON] * 3), (row("b"), [WON, WON, OPEN])]
+    rows += [(row(name), [WON, OPEN, OPEN]) for name in "cd"]
+    rows += [(row("e"), [LOST, LOST, OPEN]), (row("f"), [OPEN] * 3), (row("g"), [OPEN] * 3)]
+    found = verdict_of(matrix(*rows))
+    assert found.headline == "a beats ce in 3 of 3 comparisons and loses in none."
+    assert [line.partition(" ce")[0] for line in found.points] == [
+        "b beats",
+        "c beats",
+        "d and e differ from",
     ]
+    assert found.points[-1].endswith("in 1 to 2 each; f and g cannot be told from it.")
+    alike = verdict_of(matrix(*rows[:3], *rows[6:]))
+    assert alike.points[-1] == "f and g cannot be told from ce in any comparison."
 
 
-def test_a_comparison_is_of_a_model_a_source_and_a_target() -> None:
+def test_the_only_loss_of_the_strongest_has_its_place_named() -> None:
     rows = [(row("ce", source, model), [BASE, BASE]) for model in "mn" for source in "rs"]
     rows += [(row("perce", source, model), [WON, WON]) for model in "mn" for source in "rs"]
+    assert verdict_of(matrix(*rows)).points == ()
     rows[-1][1][0] = LOST
-    first, *rest = verdict(matrix(*rows))
-    assert first == "perce beats ce in 7 of 8 comparisons and loses in 1 (n, s → t0)."
-    assert rest == []
+    found = verdict_of(matrix(*rows))
+    assert found.headline == "perce beats ce in 7 of 8 comparisons and loses in 1."
+    assert found.points == ("Its one loss: t0 after training on s (n).",)
+    rows[-1][1][0] = replace(LOST, own=True)
+    assert verdict_of(matrix(*rows)).points == ("Its one loss: t0, the task it was trained on (n).",)
+    rows[-1][1][1] = LOST
+    assert verdict_of(matrix(*rows)).points == ()
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
-    [(WON, "perce beats ce in its only"), (LOST, "perce loses to ce in its only comparison (s → t0)")],
+    ("outcome", "said"), [(WON, "perce beats ce in its only"), (LOST, "No method beats ce in any of 1")]
 )
 def test_one_comparison(outcome: Outcome, said: str) -> None:
-    (line,) = compared(outcome)
-    assert line.startswith(said)
+    assert compared(outcome).headline.startswith(said)
+
+
+def test_where_none_wins_those_that_lose_are_facts() -> None:
+    found = verdict_of(matrix((row("ce"), [BASE] * 2), (row("a"), [LOST, OPEN]), (row("b"), [OPEN, OPEN])))
+    assert found.headline == "No method beats ce in any of 4 comparisons."
+    assert [line[0] for line in found.points] == ["a", "b"]
+    assert "(s → t0)" in found.points[0]
 
 
 def test_lower_is_better() -> None:
-    assert compared(LOST, LOST, better="lower") == ["perce beats ce in 2 of 2 comparisons and loses in none."]
+    found = compared(LOST, LOST, better="lower")
+    assert found.headline == "perce beats ce in 2 of 2 comparisons and loses in none."
 
 
 def test_what_has_no_better_side_is_neither_won_nor_lost() -> None:
-    (first, last) = compared(WON, OPEN, better=None)
-    assert first.startswith("length ")
-    assert first.endswith("differs from ce in 1 of 2 comparisons.")
-    assert last.startswith("With these users 1 of 2")
+    found = compared(WON, OPEN, better=None)
+    assert found.headline.startswith("length ")
+    assert found.headline.endswith("differs from ce in 1 of 2 comparisons.")
+    assert counts(found) == {"perce": (0, 0, 0, 0)}
     mixed = matrix((row("ce"), [BASE] * 2), (row("perce"), [WON, OPEN]))
     mixed = replace(mixed, columns=(column("t0", None), column("t1")))
-    assert [line.split(" ")[0] for line in verdict(mixed)] == ["No", "length", "With"]
+    assert verdict_of(mixed).headline.startswith("No method can be told")
+    assert verdict_of(mixed).points[0].startswith("length ")
+
+
+def test_kinds_of_tasks_are_told_apart() -> None:
+    """Two of writing, one of dialogue, one of preference."""
+    rows = [(row("ce"), [BASE] * 4), (row("a"), [WON, WON, WON, OPEN]), (row("b"), [OPEN, WON, LOST, OPEN])]
+    tasks = ("writing", "writing", "dialogue", "preference")
+    made = matrix(*rows)
+    made = replace(
+        made,
+        columns=tuple(
+            replace(one, task=task, protocol=task) for one, task in zip(made.columns, tasks, strict=True)
+        ),
+    )
+    (*_, said) = verdict_of(made).points
+    assert said == (
+        "In writing a (2 of 2) and b (1 of 2) beat ce; in dialogue only a (1 of 1) beats it and b loses in 1 "
+        "of 1; in preference no method beats it."
+    )
+
+
+def test_what_the_data_cannot_show_is_said_by_metric() -> None:
+    made = matrix((row("ce"), [BASE] * 3), (row("a"), [WON, WON, WON]))
+    least = ((0.02, "ROUGE-L", 3), (0.0312, "ROUGE-L", 3), (0.4, "rating, 1 to 5", 2))
+    columns = tuple(
+        replace(one, detectable=size, metric=metric, digits=digits)
+        for one, (size, metric, digits) in zip(made.columns, least, strict=True)
+    )
+    (*_, said) = verdict_of(replace(made, columns=columns)).points
+    assert "below about 0.020 to 0.031 ROUGE-L or 0.40 rating are too small" in said
 
 
 def test_missing_cells_are_counted_and_in_no_comparison() -> None:
-    found = verdict(
+    found = verdict_of(
         matrix(
             (row("ce"), [BASE, BASE, BASE, BASE, BASE, FAILED]),
             (row("perce"), [WON, FAILED, ABSENT, UNSCORED, UNTESTED, Outcome("done", mean=MEAN)]),
             (row("perce", "other"), [ABSENT] * 5 + [Outcome("done", mean=MEAN)]),
         )
     )
-    assert found[0] == "perce beats ce in its only comparison."
+    assert found.headline == "perce beats ce in its only comparison."
     for part in ("1 failed", "6 without a record", "1 without a score", "1 without a test", "2 without ce"):
-        assert part in found[-1]
+        assert part in found.notes[-1]
+    assert counts(found) == {"perce": (1, 0, 0, 11)}
+
+
+def test_a_method_without_a_row_beside_the_baseline_misses_its_targets() -> None:
+    found = verdict_of(
+        matrix(
+            (row("ce"), [BASE, BASE]),
+            (row("ce", "other"), [BASE, BASE]),
+            (row("a"), [WON, OPEN]),
+            (row("a", "other"), [WON, OPEN]),
+            (row("b", "other"), [OPEN, FAILED]),
+        )
+    )
+    assert counts(found) == {"a": (2, 2, 0, 0), "b": (0, 1, 0, 3)}
+    assert found.notes == ("Not compared: 1 failed, 2 without a record.",)
 
 
 def test_seeds_that_are_not_there_are_counted(bench: Bench) -> None:
@@ -133,25 +215,25 @@ def test_seeds_that_are_not_there_are_counted(bench: Bench) -> None:
         bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source="s", seed=seed)
         bench.evaluate(values, trainer="perce", source="s", seed=seed)
     found = build_view(load([bench.path])).verdict
-    assert any(line.startswith("1 of 1 comparison rests on 1 seed") for line in found)
-    assert "1 value without the seeds that failed." in found
+    assert any(line.startswith("1 of 1 comparison rests on 1 seed") for line in found.points)
+    assert "1 value without the seeds that failed." in found.notes
 
 
 def test_nothing_to_compare() -> None:
-    assert verdict(Matrix((), (), "ce")) == []
-    (line,) = verdict(matrix((row("perce"), [BASE]), baseline=None))
-    assert "No row was trained by a baseline" in line
-    (line,) = verdict(matrix((row(None), [BASE]), (row("ce"), [BASE])))
-    assert line.startswith("Nothing but ce")
-    first, last = compared(FAILED, ABSENT)
-    assert first == "No method can be compared with ce yet."
-    assert last == "Not compared: 1 failed, 1 without a record."
+    assert verdict_of(Matrix((), (), "ce")) == Verdict()
+    assert verdict_of(Matrix((), (), "ce")).lines == []
+    found = verdict_of(matrix((row("perce"), [BASE]), baseline=None))
+    assert "No row was trained by a baseline" in found.headline
+    assert verdict_of(matrix((row(None), [BASE]), (row("ce"), [BASE]))).headline.startswith("Nothing but ce")
+    found = compared(FAILED, ABSENT)
+    assert found.headline == "No method can be compared with ce yet."
+    assert found.notes == ("Not compared: 1 failed, 1 without a record.",)
 
 
 def test_a_run_whose_gains_have_no_test_is_too_small() -> None:
-    first, last = compared(UNTESTED, UNTESTED)
-    assert first == "The run is too small to tell any method from ce."
-    assert last.startswith("Not compared: 2 without a test")
+    found = compared(UNTESTED, UNTESTED)
+    assert found.headline == "The run is too small to tell any method from ce."
+    assert found.notes[-1].startswith("Not compared: 2 without a test")
 
 
 def test_a_run_that_separates_nothing_names_the_users_that_would_do() -> None:
@@ -159,13 +241,33 @@ def test_a_run_that_separates_nothing_names_the_users_that_would_do() -> None:
     clear = gain(-0.3, 0.4, seeds=1, variance=0.04)
     assert clear.gain is not None
     users = clear.gain.users_needed(2)
-    first, *_ = compared(gain(0.9, 0.6, seeds=1, variance=9.0), clear)
-    assert first.startswith("The run is too small to tell any method from ce; about ")
-    assert f" {users} users would do" in first
-    assert "perce (s → t1) is the −0.300 observed with 8" in first
-    assert compared(OPEN, OPEN) == ["The run is too small to tell any method from ce."]
+    found = compared(gain(0.9, 0.6, seeds=1, variance=9.0), clear)
+    assert found.headline == "The run is too small to tell any method from ce."
+    assert f"{users} users would do" in found.points[0]
+    assert "perce (s → t1) is the −0.300 observed with 8" in found.points[0]
+    assert compared(OPEN, OPEN).points == ()
     few = gain(0.3, 0.4, seeds=1, users=4, variance=0.04)
-    assert compared(few)[0] == "The run is too small to tell any method from ce."
+    assert not any("would do" in line for line in compared(few).points)
+
+
+def test_a_run_of_many_users_that_separates_nothing_is_not_called_too_small() -> None:
+    """Too small: one standard deviation of users would mostly be missed. 8 users: (2.4 + .9) / √8 = 1.2; 45:
+    (2 + .85) / √45 = .4."""
+    assert compared(gain(0.1, 0.5, users=8)).headline.startswith("The run is too small")
+    assert (
+        compared(gain(0.1, 0.5, users=45)).headline == "No method can be told from ce in any of 1 comparison."
+    )
+
+
+def test_names_of_methods_are_found_in_sentences() -> None:
+    found = verdict_of(
+        matrix(
+            (row("ce"), [BASE]), (row("a"), [WON]), (row("a_b"), [OPEN]), (row("ce", variation="n=1"), [OPEN])
+        )
+    )
+    parts = found.named("ce (n=1) and a_b, not a/b or ce")
+    assert [part for part, name in parts if name] == ["ce (n=1)", "a_b"]
+    assert "".join(part for part, _ in parts) == "ce (n=1) and a_b, not a/b or ce"
 
 
 @pytest.mark.parametrize("tests", [1, 12])
