@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean, median
@@ -111,7 +111,7 @@ def _outcomes(
     methods = {
         row: method
         for row, entries in done.items()
-        if (method := _method(entries, headline, row.trainer is not None)) is not None
+        if (method := method_of(entries, headline, row.trainer is not None)) is not None
     }
     places = {row: place for place, row in enumerate(methods)}
     try:
@@ -152,26 +152,31 @@ def _outcomes(
     return found, Paired(table, places)
 
 
-def _method(entries: Sequence[Entry], headline: str, trained: bool) -> Method | None:
-    """Evaluations of one model, one per seed; None if one has no per-sample scores."""
+def method_of(
+    entries: Sequence[Entry], metric: str, trained: bool, only: Callable[[str], bool] | None = None
+) -> Method | None:
+    """Evaluations of one model, one per seed, on the samples whose id is one of `only`, or on all; None if
+    one has no per-sample scores of the metric."""
     seeds, statistic = [], None
     for entry in entries:
         scores = entry.scores
-        if scores is not None and headline in scores.scores:
-            rows = np.array(scores.scores[headline], dtype=np.float64)[:, None]
-        elif scores is not None and any(scores.sums.get(headline, ())):
-            held = scores.sums[headline]
+        if scores is not None and metric in scores.scores:
+            rows = np.array(scores.scores[metric], dtype=np.float64)[:, None]
+        elif scores is not None and any(scores.sums.get(metric, ())):
+            held = scores.sums[metric]
             width = next(len(row) for row in held if row is not None)
             rows = np.array([row or [np.nan] * width for row in held], dtype=np.float64)
             try:
-                statistic = partial(text_metric(headline).of_sums, headline)
+                statistic = partial(text_metric(metric).of_sums, metric)
             except PerbenchError:  # its plugin is not installed
                 return None
         else:
             return None
-        seeds.append(Sampled(scores.ids, scores.clusters, rows))
+        kept = [place for place, name in enumerate(scores.ids) if only is None or only(name)]
+        ids, users = ([of[place] for place in kept] for of in (scores.ids, scores.clusters))
+        seeds.append(Sampled(ids, users, rows[kept]))
     share = all(
-        headline in entry.record.metrics and entry.record.metrics[headline].ci_method == "wilson-t"
+        metric in entry.record.metrics and entry.record.metrics[metric].ci_method == "wilson-t"
         for entry in entries
     )
     names = [entry.record.labels.seed for entry in entries]
