@@ -96,15 +96,18 @@
       if (fits && row.dataset.row === "cell") count += 1;
     });
     var narrowed = words.length || values.sep || values.trainer;
-    list.forEach(function (row) {
-      if (row.dataset.row === "cell") return;
-      var has = list.some(function (other) {
-        return other.dataset.row === "cell" && !other.hidden && ["model", "source"].every(function (key) {
+    function has(row, kinds) {
+      return list.some(function (other) {
+        return kinds.indexOf(other.dataset.row) >= 0 && !other.hidden && ["model", "source"].every(function (key) {
           return !row.dataset[key] || row.dataset[key] === other.dataset[key];
         });
       });
-      if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has;
-      else if (narrowed) row.hidden = row.hidden || !has;
+    }
+    list.forEach(function (row) {
+      if (row.dataset.row === "context" && narrowed) row.hidden = row.hidden || !has(row, ["cell"]);
+    });
+    list.forEach(function (row) {
+      if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has(row, ["cell", "context"]);
     });
     all("[data-seeds]", table).forEach(function (cell) { seed(cell, values.seed); });
     table.classList.toggle("one-seed", Boolean(values.seed));
