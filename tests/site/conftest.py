@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from perbench.contracts.metric import mean_metric
 from perbench.disk.digests import canonical_digest
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
+from tests.site.made import Shape, write_run
 
 
 class Bench:
@@ -119,3 +121,23 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def new_bench(tmp_path: Path) -> Callable[[str], Bench]:
     return lambda name: Bench(tmp_path / name)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A built site and the runs it shows."""
+
+    site: Path
+    runs: tuple[Path, ...]
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """The site of an invented run of 56 evaluations and of the golden one, which has every protocol."""
+    from perbench.site import build
+
+    folder = tmp_path_factory.mktemp("board")
+    made = write_run(folder / "made", Shape(models=1, trainers=3, sources=2, targets=4, seeds=2))
+    runs = (made, Path(__file__).parents[1] / "golden" / "finished")
+    build(runs, folder / "site")
+    return Board(folder / "site", runs)
