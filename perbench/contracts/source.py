@@ -82,3 +82,15 @@ class Source(Owner[K]):
     def file(self, folder: Path) -> Path | None:
         """The single file whose rows serve as any split; None if each split has its own."""
         return None
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files and folders that `read` reads, as far as its keys name them; for packs, which take along
+        those beside the task's file."""
+        keys = self.keys.model_dump()
+        named = (folder / keys[name] for name in sorted(keys) if isinstance(keys[name], str))
+        return [path for path in named if path.exists()]
+
+    def get(self, described: Mapping[str, Any]) -> str | None:
+        """The command that makes the rows available on another machine; None if no command does. `described`:
+        their origin, as in `Rows`."""
+        return None

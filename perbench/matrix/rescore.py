@@ -22,6 +22,7 @@ from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.load import load_model, load_task
 from perbench.specs.rows import TaskRow, task_variants
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
+from perbench.store.check import samples_withheld
 from perbench.store.ledger import caveats
 
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
@@ -56,6 +57,9 @@ def rescore(
         if old.kind == "train" or old.status != "done":
             continue
         cell = run.cell(old.kind, old.identity)
+        if (left_out := samples_withheld(cell.path, old.identity)) is not None:
+            notify(f"[{describe(old.kind, old.labels)}]: not changed: {left_out}")
+            continue
         try:
             task = task_of(old, described.get("matrices", {}))
         except PerbenchError as error:

@@ -45,10 +45,12 @@ def carry_out(
     options: Options,
     *,
     show: Callable[[Sequence[CellRecord], Options, str], None] | None = None,
+    planned: Callable[[Sequence[Cell]], None] = lambda cells: None,
     then: Sequence[str] = (),
 ) -> int:
     """Run (or only plan) a matrix. Results go to stdout, everything else to stderr; `show` prints them, given
-    the matrix's name, too: by default the tables of headlines, or JSON. `then` is the command to suggest if
+    the matrix's name, too: by default the tables of headlines, or JSON. `planned` is called with all cells
+    before any runs. `then` is the command to suggest if
     nothing was evaluated.
 
     Returns: the exit code, 0 if every cell is done, 1 if some failed; for a dry run, 2 if a run would refuse
@@ -67,6 +69,7 @@ def carry_out(
     cells = expand(matrix.spec, catalogue)
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
+    planned(cells)
     run, group = RunDir(options.out), processes.group()
     seen = overlaps.refused(cells)
     for line in overlaps.accepted(cells) if group.main else ():

@@ -28,6 +28,7 @@ from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
 from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
 from perbench.store.rundir import cells_of
+from perbench.store.withheld import SamplesWithheld
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.per_user import user_adapters
 
@@ -139,6 +140,9 @@ def _finished(
         samples = read_samples(folder, record.identity)
         check_ids(None, [str(sample.get("id")) for sample in samples], folder)
         stored = read_scores(folder)
+    except SamplesWithheld as error:
+        found.unchecked.append(f"metrics: {error}")
+        return found
     except DamagedRecord as damage:
         found.faults.append(damage.what)
         return found

@@ -25,6 +25,8 @@ SCORING = Mark("scoring")
 """Used only by scores, which are recomputed from stored samples: not in identities."""
 LATER = Mark("later")
 """Added after cells had identities: in an identity only if it differs from its default."""
+PRIVATE = Mark("private")
+"""Belongs to this machine, such as a server's address: left out of packs."""
 MODEL = Mark("model")
 RUBRIC = Mark("rubric")
 """A rubric may be named instead of written out."""

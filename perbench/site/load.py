@@ -12,6 +12,7 @@ from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_scores
+from perbench.store.pack import run_folder
 
 
 def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
@@ -32,7 +33,7 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     trainings: dict[str, Mapping[str, Any]] = {}
     replaced: dict[str, Entry] = {}
     shown: set[str] = set()
-    for run in runs:
+    for run in map(run_folder, runs):
         before = len(damaged)
         found = read_records(run, damaged)
         if not found:

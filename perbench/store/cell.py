@@ -13,6 +13,7 @@ from perbench.disk.files import write_json, write_text
 from perbench.disk.sealed import SealedJournal, Unsealed, read_sealed, write_sealed
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
 from perbench.store.record import SCHEMA, CellRecord, Scores
+from perbench.store.withheld import WITHHELD
 
 Kind = Literal["train", "eval", "identify"]
 CLOCK_SECONDS = 5.0
@@ -128,6 +129,7 @@ class CellDir:
         else:
             if record is not None and record.status == "done":
                 (self.path / RECORD).unlink()
+        (self.path / WITHHELD).unlink(missing_ok=True)  # the samples will be here
         past = self._past()
         self._before, starts = past or (0.0, 0)
         self._starts = starts + 1

@@ -14,6 +14,7 @@ from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.sealed import SealedJournal, seal_holds
 from perbench.errors import PerbenchError
 from perbench.store.record import SCHEMA, CellRecord, Scores
+from perbench.store.withheld import WITHHELD, SamplesWithheld, Withheld, read_withheld
 
 RECORD, SAMPLES, SCORES, LOG = "cell.json", "samples.jsonl", "scores.json", "training.jsonl"
 WAY_OUT = "run its matrix again with `perbench run` to repeat the cell, or delete the folder"
@@ -89,7 +90,10 @@ def check_files(folder: Path, record: CellRecord) -> None:
     Raises:
         DamagedRecord: a file of a finished cell does not match its record.
     """
+    left_out = SAMPLES if samples_withheld(folder, record.identity) is not None else None
     for name, digest in record.files.items():
+        if name == left_out:
+            continue
         try:
             found = read_sha256(folder / name)
         except OSError as error:
@@ -100,13 +104,30 @@ def check_files(folder: Path, record: CellRecord) -> None:
         check_ids(None, read_ids(folder, record.identity), folder)
 
 
+def samples_withheld(folder: Path, identity: str) -> Withheld | None:
+    """What stands in place of the samples in this copy of a cell; None if they are here.
+
+    Raises:
+        DamagedRecord: the file that says so is damaged.
+    """
+    if (folder / SAMPLES).exists():
+        return None
+    try:
+        return read_withheld(folder, identity)
+    except (OSError, ValueError) as error:
+        raise DamagedRecord(folder / WITHHELD, _message(error)) from None
+
+
 def read_samples(folder: Path, identity: str) -> list[dict[str, Any]]:
     """The samples of a cell, in the order appended.
 
     Raises:
         DamagedRecord: a line differs from what was written there.
+        SamplesWithheld: this copy of the cell lacks them.
     """
     file = folder / SAMPLES
+    if (left_out := samples_withheld(folder, identity)) is not None:
+        raise SamplesWithheld(f"{folder}: {left_out}; run the cell again to make them")
     try:
         found = SealedJournal(file, identity).read()
     except OSError as error:

@@ -195,6 +195,10 @@ def cells_of(path: Path) -> Path:
     cells = path / "cells"
     if cells.is_dir():
         return cells
+    if path.is_file():
+        raise PerbenchError(
+            f"{path} is a file, not a run directory; `perbench run --from {path} --out DIR` unpacks a pack"
+        )
     runs = {
         str(one.parent) for folder in (path.parent, RUNS) for one in folder.glob("*/cells") if one.is_dir()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class Hub(Source[Keys]):
         described = {"hub": keys.hub, "config": config, "split": split, "revision": keys.revision}
         place = f"{keys.hub} {config} {split}"
         return Rows(numbered(place, table), described, place)
+
+    def get(self, described: Mapping[str, Any]) -> str:
+        return "pip install 'perbench[hub]'"
 
     def has(self, split: str, folder: Path) -> bool:
         root = self.keys.place(folder)

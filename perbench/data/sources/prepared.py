@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from perbench.contracts.source import Rows, Source
 from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
@@ -40,6 +41,11 @@ class Prepared(Source[Keys]):
                 f"{packed(root, file)}"
             )
         return read_folder(root, config, split)
+
+    def get(self, described: Mapping[str, Any]) -> str:
+        origin = {name.partition(":")[2]: commit for name, commit in described.get("origin", {}).items()}
+        pinned = [f" --revision {name}={commit}" for name, commit in origin.items() if name]
+        return f"perbench data prepare {self.keys.prepared}{''.join(pinned)}"
 
     def _root(self, folder: Path) -> Path:
         return self.keys.place(folder) or prepared_folder(self.keys.prepared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +58,13 @@ class Python(Source[Keys]):
             except PackageNotFoundError:
                 described["package"] = requires
         return Rows(rows, described, called)
+
+    def files(self, folder: Path) -> list[Path]:
+        beside = folder / f"{self.keys.python.partition(':')[0]}.py"
+        return [beside] if beside.is_file() else []
+
+    def get(self, described: Mapping[str, Any]) -> str | None:
+        return f"pip install {self.keys.requires}" if self.keys.requires else None
 
 
 def _module(name: str, folder: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue, field_validator, model_valida
 from perbench.contracts.base import Asked
 from perbench.disk.digests import canonical_digest
 from perbench.shapes.base import Strict
+from perbench.shapes.fields import PRIVATE
 
 
 class Prices(Strict):
@@ -55,7 +56,7 @@ class Endpoint(Strict):
 
     model: str
     """The model's name on the server; it should identify one set of weights."""
-    base_url: str | None = None
+    base_url: Annotated[str, PRIVATE] | None = None
     """The address; None reads it from the environment variable `base_url_env`."""
     base_url_env: str = OPENAI_URL_ENV
     """Unset, the default variable means OpenAI's own address."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from perbench.contracts.base import folders
 from perbench.contracts.source import Rows, Source
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
@@ -25,6 +27,12 @@ class Documents(Source[DocumentKeys]):
 
     def read(self, split: str, folder: Path, fields: FieldSpec) -> Rows:
         raise PerbenchError(f"the documents of {self.keys.lm_eval} can only be read by lm-eval")
+
+    def files(self, folder: Path) -> list[Path]:
+        return folders("lm_eval")
+
+    def get(self, described: Mapping[str, Any]) -> str:
+        return "pip install 'perbench[lm-eval]'"
 
 
 class LmEvalSpec(Strict):

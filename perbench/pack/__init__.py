@@ -1,0 +1,1 @@
+"""Packs: one file from which a colleague reads a run, and repeats it."""

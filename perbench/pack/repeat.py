@@ -1,0 +1,179 @@
+"""Repeats a run from its pack: `perbench run --from`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from perbench import plugins, processes
+from perbench.console.printing import say
+from perbench.errors import PerbenchError, suggest
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import Cell, expand
+from perbench.matrix.options import Options
+from perbench.matrix.session import carry_out
+from perbench.pack.compare import SHORT, explained, other_plugins, repeated
+from perbench.pack.unpack import PACK, unpack
+from perbench.progress import counted
+from perbench.shapes.base import Named
+from perbench.specs import yaml
+from perbench.specs.compose import data_spec, sources
+from perbench.specs.grid import leaves
+from perbench.specs.matrices import matrix_of
+from perbench.specs.matrix import MatrixSpec
+from perbench.specs.rows import TaskRow, task_of
+from perbench.store.pack import Pack, PackedMatrix
+
+
+def repeat(pack: Pack, name: str | None, sets: Sequence[str], options: Options) -> int:
+    """Unpack into `options.out` unless that was done before, and run a matrix of the pack there. Returns the
+    exit code, as `carry_out`.
+
+    The files that the pack brings are executed only if the user includes their folders; without, they are
+    listed, and nothing is run.
+
+    Raises:
+        BadArchive: the pack is damaged.
+        PerbenchError: as `unpack` and `carry_out`; plugins that are not included, or not the pack's.
+    """
+    packed = _chosen(pack, name)
+    group = processes.group()
+    with group.agreed():
+        if group.main and unpack(pack, options.out, wait=options.wait, notify=say):
+            say(f"{pack.path}: unpacked into {options.out}")
+    _check_plugins(pack, options.out)
+    matrix = _matrix(packed, options.out, sets)
+    options = replace(
+        options,
+        limit=packed.limit if options.limit is None else options.limit,
+        train_only=packed.train_only,
+    )
+
+    begun = False
+
+    def planned(cells: Sequence[Cell]) -> None:
+        nonlocal begun
+        begun = True
+        for line in explained(pack, cells) if group.main else ():
+            say(line)
+
+    try:
+        code = carry_out(matrix, options, planned=planned)
+    except PerbenchError as error:
+        if begun or not (absent := _absent(pack, matrix, options)):
+            raise
+        raise PerbenchError("\n".join(absent)) from error
+    if not options.dry_run and group.main:
+        for line in repeated(pack, options.out):
+            say(line)
+    return code
+
+
+def _absent(pack: Pack, matrix: Named[MatrixSpec], options: Options) -> list[str]:
+    """The models and data that are not on this machine, and how to get the pack's."""
+    catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=True)
+    expand(matrix.spec, catalogue)
+    return [
+        *dict.fromkeys(catalogue.unresolved),
+        *dict.fromkeys(
+            f"to get the examples of {one.task}: {one.get}"
+            for one in pack.manifest.data
+            if any(f" {task_of(one.task)}, " in line for line in catalogue.unresolved)
+        ),
+    ]
+
+
+def _chosen(pack: Pack, name: str | None) -> PackedMatrix:
+    known = {one.name: one for one in pack.manifest.matrices}
+    if name is None and len(known) != 1:
+        raise PerbenchError(
+            f"{pack.path} holds {len(known)} matrices; choose one: --matrix NAME.{suggest('', known)}"
+        )
+    if name is not None and name not in known:
+        raise PerbenchError(f"{pack.path} holds no matrix {name!r}.{suggest(name, known)}")
+    return known[name] if name is not None else next(iter(known.values()))
+
+
+def _check_plugins(pack: Pack, out: Path) -> None:
+    """
+    Raises:
+        PerbenchError: third parties' plugins that are not here, or other ones of their name.
+    """
+    other = other_plugins(pack)
+    foreign = {id(one) for one in pack.foreign}
+    own = [
+        f"{one.kind} {one.name} ({digest[:SHORT]}… here, {one.sha256[:SHORT]}…)"
+        for one, digest in other
+        if id(one) not in foreign and digest is not None
+    ]
+    if own:
+        say(f"perbench's own plugins differ from those that made the pack: {', '.join(own)}")
+    wrong = [(one, digest) for one, digest in other if id(one) in foreign]
+    here = plugins.discover()
+    faults = [
+        f"{one.kind} {one.name}: {here[one.kind, one.name].path} has sha256 {digest[:SHORT]}…, the pack's "
+        f"{one.sha256[:SHORT]}…; leave out its --include, or uninstall its package"
+        for one, digest in wrong
+        if digest is not None
+    ]
+    if faults:
+        raise PerbenchError("\n".join(faults))
+    if wrong:
+        raise PerbenchError(_unread(pack, out))
+
+
+def _unread(pack: Pack, out: Path) -> str:
+    """What the pack would execute, and how to allow it."""
+    kinds = {one.file: f"  {one.kind} {one.name}" for one in pack.foreign}
+    files = [name for root in pack.roots for name in pack.names(f"{root}/")]
+    code = [name for name in files if name.endswith((".py", ".yaml", ".yml"))]
+    lines = [
+        f"{pack.path} brings {counted(len(code), 'file')} that are not perbench's, and run as programs with "
+        "your rights:",
+        *(f"  {out / PACK / name}  sha256 {_digest(pack, name)}…{kinds.get(name, '')}" for name in code),
+        "Nothing was run. Read them; to run with them, include their folders:",
+        "  "
+        + shlex.join(
+            [
+                *("perbench", "run", "--from", str(pack.path), "--out", str(out)),
+                *(word for root in pack.roots for word in ("--include", str(out / PACK / root))),
+            ]
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _digest(pack: Pack, name: str) -> str:
+    return str(pack.archive.members[name]["sha256"])[:SHORT]
+
+
+def _matrix(packed: PackedMatrix, out: Path, sets: Sequence[str]) -> Named[MatrixSpec]:
+    path = out / PACK / packed.file
+    given = yaml.read(path)
+    before = set(_places(given.data))
+    matrix = matrix_of(packed.name, path, yaml.read(path), sets)
+    for task, key, value in _places(matrix.spec.model_dump(mode="json", by_alias=True)):
+        if (task, key, value) in before:
+            raise PerbenchError(
+                f"{path}: the matrix sets where the rows of {task} come from ({key}: {value}), which "
+                f"could be any file or program of this machine; set it yourself: --set tasks.{task}.{key}=…"
+            )
+    return matrix
+
+
+def _places(values: Any) -> Iterator[tuple[str, str, str]]:
+    """What a matrix says of the origin of rows: task, key, value."""
+    keys = {f"data.{cls.key}" for cls in sources(data_spec())}
+    changes = [*values.get("tasks", {}).items()]
+    for row in [*values.get("sources", ()), *values.get("targets", ())]:
+        if isinstance(row, dict):
+            found = TaskRow.model_validate(row)
+            changes.append((found.task, found.overrides))
+    for task, given in changes:
+        for key, value in given.items():
+            for path, inner in leaves({key: value}).items():
+                if ".".join(path) in keys:
+                    yield task, ".".join(path), str(inner)
