@@ -80,6 +80,8 @@ class Chart:
     categories: tuple[str, ...] = ()
     own_scale: bool = False
     iso_f1: bool = False
+    tabled: bool = False
+    """Whether a table of the section holds its numbers; else one is added to it."""
     target: str = ""
     """As of a `Table`."""
     apart: str = ""

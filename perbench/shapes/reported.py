@@ -33,7 +33,8 @@ class ReportedRow(Strict):
     number.
 
     `trained_on`, with `trainer`, identifies the measured counterparts: a task; `own`, each column's task;
-    `nothing`, base models. `metric` replaces the columns' metrics for the row, such as a gain.
+    `nothing`, base models. `varied` is `setting` as hyperparameters. `metric` replaces the columns' metrics
+    for the row, such as a gain.
     """
 
     model: Text
@@ -42,6 +43,7 @@ class ReportedRow(Strict):
     metric: str | None = None
     trainer: str | None = None
     trained_on: str | None = None
+    varied: dict[str, float] = {}
     values: Text
 
     @property

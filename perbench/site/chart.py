@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from perbench.console.printing import printable
 from perbench.contracts.chart import Chart, Panel, Point, Series
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
-from perbench.site.format import digits_for, number
-from perbench.site.scale import Scale, scale_of, tick
+from perbench.site.format import digits_for, number, tick
+from perbench.site.scale import Scale, scale_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -177,8 +177,8 @@ def _plane(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
     for one in y.ticks:
         parts.append(_line("gridl", left, y(one), right, y(one)))
         parts.append(_text(tick(one), left - 6, y(one) + 4, "end"))
-    parts += [_text(text, at, bottom + 15, "middle") for text, at in _ticks(x)]
-    parts.append(_text(f"{chart.x.label} →", (left + right) / 2, HEIGHT - 5, "middle"))
+    parts += [_text(text, at, bottom + 17, "middle") for text, at in _ticks(x)]
+    parts.append(_text(f"{chart.x.label} →", (left + right) / 2, HEIGHT - 4, "middle"))
     if chart.iso_f1:
         parts += _iso_f1(x, y)
     ordered = sorted(panel.series, key=lambda one: BACK_TO_FRONT.index(one.role))

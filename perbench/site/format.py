@@ -59,6 +59,13 @@ def day(time: str) -> str:
     return f"{found.day} {found:%b %Y}"
 
 
+def tick(value: float) -> str:
+    """A setting, or a label of an axis: "0.05", "2e−6", "10,000"."""
+    text = f"{value:g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:,.6g}"
+    mantissa, e, power = text.partition("e")
+    return f"{mantissa}{e}{int(power)}".replace("-", MINUS) if e else text.replace("-", MINUS)
+
+
 def measured(value: float) -> str:
     """A logged value of any magnitude, with four digits: "2.5e-05", "6.541", "13,410"."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Names of metrics and kinds of tasks as readers know them, from the plugins that define them."""
+"""What plugins say of themselves: names of metrics and kinds of tasks for readers, defaults of trainers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def metric_title(protocol: str, metric: str) -> str:
         except PerbenchError:  # not a metric of answers, or its plugin is not installed
             titles = {}
     return str(titles.get(metric, metric))
+
+
+def default_of(trainer: str, param: str) -> Any:
+    """A hyperparameter's default; None if it has none or the trainer is not installed."""
+    try:
+        return getattr(plugins.get("trainer", trainer).load_class(), param, None)
+    except PerbenchError:
+        return None
 
 
 def _protocol(name: str) -> Any:

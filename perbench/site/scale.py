@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import ceil, floor, isinf, log10
 
 from perbench.contracts.chart import Axis
-from perbench.site.format import MINUS
 
 STEPS = 4
 """About as many labelled steps on an axis."""
@@ -73,10 +72,3 @@ def _decades(low: float, high: float) -> tuple[float, float, tuple[float, ...]]:
     last = max(first + 1, min(ceil(log10(high)), 308))
     ticks = tuple(10.0**n for n in range(first, last + 1, ceil((last - first) / STEPS)))
     return min(low, ticks[0]), max(high, ticks[-1]), ticks
-
-
-def tick(value: float) -> str:
-    """An axis label: "0.05", "2e−6", "10,000"."""
-    text = f"{value:g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:,.6g}"
-    mantissa, e, power = text.partition("e")
-    return f"{mantissa}{e}{int(power)}".replace("-", MINUS) if e else text.replace("-", MINUS)

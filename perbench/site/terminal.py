@@ -109,7 +109,9 @@ def _heading(column: ColumnHead, values: Sequence[Value]) -> str:
 def _row_name(head: RowHead) -> str:
     where = ", ".join(filter(None, (head.model, head.detail)))
     source = head.trained_on and f"<- {head.trained_on}"
-    return "\n  ".join(filter(None, (name_of(head), where, source, *(flag.short for flag in head.flags))))
+    reported = head.reported and f"reported, {head.reported}"
+    lines = (name_of(head), where, source, reported, *(flag.short for flag in head.flags))
+    return "\n  ".join(filter(None, lines))
 
 
 def name_of(head: RowHead) -> str:

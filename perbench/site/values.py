@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
 
-from perbench.contracts.results import interval_aside
+from perbench.contracts.results import Outcome, TargetColumn, interval_aside
 from perbench.contracts.section import Value
+from perbench.progress import counted
 from perbench.site.flags import flags
 from perbench.site.format import digits_for
 from perbench.site.matrix import better_of
+from perbench.stats.paired import Estimate
 from perbench.store import CellRecord
 
 
@@ -33,6 +36,39 @@ def value_of(records: Sequence[CellRecord], metric: str, digits: int | None = No
         records=tuple(done),
         better=better_of(done, metric),
     )
+
+
+def outcome_value(outcome: Outcome, column: TargetColumn) -> Value:
+    """The headline of a model on a target, with its gain and rank."""
+    mean = outcome.mean
+    if mean is None:
+        return replace(absent(outcome.records), own=outcome.own)
+    return Value(
+        value=mean.value,
+        ci=mean.ci,
+        ci_aside=mean.aside,
+        digits=column.digits,
+        text="no score" if mean.value is None else "",
+        n=mean.n,
+        missing=mean.missing,
+        flags=mean.flags,
+        records=outcome.records,
+        versus=outcome.versus,
+        gain=outcome.gain,
+        rank=outcome.rank,
+        better=column.better,
+        own=outcome.own,
+    )
+
+
+def of_one_seed(gains: Iterable[Estimate]) -> list[str]:
+    """What the tests of these gains do not show; nothing if all cover training seeds."""
+    tested = [gain for gain in gains if gain.adjusted is not None]
+    single = sum(gain.seeds == 1 for gain in tested)
+    if not single:
+        return []
+    rests = f"{single:,} of {counted(len(tested), 'test')} {'rests' if single == 1 else 'rest'} on 1 seed"
+    return [f"{rests}: other trainings may come out otherwise."]
 
 
 def at_turn(mean: Value, metric: str, turn: int) -> Value:

@@ -56,7 +56,7 @@ class ShownSection:
         return [
             table_of(block) if isinstance(block, Chart) else block
             for block in self.blocks
-            if not isinstance(block, Empty)
+            if isinstance(block, Table) or (isinstance(block, Chart) and not block.tabled)
         ]
 
 

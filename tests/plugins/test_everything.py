@@ -84,7 +84,8 @@ def _run(folder: Path, how: str, environment: dict[str, str]) -> dict[str, Any]:
     assert told.count("LOUD") == 8
     perbench("leaderboard", "build", str(out), "--out", str(out / "site"))
     shown, _ = perbench("leaderboard", "show", str(out))
-    page = (out / "site" / "index.html").read_text("utf-8")
+    page = "".join(file.read_text("utf-8") for file in (out / "site").glob("*.html"))
+    assert 'aria-label="all cells. seconds over cell' in page
     for word in (
         "halved_ce",
         "long_words",

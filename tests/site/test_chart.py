@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from perbench.contracts.chart import Axis, Chart, Panel, Point, Series
 from perbench.contracts.section import Value
 from perbench.site.chart import HEIGHT, WIDTH, drawing, table_of
-from perbench.site.scale import scale_of, tick
+from perbench.site.format import tick
+from perbench.site.scale import scale_of
 
 UNIT = Axis("share", low=0, high=1, ticks=(0, 1), digits=2)
 PLACES = ("x", "y", "cx", "cy", "x1", "x2", "y1", "y2")

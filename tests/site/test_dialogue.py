@@ -92,14 +92,16 @@ def test_a_panel_says_where_a_corrected_test_tells_its_method_from_the_baseline(
         ("perce", "method", "3.17"),
     ]
     assert [(point.x, point.y) for point in found.series[1].points] == [(1, 3.0), (2, pytest.approx(9.5 / 3))]
-    assert dialogue(bench).verdict == (verdict,)
+    said, seeds = dialogue(bench).verdict
+    assert said == verdict
+    assert seeds.startswith("2 of 2 tests rest on 1 seed")
 
 
 def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     talk(bench, (2, 3, 4), (3, 3, 3), trainer="ce")
     talk(bench, (4, 3, 2), (3, 3, 4), trainer="perce")
     assert (panel(bench).aside, panel(bench).told) == ("cannot be told from ce", False)
-    assert dialogue(bench).verdict == ("In dialogue, no method can be told from ce at any turn.",)
+    assert dialogue(bench).verdict[0] == "In dialogue, no method can be told from ce at any turn."
 
 
 def test_neither_side_is_ahead_where_neither_is_better(bench: Bench) -> None:

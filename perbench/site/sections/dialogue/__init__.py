@@ -12,7 +12,7 @@ from perbench.contracts.section import Block, ColumnHead, Section, Table, Value
 from perbench.progress import counted
 from perbench.site.format import number
 from perbench.site.rows import head_of
-from perbench.site.values import value_of
+from perbench.site.values import of_one_seed, value_of
 
 from .turns import Turns, turns_of
 
@@ -32,7 +32,10 @@ class DialogueSection(Section):
         several = sum(one.constant is None for one in found) > 1
         lines = [line for one in found for line in _answers(one, matrix.baseline, several)]
         said = [line for _, line in sorted(lines, key=lambda line: line[0])]
-        return said if several or not said else [f"In dialogue, {said[0]}", *said[1:]]
+        if said and not several:
+            said[0] = f"In dialogue, {said[0]}"
+        gains = [gain for one in found for by_turn in one.gains.values() for gain in by_turn.values()]
+        return [*said, *of_one_seed(gains)]
 
 
 def _all(loaded: Loaded, matrix: Matrix) -> list[Turns]:
@@ -92,6 +95,7 @@ def _chart(found: Turns, panels: tuple[Panel, ...], model: str) -> Chart:
             + "Bands are 95% intervals; a panel says at which turns the method is ahead after Holm's "
             "correction over all panels and turns."
         ),
+        tabled=True,
         target=column.target,
         apart=" · ".join(filter(None, (column.apart, model))),
         notes=_notes(found),

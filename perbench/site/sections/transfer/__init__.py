@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from perbench.contracts.results import Loaded, Matrix, Outcome, TargetColumn
-from perbench.contracts.section import ColumnHead, Section, Table, Value
+from perbench.contracts.results import Loaded, Matrix, TargetColumn
+from perbench.contracts.section import ColumnHead, Section, Table
 from perbench.site.rows import head_of
-from perbench.site.values import absent
+from perbench.site.values import outcome_value
 
 
 class Transfer(Section):
@@ -26,7 +25,7 @@ class Transfer(Section):
             for c in (matrix.columns[place] for place in places)
         )
         rows = tuple(
-            (head_of(row), tuple(_value(outcomes[place], matrix.columns[place]) for place in places))
+            (head_of(row), tuple(outcome_value(outcomes[place], matrix.columns[place]) for place in places))
             for row, outcomes in matrix.rows
         )
         over = f", gain over {matrix.baseline}" if matrix.baseline else ""
@@ -37,28 +36,6 @@ def _by_metric(columns: Sequence[TargetColumn]) -> list[int]:
     """The places of the columns, those of one metric side by side."""
     metrics = [column.headline for column in columns]
     return sorted(range(len(columns)), key=lambda place: metrics.index(metrics[place]))
-
-
-def _value(outcome: Outcome, column: TargetColumn) -> Value:
-    mean = outcome.mean
-    if mean is None:
-        return replace(absent(outcome.records), own=outcome.own)
-    return Value(
-        value=mean.value,
-        ci=mean.ci,
-        ci_aside=mean.aside,
-        digits=column.digits,
-        text="no score" if mean.value is None else "",
-        n=mean.n,
-        missing=mean.missing,
-        flags=mean.flags,
-        records=outcome.records,
-        versus=outcome.versus,
-        gain=outcome.gain,
-        rank=outcome.rank,
-        better=column.better,
-        own=outcome.own,
-    )
 
 
 def _sizes(column: TargetColumn) -> str:
