@@ -40,12 +40,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from zipfile import is_zipfile
+
     from perbench.errors import PerbenchError
     from perbench.pack.write import write_pack
 
     out = args.out if args.out is not None else Path(f"{args.packed.resolve().name}.pack.zip")
     if out.is_dir() or not out.parent.is_dir():
         raise PerbenchError(f"--out {out}: name a file in a folder that exists")
+    if out.exists() and not is_zipfile(out):
+        raise PerbenchError(f"--out {out}: not a pack, so it is not overwritten; name another file")
     written = write_pack(args.packed, out, weights=args.weights)
     if args.json:
         manifest = written.manifest.model_dump(mode="json")

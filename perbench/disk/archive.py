@@ -179,7 +179,9 @@ class Archive:
 
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
-        if self.path.exists() and not self.path.is_file():
+        if not self.path.exists():
+            raise PerbenchError(f"{self.path}: no such file")
+        if not self.path.is_file():
             raise self._bad("not a file")
         try:
             with zipfile.ZipFile(self.path) as archive:

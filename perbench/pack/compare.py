@@ -13,6 +13,7 @@ from perbench.matrix.cells import Cell, describe
 from perbench.matrix.identity import differing
 from perbench.progress import counted
 from perbench.store import CellRecord, DamagedRecord
+from perbench.store.cell import cell_folder
 from perbench.store.check import RECORD, SAMPLES, SCORES, read_record, read_samples
 from perbench.store.pack import RUN_PART, Pack, PackedPlugin
 from perbench.store.withheld import WITHHELD, sample_digests
@@ -20,6 +21,8 @@ from perbench.store.withheld import WITHHELD, sample_digests
 SHORT = 12
 """Digits of a digest in messages."""
 LOGGED = ("loss", "grad_norm")
+MOST = 10
+"""Repeated cells that are listed."""
 
 
 def other_plugins(pack: Pack) -> list[tuple[PackedPlugin, str | None]]:
@@ -41,17 +44,18 @@ def other_plugins(pack: Pack) -> list[tuple[PackedPlugin, str | None]]:
 def explained(pack: Pack, cells: Sequence[Cell]) -> Iterator[str]:
     """Why planned cells are not those of the pack, which has other ones of the same names: a line for each
     set of examples that differs, and for each other input."""
-    records = {record.identity: record for record in packed_records(pack)}
-    named = {(record.kind, record.labels.model_dump_json()): record for record in records.values()}
+    there = {Path(name).parent.name for name in pack.names(RUN_PART)}
+    new = [cell for cell in cells if cell_folder(Path(), cell.kind, cell.identity).name not in there]
+    named = {
+        (record.kind, record.labels.model_dump_json()): record for record in (_records(pack) if new else ())
+    }
     data: dict[str, None] = {}
     inputs: Counter[str] = Counter()
-    for cell in cells:
+    for cell in new:
         old = named.get((cell.kind, cell.labels.model_dump_json()))
-        if cell.identity in records or old is None:
-            continue
-        for path in differing(old.inputs, cell.inputs):
-            if path in ("data", "dev"):
-                data |= dict.fromkeys(_other_data(pack, old, cell, path))
+        for path in differing(old.inputs, cell.inputs) if old is not None else ():
+            if old is not None and path in ("data", "dev"):
+                data[_other_data(pack, old, cell, path)] = None
             elif path != "train":  # whose own cell says why
                 inputs[path] += 1
     yield from data
@@ -59,32 +63,32 @@ def explained(pack: Pack, cells: Sequence[Cell]) -> Iterator[str]:
         yield f"{path} is not the pack's in {counted(count, 'cell')}, which cannot be reused"
 
 
-def _other_data(pack: Pack, old: CellRecord, cell: Cell, path: str) -> Iterator[str]:
+def _other_data(pack: Pack, old: CellRecord, cell: Cell, path: str) -> str:
     label = (cell.labels.source if cell.kind == "train" else cell.labels.target) or ""
     before, after = str(old.inputs.get(path)), str(cell.inputs.get(path))
-    get = next((one.get for one in pack.manifest.data if one.task == label), None)
-    yield (
+    get = next((f"; to get them: {one.get}" for one in pack.manifest.data if one.task == label), "")
+    return (
         f"the examples of {label} are not the pack's (sha256 {after[:SHORT]}… here, {before[:SHORT]}… in the "
-        f"pack), so its cells cannot be reused{f'; to get the pack’s: {get}' if get else ''}"
+        f"pack), so its cells cannot be reused{get}"
     )
 
 
-def packed_records(pack: Pack) -> list[CellRecord]:
-    """The records in a pack. They were checked when it was unpacked; only their digests are checked here."""
+def _records(pack: Pack) -> Iterator[CellRecord]:
     names = [name for name in pack.names(RUN_PART) if name.endswith(f"/{RECORD}")]
-    return [CellRecord.model_validate_json(content) for content in pack.archive.read_all(names)]
+    return map(CellRecord.model_validate_json, pack.archive.read_all(names))
 
 
-def repeated(pack: Pack, out: Path) -> Iterator[str]:
-    """For each cell of the pack that was run again in `out`, whether it came out equal."""
+def repeated(pack: Pack, out: Path) -> list[str]:
+    """Which cells of the pack were run again in `out`, and whether they came out equal: one line for all,
+    then one for each of the first MOST, those that did not before the others."""
     again = []
     for name in pack.names(RUN_PART):
-        folder = out / Path(name.removeprefix(RUN_PART)).parent
-        if name.endswith(f"/{RECORD}") and _changed(folder / RECORD, pack.archive.members[name]["sha256"]):
-            again.append(name)
-    for name, content in zip(again, pack.archive.read_all(again), strict=True):
+        file = out / name.removeprefix(RUN_PART)
+        if name.endswith(f"/{RECORD}") and _changed(file, pack.archive.members[name]["sha256"]):
+            again.append((name, file.parent))
+    found = []
+    for (name, folder), content in zip(again, pack.archive.read_all(name for name, _ in again), strict=True):
         old = CellRecord.model_validate_json(content)
-        folder = out / Path(name.removeprefix(RUN_PART)).parent
         try:
             new = read_record(folder)
         except DamagedRecord:
@@ -92,7 +96,21 @@ def repeated(pack: Pack, out: Path) -> Iterator[str]:
         if new is None or new.status != "done" or old.status != "done":
             continue
         if (new.started, new.finished) != (old.started, old.finished):  # else only its names have changed
-            yield _compared(pack, Path(name).parent.as_posix(), old, new, folder)
+            found.append(
+                (describe(new.kind, new.labels), _difference(pack, Path(name).parent, old, new, folder))
+            )
+    if not found:
+        return []
+    equal = sum(difference is None for _, difference in found)
+    found.sort(key=lambda pair: pair[1] is None)
+    return [
+        f"{counted(len(found), 'cell')} of the pack repeated: {equal} equal to it, {len(found) - equal} not",
+        *(
+            f"  {'equal' if difference is None else 'NOT EQUAL'} [{cell}]{difference or ''}"
+            for cell, difference in found[:MOST]
+        ),
+        *([f"  and {len(found) - MOST} more"] if len(found) > MOST else []),
+    ]
 
 
 def _changed(path: Path, digest: str) -> bool:
@@ -102,33 +120,32 @@ def _changed(path: Path, digest: str) -> bool:
         return False
 
 
-def _compared(pack: Pack, place: str, old: CellRecord, new: CellRecord, folder: Path) -> str:
-    cell = f"[{describe(new.kind, new.labels)}]"
+def _difference(pack: Pack, place: Path, old: CellRecord, new: CellRecord, folder: Path) -> str | None:
+    """How a repeated cell differs from the pack's; None if it is equal: a training in the losses and gradient
+    norms of its log, an evaluation in its samples and scores."""
     if new.kind == "train":
         logs = [[[row.get(key) for key in LOGGED] for row in record.training_log] for record in (old, new)]
-        if logs[0] == logs[1]:
-            return f"equal to the pack: {cell}: {counted(len(logs[0]), 'logged update')}"
-        return f"not equal to the pack: {cell}: last loss {logs[0][-1:]} there, {logs[1][-1:]} here"
+        last = [f"{log[-1][0]:.4g}" if log and log[-1][0] is not None else "none" for log in logs]
+        return None if logs[0] == logs[1] else f": last loss {last[0]} there, {last[1]} here"
     if all(old.files.get(name) == new.files.get(name) for name in (SAMPLES, SCORES)):
-        return (
-            f"equal to the pack: {cell}: {counted(new.counts.get('samples', 0), 'sample')} and their scores"
-        )
-    before = _digests(pack, place, old)
+        return None
+    before = _digests(pack, place.as_posix())
     after = sample_digests(new.identity, read_samples(folder, new.identity))
-    other = [name for name in after if before.get(name) != after[name]]
-    value = old.headline and old.metrics.get(old.headline), new.headline and new.metrics.get(new.headline)
-    shown = [f"{metric.value:.4g}" if metric and metric.value is not None else "none" for metric in value]
+    other = [name for name, digest in after.items() if before.get(name) != digest]
+    metrics = [record.metrics.get(new.headline or "") for record in (old, new)]
+    values = [f"{one.value:.4g}" if one and one.value is not None else "none" for one in metrics]
+    first = f" ({other[0]}, …)" if other else ""
     return (
-        f"not equal to the pack: {cell}: {len(other)} of {counted(len(after), 'sample')}"
-        f"{f' ({other[0]}, …)' if other else ''}; {new.headline} {shown[0]} there, {shown[1]} here"
+        f": {len(other)} of {counted(len(after), 'sample')}{first}; {new.headline} {values[0]} there, "
+        f"{values[1]} here"
     )
 
 
-def _digests(pack: Pack, place: str, record: CellRecord) -> dict[str, str]:
+def _digests(pack: Pack, place: str) -> dict[str, str]:
     """The digest of each sample of a packed cell, by its id."""
     if f"{place}/{WITHHELD}" in pack.archive.members:
         return dict(json.loads(pack.archive.read(f"{place}/{WITHHELD}"))["samples"])
     if f"{place}/{SAMPLES}" not in pack.archive.members:
         return {}
-    lines = pack.archive.read(f"{place}/{SAMPLES}").splitlines()
-    return {row["id"]: row["sha256"] for row in map(json.loads, lines)}
+    rows = map(json.loads, pack.archive.read(f"{place}/{SAMPLES}").split(b"\n")[:-1])
+    return {row["id"]: row["sha256"] for row in rows}

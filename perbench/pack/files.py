@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from perbench import plugins
+from perbench.errors import PerbenchError
 from perbench.pack.licence import withheld_licence
 from perbench.pack.public import public_yaml
 from perbench.pack.used import Used
@@ -35,12 +36,17 @@ class PluginFiles:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, path: Path) -> None:
-        """A file, or a folder with all its files."""
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        """A file, or a folder with all its files, except hidden and compiled ones."""
+        for file in _files(path):
             inner = file.relative_to(path)
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in inner.parts)
-            if file.is_file() and not hidden and not file.name.endswith(COMPILED):
+            if not any(part.startswith(".") for part in inner.parts) and not file.name.endswith(COMPILED):
                 self.members["/".join([name, *inner.parts])] = file
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or those of a folder, as in the digest of a plugin."""
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [file for file in found if file.is_file() and "__pycache__" not in file.parts]
 
 
 def plugin_files(used: Used) -> PluginFiles:
@@ -62,6 +68,8 @@ def plugin_files(used: Used) -> PluginFiles:
             place = roots.place(root, own)
             _closure(found, roots, root, own)
         found.add(place, own)
+        if own.is_dir() and (odd := [one for one in _files(own) if one not in found.members.values()]):
+            raise PerbenchError(f"{odd[0]}: hidden or compiled, so it is not packed; remove it from {own}")
         file = f"{place}/__init__.py" if own.is_dir() else place
         if kind == "model" and (public := public_yaml(plugin.path)) is not None:
             found.members[file], digest = public, hashlib.sha256(public).hexdigest()
@@ -81,40 +89,42 @@ def _below(plugin: Plugin) -> str:
     return _own(plugin).relative_to(KINDS[plugin.kind].place(plugins.builtin_root())).as_posix()
 
 
+@dataclass(frozen=True)
+class _Home:
+    """A root; or the folder of a task or model that was given by its file, which is packed as if it were in
+    `folder` of a root."""
+
+    path: Path
+    folder: str = ""
+
+
 class _Roots:
-    """The roots that are not perbench's own, numbered as they are used. A task or model that was given by its
-    file, outside of every root, is in a root of its own."""
+    """The roots that are not perbench's own, numbered as they are used."""
 
     def __init__(self) -> None:
-        self._known = [root.path for root in plugins.roots() if root.origin != "built-in"]
-        self._numbers: dict[Path, int] = {}
-        self._alone: dict[Path, str] = {}
+        self._known = [_Home(root.path) for root in plugins.roots() if root.origin != "built-in"]
+        self._numbers: dict[_Home, int] = {}
 
-    @property
-    def used(self) -> list[Path]:
-        return [*self._numbers]
-
-    def of(self, plugin: Plugin) -> Path | None:
+    def of(self, plugin: Plugin) -> _Home | None:
         """The root of a plugin; None if it is perbench's own."""
-        path = plugin.path.resolve()
-        if PACKAGE in path.parents or _is_below(path, KINDS[plugin.kind].place(plugins.builtin_root())):
+        path, kind = plugin.path.resolve(), KINDS[plugin.kind]
+        if PACKAGE in path.parents or _is_below(path, kind.place(plugins.builtin_root())):
             return None
-        for root in self._known:
-            if _is_below(path, root):
-                return root
-        self._alone[path.parent] = KINDS[plugin.kind].folder
-        return path.parent
+        return self._in(self._known, path) or _Home(path.parent, kind.folder)
 
-    def place(self, root: Path, path: Path) -> str:
+    def place(self, home: _Home, path: Path) -> str:
         """The place in the pack of a file or folder of a root."""
-        number = self._numbers.setdefault(root, len(self._numbers) + 1)
-        inner = path.resolve().relative_to(root).as_posix()
-        folder = self._alone.get(root)
-        return "/".join(filter(None, (f"{PLUGIN_PART}{number}", folder, inner)))
+        number = self._numbers.setdefault(home, len(self._numbers) + 1)
+        inner = path.resolve().relative_to(home.path).as_posix()
+        return "/".join(filter(None, (f"{PLUGIN_PART}{number}", home.folder, inner)))
 
-    def holding(self, path: Path) -> Path | None:
+    def holding(self, path: Path) -> _Home | None:
         """The used root that holds a file."""
-        return next((root for root in self._numbers if _is_below(path.resolve(), root)), None)
+        return self._in(self._numbers, path)
+
+    @staticmethod
+    def _in(homes: Iterable[_Home], path: Path) -> _Home | None:
+        return next((home for home in homes if _is_below(path.resolve(), home.path)), None)
 
 
 def _is_below(path: Path, folder: Path) -> bool:
@@ -130,7 +140,7 @@ def _sections(roots: _Roots, used: Used) -> dict[tuple[str, str], Plugin]:
 # ---------------------------------------------------------------- what plugins import and read
 
 
-def _closure(found: PluginFiles, roots: _Roots, root: Path, path: Path) -> None:
+def _closure(found: PluginFiles, roots: _Roots, root: _Home, path: Path) -> None:
     """Add the files of the same root that Python files import, and theirs."""
     todo = [*path.rglob("*.py")] if path.is_dir() else [path] if path.suffix == ".py" else []
     seen: set[Path] = set()
@@ -139,11 +149,11 @@ def _closure(found: PluginFiles, roots: _Roots, root: Path, path: Path) -> None:
         if file in seen:
             continue
         seen.add(file)
-        for name in _imports(file, root):
+        for name in _imports(file, root.path):
             if not name.startswith(f"{NAMESPACE}."):
                 found.imported.setdefault(name.partition(".")[0], roots.place(root, file))
                 continue
-            inner = root.joinpath(*name.removeprefix(f"{NAMESPACE}.").split("."))
+            inner = root.path.joinpath(*name.removeprefix(f"{NAMESPACE}.").split("."))
             for other in (inner.with_suffix(".py"), inner / "__init__.py"):
                 if other.is_file():
                     own = other.parent if other.name == "__init__.py" else other

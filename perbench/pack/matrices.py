@@ -17,16 +17,16 @@ from perbench.store.pack import PackedMatrix
 
 
 def packed_matrices(
-    found: Mapping[str, Any], files: RunFiles
+    found: Mapping[str, Any], renamed: Mapping[str, Any], files: RunFiles
 ) -> tuple[list[PackedMatrix], dict[str, bytes | Path]]:
-    """What the manifest says of the matrices in run.json, and their members by place in the pack. A file that
-    is not found any more, or has changed, becomes a note."""
+    """What the manifest says of the matrices in run.json, and their members by place in the pack; `renamed`
+    are these matrices with names in place of paths. A file that is missing or has changed becomes a note."""
     kinds = {record.identity: record.kind for record in files.records}
     matrices: list[PackedMatrix] = []
     members: dict[str, bytes | Path] = {}
     for number, (name, spec) in enumerate(sorted(found["matrices"].items()), start=1):
         resolved, written = f"resolved/matrices/{number}.yaml", f"written/matrices/{number}.yaml"
-        members[resolved] = as_yaml(spec)
+        members[resolved] = as_yaml(renamed[name])
         commands = [entry for entry in found["commands"] if entry["matrix"] == name]
         latest = str(max(commands, key=lambda entry: str(entry["last"]))["command"]) if commands else ""
         options = _options(latest)

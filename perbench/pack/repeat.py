@@ -66,9 +66,8 @@ def repeat(pack: Pack, name: str | None, sets: Sequence[str], options: Options) 
         if begun or not (absent := _absent(pack, matrix, options)):
             raise
         raise PerbenchError("\n".join(absent)) from error
-    if not options.dry_run and group.main:
-        for line in repeated(pack, options.out):
-            say(line)
+    for line in repeated(pack, options.out) if group.main and not options.dry_run else ():
+        say(line)
     return code
 
 
@@ -98,30 +97,30 @@ def _chosen(pack: Pack, name: str | None) -> PackedMatrix:
 
 
 def _check_plugins(pack: Pack, out: Path) -> None:
-    """
+    """Report plugins that are not the pack's. Code of third parties must be.
+
     Raises:
-        PerbenchError: third parties' plugins that are not here, or other ones of their name.
+        PerbenchError: it is not here, or there is other code of its name.
     """
-    other = other_plugins(pack)
-    foreign = {id(one) for one in pack.foreign}
-    own = [
-        f"{one.kind} {one.name} ({digest[:SHORT]}… here, {one.sha256[:SHORT]}…)"
-        for one, digest in other
-        if id(one) not in foreign and digest is not None
-    ]
-    if own:
-        say(f"perbench's own plugins differ from those that made the pack: {', '.join(own)}")
-    wrong = [(one, digest) for one, digest in other if id(one) in foreign]
-    here = plugins.discover()
-    faults = [
-        f"{one.kind} {one.name}: {here[one.kind, one.name].path} has sha256 {digest[:SHORT]}…, the pack's "
-        f"{one.sha256[:SHORT]}…; leave out its --include, or uninstall its package"
-        for one, digest in wrong
-        if digest is not None
-    ]
+    here, foreign = plugins.discover(), {(one.kind, one.name) for one in pack.foreign}
+    changed, faults, absent = [], [], False
+    for one, digest in other_plugins(pack):
+        key = one.kind, one.name
+        digests = f"{(digest or '')[:SHORT]}… here, {one.sha256[:SHORT]}… in the pack"
+        if digest is None:
+            absent |= key in foreign
+        elif key in foreign and plugins.KINDS[one.kind].base is not None:
+            faults.append(
+                f"{one.kind} {one.name} is not the pack's: {here[key].path} (sha256 {digests}); leave out "
+                "its --include, uninstall its package, or restore the file"
+            )
+        else:
+            changed.append(f"{one.kind} {one.name} ({digests})")
+    if changed:
+        say(f"not as in the pack, by sha256: {', '.join(changed)}")
     if faults:
         raise PerbenchError("\n".join(faults))
-    if wrong:
+    if absent:
         raise PerbenchError(_unread(pack, out))
 
 

@@ -43,11 +43,17 @@ def write_pack(run: Path, out: Path, *, weights: bool = False) -> Written:
     """
     found = described(run)
     using = used(found["matrices"])
-    found = {**found, "matrices": {name: _renamed(spec, using) for name, spec in found["matrices"].items()}}
-    files = run_files(run, found, using, weights=weights)
+    local = _folders(using)
+    names = {**using.given, **local}
+    renamed = {name: _renamed(spec, names) for name, spec in found["matrices"].items()}
+    files = run_files(run, {**found, "matrices": renamed}, using, weights=weights)
+    files.notes += [
+        f"model {name} was a folder; whoever repeats the run gives its place: --set models=[PATH]"
+        for name in sorted(set(local.values()))
+    ]
     check_sources(files, found["matrices"])
     code = plugin_files(using)
-    matrices, specs = packed_matrices(found, files)
+    matrices, specs = packed_matrices(found, renamed, files)
     tasks = {f"{RESOLVED}tasks/{_plain(label)}.json": task.named.spec for label, task in using.tasks.items()}
     models = {f"{RESOLVED}models/{_plain(Path(name).name)}.json": m.spec for name, m in using.models.items()}
     members: dict[str, bytes | Path] = {
@@ -71,13 +77,8 @@ def write_pack(run: Path, out: Path, *, weights: bool = False) -> Written:
     return Written(out, manifest, write_archive(out, members, manifest.model_dump(mode="json")))
 
 
-def _renamed(spec: Mapping[str, Any], using: Used) -> dict[str, Any]:
-    """A matrix with names in place of the files by which tasks and models were given, and of the folders of
-    models."""
-    names = dict(using.given)
-    for given, model in using.models.items():
-        if model.path is None and model.spec.path is not None:
-            names[given] = Path(given).name
+def _renamed(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A matrix with these names in place of others, wherever they stand."""
 
     def rename(value: Any) -> Any:
         if isinstance(value, str):
@@ -87,6 +88,15 @@ def _renamed(spec: Mapping[str, Any], using: Used) -> dict[str, Any]:
         return [rename(inner) for inner in value] if isinstance(value, list) else value
 
     return {str(key): rename(value) for key, value in spec.items()}
+
+
+def _folders(using: Used) -> dict[str, str]:
+    """The models that were given as local folders: their paths, and their names in records."""
+    return {
+        given: Path(given).name
+        for given, model in using.models.items()
+        if model.path is None and model.spec.path is not None
+    }
 
 
 def _data(files: RunFiles, using: Used, there: Mapping[str, str]) -> Iterator[PackedData]:

@@ -8,16 +8,21 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perbench import cli, plugins
+from perbench.disk.archive import write_archive
 from perbench.disk.digests import read_sha256
 from perbench.errors import PerbenchError
+from perbench.matrix.cells import describe
+from perbench.pack.compare import repeated
+from perbench.pack.public import public_yaml
 from perbench.pack.write import write_pack
 from perbench.site.load import load
 from perbench.store import RunDir
-from perbench.store.pack import Pack
+from perbench.store.pack import Manifest, Pack, PackedMatrix
 from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs
 
@@ -169,9 +174,7 @@ def test_a_run_is_repeated_from_its_pack_alone(
     code, errors = repeat(runs, packed, fresh, *include)
     assert code == 0, errors
     assert "to do: 1 train, 2 evaluate" in errors  # its weights are not in the pack
-    assert errors.count("equal to the pack: [eval") == 2
-    assert "equal to the pack: [train" in errors
-    assert "not equal" not in errors
+    assert "3 cells of the pack repeated: 3 equal to it, 0 not" in errors
     for name in gone:
         for file in ("samples.jsonl", "scores.json"):
             assert (cells / name / file).read_bytes() == before[f"cells/{name}/{file}"]
@@ -267,7 +270,7 @@ def test_weights_are_packed_on_request(packed: Packed, runs: Runs, tmp_path: Pat
     code, errors = repeat(runs, heavy, fresh, *include)
     assert code == 0, errors
     assert "to do: 0 train, 1 evaluate" in errors
-    assert "equal to the pack: [eval" in errors
+    assert "1 cell of the pack repeated: 1 equal" in errors
     shutil.rmtree(next(packed.run.glob("cells/train-*/checkpoint")))
     with pytest.raises(PerbenchError, match="checkpoint/final is missing"):
         write_pack(packed.run, tmp_path / "other.zip", weights=True)
@@ -370,3 +373,144 @@ def test_examples_that_differ_are_told(packed: Packed, runs: Runs, tmp_path: Pat
     assert code == 0, errors
     assert "the examples of tiny/writing are not the pack's" in errors
     assert RunDir(tmp_path / "again").description()["plans"].keys() == {"small"}
+
+
+def bare(path: Path, **matrices: dict[str, Any]) -> Path:
+    """A pack of matrices that never ran."""
+    members: dict[str, bytes | Path] = {"run/run.json": b"{}"}
+    packed = []
+    for name, spec in matrices.items():
+        members[f"resolved/matrices/{name}.yaml"] = json.dumps({"summary": "Odd.", **spec}).encode()
+        packed.append(PackedMatrix(name=name, file=f"resolved/matrices/{name}.yaml", command=""))
+    manifest = Manifest(run="bare", perbench="0", weights=False, matrices=packed, plugins=[], data=[])
+    write_archive(path, members, manifest.model_dump(mode="json"))
+    return path
+
+
+ORIGINS = {
+    "a program": {"tasks": {"TASK": {"data.python": "os:system", "data.test_split": "touch evil"}}},
+    "a file": {"tasks": {"TASK": {"data": {"files": "/etc/passwd"}}}},
+    "a row": {"targets": [{"task": "TASK", "data.python": "os:system", "data.test_split": "touch evil"}]},
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_matrix_of_a_pack_does_not_say_where_rows_come_from(
+    tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = "embedded/sotu_writing"
+    spec = {"models": ["smollm2-135m"], "targets": [task]}
+    spec |= json.loads(json.dumps(ORIGINS[origin]).replace("TASK", task))
+    pack = bare(tmp_path / "bare.zip", odd=spec)
+    assert cli.main(["run", "--from", str(pack), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert "resolved/matrices/odd.yaml" in error
+    assert f"--set tasks.{task}.data." in error
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_matrix_is_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"models": ["smollm2-135m"], "targets": ["embedded/sotu_writing"]}
+    pack = bare(tmp_path / "bare.zip", first=spec, second=spec)
+    out = ["--out", str(tmp_path / "out")]
+    assert cli.main(["run", "--from", str(pack), *out]) == 2
+    assert "first, second" in capsys.readouterr().err
+    assert cli.main(["run", "--from", str(pack), "--matrix", "secnd", *out]) == 2
+    assert "Did you mean 'second'?" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_pack_and_a_missing_matrix_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "--from", str(tmp_path / "none.zip")]) == 2
+    assert f"{tmp_path / 'none.zip'}: no such file" in capsys.readouterr().err
+    assert cli.main(["run"]) == 2
+    assert "--matrix" in capsys.readouterr().err
+    assert cli.main(["verify", str(bare(tmp_path / "bare.zip"))]) == 2
+    assert "perbench run --from" in capsys.readouterr().err
+
+
+def test_only_a_pack_is_overwritten(
+    packed: Packed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for out in (tmp_path / "notes.txt", tmp_path, tmp_path / "none" / "a.zip"):
+        assert cli.main(["pack", str(packed.run), "--out", str(out)]) == 2
+        assert f"--out {out}" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert cli.main(["pack", str(packed.run), "--out", str(packed.pack), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == "made"
+
+
+def test_what_was_given_by_its_file_gets_a_name(
+    root: Root, runs: Runs, tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matrix, a task and a model's folder, outside of every root."""
+    own, made = tmp_path / "own", tmp_path / "made"
+    own.mkdir()
+    root.task("writing", license="CC-BY-4.0")
+    shutil.copytree(root.path / "data" / "writing", own / "rows")
+    task = (root.path / "tasks" / "tiny" / "writing.yaml").read_text()
+    (own / "mine.yaml").write_text(task.replace("../../data/writing", "rows"))
+    shutil.copytree(tiny_model_dir, own / "small")
+    matrix = {"summary": "By file.", "models": [str(own / "small")], "targets": [str(own / "mine.yaml")]}
+    (own / "matrix.yaml").write_text(json.dumps(matrix))
+    monkeypatch.setenv("PERBENCH_INCLUDE", "")
+    env = {"PERBENCH_INCLUDE": ""}
+    words = ("run", "--matrix", str(own / "matrix.yaml"), "--out", str(made))
+    code, _, errors = runs(root.path, *words, env=env)
+    assert code == 0, errors
+    written = write_pack(made, tmp_path / "made.zip")
+    assert "plugins/1/tasks/mine.yaml" in written.members
+    assert "plugins/1/tasks/rows/test.jsonl" in written.members
+    assert any("model small was a folder" in note for note in written.manifest.notes)
+    with zipfile.ZipFile(written.path) as archive:
+        for name in ("run/run.json", written.manifest.matrices[0].file):
+            assert str(own) not in json.dumps(json.loads(archive.read(name)).get("matrices", "")), name
+        assert archive.read(str(written.manifest.matrices[0].written)) == (own / "matrix.yaml").read_bytes()
+    for name in ("mine.yaml", "rows", "matrix.yaml"):
+        (own / name).rename(own / f"{name}.gone")
+    again = ("run", "--from", str(written.path), "--out", str(tmp_path / "again"))
+    code, _, errors = runs(root.path, *again, "--set", f"models=[{own / 'small'}]", env=env)
+    assert code == 2
+    assert "pack/plugins/1/tasks/mine.yaml  sha256" in errors
+    include = ("--include", str(tmp_path / "again" / "pack" / "plugins" / "1"))
+    code, _, errors = runs(root.path, *again, *include, env=env)
+    assert code == 2
+    assert "unknown model 'small'" in errors
+    code, _, errors = runs(root.path, *again, *include, "--set", f"models=[{own / 'small'}]", env=env)
+    assert code == 0, errors
+    assert "1 cell reused; to do: 0 train, 0 evaluate" in errors
+
+
+def test_the_address_of_a_server_is_not_packed(root: Root, tmp_path: Path) -> None:
+    endpoint = {"model": "m", "base_url": "http://10.1.2.3:8000/v1", "api_key_env": "MY_KEY"}
+    path = root.write("leaderboard/models/far", {"summary": "A server.", "endpoint": endpoint})
+    content = public_yaml(path)
+    assert content is not None
+    assert b"10.1.2.3" not in content
+    assert json.loads(content)["endpoint"] == {"model": "m", "api_key_env": "MY_KEY"}
+    assert public_yaml(root.path / "leaderboard" / "models" / "tiny.yaml") is None
+
+
+def test_a_cell_that_came_out_otherwise_is_told(packed: Packed, runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    repeat(runs, packed, tmp_path)
+    folder = next(path.parent for path in sorted(out.glob("cells/eval-*/samples.jsonl")))
+    identity = json.loads((folder / "cell.json").read_text())["identity"]
+    cell = RunDir(out).cell("eval", identity)
+    samples = cell.samples()
+    found = cell.record()
+    assert found is not None
+    value = found.metrics["rouge1"].model_copy(update={"value": 0.75})
+    cell.begin()
+    (folder / "samples.jsonl").unlink()
+    again = RunDir(out).cell("eval", identity)
+    again.append([samples[0], {**samples[1], "response": "other"}, *samples[2:]])
+    again.finish(found.model_copy(update={"finished": "2030-01-01T00:00:00Z", "metrics": {"rouge1": value}}))
+    first, line = repeated(Pack(packed.pack), out)
+    assert "1 cell of the pack repeated: 0 equal to it, 1 not" in first
+    for part in (describe("eval", found.labels), "1 of 4 samples", samples[1]["id"], "0.75 here"):
+        assert part in line
