@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ class Entry:
     scores: Scores | None
     run: str
     planned: bool = False
+    samples: Callable[[], Sequence[Mapping[str, Any]]] | None = field(default=None, compare=False, repr=False)
+    """Reads the stored samples, or raises DamagedRecord; None if there are none here."""
 
     @property
     def users(self) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from perbench import plugins
 from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
-from perbench.store.check import read_scores
+from perbench.store.check import SAMPLES, read_samples, read_scores
 from perbench.store.pack import run_folder
 
 
@@ -56,7 +57,9 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
                 except DamagedRecord as damage:
                     damaged.append(damage)
                     continue
-                of_run.append(Entry(record, scores, run.resolve().name, record.identity in planned))
+                reads = partial(read_samples, folder, record.identity)
+                here = reads if (folder / SAMPLES).is_file() else None
+                of_run.append(Entry(record, scores, run.resolve().name, record.identity in planned, here))
         gone = _replaced(of_run)
         replaced |= gone
         shown |= {entry.record.identity for entry in of_run} - gone.keys()
