@@ -54,6 +54,8 @@ class Loaded:
     matrices: tuple[Mapping[str, Any], ...]
     names: tuple[str, ...]
     damaged: tuple[DamagedRecord, ...] = ()
+    waiting: int = 0
+    """How many cells of the latest plans have no record yet."""
 
     @property
     def unverifiable(self) -> int:
@@ -184,7 +186,8 @@ class Paired:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Trained models (rows) on target tasks (columns); `paired` has an entry per column."""
+    """Trained models (rows) on target tasks (columns). `paired` has an entry per column; `trained` are the
+    records of a row's trainings, by seed."""
 
     columns: tuple[TargetColumn, ...]
     rows: tuple[tuple[ModelRow, tuple[Outcome, ...]], ...]
@@ -192,6 +195,9 @@ class Matrix:
     unrecorded: tuple[str, ...] = ()
     """Names in the matrices without any record yet."""
     paired: tuple[Paired, ...] = field(default=(), repr=False, compare=False)
+    trained: Mapping[ModelRow, tuple[CellRecord, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def gains(self) -> list[Estimate]:

@@ -49,6 +49,8 @@ class Value:
     better: Better | None = "higher"
     own: bool = False
     """Trained on the same task as evaluated."""
+    is_gain: bool = False
+    """The value is the gain itself, which has no score beside it."""
 
     @property
     def verdict(self) -> Literal["up", "down", ""]:
@@ -102,7 +104,8 @@ class Table:
 
     `caption` is a few words, `explanation` an addition on pages. `notes` are caveats shown with the caption,
     `remarks` are listed below all tables in a terminal, which shows a `compact` table without intervals and
-    flags, and a `minor` one only in `perbench leaderboard show`.
+    flags, and a `minor` one only in `perbench leaderboard show`. At the end of a run, the first table that is
+    no `summary` is printed, and a summary above it if there is room for both.
     """
 
     caption: str
@@ -118,6 +121,7 @@ class Table:
     signature: str = ""
     compact: bool = False
     minor: bool = False
+    summary: bool = False
 
     def __post_init__(self) -> None:
         for head, values in self.rows:

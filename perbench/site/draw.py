@@ -13,6 +13,7 @@ from perbench.console.printing import printable
 from perbench.contracts.results import Flag
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.progress import counted
+from perbench.site.comparisons import Tally
 from perbench.site.format import between, number, p_value
 
 if TYPE_CHECKING:
@@ -98,15 +99,9 @@ def _kind(head: RowHead, values: Sequence[Value | str]) -> str:
     return "base" if head.trained_on == "" else "method"
 
 
-def families(table: Table) -> list[tuple[str, int]]:
-    """Metrics of adjacent columns with their direction, and how many columns each heads."""
-    found = []
-    for metric, held in groupby(
-        zip(table.columns, table.numbers, strict=True), key=lambda one: one[0].metric
-    ):
-        columns = [values for _, values in held]
-        found.append((metric + arrow([value for values in columns for value in values]), len(columns)))
-    return found
+def families(columns: Sequence[ColumnHead]) -> list[tuple[str, int]]:
+    """Metrics of adjacent columns, and how many each heads."""
+    return [(metric, len(list(found))) for metric, found in groupby(columns, key=lambda one: one.metric)]
 
 
 def arrow(values: Sequence[Value]) -> str:
@@ -196,7 +191,9 @@ def verdict_words(value: Value, baseline: str | None) -> str:
 def card(value: Value, baseline: str | None) -> list[tuple[str, str]]:
     """The details of a cell, as (name, text)."""
     found = []
-    if value.value is not None and not value.text:
+    if value.is_gain:
+        found.append(("over", value.aside))
+    elif value.value is not None and not value.text:
         ci = f" ({between(value.ci, value.digits)})" if value.ci else ""
         aside = f", {value.ci_aside}" if value.ci_aside else ""
         found.append(("score", number(value.value, value.digits) + ci + aside))
@@ -216,6 +213,8 @@ def card(value: Value, baseline: str | None) -> list[tuple[str, str]]:
     if gain is not None and gain.users:
         size.append(counted(gain.users, "user"))
     done = sum(record.status == "done" for record in value.records)
+    if value.is_gain and gain is not None:
+        done = gain.seeds
     if done:
         size.append(counted(done, "seed"))
     if value.missing:
@@ -306,3 +305,49 @@ def by_seed(value: Value, column: ColumnHead) -> str:
         if metric is not None and metric.value is not None and len(value.records) > 1:
             found.append(f"{record.labels.seed}:{number(metric.value, value.digits)}")
     return " ".join(found)
+
+
+STRIP = 440.0
+"""Width of a tally's strip, in drawing units."""
+NARROWEST = 18.0
+"""Of a part of it, so that its number fits."""
+CENTRED = 40.0
+"""A number stands in the middle of a narrower part, at the beginning of others."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a tally's strip: `kind` is its class, `label` the place of its number."""
+
+    kind: str
+    count: int
+    at: float
+    width: float
+    label: float
+    anchor: str
+
+
+def strip(tally: Tally) -> list[Segment]:
+    """How many comparisons a method won, could not decide, lost and misses, as parts of one bar."""
+    counts = {"kw": tally.won, "kt": tally.open, "kl": tally.lost, "kx": tally.missing}
+    widths = {kind: max(NARROWEST, STRIP * n / tally.total) for kind, n in counts.items() if n}
+    if not widths:
+        return []
+    widest = max(widths, key=lambda kind: widths[kind])
+    widths[widest] -= sum(widths.values()) - STRIP
+    found, at = [], 0.0
+    for kind, width in widths.items():
+        middle = width < CENTRED
+        label = at + ((width - 2) / 2 if middle else 8)
+        found.append(
+            Segment(
+                kind,
+                counts[kind],
+                round(at, 1),
+                round(width - 2, 1),
+                round(label, 1),
+                "middle" if middle else "start",
+            )
+        )
+        at += width
+    return found

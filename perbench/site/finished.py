@@ -40,15 +40,21 @@ def print_finished(run: Path, matrix: str | None = None) -> None:
 def print_screen(view: SiteView, console: Console, run: Path) -> None:
     before = view.verdict.lines
     tables = [table for table in view.tables if not table.minor]
-    notes = _notes(tables[0]) if tables else []
+    main = next((table for table in tables if not table.summary), None)
+    notes = _notes(main) if main is not None else []
     after = [*notes, *_failures(view, console.width), *_left_out(view), _rest(view, run)]
     room = LINES - sum(len(console.render_lines(line)) for line in [*before, *after])
     for line in before:
         console.print(line)
-    if tables:
+    if main is not None:
         if before:
             console.print()
-        _print_table(tables[0], console, room)
+        for table in (table for table in tables if table.summary):
+            lines = len(table.rows) + _around(table)
+            if lines + len(main.rows) + _around(main) <= room:
+                _print_table(table, console, lines)
+                room -= lines
+        _print_table(main, console, room)
     for line in after:
         console.print(line)
 
@@ -101,10 +107,7 @@ def _print_table(table: Table, console: Console, room: int) -> None:
         "! has a caveat" if flagged else "",
     ]
     heads = [_heading(table.columns[place]) for place in places]
-    # Around the rows: the caption, an empty line, what is left out, the heading and its rule.
-    tallest = max((head.count("\n") + 1 for head in heads), default=1)
-    most = max(FEWEST_ROWS, room - 5 - tallest)
-    rows = table.rows[:most]
+    rows = table.rows[: max(FEWEST_ROWS, room - _around(table))]
 
     def drawn(count: int, name_width: int) -> RenderableType:
         found = Drawn(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -131,6 +134,12 @@ def _print_table(table: Table, console: Console, room: int) -> None:
     console.print(f"… {' and '.join(left)} more" if left else "")
 
 
+def _around(table: Table) -> int:
+    """Lines around a table's rows: the caption, empty ones, what is left out, the heading and its rule."""
+    heads = [_heading(column) for column in table.columns if not column.minor]
+    return 5 + max((head.count("\n") + 1 for head in heads), default=1)
+
+
 def _heading(column: ColumnHead) -> str:
     """The task's name below its family, to keep columns narrow."""
     return "\n".join(filter(None, (*column.name.rsplit("/", 1), column.apart, column.metric)))
@@ -148,7 +157,9 @@ def _cell(value: Value | str) -> str:
     if value.value is None or value.text:
         found = value.text or "no score"
     else:
-        found = number(value.value, value.digits)
-        if value.gain is not None and value.gain.value is not None:
+        found = number(value.value, value.digits, signed=value.is_gain)
+        if value.is_gain:
+            found += mark_of(value)
+        elif value.gain is not None and value.gain.value is not None:
             found += f" {number(value.gain.value, value.digits, signed=True)}{mark_of(value)}"
     return f"{found} !" if value.flags else found

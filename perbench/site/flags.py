@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from perbench.contracts.missing import MISSING, in_words
 from perbench.contracts.results import Flag
@@ -35,10 +35,7 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
     counts = Counter[str]()
     for record in records:
         counts.update(record.counts)
-    absent = sum(
-        number for name, number in counts.items() if name.startswith(f"{MISSING}_") and _of_answers(name)
-    )
-    answers, cut = counts["samples"] - absent, counts["truncated"]
+    answers, cut = answers_of(counts)
     if answers and cut > MOST_CUT * answers and metric != "truncated":
         share = f"{100 * cut / answers:.0f}%"
         key = "cut: share of answers cut at the limit (max_new_tokens)"
@@ -48,6 +45,14 @@ def flags(records: Sequence[CellRecord], metric: str) -> tuple[Flag, ...]:
     if len(found) == 1 and found[0].ci is not None and found[0].users is None:
         flagged.append(OLD_INTERVAL)
     return tuple(flagged)
+
+
+def answers_of(counts: Mapping[str, int]) -> tuple[int, int]:
+    """How many answers there are by a record's counts, and how many of them are cut at the limit."""
+    absent = sum(
+        number for name, number in counts.items() if name.startswith(f"{MISSING}_") and _of_answers(name)
+    )
+    return counts.get("samples", 0) - absent, counts.get("truncated", 0)
 
 
 def _of_answers(name: str) -> bool:

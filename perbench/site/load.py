@@ -34,6 +34,8 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     trainings: dict[str, Mapping[str, Any]] = {}
     replaced: dict[str, Entry] = {}
     shown: set[str] = set()
+    waiting: set[str] = set()
+    recorded: set[str] = set()
     for run in map(run_folder, runs):
         before = len(damaged)
         found = read_records(run, damaged)
@@ -49,6 +51,8 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
             for key in ("plans", "matrices", "names")
         )
         planned = set(chain.from_iterable(plans.values()))
+        waiting |= planned
+        recorded |= {record.identity for record, _ in found}
         of_run = []
         for record, folder in found:
             if matrix is None or record.identity in planned:
@@ -77,7 +81,16 @@ def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None =
     trainers = {entry.record.labels.trainer for entry in kept} - {None}
     over = _baseline(baseline, specs, trainers)
     taking_part_once = tuple(dict.fromkeys(names))
-    return Loaded(kept, superseded, trainings, over, tuple(specs), taking_part_once, tuple(damaged))
+    return Loaded(
+        kept,
+        superseded,
+        trainings,
+        over,
+        tuple(specs),
+        taking_part_once,
+        tuple(damaged),
+        len(waiting - recorded),
+    )
 
 
 def _description(run: Path, damaged: list[DamagedRecord]) -> dict[str, Any]:

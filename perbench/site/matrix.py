@@ -83,7 +83,17 @@ def matrix_of(loaded: Loaded) -> Matrix:
         _column(key, apart[key], [outcomes[i] for _, outcomes in table], tests)
         for i, key in enumerate(order_of)
     )
-    return Matrix(columns, tuple(table), loaded.baseline, _unrecorded(loaded), tuple(paired))
+    return Matrix(
+        columns, tuple(table), loaded.baseline, _unrecorded(loaded), tuple(paired), _trained(loaded, rows_by)
+    )
+
+
+def _trained(loaded: Loaded, rows_by: Mapping[str, ModelRow]) -> dict[ModelRow, tuple[CellRecord, ...]]:
+    held: dict[ModelRow, list[CellRecord]] = defaultdict(list)
+    for entry in sorted(loaded.entries, key=lambda entry: entry.record.labels.seed):
+        if entry.record.kind == "train":
+            held[rows_by[entry.record.identity]].append(entry.record)
+    return {row: tuple(records) for row, records in held.items()}
 
 
 def _check_seeds(groups: Iterable[_Group]) -> None:

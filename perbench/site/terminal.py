@@ -124,6 +124,10 @@ def _cell(value: Value | str, compact: bool) -> str:
     flags = [] if compact else [flag.short for flag in value.flags]
     if value.value is None or value.text:
         return "\n".join((value.text or "no score", *flags))
+    if value.is_gain:
+        line = number(value.value, value.digits, signed=True)
+        line += f" {interval(value.ci, value.digits, signed=True)}" if value.ci and not compact else ""
+        return "\n".join((f"{line} {mark_of(value)}".rstrip(), *flags))
     lines = [number(value.value, value.digits)]
     if value.ci and not compact:
         lines[0] += f" {interval(value.ci, value.digits)}"

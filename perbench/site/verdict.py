@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from perbench.contracts.results import FEW_USERS, Matrix
@@ -175,16 +175,16 @@ class _Points:
         if len(kinds) < 2 or not any(one.side for one in self.found.directed):
             return
         parts = []
-        for place, (title, held) in enumerate(kinds.items()):
+        for place, (title, held) in enumerate(sorted(kinds.items(), key=_size)):
             won = [
                 f"{name} ({_wins(found)})"
-                for name, found in held.items()
-                if any(one.side > 0 for one in found)
+                for name, found in sorted(held.items(), key=lambda pair: -_won(pair[1]))
+                if _won(found)
             ]
             lost = [
                 f"{name} loses in {sum(one.side < 0 for one in found)} of {len(found)}"
                 for name, found in held.items()
-                if any(one.side < 0 for one in found) and not any(one.side > 0 for one in found)
+                if any(one.side < 0 for one in found) and not _won(found)
             ]
             said = (
                 "no method beats" if not won else f"{'only ' * (len(won) == 1 < len(held))}{_words(won)} beat"
@@ -202,7 +202,7 @@ class _Points:
             if one.column.detectable is not None:
                 kinds[(one.column.metric or one.column.headline or "").partition(",")[0]].append(one)
         parts = []
-        for metric, found in kinds.items():
+        for metric, found in sorted(kinds.items(), key=lambda pair: -len(pair[1])):
             digits = max(one.column.digits for one in found)
             least = sorted(one.column.detectable or 0.0 for one in found)
             ends = dict.fromkeys(number(value, digits) for value in (least[0], least[-1]))
@@ -237,9 +237,18 @@ def kind_title(one: Comparison) -> str:
     return one.column.task or one.column.metric or one.column.headline or one.column.target
 
 
+def _size(kind: tuple[str, Mapping[str, Sequence[Comparison]]]) -> int:
+    """Sorts kinds of tasks: those with the most comparisons first."""
+    return -sum(map(len, kind[1].values()))
+
+
+def _won(found: Sequence[Comparison]) -> int:
+    return sum(one.side > 0 for one in found)
+
+
 def _wins(found: Sequence[Comparison]) -> str:
-    won, lost = (sum(one.side == side for one in found) for side in (1, -1))
-    return f"{won} of {len(found)}" + (f", loses in {lost}" if lost else "")
+    lost = sum(one.side < 0 for one in found)
+    return f"{_won(found)} of {len(found)}" + (f", loses in {lost}" if lost else "")
 
 
 def _count(found: Sequence[Comparison]) -> str:

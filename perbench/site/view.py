@@ -11,6 +11,7 @@ from perbench.contracts.results import Entry, Loaded, Matrix
 from perbench.contracts.section import Block, Table
 from perbench.errors import PerbenchError
 from perbench.plugins.faults import fault_of
+from perbench.site.alerts import Alert, alerts, facts
 from perbench.site.apart import Namesake, tell_apart
 from perbench.site.chart import table_of
 from perbench.site.matrix import matrix_of
@@ -62,12 +63,14 @@ class ShownSection:
 
 @dataclass(frozen=True)
 class SiteView:
-    """`newest` is the latest `finished` of all records: the
+    """`facts` is a line of what was run; `newest` is the latest `finished` of all records: the
     page's only date. `entries` are in page order; `superseded` lists hidden records."""
 
     matrix: Matrix
     sections: tuple[ShownSection, ...]
     verdict: Verdict
+    facts: str
+    alerts: tuple[Alert, ...]
     entries: tuple[Entry, ...]
     models: tuple[tuple[str, str | None], ...]
     runs: tuple[str, ...]
@@ -126,6 +129,8 @@ def build_view(loaded: Loaded) -> SiteView:
         matrix=matrix,
         sections=sections,
         verdict=verdict_of(matrix),
+        facts=facts(loaded),
+        alerts=tuple(alerts(loaded)),
         entries=tuple(entries),
         models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),

@@ -12,7 +12,6 @@ import pytest
 from perbench.contracts.metric import mean_metric
 from perbench.disk.digests import canonical_digest
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
-from tests.site.filled import fill
 from tests.site.made import Shape, write_run
 
 
@@ -142,9 +141,3 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     runs = (made, Path(__file__).parents[1] / "golden" / "finished")
     build(runs, folder / "site")
     return Board(folder / "site", runs)
-
-
-@pytest.fixture
-def full(bench: Bench) -> Bench:
-    fill(bench)
-    return bench

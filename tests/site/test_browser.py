@@ -39,7 +39,7 @@ def test_filters_search_and_sort_are_in_the_address_and_come_back(browser: Brows
         assert {trainer for trainer, _, row in shown if row == "cell"} == {"perce"}
         assert "ce" in {trainer for trainer, _, row in shown if row == "context"}
         choose(page, "source", "made/write_1")
-        page.locator("input[name=q]").fill("PERCE write_1")
+        page.locator("#transfer input[name=q]").fill("PERCE write_1")
         page.locator("#transfer-1 thead tr:last-child th:nth-child(4) button").click()
         narrowed = page.evaluate(ROWS)
         assert {source for _, source, row in narrowed if row == "cell"} == {"made/write_1"}
@@ -52,7 +52,7 @@ def test_filters_search_and_sort_are_in_the_address_and_come_back(browser: Brows
         }
         page.reload()
         assert page.evaluate(ROWS) == narrowed
-        assert page.locator("input[name=q]").input_value() == "PERCE write_1"
+        assert page.locator("#transfer input[name=q]").input_value() == "PERCE write_1"
         with opened(browser, board.site, f"index.html#{urlparse(page.url).fragment}") as other:
             assert other.evaluate(ROWS) == narrowed
         page.goto(address(board.site, "index.html#transfer-1.trainer=nextquill"))  # only the hash changes

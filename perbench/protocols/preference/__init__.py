@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from perbench.contracts.base import Asked, Inputs
@@ -44,6 +45,7 @@ class Preference(JudgedProtocol[Keys]):
     fields = ("user", "question")
     extra = ("preference",)
     holds = HOLDS
+    titles = MappingProxyType({"accurate": "accuracy"})
     version = 1
 
     def idle(self) -> dict[str, str]:

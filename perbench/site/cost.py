@@ -1,0 +1,70 @@
+"""What training costs beside the baseline, where both were measured on the same kind of machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from perbench.contracts.results import Matrix, ModelRow
+from perbench.site.rows import baseline_of
+from perbench.store import CellRecord
+
+MACHINE = ("device", "platform", "cpus", "threads", "processes", "precision")
+"""Keys of an environment on which the speed of a training depends."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Ratios to the baseline's training: of seconds, and of tokens read. None without a pair of trainings to
+    compare; `why` then says why there is no ratio of seconds. `trainings` are the pairs behind `seconds`."""
+
+    seconds: float | None
+    tokens: float | None
+    trainings: int = 0
+    why: str = ""
+
+
+def cost(rows: Sequence[ModelRow], matrix: Matrix) -> Cost:
+    """Of a method's trainings by source and seed, each beside the baseline's of that source and seed."""
+    known = [row for row, _ in matrix.rows]
+    pairs = [
+        (mine, theirs)
+        for row in rows
+        if (base := baseline_of(row, known, matrix.baseline)) is not None
+        for mine, theirs in _by_seed(matrix.trained.get(row, ()), matrix.trained.get(base, ()))
+    ]
+    alike = [(mine, theirs) for mine, theirs in pairs if machine(mine) == machine(theirs)]
+    why = "" if alike else "other machines" if pairs else "no training beside the baseline's"
+    return Cost(
+        seconds=_ratio((mine.seconds, theirs.seconds) for mine, theirs in alike),
+        tokens=_ratio((_tokens(mine), _tokens(theirs)) for mine, theirs in pairs),
+        trainings=len(alike),
+        why=why,
+    )
+
+
+def machine(record: CellRecord) -> Mapping[str, object]:
+    """The kind of machine that a cell ran on, as far as its record says."""
+    return {key: record.environment.get(key) for key in MACHINE}
+
+
+def _by_seed(
+    mine: Sequence[CellRecord], theirs: Sequence[CellRecord]
+) -> Iterable[tuple[CellRecord, CellRecord]]:
+    others = {record.labels.seed: record for record in theirs if record.status == "done"}
+    return (
+        (record, others[record.labels.seed])
+        for record in mine
+        if record.status == "done" and record.labels.seed in others
+    )
+
+
+def _tokens(record: CellRecord) -> float:
+    """Read in all passes, with and without the persona."""
+    return record.tokens.get("total", 0) + record.tokens.get("counterfactual", 0)
+
+
+def _ratio(pairs: Iterable[tuple[float, float]]) -> float | None:
+    found = list(pairs)
+    mine, theirs = (sum(pair[side] for pair in found) for side in (0, 1))
+    return mine / theirs if mine > 0 and theirs > 0 else None
