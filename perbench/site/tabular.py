@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.site.data import table_data
 from perbench.site.view import ShownSection
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Spreadsheets take a text with such a beginning for a formula."""
 
 
@@ -23,9 +23,14 @@ def file_of(section: ShownSection, number: int) -> str:
 
 def as_csv(table: Table) -> str:
     """In long form: a line for each value, numbers in full."""
-    lines = list(_lines(table))
+    return csv_of(list(_lines(table)))
+
+
+def csv_of(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines with the same keys. They end as RFC 4180 has it: only so does Python quote every line end in a
+    text, after which a formula could begin."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [], lineterminator="\r\n")
     writer.writeheader()
     writer.writerows({name: _inert(value) for name, value in line.items()} for line in lines)
     return text.getvalue()

@@ -18,6 +18,7 @@ import numpy as np
 from perbench.contracts.metric import Scale, mean_metric
 from perbench.disk.digests import canonical_digest
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
+from perbench.store.cell import Kind
 
 TRAINERS = ("ce", "perce", "nextquill", "entropy_ce", "long_ce", "loss_ce", "sft", "invented_ce")
 """The baseline first; only the last is not built in."""
@@ -25,6 +26,7 @@ GAINS = (0.0, 0.03, 0.02, 0.008, -0.01, 0.004, 0.0, -0.02)
 """What a trainer adds to a score between 0 and 1."""
 KINDS = ("generation", "generation", "dialogue", "preference")
 """Of the targets, in turn; sources are of the first kind."""
+NAMES = {"generation": "write", "dialogue": "talk", "preference": "wish"}
 TURNS = 3
 COMMAND = "perbench run --matrix made --out made"
 TEXT = (
@@ -65,10 +67,10 @@ class Shape:
 
 
 def task(place: int) -> str:
-    return f"made/{ {'generation': 'write', 'dialogue': 'talk', 'preference': 'wish'}[kind(place)] }_{place}"
+    return f"made/{NAMES[protocol_of(place)]}_{place}"
 
 
-def kind(place: int) -> str:
+def protocol_of(place: int) -> str:
     return KINDS[place % len(KINDS)]
 
 
@@ -140,7 +142,7 @@ def _train(made: _Made, model: str, trainer: str, source: str, seed: int) -> str
 
 
 def _evaluate(made: _Made, labels: Labels, place: int, trained: str | None, state: int) -> None:
-    target = {"name": labels.target, "protocol": kind(place), "max_length": 1024}
+    target = {"name": labels.target, "protocol": protocol_of(place), "max_length": 1024}
     inputs = {
         "version": 3,
         "model": _model(labels.model),
@@ -163,14 +165,17 @@ def _evaluate(made: _Made, labels: Labels, place: int, trained: str | None, stat
         counts["truncated"] = len(found["samples"]) // 2
     if state == 17:  # an earlier plan asked for longer prompts
         earlier = {**inputs, "target": {**target, "max_length": 2048}}
-        _write(made, "eval", labels, earlier, planned=False, trained_by=trained, counts=counts, **found)
+        finished = "2026-11-19T10:00:12Z"
+        write_cell(
+            made.run, "eval", labels, earlier, finished=finished, trained_by=trained, counts=counts, **found
+        )
     tokens = {"prompt": 4418, "generated": 512}
     _write(made, "eval", labels, inputs, trained_by=trained, counts=counts, tokens=tokens, **found)
 
 
 def _results(made: _Made, labels: Labels, place: int) -> dict[str, Any]:
     """Fields of the record, the samples and the scores of an evaluation."""
-    shape, protocol = made.shape, kind(place)
+    shape, protocol = made.shape, protocol_of(place)
     users = [f"u{user:03}" for user in range(shape.users) for _ in range(shape.each)]
     ids = [f"test/{user}/{number}" for number, user in enumerate(users)]
     turns = TURNS if protocol == "dialogue" else 1
@@ -243,9 +248,9 @@ def _values(made: _Made, labels: Labels, place: int, turns: int) -> Any:
     own = 0.02 if labels.source == labels.target else 0.0
     level = 0.3 + 0.04 * shape.names["models"].index(labels.model) + gain + own + rng.normal(0, 0.004)
     found = level + (user + sample)[:, None] + rng.normal(0, 0.03, (size, turns))
-    if kind(place) == "dialogue":
+    if protocol_of(place) == "dialogue":
         return np.clip(np.rint(1 + 8 * found + 0.2 * np.arange(turns)), 1, 5)
-    if kind(place) == "preference":
+    if protocol_of(place) == "preference":
         return (rng.random((size, turns)) < np.clip(2 * found, 0, 1)).astype(float)
     return np.clip(found, 0, 1)
 
@@ -261,7 +266,7 @@ def _identify(made: _Made, model: str, identifier: str) -> None:
         "engine": "transformers",
     }
     rng = _rng(model, identifier)
-    samples = [_marked(f"u{place}", rng) for place in range(made.shape.users)]
+    samples = [marked(f"u{place}", rng) for place in range(made.shape.users)]
     metrics = {
         name: Metric(value=value, ci=(value - 0.1, value + 0.1), users=8, n=8, signature=f"{name}|invented")
         for name, value in (("f1", 0.5), ("precision", 0.55), ("recall", 0.45))
@@ -271,7 +276,8 @@ def _identify(made: _Made, model: str, identifier: str) -> None:
     _write(made, "identify", labels, inputs, samples=samples, metrics=metrics, headline="f1", **fields)
 
 
-def _marked(user: str, rng: np.random.Generator) -> dict[str, Any]:
+def marked(user: str, rng: np.random.Generator) -> dict[str, Any]:
+    """A sample of an identification."""
     return {
         "id": f"test/{user}",
         "split": "test",
@@ -295,41 +301,45 @@ def _text(rng: np.random.Generator, words: int = 8) -> str:
     return f"{chosen[0].upper()}{chosen[1:]}."
 
 
-def _write(
-    made: _Made,
-    kind: Any,
+def write_cell(
+    run: RunDir,
+    kind: Kind,
     labels: Labels,
     inputs: Mapping[str, Any],
     *,
-    planned: bool = True,
     samples: Sequence[Mapping[str, Any]] = (),
     scores: Scores | None = None,
     **fields: Any,
-) -> str:
-    identity = canonical_digest(inputs)
+) -> CellRecord:
+    """A finished cell with its files; `fields` of the record replace invented ones."""
     record = CellRecord.model_validate(
         {
             "kind": kind,
-            "identity": identity,
+            "identity": canonical_digest(inputs),
             "inputs": inputs,
             "status": "done",
             "labels": labels,
             "seconds": 12.5,
             "peak_memory_mb": 1037,
             "started": "2026-11-20T10:00:00Z",
-            "finished": "2026-11-20T10:00:12Z" if planned else "2026-11-19T10:00:12Z",
+            "finished": "2026-11-20T10:00:12Z",
             "environment": {"perbench": "0.1.0", "python": "3.11.7", "packages": {"torch": "2.13.0"}},
             "command": COMMAND,
             **fields,
         }
     )
-    cell = made.run.cell(kind, identity)
+    cell = run.cell(kind, record.identity)
     cell.path.mkdir(parents=True)
     if samples:
         cell.append(samples)
     if scores is not None:
         cell.write_scores(scores)
     (cell.finish if record.status == "done" else cell.fail)(record)
-    if planned:
-        made.planned[identity] = labels
+    return record
+
+
+def _write(made: _Made, kind: Kind, labels: Labels, inputs: Mapping[str, Any], **fields: Any) -> str:
+    """A cell of the plan."""
+    identity = write_cell(made.run, kind, labels, inputs, **fields).identity
+    made.planned[identity] = labels
     return identity

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from perbench.contracts.results import Loaded, Matrix, ModelRow, Outcome, TargetColumn
 from perbench.disk.files import write_text
 from perbench.site.export.places import place, status_of
+from perbench.site.tabular import csv_of
 
 
 def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], None]) -> list[Path]:
@@ -19,12 +18,8 @@ def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], N
         for row, outcomes in matrix.rows
         for column, outcome in zip(matrix.columns, outcomes, strict=True)
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(found[0]) if found else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
     file = place(out, "transfer.csv")
-    write_text(file, text.getvalue())
+    write_text(file, csv_of(found))
     return [file]
 
 
