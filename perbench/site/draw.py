@@ -99,9 +99,15 @@ def _kind(head: RowHead, values: Sequence[Value | str]) -> str:
     return "base" if head.trained_on == "" else "method"
 
 
-def families(columns: Sequence[ColumnHead]) -> list[tuple[str, int]]:
-    """Metrics of adjacent columns, and how many each heads."""
-    return [(metric, len(list(found))) for metric, found in groupby(columns, key=lambda one: one.metric)]
+def families(table: Table) -> list[tuple[str, int]]:
+    """Metrics of adjacent columns with their direction, and how many columns each heads."""
+    found = []
+    for metric, held in groupby(
+        zip(table.columns, table.numbers, strict=True), key=lambda one: one[0].metric
+    ):
+        columns = [values for _, values in held]
+        found.append((metric + arrow([value for values in columns for value in values]), len(columns)))
+    return found
 
 
 def arrow(values: Sequence[Value]) -> str:

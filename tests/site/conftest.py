@@ -12,6 +12,7 @@ import pytest
 from perbench.contracts.metric import mean_metric
 from perbench.disk.digests import canonical_digest
 from perbench.store import CellRecord, Failure, Labels, Metric, RunDir, Scores, TurnValue
+from tests.site.filled import fill
 from tests.site.made import Shape, write_run
 
 
@@ -141,3 +142,9 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
     runs = (made, Path(__file__).parents[1] / "golden" / "finished")
     build(runs, folder / "site")
     return Board(folder / "site", runs)
+
+
+@pytest.fixture
+def full(bench: Bench) -> Bench:
+    fill(bench)
+    return bench

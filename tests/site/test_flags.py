@@ -10,7 +10,7 @@ import pytest
 from perbench.site.flags import flags
 from perbench.site.terminal import print_results
 from perbench.store import Metric
-from tests.site.test_page import page
+from tests.site.pages import cards_of, cells_of, site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -68,12 +68,13 @@ def test_page_and_terminal_say_it_at_the_number(
     absent = {"samples": 50, "missing_refused": 4}
     found = {"f1": Metric(value=0.5, n=46, missing=4, why={"refused": 4}, signature="f1|x")}
     bench.identify("llm_judge", 0.5, metrics=found, counts=absent)
-    first, second, *_ = page(bench, out=tmp_path / "site").all("table")
-    cell = first.all("tbody")[0].all("td")[0].text
-    assert cell.startswith(
-        "no score 3 of 3 without a score: 3 reference in letters beyond a-z 100% of answers"
-    )
-    assert "4 of 50 without a score: 4 refused" in second.all("tbody")[0].all("th")[0].text
+    site = site_of(bench, out=tmp_path / "site")
+    matrix = site.by_id("transfer-1")
+    assert cells_of(matrix)[0][1] == "no score"
+    (card,) = cards_of(matrix)[0]
+    assert "3 of 3 without a score: 3 reference in letters beyond a-z" in card
+    assert "100% of answers cut at the limit" in card
+    assert "4 of 50 without a score: 4 refused" in cells_of(site.by_id("identification-1"))[0][0]
     print_results(bench.path)
     out = " ".join(capsys.readouterr().out.split())
     for part in (

@@ -17,7 +17,7 @@ from perbench.site.terminal import print_results
 from perbench.site.view import build_view
 from perbench.specs.load import load_reported
 from perbench.store import Metric
-from tests.site.test_page import cells_of, page
+from tests.site.pages import cells_of, site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -285,19 +285,14 @@ def test_page_terminal_and_json_say_which_is_which(
     root: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     identity = bench.evaluate([0.25]).identity
-    section = next(
-        one
-        for one in page(bench, out=tmp_path / "site").all("section")
-        if one.attributes.get("id") == "reported"
-    )
-    (table,) = section.all("table")
+    (table,) = site_of(bench, out=tmp_path / "site").pages["reported"].all("table")
     rows = table.all("tbody")[0].all("tr")
     told = ["reported" in (row.attributes.get("class") or "").split() for row in rows]
     assert told == ["reported, Ours Table 3" in row.text for row in rows] == [True, True, True, True, False]
     assert [bool(row.all("a")) for row in rows] == [False, False, False, False, True]
     assert cells_of(table)[0][1] == "0.50"  # to the digit as printed
-    assert rows[0].text.endswith("Big 0.50")
-    assert "other prompts" in table.all("caption")[0].text
+    assert cells_of(table)[0][0] == "Big not trained reported, Ours Table 3"
+    assert "other prompts" in table.within("block").text
     print_results(bench.path)
     out = " ".join(capsys.readouterr().out.split())
     assert "only on the page: Ours Table 3" in out

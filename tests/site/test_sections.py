@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,12 @@ from perbench.cli import main
 from perbench.contracts.section import Table, Value
 from perbench.errors import PerbenchError
 from perbench.site.data import read_results
+from perbench.site.draw import largest_gains, shade
 from perbench.site.load import load
-from perbench.site.render import reach, shade
 from perbench.site.terminal import print_results
 from perbench.site.view import build_view
 from perbench.store import Metric
-from tests.site.test_page import cells_of, page
+from tests.site.pages import cards_of, cells_of, rows_of, site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -65,18 +66,21 @@ def test_it_stands_on_the_page_in_the_terminal_and_in_json(
 ) -> None:
     identity = measured(bench, 12.5)
     measured(bench, 25.0, "ce")
-    html = page(bench, out=tmp_path / "site")
-    names = [one.attributes.get("id") for one in html.all("section")]
-    assert names == [None, "transfer", "lengths", "records"]
-    assert [link.text for link in html.all("nav")[0].all("a")] == ["Transfer", "Lengths", "Records"]
-    section = html.all("section")[2]
-    assert section.all("h2")[0].text == "Lengths of answers"
+    site = site_of(bench, out=tmp_path / "site")
+    for page in site.pages.values():
+        links = [(link.text, link.attributes["href"]) for link in page.all("nav")[0].all("a")]
+        assert "Lengths" in [text for text, _ in links]
+    html = site.pages["lengths"]
+    (section,) = html.all("section")
+    assert html.all("h1")[0].text == "Lengths of answers"
+    (table,) = section.all("table")
+    assert [row[0] for row in cells_of(table)] == ["base model not trained", "ce trained on fam/ read"]
+    assert [row[1].split()[0] for row in cells_of(table)] == ["12.50", "25.0"]
     flag = "1 of 4 without a score"
-    assert cells_of(section.all("table")[0]) == [
-        ["base model as it is", f"12.50 [11.50, 13.50] {flag}"],
-        ["ce trained on fam/ read", f"25.0 [24.0, 26.0] {flag}"],
-    ]
-    assert section.all("a")[0].attributes["href"] == f"#cell-{identity[:16]}"
+    for (card,), ci in zip(cards_of(table), ("(11.50 to 13.50)", "(24.0 to 26.0)"), strict=True):
+        assert ci in card
+        assert flag in card
+    assert table.all("a")[0].attributes["href"] == f"cells/{identity[:16]}.html"
     print_results(bench.path)
     out = capsys.readouterr().out
     assert "Words [95% interval]" in out
@@ -104,13 +108,13 @@ def test_a_folder_draws_itself(root: Path, bench: Bench, tmp_path: Path) -> None
         encoding="utf-8",
     )
     measured(bench, 12.5)
-    section = page(bench, out=tmp_path / "site").all("section")[2]
+    section = site_of(bench, out=tmp_path / "site").pages["lengths"].all("section")[0]
     assert section.all("h2")[0].text == "Words: lengths"
     assert len(section.all("table")) == 1
     for broken in ("{{ s.tables[7].caption }}", "{% if %}"):
         (folder / "section.html").write_text(f"<p>\n{broken}</p>", encoding="utf-8")
         with pytest.raises(PerbenchError, match=r"lengths/section\.html:2: "):
-            page(bench, out=tmp_path / "site")
+            site_of(bench, out=tmp_path / "site")
 
 
 @pytest.mark.parametrize(
@@ -157,23 +161,25 @@ def compared(bench: Bench, **fields: object) -> tuple[Table, Value]:
 
 
 @pytest.mark.parametrize(
-    ("better", "verdict", "mark", "shown"),
-    [({}, "up", "▲", "up4"), ({"rougeL": "lower"}, "down", "▼", "down4"), ({"rougeL": None}, "", "", "")],
+    ("better", "verdict", "shown", "arrow"),
+    [({}, "up", "b4", " ↑"), ({"rougeL": "lower"}, "down", "o4", " ↓"), ({"rougeL": None}, "", "ns", "")],
 )
 def test_gains_are_marked_by_what_is_better(
-    bench: Bench, tmp_path: Path, better: dict[str, str | None], verdict: str, mark: str, shown: str
+    bench: Bench, tmp_path: Path, better: dict[str, str | None], verdict: str, shown: str, arrow: str
 ) -> None:
     table, value = compared(bench, better=better)
     assert value.verdict == verdict
-    assert shade(value, reach(table)[0]) == shown
-    drawn = page(bench, out=tmp_path / "site").all("table")[0]
-    head = drawn.all("thead")[0].all("th")[1]
+    assert shade(value, largest_gains(table)[0]) == shown
+    drawn = site_of(bench, out=tmp_path / "site").by_id("transfer-1")
+    metrics, targets = drawn.all("thead")[0].elements
+    assert metrics.all("th")[0].text == f"rougeL{arrow}"
     lower = better.get("rougeL", "higher") == "lower"
-    assert ("lower is better" in head.text) == lower
-    assert head.attributes.get("data-better") == ("lower" if lower else None)
-    assert [mark_.text for mark_ in drawn.all("span") if mark_.attributes.get("class") == "mark"] == (
-        [mark] if mark else []
-    )
+    assert targets.elements[1].attributes.get("data-better") == ("lower" if lower else None)
+    cell = rows_of(drawn)[1].all("td")[0]
+    assert cell.classes == [shown]
+    assert [mark.classes for mark in cell.all("g")] == [[verdict] if verdict else []]
+    (said,) = re.findall(r"test (.*?),", cards_of(drawn)[1][0])
+    assert said == {"up": "better than ce", "down": "worse than ce", "": "differs from ce"}[verdict]
 
 
 def test_a_record_that_says_what_is_better_speaks_for_older_ones(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from perbench.console.printing import console
 from perbench.errors import PerbenchError
 from perbench.site.reading import reading_of, write_page
 from perbench.site.sections.identification.spans import read_answer, spans_view
-from tests.site.isolated import check_isolated
+from tests.site.pages import Tree, check_isolated
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -227,5 +227,5 @@ def test_answers_keep_their_direction_to_themselves(bench: Bench) -> None:
     one |= {"sentences": [], "spans": [[0, 2]], "scores": [2.0]}
     source = reading_of([(bench.identify(text, 0.5), [one])]).page()
     assert not {"\u202e", "\u2067", "\x1b", "\x9b"} & set(source)
-    assert check_isolated(source, "\u05d0") >= 6
+    assert check_isolated(Tree(source).root, "\u05d0") >= 6
     assert source.count(r"\u202e\u2067\u001b[2J\u009b") >= 6
