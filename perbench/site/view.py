@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from perbench import plugins
 from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.results import Entry, Loaded, Matrix
-from perbench.contracts.section import Block, Table
+from perbench.contracts.section import Block, Section, Table
 from perbench.errors import PerbenchError
 from perbench.plugins.faults import fault_of
 from perbench.site.alerts import Alert, alerts, facts
@@ -20,6 +21,8 @@ from perbench.store import CellRecord
 
 INDEX = "index"
 """The first page."""
+TAKEN = ("records", "compare")
+"""Pages that are made without a section."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
                 raise PerbenchError(
                     f"{plugin.path}: build() returned a {stray[0]}; return a list of Table, Chart and Empty"
                 )
+            page = _page_of(section, name, plugin.path)
+            sentences = tuple(section.verdict(loaded, matrix)) if blocks else ()
         except PerbenchError as error:
             broken.append((name, str(error)))
         except Exception as error:
@@ -164,11 +169,18 @@ def _sections(loaded: Loaded, matrix: Matrix) -> tuple[tuple[ShownSection, ...],
         else:
             template = plugin.path.parent / "section.html"
             own = template if plugin.path.name == "__init__.py" and template.is_file() else None
-            sentences = tuple(section.verdict(loaded, matrix)) if blocks else ()
-            found = ShownSection(name, section.title, blocks, own, section.page or name, sentences)
+            found = ShownSection(name, section.title, blocks, own, page, sentences)
             shown += [(section.order, found)] if blocks else []
     ordered = sorted(shown, key=lambda pair: (pair[0], pair[1].name))
     return tuple(section for _, section in ordered), tuple(broken)
+
+
+def _page_of(section: Section, name: str, file: Path) -> str:
+    page = section.page or name
+    if not re.fullmatch(r"[\w-]+", page) or page in TAKEN:
+        why = "taken" if page in TAKEN else "no name of letters, digits, _ and -"
+        raise PerbenchError(f"{file}: its page {page!r} is {why}; set `page` to another name")
+    return page
 
 
 def _hidden(old: Entry, new: Entry) -> str:

@@ -53,7 +53,11 @@ def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
         if out.exists():
             old = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
             os.replace(out, old)
-            os.replace(new, out)
+            try:
+                os.replace(new, out)
+            except OSError:
+                os.replace(old, out)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(new, out)
@@ -64,7 +68,10 @@ def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
 
 
 def _held(out: Path) -> list[str]:
-    return [path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()]
+    """Files and links in the folder, as paths within it."""
+    return [
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_symlink() or not path.is_dir()
+    ]
 
 
 def _listed(out: Path) -> set[str]:

@@ -14,13 +14,14 @@ from perbench import plugins
 from perbench.cli import main
 from perbench.contracts.section import Table, Value
 from perbench.errors import PerbenchError
+from perbench.site import build
 from perbench.site.data import read_results
 from perbench.site.draw import largest_gains, shade
 from perbench.site.load import load
 from perbench.site.terminal import print_results
 from perbench.site.view import build_view
 from perbench.store import Metric
-from tests.site.pages import cards_of, cells_of, rows_of, site_of
+from tests.site.pages import Site, cards_of, cells_of, rows_of, site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -144,6 +145,43 @@ def test_a_broken_one_is_named_and_breaks_no_other(
     out = " ".join(capsys.readouterr().out.split())
     assert "section lengths" in out
     assert "Score" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('page = "../../x"', "lengths.py: its page '../../x'"),
+        ('page = "a b"', "lengths.py: its page 'a b'"),
+        ('page = "records"', "lengths.py: its page 'records' is taken"),
+        ("def verdict(self, loaded, matrix): return [1 / 0]", "lengths.py:10"),
+    ],
+)
+def test_one_that_cannot_have_its_page_is_left_out(
+    root: Path, bench: Bench, tmp_path: Path, line: str, said: str
+) -> None:
+    text = LENGTHS.replace("    order = 15\n", f"    order = 15\n    {line}\n")
+    (root / "sections" / "lengths.py").write_text(text, encoding="utf-8")
+    measured(bench, 12.5)
+    told: list[str] = []
+    build([bench.path], tmp_path / "home" / "site", left_out=told.append)
+    assert [said in one for one in told] == [True]
+    site = Site(tmp_path / "home" / "site")
+    assert "section lengths" in site.pages["index"].text
+    assert "lengths" not in site.pages
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["site"]
+
+
+def test_sections_may_share_a_page(root: Path, bench: Bench, tmp_path: Path) -> None:
+    for name, order in (("lengths", 15), ("others", 12)):
+        text = LENGTHS.replace("order = 15\n", f'order = {order}\n    page = "both"\n')
+        text += f"\n    def verdict(self, loaded, matrix):\n        return ['Of {name}.', 'And more.']\n"
+        (root / "sections" / f"{name}.py").write_text(text, encoding="utf-8")
+    measured(bench, 12.5)
+    page = site_of(bench, out=tmp_path / "site").pages["both"]
+    assert [one.attributes.get("id") for one in page.all("section")] == ["others", "lengths"]
+    assert [one.text for one in page.all("h1")] == ["Of others."]
+    assert "Of lengths." in page.text
+    assert len(page.all("table")) == 2
 
 
 # ---------------------------------------------------------------- what is better
