@@ -36,6 +36,25 @@ def fill(bench: Bench) -> None:
     bench.identify("percontrast", 0.5, tokens={"timed_examples": 30, "timed_ms": 1500})
 
 
+def vary(bench: Bench) -> None:
+    """Two methods over learning rates and one over two numbers, on a task of which papers have values; two
+    sources, settings that differ, two models."""
+    bench.describe(baseline="ce")
+    task, other = "longlamp/pag", "longlamp/prw"
+    spread = [(0.1, 0.2, 0.3), (0.61, 0.70, 0.79), (0.4, 0.3, 0.2), (0.5, 0.52, 0.48)]
+    for model in ("Qwen/Qwen3-4B", "tiny"):
+        for source in (task, other):
+            for place, rate in enumerate((2e-6, 5e-6)):
+                for at, trainer in enumerate(("ce", "perce", "nextquill")):
+                    labels = {"training": {"learning_rate": rate}}
+                    where = {"trainer": trainer, "source": source, "target": task, "model": model}
+                    bench.evaluate(spread[(place + at) % 4], labels=labels, **where)
+        for place, (low, high) in enumerate([(0.2, 5.0), (0.8, 5.0), (0.2, 2.0), (0.8, 2.0)]):
+            labels = {"trainer_params": {"clip_min": low, "clip_max": high}}
+            where = {"trainer": "perce", "source": task, "target": task, "model": model}
+            bench.evaluate(spread[place], labels=labels, **where)
+
+
 def everywhere(bench: Bench, text: str) -> None:
     """The text in every place of its records."""
     bench.describe(Labels(model="tiny", target=text + "planned", seed=0), summary=text)

@@ -13,7 +13,7 @@ import pytest
 
 from perbench.site.render import CSP
 from tests.site.conftest import Bench
-from tests.site.filled import everywhere, fill
+from tests.site.filled import everywhere, fill, vary
 from tests.site.pages import Element, Site, check_isolated, site_of
 
 EVIL = "<script>alert('x')</script>&\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
@@ -22,6 +22,7 @@ HEBREW = "\u05d0\u05d1"
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 FILLED: dict[str, Callable[[Bench], object]] = {
     "full": fill,
+    "varied": vary,
     "evil": lambda bench: everywhere(bench, EVIL),
     "hostile": lambda bench: everywhere(bench, HOSTILE + HEBREW),
     "one": lambda bench: bench.identify("percontrast", 0.5),

@@ -11,7 +11,7 @@ from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.section import Table, Value
 from perbench.site.load import load
 from perbench.site.view import ShownSection, build_view
-from tests.site.test_page import page
+from tests.site.pages import site_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,8 +168,7 @@ def test_without_the_defaults_nothing_is_compared(bench: Bench) -> None:
 
 def test_a_table_is_drawn_with_its_numbers_and_tests(bench: Bench, tmp_path: Path) -> None:
     clipped(bench, {(0.2, 5): LOW, (0.8, 5): HIGH, (0.2, 2): LOW, (0.8, 2): HIGH})
-    page(bench, out=tmp_path / "site")
-    html = (tmp_path / "site" / "robustness.html").read_text("utf-8")
+    html = site_of(bench, out=tmp_path / "site").sources["robustness"]
     assert 'class="main">0.700' in html
     assert 'class="o4">0.200<span class="vh">, −0.500' in html
     assert "worse than clip_min 0.8, clip_max 5" in html
