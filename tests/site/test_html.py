@@ -132,10 +132,11 @@ def test_tables_can_be_read_by_machines(site: Site) -> None:
             for head in table.all("thead")[0].all("th"):
                 assert head.attributes["scope"] in ("col", "colgroup")
                 assert head.text, name
-            for row in table.all("tbody")[0].elements:
-                group = row.attributes.get("data-row") == "head"
+            for row in [row for body in table.all("tbody") for row in body.elements]:
+                group = len(row.elements) == 1 and bool(table.all("thead")[0].all("th")[1:])
                 scopes = [head.attributes["scope"] for head in row.all("th")]
                 assert scopes == (["rowgroup"] if group else ["row"]), name
+                assert group or row.attributes.get("data-row") != "head", name
             assert [one for one in table.around() if one.attributes.get("role") in ("region", "group")], name
 
 
@@ -156,6 +157,14 @@ def test_what_takes_the_focus_has_a_name(site: Site) -> None:
             if one.tag == "svg":
                 assert one.attributes.get("aria-hidden") == "true" or role == "img", where
                 assert role != "img" or named(one, page), where
+        names = [named(one, page) for one in elements if one.attributes.get("role") == "region"]
+        heads = [
+            one.text
+            for one in page.all(cls="part")
+            if "numbers" not in [c for o in one.around() for c in o.classes]
+        ]
+        assert len(set(names)) == len(names), (name, names)
+        assert len(set(heads)) == len(heads), (name, heads)
         current = [link for link in page.all("nav")[0].all("a") if "aria-current" in link.attributes]
         assert len(current) == 1, name
 

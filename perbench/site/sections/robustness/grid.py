@@ -47,7 +47,8 @@ def heats(grids: Sequence[Grid], matrix: Matrix, known: Sequence[Paper]) -> list
         for at, value in one.values.items():
             if value.gain is not None:
                 one.values[at] = replace(value, gain=next(corrected))
-    return [_heat(one, known) for one in found]
+    several = len({grid.whose.model for grid in grids}) > 1
+    return [_heat(one, known, several) for one in found]
 
 
 def _cells(grid: Grid, place: int, matrix: Matrix) -> _Cells:
@@ -69,7 +70,8 @@ def _cells(grid: Grid, place: int, matrix: Matrix) -> _Cells:
     return _Cells(grid, column, found, (first, second))
 
 
-def _heat(cells: _Cells, known: Sequence[Paper]) -> Heat:
+def _heat(cells: _Cells, known: Sequence[Paper], several: bool) -> Heat:
+    """`several`: whether there are tables of other models."""
     grid, column = cells.grid, cells.column
     down, across = grid.keys
     rows: list[tuple[RowHead, tuple[Value | str, ...]]] = [
@@ -88,7 +90,8 @@ def _heat(cells: _Cells, known: Sequence[Paper]) -> Heat:
             )
             for row in grid.values(0)
         ]
-    place = f"{grid.whose.name}, trained on {grid.whose.source}"
+    model = f"{grid.whose.model}, " if several else ""
+    place = f"{model}{grid.whose.name}, trained on {grid.whose.source}"
     reference = ""
     if cells.main is not None:
         reference = ", ".join(f"{key} {tick(at)}" for key, at in zip(grid.keys, cells.main, strict=True))
