@@ -75,8 +75,9 @@ def drawing(chart: Chart) -> Drawing:
 
 
 def table_of(chart: Chart) -> Table:
-    """A chart's numbers: a row per series and a column per x, or a row per point if there are many."""
-    lines = [(panel, series) for panel in chart.panels for series in panel.series if series.points]
+    """A chart's numbers: a row per series and a column per x, or a row per point if there are many. Series
+    that other panels repeat in grey are listed once."""
+    lines = _lines(chart)
     digits = _digits(chart)
     places = sorted({point.x for _, series in lines for point in series.points})
     wide = len(places) <= WIDEST and all(
@@ -110,6 +111,16 @@ def table_of(chart: Chart) -> Table:
         notes=chart.notes,
         minor=True,
     )
+
+
+def _lines(chart: Chart) -> list[tuple[Panel, Series]]:
+    lines = [(panel, series) for panel in chart.panels for series in panel.series if series.points]
+    own = {(series.name, series.points) for _, series in lines if series.role == "method"}
+    return [
+        (panel, series)
+        for panel, series in lines
+        if series.role != "other" or (series.name, series.points) not in own
+    ]
 
 
 def _value(point: Point, digits: int) -> Value:
@@ -181,10 +192,10 @@ def _plane(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
     parts.append(_text(f"{chart.x.label} →", (left + right) / 2, HEIGHT - 4, "middle"))
     if chart.iso_f1:
         parts += _iso_f1(x, y)
+    parts += _labels(panel, x, y, bottom)
     ordered = sorted(panel.series, key=lambda one: BACK_TO_FRONT.index(one.role))
     hollow = _with_intervals(chart)
-    parts += [_group(series, list(_marks(series, x, y, hollow))) for series in ordered]
-    return parts + _labels(panel, x, y, bottom), HEIGHT
+    return parts + [_group(series, list(_marks(series, x, y, hollow))) for series in ordered], HEIGHT
 
 
 def _with_intervals(chart: Chart) -> bool:

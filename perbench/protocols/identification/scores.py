@@ -17,12 +17,12 @@ from perbench.contracts import missing
 from perbench.contracts.metric import UNIT, left_out_metric, summed_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
+from perbench.stats.curve import Curve
 from perbench.stats.spread import Floats, Statistic, user_numbers, user_sums
 from perbench.store.record import Metric, Scores
 from perbench.text.marks import LEVELS, RULES, Share, read
 from perbench.text.scripts import UNSPACED_ANSWER, unspaced
 
-from .curve import Curve
 from .names import TUNED, metric_name
 
 VERSION = "v2"

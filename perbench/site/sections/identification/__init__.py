@@ -1,13 +1,15 @@
-"""Identifiers against gold spans: one row per record and threshold, in tables of a few columns."""
+"""Identifiers against gold spans: charts, and one row per record and threshold in tables of a few columns."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from perbench.contracts.chart import Chart
 from perbench.contracts.results import Entry, Loaded, Matrix
-from perbench.contracts.section import ColumnHead, Reading, RowHead, Samples, Section, Table, Value
+from perbench.contracts.section import Block, ColumnHead, Reading, RowHead, Samples, Section, Table, Value
 from perbench.progress import duration
 from perbench.site.apart import Namesake, tell_apart
 from perbench.site.columns import ASKED, ColumnKey, columns_of, told_apart
@@ -15,6 +17,10 @@ from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural, number, variation
 from perbench.site.values import value_of
 from perbench.store import CellRecord
+from perbench.text.marks import KINDS
+
+from .charts import by_kind, precision_and_recall, rate_of, speed
+from .pairs import ranks_of
 
 TUNED = "_tuned"
 QUALITY = {
@@ -37,6 +43,10 @@ WHERE = {
     "false_none": "false: words of answers without gold",
     "source_accuracy": "right sentence",
 }
+THRESHOLD = re.compile(r"\|score>[^|]*")
+"""In a signature; it is the identifier's, as the row says."""
+SPEED = "Time is the whole cell's, speed that of scoring alone."
+RANKED = "Ranks are those that tests of all pairs leave, by F1 and apart by threshold. "
 TIMED = (ColumnHead("samples", minor=True), ColumnHead("time"), ColumnHead("examples/s"))
 
 
@@ -44,15 +54,12 @@ class IdentificationSection(Section):
     title = "Identification of personal tokens"
     order = 30
 
-    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
-        chosen = [entry for entry in loaded.entries if entry.record.kind == "identify"]
-        places = columns_of(chosen, (*ASKED, "dev"))
-        held: dict[ColumnKey, list[Entry]] = defaultdict(list)
-        for entry in chosen:
-            held[places[entry.record.identity]].append(entry)
-        apart = told_apart(held)
-        order = sorted(held, key=lambda place: (natural(place.target), natural(apart[place])))
-        return [table for place in order for table in _tables(place.target, apart[place], held[place])]
+    def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Block]:
+        return [block for found in _held(loaded) for block in _blocks(*found)]
+
+    def verdict(self, loaded: Loaded, matrix: Matrix) -> Sequence[str]:
+        found = _held(loaded)
+        return [line for one in found for line in _answer(*one, len(found) > 1)]
 
     def reading(self, cells: Sequence[tuple[CellRecord, Samples]]) -> Reading | None:
         if any(record.kind != "identify" for record, _ in cells):
@@ -62,12 +69,80 @@ class IdentificationSection(Section):
         return SpansReading(cells)
 
 
-def _tables(target: str, apart: str, entries: Sequence[Entry]) -> list[Table]:
+def _held(loaded: Loaded) -> list[tuple[str, str, Sequence[Entry]]]:
+    """Identifications by target and data, in order: the target, the words that tell it apart, the entries."""
+    chosen = [entry for entry in loaded.entries if entry.record.kind == "identify"]
+    places = columns_of(chosen, (*ASKED, "dev"))
+    held: dict[ColumnKey, list[Entry]] = defaultdict(list)
+    for entry in chosen:
+        place = places[entry.record.identity]
+        held[replace(place, signature=THRESHOLD.sub("", place.signature))].append(entry)
+    apart = told_apart(held)
+    order = sorted(held, key=lambda place: (natural(place.target), natural(apart[place])))
+    return [(place.target, apart[place], held[place]) for place in order]
+
+
+def _blocks(target: str, apart: str, entries: Sequence[Entry]) -> Iterator[Block]:
     variations = _variations(entries)
+    ordered = sorted(entries, key=lambda entry: _order(entry.record, variations[entry.record.identity]))
+    kinds = _kinds(name for entry in entries for name in entry.record.metrics)
+    quality, *others = _tables(target, apart, ordered, variations)
+    models = list(dict.fromkeys(entry.record.labels.model for entry in ordered))
+    drawn: list[list[Chart]] = [[], [], []]
+    for model in models:
+        named = [
+            (_name(entry.record, variations[entry.record.identity]), entry)
+            for entry in ordered
+            if entry.record.labels.model == model
+        ]
+        words = " · ".join(filter(None, (apart, model if len(models) > 1 else "")))
+        place = (target, words)
+        drawn[0] += precision_and_recall(named, place)
+        drawn[1] += by_kind(named, kinds, place)
+        drawn[2] += speed(named, place)
+    return iter([*drawn[0], quality, *drawn[1], *others, *drawn[2]])
+
+
+def _kinds(names: Iterable[str]) -> list[str]:
+    """The metrics among `names` that are recall of a kind of span."""
+    found = set(names)
+    return [name for kind in KINDS if (name := f"recall_{kind}") in found]
+
+
+def _name(record: CellRecord, variation: str) -> str:
+    return " ".join(filter(None, (record.labels.identifier or "unnamed", variation)))
+
+
+def _answer(target: str, apart: str, entries: Sequence[Entry], several: bool) -> Iterator[str]:
+    """What the tests of all pairs of identifiers show, at either threshold."""
+    variations = _variations(entries)
+    entries = sorted(entries, key=lambda entry: _order(entry.record, variations[entry.record.identity]))
+    models = {entry.record.labels.model for entry in entries}
+    names = {}
+    for record in (entry.record for entry in entries):
+        model = f" on {record.labels.model}" if len(models) > 1 else ""
+        names[record.identity] = _name(record, variations[record.identity]) + model
+    where = f" of {' · '.join(filter(None, (target, apart)))}" if several else ""
+    for suffix in ("", TUNED):
+        found = ranks_of(entries, suffix)
+        if not found.tested:
+            continue
+        how = f"{found.examples:,} examples{where}{', with the threshold from dev' if suffix else ''}"
+        best = {names[one]: last for one, (first, last) in found.ranks.items() if first == 1}
+        if not found.told:
+            yield f"No identifier can be told from another by F1 on {how}."
+        elif list(best.values()) == [1]:
+            yield f"{next(iter(best))} has the highest F1 of {len(found.ranks)} identifiers on {how}."
+        else:
+            who = " or ".join(filter(None, (", ".join([*best][:-1]), [*best][-1])))
+            yield f"{who} may have the highest F1 of {len(found.ranks)} identifiers on {how}."
+
+
+def _tables(target: str, apart: str, entries: Sequence[Entry], variations: Mapping[str, str]) -> list[Table]:
+    """The entries in order."""
     records = [entry.record for entry in entries]
-    records.sort(key=lambda record: _order(record, variations[record.identity]))
     names = {name.removesuffix(TUNED) for record in records for name in record.metrics}
-    kinds = sorted(name for name in names if name.startswith("recall_") and name != "recall_strict")
+    kinds = _kinds(names)
     where = {**{name: name.removeprefix("recall_") for name in kinds}, **WHERE}
     plans = [
         ("Personal tokens against gold spans", QUALITY, True),
@@ -76,22 +151,27 @@ def _tables(target: str, apart: str, entries: Sequence[Entry]) -> list[Table]:
     ]
     lines = [(record, suffix) for record in records for suffix in _suffixes(record)]
     heads = [_head(record, variations[record.identity], suffix) for record, suffix in lines]
+    ranks = {suffix: ranks_of(entries, suffix).ranks for suffix in ("", TUNED)}
+    ranked = [_rank(ranks[suffix].get(record.identity)) for record, suffix in lines]
     tables = []
     for caption, columns, timed in plans:
         if timed or names & (columns.keys() - {"f1"}):
             shown = {name: heading for name, heading in columns.items() if name in names}
             measured = [[_value(record, name, suffix) for record, suffix in lines] for name in shown]
             values: list[Sequence[Value | str]] = [_aligned(column) for column in measured]
+            first = (ColumnHead("rank"),) if timed and any(ranks.values()) else ()
+            if first:
+                values.insert(0, ranked)
             if timed:
                 values += zip(*(_timed(record, bool(shown)) for record, _ in lines), strict=True)
             table = Table(
                 caption=caption,
                 first="identifier",
-                columns=(*map(ColumnHead, shown.values()), *(TIMED if timed else ())),
+                columns=(*first, *map(ColumnHead, shown.values()), *(TIMED if timed else ())),
                 rows=tuple(zip(heads, zip(*values, strict=True), strict=True)),
                 target=target,
                 apart=apart,
-                explanation="Time is the whole cell's, speed that of scoring alone." if timed else "",
+                explanation=(RANKED * bool(first) + SPEED) if timed else "",
                 remarks=_remarks(records, variations) if timed else (),
             )
             tables.append(table)
@@ -147,10 +227,16 @@ def _aligned(column: Sequence[Value]) -> list[Value]:
     return [replace(value, digits=digits) for value in column]
 
 
+def _rank(found: tuple[int, int] | None) -> Value | str:
+    """ "1–3"."""
+    if found is None:
+        return "—"
+    return Value(found[0], text="–".join(map(str, dict.fromkeys(found))), better=None)
+
+
 def _timed(record: CellRecord, measured: bool) -> tuple[Value | str, ...]:
     """Samples, time and speed: examples per second of scoring alone, without loading."""
-    count, milliseconds = record.counts.get("samples"), record.tokens.get("timed_ms", 0)
-    rate = 1000 * record.tokens["timed_examples"] / milliseconds if milliseconds else None
+    count, rate = record.counts.get("samples"), rate_of(record)
     failed = Value(text="failed", records=(record,)) if record.status == "failed" and not measured else "—"
     return (
         failed if count is None else Value(count, text=str(count)),

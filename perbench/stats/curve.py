@@ -1,4 +1,4 @@
-"""Average precision, and the threshold with the largest F1."""
+"""The precision-recall curve of scored units: its points, its area, and the threshold with the largest F1."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class Curve:
         self._gold: Floats = np.asarray(gold, dtype=np.float64)
         # The last unit of each distinct score: equal scores are predicted together.
         self._ends = np.flatnonzero(np.diff(self.scores, append=-np.inf) != 0)
+
+    def points(self) -> list[tuple[float, float]]:
+        """(recall, precision) with all units of at least each distinct score predicted, the highest first;
+        empty without gold."""
+        whole = self._gold.sum()
+        found = np.cumsum(self._correct)[self._ends]
+        return (
+            list(zip((found / whole).tolist(), (found / (self._ends + 1)).tolist(), strict=True))
+            if whole
+            else []
+        )
 
     def average_precision(self) -> float | None:
         """Sum over the distinct scores, in descending order, of precision times the gain in recall: the area

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.protocols.identification.curve import Curve
+from perbench.stats.curve import Curve
 
 
 def ranking(scores: list[float], correct: list[bool], gold: int | None = None) -> Curve:
