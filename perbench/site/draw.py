@@ -264,11 +264,15 @@ def digits(values: Sequence[Value]) -> int:
 def widths(table: Table) -> list[tuple[int, int]]:
     """For each column, the digits before the decimal point of its largest value and gain."""
 
-    def widest(found: Iterable[float | None]) -> int:
-        return max((len(str(int(abs(one)))) for one in found if one is not None), default=1)
+    def widest(found: Iterable[tuple[float | None, int]]) -> int:
+        shown = (number(abs(one), digits) for one, digits in found if one is not None)
+        return max((len(text.partition(".")[0]) for text in shown), default=1)
 
     return [
-        (widest(v.value for v in column), widest(v.gain.value for v in column if v.gain))
+        (
+            widest((v.value, v.digits) for v in column),
+            widest((v.gain.value, v.digits) for v in column if v.gain),
+        )
         for column in table.numbers
     ]
 
