@@ -1,4 +1,4 @@
-"""perbench leaderboard: build a page from run directories, print its tables, or export the transfer table."""
+"""perbench leaderboard: build pages from run directories, print its tables, or export the transfer table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SUMMARY = "build the leaderboard page from run directories, print it, or export its table"
+SUMMARY = "build the leaderboard's pages from run directories, print it, or export its table"
 FORMATS = {
     "csv": "long form, numbers in full (transfer.csv)",
     "latex": "a table for a paper (transfer.tex)",
@@ -21,9 +21,13 @@ FORMATS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="write one self-contained HTML page")
+    build = actions.add_parser("build", help="write pages, and every table as CSV and JSON")
     build.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="output folder: new, empty, or an earlier page"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder: new, empty, or an earlier build",
     )
     export = actions.add_parser("export", help="write the transfer table for a paper or a collection")
     export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where files are written")
@@ -47,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
             metavar="TRAINER",
             help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
         )
-    build.add_argument("--json", action="store_true", help="print the page's path as JSON")
+    build.add_argument("--json", action="store_true", help="print the path of the first page as JSON")
     show.add_argument("--json", action="store_true", help="print the verdict and the sections as JSON")
     export.add_argument("--json", action="store_true", help="print the files and what is left out as JSON")
 

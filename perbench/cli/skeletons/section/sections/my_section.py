@@ -11,7 +11,10 @@ from perbench.site.values import value_of
 
 
 class MySection(Section):
-    """Every metric of every target, in one table per target; the matrix itself shows only headlines."""
+    """Every metric of every target, in one table per target; the matrix itself shows only headlines.
+
+    It has a page of its own, named as this file; `page = "index"` would put it on the first one.
+    """
 
     title = "All metrics"
 
