@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,15 +63,8 @@ def test_every_misspelt_option_of_every_command_has_a_suggestion(
 ) -> None:
     """Also where something that is needed is missing, which argparse would tell instead."""
     assert cli.main([command, "--help"]) == 0
-    words = (
-        capsys.readouterr()
-        .out.replace("[", " ")
-        .replace("]", " ")
-        .replace(",", " ")
-        .replace(":", " ")
-        .split()
-    )
-    options = {word for word in words if word.startswith("--") and len(word) > 4} - {"--help"}
+    listed = re.findall(r"^  (?:-\w, )?(--\w[\w-]*)", capsys.readouterr().out, re.MULTILINE)
+    options = {option for option in listed if len(option) > 4} - {"--help"}
     assert "--include" in options
     for option in options:
         assert cli.main([command, option[:-2] + option[-1]]) == 2
