@@ -11,10 +11,14 @@ from perbench.contracts.chart import Chart, Empty
 from perbench.contracts.section import Table, Value
 from perbench.site.load import load
 from perbench.site.view import ShownSection, build_view
+from tests.site.browsing import opened
 from tests.site.pages import site_of
+from tests.site.test_accessible import violations
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from playwright.sync_api import Browser
 
     from tests.site.conftest import Bench
 
@@ -172,6 +176,18 @@ def test_a_table_is_drawn_with_its_numbers_and_tests(bench: Bench, tmp_path: Pat
     assert 'class="main">0.700' in html
     assert 'class="o4">0.200<span class="vh">, −0.500' in html
     assert "worse than clip_min 0.8, clip_max 5" in html
+
+
+def test_axe_finds_no_violation_in_curves_and_tables(browser: Browser, bench: Bench, tmp_path: Path) -> None:
+    for value in (2e-6, 5e-6):
+        scored(bench, LOW, "ce", **PAG, **rate(value))
+        scored(bench, HIGH, **PAG, **rate(value))
+    for low, high in ((0.2, 2.0), (0.8, 5.0)):
+        scored(bench, LOW, **{**PAG, "model": "tiny"}, trainer_params={"clip_min": low, "clip_max": high})
+    with opened(browser, site_of(bench, out=tmp_path / "site").folder, "robustness.html") as shown:
+        assert shown.locator("svg[role=img]").count()
+        assert shown.locator("table.heat").count()
+        assert violations(shown) == {}
 
 
 # ---------------------------------------------------------------- papers
