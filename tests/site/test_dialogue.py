@@ -104,6 +104,15 @@ def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     assert dialogue(bench).verdict[0] == "In dialogue, no method can be told from ce at any turn."
 
 
+@pytest.mark.parametrize(("turns", "told"), [(1, True), (2, False)])
+def test_tests_are_corrected_over_all_turns(bench: Bench, turns: int, told: bool) -> None:
+    """Differences 1.0, 1.5, 0.8 have t = 1.1/(0.361/√3) = 5.28, p = 0.034; doubled, 0.068."""
+    more: list[Sequence[float]] = [(3, 3, 3)][: turns - 1]
+    talk(bench, (2, 2, 2), *more, trainer="ce")
+    talk(bench, (3.0, 3.5, 2.8), *[(3, 3.1, 2.9)][: turns - 1], trainer="perce")
+    assert panel(bench).told == told
+
+
 def test_neither_side_is_ahead_where_neither_is_better(bench: Bench) -> None:
     compared(bench, better={"rating": None})
     assert not panel(bench).told

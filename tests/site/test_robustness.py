@@ -92,6 +92,16 @@ def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     assert said == "No two values of learning_rate can be told apart for perce, in any of 1 curve."
 
 
+@pytest.mark.parametrize(("methods", "told"), [(1, True), (2, False)])
+def test_tests_are_corrected_over_all_curves(bench: Bench, methods: int, told: bool) -> None:
+    """Differences 0.10, 0.15, 0.08 have t = 5.28 at 2 degrees of freedom, p = 0.034; doubled, 0.068."""
+    for trainer, high in (("perce", (0.2, 0.35, 0.38)), ("nextquill", (0.1, 0.21, 0.29)))[:methods]:
+        scored(bench, LOW, trainer, **rate(1))
+        scored(bench, high, trainer, **rate(2))
+    (panel,) = [one for one in charts(bench)[0].panels if one.series[-1].name == "perce"]
+    assert panel.told == told
+
+
 def test_curves_are_of_models_that_differ_in_nothing_else(bench: Bench) -> None:
     for value in (1, 2):
         for source in ("fam/write", "fam/read"):
