@@ -101,7 +101,9 @@ def _isolated(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     text = printable(value)
-    if isinstance(value, Plain) or not any(bidirectional(char) in RIGHT_TO_LEFT for char in text):
+    if text.isascii() or isinstance(value, Plain):  # nearly all are: looking at each letter takes longer
+        return text
+    if not any(bidirectional(char) in RIGHT_TO_LEFT for char in text):
         return text
     return Markup("<bdi>{}</bdi>").format(text)
 
