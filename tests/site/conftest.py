@@ -132,16 +132,18 @@ class Board:
     runs: tuple[Path, ...]
 
 
-@pytest.fixture(scope="session")
-def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    """The site of an invented run of 56 evaluations and of the golden one, which has every protocol."""
+def build_board(folder: Path, shape: Shape) -> Board:
+    """The site of an invented run and of the golden one, which has every protocol."""
     from perbench.site import build
 
-    folder = tmp_path_factory.mktemp("board")
-    made = write_run(folder / "made", Shape(models=1, trainers=3, sources=2, targets=4, seeds=2))
-    runs = (made, Path(__file__).parents[1] / "golden" / "finished")
+    runs = (write_run(folder / "made", shape), Path(__file__).parents[1] / "golden" / "finished")
     build(runs, folder / "site")
     return Board(folder / "site", runs)
+
+
+@pytest.fixture(scope="session")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return build_board(tmp_path_factory.mktemp("board"), Shape(trainers=3, sources=2, targets=4, seeds=2))
 
 
 @pytest.fixture

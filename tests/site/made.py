@@ -152,7 +152,7 @@ def _evaluate(made: _Made, labels: Labels, place: int, trained: str | None, stat
         "engine": "transformers",
         "seed": labels.seed,
     }
-    if state == 9:  # planned, but not run
+    if state == 3:  # planned, but not run
         made.planned[canonical_digest(inputs)] = labels
         return
     if state == 5:
@@ -161,9 +161,9 @@ def _evaluate(made: _Made, labels: Labels, place: int, trained: str | None, stat
         return
     found = _results(made, labels, place)
     counts = {"samples": len(found["samples"]), "truncated": 0, "empty": 0}
-    if state == 13:
+    if state == 7:
         counts["truncated"] = len(found["samples"]) // 2
-    if state == 17:  # an earlier plan asked for longer prompts
+    if state == 11:  # an earlier plan asked for longer prompts
         earlier = {**inputs, "target": {**target, "max_length": 2048}}
         finished = "2026-11-19T10:00:12Z"
         write_cell(

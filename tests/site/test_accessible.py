@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.site.browsing import NARROW, WIDE, kinds, opened
+from tests.site.conftest import Board, build_board
+from tests.site.made import Shape
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-    from tests.site.conftest import Board
 
 RUN = """async () => {
   const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
   const found = await axe.run(document, {runOnly: tags, resultTypes: ["violations"], preload: false});
   return found.violations.map(one => `${one.id}: ${one.nodes.map(node => node.html).slice(0, 3).join(" ")}`);
 }"""  # with `preload` it would request the style sheet
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """Small, since axe looks at each element many times."""
+    return build_board(tmp_path_factory.mktemp("board"), Shape(trainers=3, sources=1, targets=4, seeds=1))
 
 
 def violations(page: Page) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ TABLES = """() => [...document.querySelectorAll("table[data-sort]")].map(table =
     head: [...row.querySelectorAll("th")].map(one => one.innerText).join(" "),
     model: row.dataset.model || "",
     source: row.dataset.source || "",
-    cells: [...row.querySelectorAll("td")].map(cell => [cell.dataset.v, cell.innerText])
+    cells: [...row.querySelectorAll("td[data-v]")].map(cell => [cell.dataset.v, cell.innerText])
   }))
 }))"""
 NUMBERED = re.compile(r"-\d+$")
@@ -49,11 +49,12 @@ def lines(path: Path) -> list[dict[str, str]]:
 
 
 def shown_tables(page: Page, site: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Every numbered table of a section, as a reader without script sees it."""
+    """Every numbered table of a section, as a reader without script sees it who opens all details."""
     found = []
     for name in pages(site):
         if not name.startswith("cells/"):
             page.goto(address(site, name))
+            page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
             found += [(name, table) for table in page.evaluate(TABLES) if NUMBERED.search(table["name"])]
     return found
 
