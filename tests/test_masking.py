@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perbench.disk.masking import ADDRESS, KEY, Mask
+from perbench.disk.masking import ADDRESS, KEY, Mask, without_paths
 
 CANARY = "sk-proj-9aB3xQ7LmN2pR5tV8wY1zC4dE6fG0hJ"
 URL = "http://gpu7.corp.example:8123/v1"
@@ -134,3 +134,26 @@ def test_whatever_stands_around_it_the_key_is_found_and_the_rest_stays(text: str
     assert KEY in shown
     if not any(part in text.lower() for part in parts(CANARY.lower(), 4)):
         assert MASK(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "perbench run --data fam=/home/me/x --out=/srv/a/b",
+            "perbench run --data fam=[path]/x --out=[path]/b",
+        ),
+        ("--data 'fam=/home/me/my data/x'", "--data 'fam=[path]/x'"),
+        ("'/home/me/my data/x'", "'[path]/x'"),
+        ('File "/usr/lib/py 3/x.py", line 3', 'File "[path]/x.py", line 3'),
+        (r"at C:\Users\me\x.yaml", r"at [path]/x.yaml"),
+        ("no /srv/a/, then", "no [path]/, then"),
+        *(
+            (same, same)
+            for same in ("https://host/v1/x", "fam/read", "12 tokens/s", "~/x/y", "</b>/x", "/data", "")
+        ),
+    ],
+)
+def test_folders_of_machines_are_replaced(text: str, shown: str) -> None:
+    assert without_paths(text) == shown
+    assert without_paths(shown) == shown

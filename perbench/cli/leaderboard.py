@@ -1,4 +1,4 @@
-"""perbench leaderboard: build pages from run directories, print its tables, or export the transfer table."""
+"""perbench leaderboard: pages, tables and exports of results; publish and check them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SUMMARY = "build the leaderboard's pages from run directories, print it, or export its table"
+PUBLISHED = Path("leaderboard", "published")
+SUMMARY = "build pages of results, print or export tables, publish and check result files"
 FORMATS = {
     "csv": "long form, numbers in full (transfer.csv)",
     "latex": "a table for a paper (transfer.tex)",
@@ -40,12 +41,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + "; may be repeated",
     )
     show = actions.add_parser("show", help="print the verdict and all tables of a run, or one section")
-    written = "run directory that `perbench run` wrote"
+    written = "run directory, published file, or folder of these"
     show.add_argument("shown", type=Path, metavar="RUN", help=written)
     show.add_argument("section", nargs="?", metavar="SECTION", help="such as transfer (default: all)")
+    add = actions.add_parser("add", help="publish the results of a run as reviewable files")
+    add.add_argument("of", type=Path, metavar="RUN", help="run directory that `perbench run` wrote")
+    add.add_argument(
+        "--out", type=Path, default=PUBLISHED, metavar="FOLDER", help="where files are written (%(default)s)"
+    )
+    add.add_argument(
+        "--samples",
+        action="store_true",
+        help="with all samples, if the task's license allows it, else with their digests",
+    )
+    check = actions.add_parser("check", help="refuse published files that no run could have written")
+    check.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="published file, or folder of these"
+    )
+    serve = actions.add_parser("serve", help="show a built page, or runs, in a browser on this machine")
+    serve.add_argument("shown", nargs="+", type=Path, metavar="DIR", help="folder of a built page, or RUN...")
+    serve.add_argument("--port", type=int, default=0, help="default: a free one")
     for action in (build, export):
         action.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=written)
-    for action in (build, export, show):
+    for action in (build, export, show, serve):
         action.add_argument(
             "--baseline",
             metavar="TRAINER",
@@ -53,12 +71,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
     build.add_argument("--json", action="store_true", help="print the path of the first page as JSON")
     show.add_argument("--json", action="store_true", help="print the verdict and the sections as JSON")
-    export.add_argument("--json", action="store_true", help="print the files and what is left out as JSON")
+    for action in (export, add):
+        action.add_argument(
+            "--json", action="store_true", help="print the files and what is left out as JSON"
+        )
+    check.add_argument("--json", action="store_true", help="print the faults as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.action == "show":
-        return _show(args)
+    own = {"show": _show, "add": _add, "check": _check, "serve": _serve}
+    if args.action in own:
+        return own[args.action](args)
     damaged: list[str] = []
     if args.action == "build":
         from perbench.site import build
@@ -105,6 +128,69 @@ def _show(args: argparse.Namespace) -> int:
     else:
         print_view(view, console(), section=sections.get(args.section), minor=True)
     return 2 if view.damaged or view.broken else 0
+
+
+def _add(args: argparse.Namespace) -> int:
+    from perbench.matrix.publish import publish
+    from perbench.progress import counted
+
+    added = publish(args.of, args.out, samples=args.samples)
+    if args.json:
+        files = {str(path): state for path, state in added.files.items()}
+        left = {"left_out": added.left_out, "digests_only": added.digests_only}
+        print(json.dumps({"files": files, **left}, ensure_ascii=False))
+    else:
+        print(*(f"{state:9} {path}" for path, state in added.files.items()), sep="\n")
+        print(f"{counted(len(added.files), 'file')}, with the ids of users", file=sys.stderr)
+    for target, reason in sorted(added.digests_only.items()):
+        print(f"samples of {target}: only their digests: {reason}", file=sys.stderr)
+    for what in added.left_out:
+        print(f"left out: {what}", file=sys.stderr)
+    return 2 if added.left_out else 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from perbench.matrix.submission import check
+    from perbench.progress import counted
+
+    report = check(args.files)
+    if args.json:
+        found = [{"file": str(path), **fault._asdict()} for path, fault in report.faults]
+        open_ = [
+            {"target": target, "what": what, "cells": n} for (target, what), n in report.unchecked.items()
+        ]
+        print(json.dumps({"faults": found, "unchecked": open_}, ensure_ascii=False))
+    else:
+        for path, fault in report.faults:
+            print(f"FAULT {path}: {fault}")
+        for (target, what), number in report.unchecked.items():
+            print(f"not checked, {counted(number, 'cell')} on {target}: {what}")
+    print(
+        f"{counted(report.files, 'file')} and {counted(report.cells, 'cell')} checked; "
+        f"{counted(report.metrics, 'metric')} recomputed and equal; {counted(len(report.faults), 'fault')}",
+        file=sys.stderr,
+    )
+    return 2 if report.faults else 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from perbench.site import build
+    from perbench.site.serve import SiteServer, is_site
+
+    damaged: list[str] = []
+    with TemporaryDirectory(prefix="perbench-site-") as made:
+        folder = args.shown[0]
+        if len(args.shown) > 1 or not is_site(folder):
+            folder = Path(made, "site")
+            build(args.shown, folder, baseline=args.baseline, left_out=damaged.append)
+            _report(damaged)
+        with SiteServer(folder, args.port) as server:
+            print(f"Open {server.url}", flush=True)
+            print("Press Ctrl-C to stop.", file=sys.stderr)
+            server.serve_forever()
+    return 0
 
 
 def _print(as_json: bool, value: dict[str, Any], damaged: list[str], lines: list[str]) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from perbench.contracts.source import Source
     from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
-    from perbench.store.record import Better
+    from perbench.store.record import Better, Metric, Scores
 
 EXAMPLES = frozenset(
     (
@@ -220,6 +220,17 @@ class Protocol(Owner[K]):
     @abstractmethod
     def score(self, samples: Sequence[Sample]) -> Scored:
         """Scores of stored samples; pure."""
+
+    @classmethod
+    def implied(cls, scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+        """For checks of published results without samples: those of a record's `metrics` that follow from
+        its per-sample scores otherwise than as their means, or have values by turn. All others with scores
+        of their name must be their means, those with sums the metric's `of_sums`.
+
+        Raises:
+            ValueError: ids or scores that `score` never gives.
+        """
+        return {}
 
     def checked(self, samples: Sequence[Sample]) -> Scored:
         """What `score` gives.

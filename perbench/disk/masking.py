@@ -141,6 +141,23 @@ def masked(text: str) -> str:
     return text
 
 
+START = r"(?<![\w/.:~<\]-])/"
+PATHS = re.compile(
+    rf"""{START}(?:[^\s/'"<>|:;,()\[\]{{}}]+/)+(?=[^\s/'"])"""
+    r"""|(?<!\w)[A-Za-z]:\\(?:[^\\\s'"<>|:;,]+\\)+"""
+)
+"""Absolute paths up to their last part, of POSIX and Windows."""
+QUOTED = re.compile(r"""(['"])(?:(?!\1)[^\n])+\1""")
+IN_QUOTES = re.compile(rf"""{START}[^'"\n]*/(?=[^/'"\n])""")
+"""With spaces, as a shell quotes them."""
+
+
+def without_paths(text: str) -> str:
+    """`text` with the folders of absolute paths replaced: "--data x=/home/me/x" -> "--data x=[path]/x"."""
+    text = QUOTED.sub(lambda found: IN_QUOTES.sub("[path]/", found[0]), text)
+    return PATHS.sub("[path]/", text)
+
+
 def _whole(secret: str, *, bounded: bool) -> re.Pattern[str]:
     form = re.escape(secret)
     return re.compile(rf"(?<![0-9A-Za-z]){form}(?![0-9A-Za-z])" if bounded else form, re.IGNORECASE)

@@ -6,7 +6,6 @@ recomputed: metrics and scores from the samples, samples against the data.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +20,26 @@ from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
 from perbench.matrix.rescore import data_of, rescored, task_of
 from perbench.matrix.weights import USERS
+from perbench.published.follows import close
+from perbench.published.labels import label_faults
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, source_of
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
 from perbench.store.cell import LEDGER
-from perbench.store.check import LOG, SAMPLES, check_ids, read_record, read_samples, read_scores
+from perbench.store.check import (
+    LOG,
+    SAMPLES,
+    check_ids,
+    read_record,
+    read_samples,
+    read_scores,
+)
 from perbench.store.rundir import cells_of
 from perbench.store.withheld import SamplesWithheld
 from perbench.training.checkpoint import checkpoint_faults
 from perbench.training.per_user import user_adapters
 
-CLOSE = 1e-9
-"""Relative difference allowed between machines and versions."""
 GIVEN = ("user", "question", "reference")
 """Fields that a sample may copy from its example."""
 
@@ -121,7 +127,8 @@ def _finished(
     folder = run.cell(record.kind, record.identity).path
     if not record.verifiable:
         found.unchecked.append("a record from an older perbench: changes cannot be detected")
-    found.faults += _labels(record, records)
+    trained = records.get(record.trained_by or "")
+    found.faults += [f"{key} {fault}" for key, fault in label_faults(record, trained)]
     if record.kind == "train":
         for name, seal in record.weights.items():
             place = folder / "checkpoint" / name
@@ -155,33 +162,13 @@ def _finished(
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         found.faults.append(f"{folder / SAMPLES}: cannot be scored: {type(error).__name__}: {error}")
         return found
-    _compare(found, record, rescored(record, task, scored))
-    _compare_scores(found, stored, scored, record)
+    compare(found, record, rescored(record, task, scored))
+    compare_scores(found, stored, scored, record)
     _compare_data(found, record, task, samples, folder)
     return found
 
 
-def _labels(record: CellRecord, records: Mapping[str, CellRecord]) -> list[str]:
-    """Labels that do not match the cell's inputs."""
-    labels, inputs = record.labels, record.inputs
-    faults = []
-    if "seed" in inputs and inputs["seed"] != labels.seed:
-        faults.append(f"labels.seed is {labels.seed}, but {inputs['seed']} in the inputs")
-    for part in ("trainer", "identifier"):
-        if part in inputs and inputs[part].get("name") != getattr(labels, part):
-            faults.append(
-                f"labels.{part} is {getattr(labels, part)!r}, but {inputs[part]['name']!r} in the inputs"
-            )
-    if record.kind == "eval" and record.trained_by != inputs.get("train"):
-        faults.append("trained_by differs from the training in the inputs")
-    trained = records.get(record.trained_by or "")
-    own = {"target": labels.target, "model_label": labels.model_label}
-    if trained is not None and trained.labels.model_copy(update=own) != labels:
-        faults.append("its labels differ from those of the training that made its model")
-    return faults
-
-
-def _compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None:
+def compare(found: Checked, record: CellRecord, new: Mapping[str, Any]) -> None:
     """Compare the record with what its samples give."""
     before = False
     for name, old in record.metrics.items():
@@ -219,20 +206,10 @@ def _without_interval(new: Metric, old: Metric) -> Metric:
 
 
 def _same(one: Metric, other: Metric) -> bool:
-    return _close(one.model_dump(mode="json"), other.model_dump(mode="json"))
+    return close(one.model_dump(mode="json"), other.model_dump(mode="json"))
 
 
-def _close(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, (int, float)):
-        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_close, one, other))
-    return bool(one == other)
-
-
-def _compare_scores(found: Checked, stored: Scores | None, scored: Scored, record: CellRecord) -> None:
+def compare_scores(found: Checked, stored: Scores | None, scored: Scored, record: CellRecord) -> None:
     if stored is None:
         found.faults.append("scores.json is missing")
         return
@@ -244,9 +221,9 @@ def _compare_scores(found: Checked, stored: Scores | None, scored: Scored, recor
         same = name in scored.metrics and name in record.metrics
         if same and scored.metrics[name].signature != record.metrics[name].signature:
             continue
-        if name in new.scores and not _close(new.scores[name], column):
+        if name in new.scores and not close(new.scores[name], column):
             pairs = zip(new.scores[name], column, strict=True)  # `Scores` has one entry per sample
-            place = next(i for i, pair in enumerate(pairs) if not _close(*pair))
+            place = next(i for i, pair in enumerate(pairs) if not close(*pair))
             found.faults.append(f"scores.json: {name} of {new.ids[place]!r} differs from its sample's")
 
 

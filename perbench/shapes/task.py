@@ -127,6 +127,9 @@ class TaskSpec(Strict):
     summary: str
     protocol: Annotated[str, plugin_of("protocol")]
     license: str
+    redistributable: bool = False
+    """Whether `license` allows to publish the texts with results, for any purpose
+    (`perbench leaderboard add --samples`)."""
     notes: str = ""
     data: DataSpec
     fields: FieldSpec = FieldSpec()

@@ -1,8 +1,10 @@
-"""Loads the records to show from run directories: each cell once, without those replaced by a later plan."""
+"""Loads the records to show from run directories, packs and published files: each cell once, without those
+replaced by a later plan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,86 +13,142 @@ from typing import Any
 from perbench import plugins
 from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
+from perbench.published import MatrixPart, PublishedCell, published_files, read_published
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import SAMPLES, read_samples, read_scores
 from perbench.store.pack import run_folder
 
 
-def load(runs: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
-    """Read run directories; their order does not matter.
+@dataclass(frozen=True)
+class PlaceResults:
+    """What one place holds. `superseded`: those of `entries` replaced in the run's latest plans, by identity,
+    with their replacement; `planned`, `recorded`: the identities of the latest plans and of all records; the
+    rest as in `Loaded`."""
+
+    entries: Sequence[Entry] = ()
+    superseded: Mapping[str, Entry] = field(default_factory=dict)
+    trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    matrices: Sequence[Mapping[str, Any]] = ()
+    names: Sequence[str] = ()
+    planned: Collection[str] = ()
+    recorded: Collection[str] = ()
+
+
+def load(places: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
+    """Read run directories, packs, published files and folders of these; their order does not matter.
 
     Args:
         baseline: the trainer that gains are measured against, instead of the matrices'.
         matrix: restricts to the cells of this matrix's latest plan.
 
     Raises:
-        PerbenchError: a run is absent or empty, or holds only damaged records; or the runs have different
-            baselines.
+        PerbenchError: a place is absent or empty, or holds only damaged records; or the matrices have
+            different baselines.
     """
     damaged: list[DamagedRecord] = []
-    entries: list[Entry] = []
-    specs: list[Mapping[str, Any]] = []
-    names: list[str] = []
-    trainings: dict[str, Mapping[str, Any]] = {}
-    replaced: dict[str, Entry] = {}
-    shown: set[str] = set()
-    waiting: set[str] = set()
-    recorded: set[str] = set()
-    for run in map(run_folder, runs):
-        before = len(damaged)
-        found = read_records(run, damaged)
-        if not found:
-            if damaged[before:]:
-                raise PerbenchError("\n".join(map(str, damaged[before:])))
-            raise PerbenchError(
-                f"{run} has no finished cells yet; start or finish it with `perbench run … --out {run}`"
-            )
-        described = _description(run, damaged)
-        plans, matrices, taking_part = (
-            {name: value for name, value in described.get(key, {}).items() if matrix in (None, name)}
-            for key in ("plans", "matrices", "names")
-        )
-        planned = set(chain.from_iterable(plans.values()))
-        waiting |= planned
-        recorded |= {record.identity for record, _ in found}
-        of_run = []
-        for record, folder in found:
-            if matrix is None or record.identity in planned:
-                try:
-                    scores = read_scores(folder)
-                except DamagedRecord as damage:
-                    damaged.append(damage)
-                    continue
-                reads = partial(read_samples, folder, record.identity)
-                here = reads if (folder / SAMPLES).is_file() else None
-                of_run.append(Entry(record, scores, run.resolve().name, record.identity in planned, here))
-        gone = _replaced(of_run)
-        replaced |= gone
-        shown |= {entry.record.identity for entry in of_run} - gone.keys()
-        entries += of_run
-        trainings |= {record.identity: record.inputs for record, _ in found if record.kind == "train"}
-        specs += [matrices[name] for name in sorted(matrices)]
-        names += chain.from_iterable(found for _, found in sorted(taking_part.items()))
+    parts = [_part(place, matrix, damaged) for place in places]
+    entries = [entry for part in parts for entry in part.entries]
     if not entries and damaged:
         raise PerbenchError("\n".join(map(str, damaged)))
+    shown = {
+        entry.record.identity
+        for part in parts
+        for entry in part.entries
+        if entry.record.identity not in part.superseded
+    }
+    replaced = {old: new for part in parts for old, new in part.superseded.items()}
     unique = sorted(_once(entries), key=lambda entry: entry.record.identity)
     kept = tuple(entry for entry in unique if entry.record.identity in shown)
     superseded = tuple(
         (entry, replaced[entry.record.identity]) for entry in unique if entry.record.identity not in shown
     )
-    trainers = {entry.record.labels.trainer for entry in kept} - {None}
-    over = _baseline(baseline, specs, trainers)
-    taking_part_once = tuple(dict.fromkeys(names))
+    specs = tuple(spec for part in parts for spec in part.matrices)
+    planned, recorded = (
+        {identity for part in parts for identity in getattr(part, name)} for name in ("planned", "recorded")
+    )
     return Loaded(
         kept,
         superseded,
-        trainings,
-        over,
-        tuple(specs),
-        taking_part_once,
-        tuple(damaged),
-        len(waiting - recorded),
+        trainings={identity: inputs for part in parts for identity, inputs in part.trainings.items()},
+        baseline=_baseline(baseline, specs, {entry.record.labels.trainer for entry in kept} - {None}),
+        matrices=specs,
+        names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
+        damaged=tuple(damaged),
+        waiting=len(planned - recorded),
     )
+
+
+def _part(place: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+    files = published_files(place)
+    return _published(files, matrix, damaged) if files else _run(run_folder(place), matrix, damaged)
+
+
+def _run(run: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+    before = len(damaged)
+    found = read_records(run, damaged)
+    if not found:
+        if damaged[before:]:
+            raise PerbenchError("\n".join(map(str, damaged[before:])))
+        raise PerbenchError(
+            f"{run} has no finished cells yet; start or finish it with `perbench run … --out {run}`"
+        )
+    described = _description(run, damaged)
+    plans, matrices, taking_part = (
+        {name: value for name, value in described.get(key, {}).items() if matrix in (None, name)}
+        for key in ("plans", "matrices", "names")
+    )
+    planned = set(chain.from_iterable(plans.values()))
+    entries = []
+    for record, folder in found:
+        if matrix is None or record.identity in planned:
+            try:
+                scores = read_scores(folder)
+            except DamagedRecord as damage:
+                damaged.append(damage)
+                continue
+            reads = partial(read_samples, folder, record.identity)
+            here = reads if (folder / SAMPLES).is_file() else None
+            entries.append(Entry(record, scores, run.resolve().name, record.identity in planned, here))
+    return PlaceResults(
+        entries,
+        _replaced(entries),
+        {record.identity: record.inputs for record, _ in found if record.kind == "train"},
+        [matrices[name] for name in sorted(matrices)],
+        [*chain.from_iterable(found for _, found in sorted(taking_part.items()))],
+        planned,
+        {record.identity for record, _ in found},
+    )
+
+
+def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+    """Published cells are all shown: superseded ones of their runs were not published. Matrices of different
+    submitters that name different baselines name none."""
+    entries: list[Entry] = []
+    matrices: dict[str, MatrixPart] = {}
+    for file in files:
+        try:
+            found = read_published(file)
+        except DamagedRecord as damage:
+            damaged.append(damage)
+            continue
+        if matrix is None or matrix in found.matrices:
+            entries += [_entry(cell) for _, cell in found.placed]
+            matrices |= {spec.model_dump_json(): spec for spec in found.matrices.values()}
+    agreed = len({spec.baseline for spec in matrices.values()} - {None}) <= 1
+    return PlaceResults(
+        entries,
+        trainings={one.record.identity: one.record.inputs for one in entries if one.record.kind == "train"},
+        matrices=[
+            matrices[key].model_copy(update={} if agreed else {"baseline": None}).model_dump()
+            for key in sorted(matrices)
+        ],
+        recorded={entry.record.identity for entry in entries},
+    )
+
+
+def _entry(cell: PublishedCell) -> Entry:
+    samples = cell.samples
+    return Entry(cell.record, cell.scores, cell.run, True, None if samples is None else lambda: samples)
 
 
 def _description(run: Path, damaged: list[DamagedRecord]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from perbench.shapes.templates import refuse
 
 S = TypeVar("S", bound=Strict)
 Owners = Mapping[str, type[Owner[Any]]]
-ALL = ("summary", "protocol", "license", "notes", "headline", "data")
+ALL = ("summary", "protocol", "license", "redistributable", "notes", "headline", "data")
 """Keys of tasks under every protocol."""
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from perbench.contracts.base import Owner
     from perbench.shapes.task import TaskSpec
 
-NOTES = ("summary", "license", "notes")
+NOTES = ("summary", "license", "redistributable", "notes")
 """Keys of a task for its human readers."""
 TRAINED_ON = ("data.train_split", "examples.train", "fields.item_example")
 EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")

@@ -203,7 +203,7 @@ def cells_of(path: Path) -> Path:
         str(one.parent) for folder in (path.parent, RUNS) for one in folder.glob("*/cells") if one.is_dir()
     }
     way_out = suggest(str(path), runs) if runs else f" `perbench run --out {path}` makes one."
-    raise PerbenchError(f"{path} is not a run directory: it has no cells/.{way_out}")
+    raise PerbenchError(f"{path} is not a run directory: it has no cells/, nor published files.{way_out}")
 
 
 def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list[tuple[CellRecord, Path]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
     from perbench.contracts.shown import Shown
+    from perbench.store.record import Metric, Scores
 
 
 class Keys(Strict):
@@ -141,6 +142,12 @@ class DialogueProtocol(Protocol[Keys]):
             for name, count in sample["overhead"].items():
                 totals[name] = totals.get(name, 0) + count
         return totals
+
+    @classmethod
+    def implied(cls, scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+        from .scores import implied
+
+        return implied(scores, metrics)
 
     def score(self, samples: Sequence[Sample]) -> Scored:
         from .scores import score

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from perbench.contracts import missing
 from perbench.contracts.metric import Scale, mean_metric
@@ -88,6 +88,36 @@ def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
         },
         notes=notes,
     )
+
+
+def implied(scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Ratings and PMI with those of their turns that are reported; the improvement if all are.
+
+    Raises:
+        ValueError: an id is not that of a turn.
+    """
+    turns = [int(name.rpartition("#")[2]) for name in scores.ids]
+    found = {}
+    for name in ("rating", "pmi"):
+        column, old = scores.scores.get(name), metrics.get(name)
+        if column is None or old is None:
+            continue
+        by_turn = list(old.by_turn)
+        for number, one in enumerate(by_turn):
+            at = [place for place, turn in enumerate(turns) if turn == one.turn]
+            if at:
+                mean = _implied_mean(name, [column[i] for i in at], [scores.clusters[i] for i in at])
+                by_turn[number] = TurnValue(turn=one.turn, value=mean.value, ci=mean.ci, n=mean.n)
+        whole = _implied_mean(name, column, scores.clusters)
+        found[name] = whole.model_copy(update={"by_turn": by_turn})
+        if name == "rating" and {one.turn for one in by_turn} <= set(turns):
+            fitted = improvement(column, turns, scores.clusters, "")
+            found |= {name: metric for name, metric in fitted.items() if name in metrics}
+    return found
+
+
+def _implied_mean(name: str, values: Sequence[float | None], users: Sequence[str]) -> Metric:
+    return mean_metric(values, users, "", scale=scale(name))
 
 
 def _signature(judge: JudgeSpec) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from perbench.contracts.engine import Engine
     from perbench.contracts.run import Scored
     from perbench.contracts.shown import Shown
+    from perbench.store.record import Metric, Scores
 
 
 class IdentificationProtocol(Protocol[NoKeys]):
@@ -91,6 +92,12 @@ class IdentificationProtocol(Protocol[NoKeys]):
             "timed_tokens": sum(len(sample["spans"]) for sample in scored),
             "timed_ms": round(1000 * made.seconds),
         }
+
+    @classmethod
+    def implied(cls, scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+        from .scores import implied
+
+        return implied(scores, metrics)
 
     def score(self, samples: Sequence[Sample]) -> Scored:
         from .scores import score_samples

@@ -7,7 +7,7 @@ F1 on the dev samples; intervals treat it as fixed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,6 +217,29 @@ def _per_sample(found: Samples, cut: Cut) -> dict[str, list[float | None]]:
     scores["fp" + cut.suffix] = [float(tally.predicted - tally.correct) for tally in tallies]
     scores["fn" + cut.suffix] = [float(tally.gold - tally.found) for tally in tallies]
     return scores
+
+
+def implied(scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Precision, recall and F1 of tokens under the rule contained, from the counts of each sample."""
+    found = {}
+    for suffix in ("", TUNED):
+        columns = [scores.scores.get(name + suffix) for name in ("tp", "fp", "fn")]
+        if any(column is None or None in column for column in columns):
+            continue
+        right, false, missed = (np.array(column, dtype=np.float64) for column in columns)
+        counts = np.column_stack([right, right + false, right, right + missed])
+        for name, statistic in (("precision", _ratio), ("recall", _recall), ("f1", _f1)):
+            if name + suffix in metrics:
+                found[name + suffix] = summed_metric(
+                    statistic,
+                    counts,
+                    scores.clusters,
+                    sizes=_units(statistic, counts).tolist(),
+                    scale=UNIT,
+                    signature=metrics[name + suffix].signature,
+                    n=len(scores.ids),
+                )
+    return found
 
 
 def _problems(samples: Sequence[Sample]) -> dict[str, int]:

@@ -17,6 +17,8 @@ from perbench.site.values import of_one_seed, value_of
 from .turns import Turns, turns_of
 
 SHAPES = ("r2", "n_ir", "n_r2")
+FIRST = ("ir", "r2", "n_ir", "n_r2")
+"""The order of metrics of whole dialogues; others follow by name."""
 WHY_NONE = "with few personas noise moves the values themselves."
 
 
@@ -203,7 +205,7 @@ def _of_whole_dialogues(found: Turns) -> list[str]:
         for name, metric in record.metrics.items()
         if not metric.by_turn and f"|{found.metric}|" in metric.signature
     )
-    return list(dict.fromkeys(names))
+    return sorted(set(names), key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
 
 
 def _notes(found: Turns) -> tuple[str, ...]:

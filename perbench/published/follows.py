@@ -1,0 +1,126 @@
+"""Recomputes what follows from per-sample scores, as the run computes it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from perbench import plugins
+from perbench.contracts.metric import Scale, mean_metric, summed_metric
+from perbench.contracts.protocol import Protocol
+from perbench.errors import PerbenchError
+from perbench.metrics import text_metric
+from perbench.published.read import AGAIN, FileFault
+from perbench.published.shape import Published
+from perbench.store.record import CellRecord, Metric, Scores
+
+CLOSE = 1e-9
+"""Relative difference allowed between machines and versions."""
+COMPARED = ("value", "ci", "ci_method", "users", "n", "missing", "by_turn")
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, AttributeError)
+"""What code that reads scores may raise if nobody computed them."""
+
+
+def score_faults(published: Published) -> tuple[list[FileFault], dict[str, set[str]]]:
+    """The fields of metrics that the per-sample scores contradict; and the metrics that follow from these,
+    by the cell's place: the others need samples."""
+    faults: list[FileFault] = []
+    followed: dict[str, set[str]] = {}
+    for place, cell in published.placed:
+        if cell.scores is None:
+            continue
+        try:
+            with np.errstate(all="ignore"):  # numbers that nobody computed may be of any size
+                found = recomputed(cell.record, cell.scores)
+        except ValueError as error:
+            faults.append(FileFault(f"{place}.scores", str(error), AGAIN))
+            continue
+        followed[place] = set(found)
+        for name, metric in found.items():
+            new, old = (
+                one.model_dump(mode="json", include=set(COMPARED))
+                for one in (metric, cell.record.metrics[name])
+            )
+            faults += [
+                FileFault(
+                    f"{place}.record.metrics.{name}.{key}",
+                    f"{old[key]}, but {new[key]} by the per-sample scores",
+                    AGAIN,
+                )
+                for key in COMPARED
+                if not close(new[key], old[key])
+            ]
+    return faults, followed
+
+
+def recomputed(record: CellRecord, scores: Scores) -> dict[str, Metric]:
+    """The metrics that follow from the scores; the others need samples.
+
+    Raises:
+        ValueError: scores that no protocol gives.
+    """
+    try:
+        implied = protocol_of(record).implied(scores, record.metrics)
+    except PerbenchError:  # its plugin is not installed
+        implied = {}
+    except UNREADABLE as error:
+        raise ValueError(f"cannot be read by the target's protocol: {error}") from None
+    found = {}
+    for name, metric in record.metrics.items():
+        if name in implied:
+            found[name] = implied[name]
+        elif name in scores.scores:
+            low, high = metric.bounds or (None, None)
+            scale = Scale(bounds=(-math.inf if low is None else low, math.inf if high is None else high))
+            mean = mean_metric(scores.scores[name], scores.clusters, metric.signature, scale=scale)
+            found[name] = mean.model_copy(update={"by_turn": metric.by_turn})
+        elif name in scores.sums and (corpus := _of_sums(name, metric, scores)) is not None:
+            found[name] = corpus
+    return found
+
+
+def _of_sums(name: str, metric: Metric, scores: Scores) -> Metric | None:
+    """None if the metric's plugin is not installed."""
+    try:
+        owner = text_metric(name)
+    except PerbenchError:
+        return None
+    pairs = zip(scores.sums[name], scores.clusters, strict=True)
+    there = [(row, user) for row, user in pairs if row is not None]
+    counted: dict[str, Any] = {"n": len(there), "missing": len(scores.ids) - len(there)}
+    try:
+        return summed_metric(
+            lambda sums: owner.of_sums(name, sums),
+            [row for row, _ in there],
+            [user for _, user in there],
+            scale=owner.scale,
+            signature=metric.signature,
+            **counted,
+        )
+    except UNREADABLE as error:
+        raise ValueError(f"sums of {name} cannot be read by the metric: {error}") from None
+
+
+def protocol_of(record: CellRecord) -> type[Protocol[Any]]:
+    """The class of the target's protocol.
+
+    Raises:
+        PerbenchError: it is unknown here.
+    """
+    target = record.inputs.get("target")
+    name = str(target.get("protocol")) if isinstance(target, dict) else ""
+    found: type[Protocol[Any]] = plugins.get("protocol", name).load_class()
+    return found
+
+
+def close(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal up to rounding."""
+    if isinstance(one, float) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    return bool(one == other)
