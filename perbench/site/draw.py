@@ -290,14 +290,13 @@ def filtered(head: RowHead, *, row: bool = True) -> Markup:
 def choices(table: Table) -> list[tuple[str, str, list[str]]]:
     """Filters of rows as (name, label, options), each with at least two."""
     heads = [head for head, _ in table.rows]
+    names = {"trained": "Trainer", "model": "Method"}.get(table.first, table.first.capitalize())
     found: list[tuple[str, str, list[str | None]]] = [
         ("model", "Model", [head.model for head in heads]),
-        ("trainer", table.first if table.first != "trained" else "trainer", [head.name for head in heads]),
+        ("trainer", names, [head.name for head in heads]),
         ("source", "Trained on", [head.trained_on for head in heads]),
     ]
-    kept = [
-        (name, label.capitalize(), list(dict.fromkeys(filter(None, all_)))) for name, label, all_ in found
-    ]
+    kept = [(name, label, list(dict.fromkeys(filter(None, all_)))) for name, label, all_ in found]
     return [(name, label, options) for name, label, options in kept if len(options) > 1]
 
 

@@ -324,6 +324,15 @@ def test_filters_are_of_what_differs() -> None:
     assert draw.choices(table(rows[0])) == []
 
 
+@pytest.mark.parametrize(
+    ("first", "label"), [("trained", "Trainer"), ("identifier", "Identifier"), ("model", "Method")]
+)
+def test_no_two_filters_have_one_label(first: str, label: str) -> None:
+    rows = [(replace(head(name, source), model=name), (PLAIN,)) for name, source in (("a", "s"), ("b", "u"))]
+    found = draw.choices(replace(table(*rows), first=first))
+    assert [one for _, one, _ in found] == ["Model", label, "Trained on"]
+
+
 def test_a_rows_filter_attributes_are_escaped() -> None:
     evil = '"><script>\u202e'
     text = str(draw.filtered(RowHead(evil, trained_on=evil, model=evil)))

@@ -154,6 +154,11 @@ def test_what_takes_the_focus_has_a_name(site: Site) -> None:
             if one.tag in ("input", "select", "textarea"):
                 labels = [outer.text for outer in one.around() if outer.tag == "label"]
                 assert any(labels) or named(one, page), where
+            if one.tag == "form":
+                shown = [
+                    "".join(c for c in label.children if isinstance(c, str)) for label in one.all("label")
+                ]
+                assert len(set(shown)) == len(shown), where
             if one.tag == "svg":
                 assert one.attributes.get("aria-hidden") == "true" or role == "img", where
                 assert role != "img" or named(one, page), where
