@@ -111,9 +111,20 @@
     });
     all("[data-seeds]", table).forEach(function (cell) { seed(cell, values.seed); });
     table.classList.toggle("one-seed", Boolean(values.seed));
-    all("[role=status]", form).forEach(function (place) { place.textContent = count + (count === 1 ? " row" : " rows"); });
+    all("[role=status]", form).forEach(function (place) { place.textContent = count + " " + (count === 1 ? form.dataset.one || "row" : form.dataset.many || "rows"); });
+    if (values.order !== undefined) arrange(list, values.order);
     var empty = document.getElementById(table.id + "-empty");
     if (empty) empty.hidden = count > 0 || list.some(function (row) { return !row.hidden; });
+  }
+  /* Samples: "score down" puts the highest first; those without a score are last, "" is the page's own order. */
+  function arrange(list, order) {
+    var key = order.split(" ")[0], sign = order.split(" ")[1] === "down" ? -1 : 1;
+    list.forEach(function (row, place) { if (row.dataset.place === undefined) row.dataset.place = place; });
+    list.slice().sort(function (a, b) {
+      var x = a.dataset[key], y = b.dataset[key];
+      if (key && (x === undefined) !== (y === undefined)) return x === undefined ? 1 : -1;
+      return (key && x !== undefined ? sign * (x - y) : 0) || a.dataset.place - b.dataset.place;
+    }).forEach(function (row) { row.parentNode.appendChild(row); });
   }
   /* With a seed chosen, a cell shows the score of that seed alone. */
   function seed(cell, chosen) {
@@ -160,11 +171,11 @@
     });
   }
 
-  function copy(button) {
+  function copy(button, text) {
     var word = button.textContent;
-    function done() { button.textContent = "Copied"; setTimeout(function () { button.textContent = word; }, 1500); }
-    saveState();
-    if (navigator.clipboard) navigator.clipboard.writeText(location.href).then(done, done);
+    function said(what) { button.textContent = what; setTimeout(function () { button.textContent = word; }, 1500); }
+    if (!navigator.clipboard) { said("Not allowed here"); return; }
+    navigator.clipboard.writeText(text).then(function () { said("Copied"); }, function () { said("Not allowed here"); });
   }
 
   function apply() {
@@ -204,7 +215,15 @@
         saveState();
       });
     });
-    all("[data-link]").forEach(function (one) { one.addEventListener("click", function () { copy(one); }); });
+    all("[data-link]").forEach(function (one) {
+      one.addEventListener("click", function () {
+        if (document.querySelector("form[data-filter]")) saveState();
+        copy(one, location.href);
+      });
+    });
+    all("[data-copy]").forEach(function (one) {
+      one.addEventListener("click", function () { copy(one, document.getElementById(one.dataset.copy).textContent); });
+    });
     document.addEventListener("click", function (event) {
       var cell = event.target.closest(".c, .v[tabindex]");
       if (cell && !event.target.closest("a")) cell.focus();

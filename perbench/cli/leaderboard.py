@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ FORMATS = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    from perbench.matrix import options
+
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="write pages, and every table as CSV and JSON")
     build.add_argument(
@@ -69,6 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
             metavar="TRAINER",
             help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
         )
+    for action in (build, serve):
+        options.add_data(action)
     build.add_argument("--json", action="store_true", help="print the path of the first page as JSON")
     show.add_argument("--json", action="store_true", help="print the verdict and the sections as JSON")
     for action in (export, add):
@@ -84,9 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return own[args.action](args)
     damaged: list[str] = []
     if args.action == "build":
-        from perbench.site import build
-
-        page = build(args.runs, args.out, baseline=args.baseline, left_out=damaged.append)
+        page = _build(args, args.runs, args.out, damaged)
         _print(args.json, {"page": str(page)}, damaged, [str(page)])
     else:
         from perbench.site.export import export
@@ -105,6 +108,15 @@ def run(args: argparse.Namespace) -> int:
         for what in left_out:
             print(f"left out: {what}", file=sys.stderr)
     return _report(damaged)
+
+
+def _build(args: argparse.Namespace, runs: Sequence[Path], out: Path, damaged: list[str]) -> Path:
+    from perbench.matrix.reading import SampleReader
+    from perbench.site import build
+    from perbench.site.cells import SampleTexts
+
+    texts = SampleTexts(SampleReader(dict(args.data)))
+    return build(runs, out, baseline=args.baseline, texts=texts, left_out=damaged.append)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -176,7 +188,6 @@ def _check(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
-    from perbench.site import build
     from perbench.site.serve import SiteServer, is_site
 
     damaged: list[str] = []
@@ -184,7 +195,7 @@ def _serve(args: argparse.Namespace) -> int:
         folder = args.shown[0]
         if len(args.shown) > 1 or not is_site(folder):
             folder = Path(made, "site")
-            build(args.shown, folder, baseline=args.baseline, left_out=damaged.append)
+            _build(args, args.shown, folder, damaged)
             _report(damaged)
         with SiteServer(folder, args.port) as server:
             print(f"Open {server.url}", flush=True)

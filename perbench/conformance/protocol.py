@@ -226,20 +226,21 @@ def _shown(run: ProtocolTry, samples: Sequence[Sample]) -> str:
     if strange:
         raise Fault(f"example_of() returns {strange[0]!r}, which is no example's id")
     texts = 0
+    without_task: Protocol[Any] = type(run.owner)(None)
     for name, group in groups.items():
-        for example in (None, examples.get(name)):
+        for owner, example in ((run.owner, examples.get(name)), (run.owner, None), (without_task, None)):
             before = deepcopy(group)
-            found: object = run.owner.shown(group, example)
+            found: object = owner.shown(group, example)
             if not isinstance(found, Shown):
                 raise Fault(f"shown() returned {type(found).__name__}; return Shown")
             if found.id != name:
                 raise Fault(f"shown() gives the id {found.id!r} to example {name!r}")
-            if group != before or run.owner.shown(group, example) != found:
+            if group != before or owner.shown(group, example) != found:
                 raise Fault("shown() changes the samples, or differs the second time; make it pure")
             texts += bool(found.answer or found.missing or any(turn.reply for turn in found.turns))
     if not texts:
         raise Fault("shown() has no text of the model in any sample; set `answer` or `turns`")
-    return f"{counted(len(groups), 'example')}, with and without their data"
+    return f"{counted(len(groups), 'example')}, with and without their data and task"
 
 
 def _plan(run: ProtocolTry) -> str:

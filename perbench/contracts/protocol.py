@@ -135,7 +135,8 @@ class Protocol(Owner[K]):
         form if there is one.
 
         Args:
-            example: None if the task's data are not available here.
+            example: None if the task's data are not available here. If the task itself is not, `self.spec` is
+                None, too.
         """
         name = self.example_of(samples[0]["id"])
         if len(samples) > 1:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from perbench.contracts import missing
 from perbench.contracts.resume import Sample
-from perbench.store.record import Better
+from perbench.store.record import Better, CellRecord, Scores
 from perbench.text.pieces import Piece
 
 if TYPE_CHECKING:
@@ -55,11 +55,37 @@ class Shown:
     turns: tuple[Exchange, ...] = ()
     pieces: tuple[Piece, ...] = ()
     """The answer with its marks; empty without marks."""
+    reference_pieces: tuple[Piece, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
     """Other facts by name: the verdicts of a judge, the gold spans."""
     notes: tuple[str, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     """By metric; of a dialogue, the mean over the turns that count. Filled in by the reader of samples."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """A cell's record, a function that reads its samples, and its scores; `matrices` are the resolved specs
+    of its run, by any name."""
+
+    record: CellRecord
+    samples: Callable[[], Sequence[Sample]]
+    scores: Scores | None
+    matrices: Mapping[str, Any]
+
+
+class Reads(Protocol):
+    """Reads cells' samples, completed from the data on this machine."""
+
+    def read(self, cell: StoredCell) -> Sequence[Shown]:
+        """All samples of the test split, by example. Raises DamagedRecord."""
+
+    def scores(self, cell: StoredCell) -> Mapping[str, Mapping[str, Score]]:
+        """Scores by example and metric; of several samples of an example, the mean."""
+
+
+Shades = Callable[[StoredCell, Sequence[Shown]], Sequence[Shown]]
+"""Gives samples the `pieces` of their texts, with the PIR of each token as `value`."""
 
 
 def plain(sample: Sample, example: Example | None = None) -> Shown:
@@ -70,7 +96,7 @@ def plain(sample: Sample, example: Example | None = None) -> Shown:
         asked, reference = asked or example.question, reference or example.reference
     return Shown(
         id=str(sample["id"]),
-        user=sample.get("user"),
+        user=str(sample["user"]) if "user" in sample else None,
         kept=sample.get("persona_kept"),
         trimmed=sample.get("persona_trimmed", 0),
         prompt=(("user", str(asked)),) if asked else (),

@@ -7,14 +7,16 @@ task's data on this machine, if available and unchanged.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from perbench import plugins
 from perbench.api import Example
 from perbench.contracts.protocol import Protocol, Sample
-from perbench.contracts.shown import Score, Shown, mean, plain, tested
+from perbench.contracts.shown import Score, Shown, StoredCell, mean, plain, tested
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
 from perbench.matrix.rescore import OtherTask, data_of, same_task
@@ -27,30 +29,16 @@ from perbench.specs.compose import owner_of, persona_helpers
 from perbench.specs.load import load_task
 from perbench.store import CellRecord, RunDir
 from perbench.store.check import read_samples, read_scores
-from perbench.store.record import Scores
 
 HELD = "⟨persona⟩"
 """Placeholder for the persona in a prompt."""
 LACKING = "the task's data do not hold this example"
 
 
-@dataclass(frozen=True)
-class StoredCell:
-    """A cell's record, samples and scores; `matrices` are those of its run."""
-
-    record: CellRecord
-    samples: Sequence[Sample]
-    scores: Scores | None
-    matrices: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, record: CellRecord, folder: Path) -> StoredCell:
-        """
-        Raises:
-            DamagedRecord: a file differs from what was written.
-        """
-        matrices = RunDir(folder.parents[1]).description().get("matrices", {})
-        return cls(record, read_samples(folder, record.identity), read_scores(folder), matrices)
+def stored(record: CellRecord, folder: Path) -> StoredCell:
+    """A cell of a run directory."""
+    matrices = RunDir(folder.parents[1]).description().get("matrices", {})
+    return StoredCell(record, partial(read_samples, folder, record.identity), read_scores(folder), matrices)
 
 
 @dataclass(frozen=True)
@@ -64,8 +52,8 @@ class StoredExample:
 
 @dataclass
 class _KnownTask:
-    """What is known of the task of some cells. `owner` is None if it no longer exists; `why` is the reason
-    why there are no `examples`, None for a protocol that needs none."""
+    """What is known of the task of some cells. `owner` is None if its protocol is not installed; `why` is the
+    reason why there are no `examples`, None for a protocol that needs none."""
 
     owner: Protocol[Any] | None = None
     examples: Mapping[str, Example] = field(default_factory=dict)
@@ -81,28 +69,36 @@ class SampleReader:
         self._data = data
         self._tasks: dict[str, _KnownTask] = {}
 
+    def read(self, cell: StoredCell) -> list[Shown]:
+        """All samples of the test split, by example, in stored order.
+
+        Raises:
+            DamagedRecord: a file differs from what was written.
+        """
+        return self.shown(cell, self.groups(cell))
+
+    def scores(self, cell: StoredCell) -> dict[str, dict[str, Score]]:
+        """Scores by example and metric; of several samples, the mean."""
+        if cell.scores is None:
+            return {}
+        example_of = self._example_of(cell)
+        found: dict[str, dict[str, list[Score]]] = {}
+        for place, name in enumerate(cell.scores.ids):
+            columns = found.setdefault(example_of(name), defaultdict(list))
+            for metric, values in cell.scores.scores.items():
+                columns[metric].append(values[place])
+        return {
+            name: {metric: mean(values) for metric, values in columns.items()}
+            for name, columns in found.items()
+        }
+
     def groups(self, cell: StoredCell) -> list[StoredExample]:
         """The samples of the test split by example, in stored order."""
-        owner = self._task(cell).owner
-        scores: dict[str, dict[str, Score]] = {}
-        if cell.scores is not None:
-            for place, name in enumerate(cell.scores.ids):
-                scores[name] = {metric: values[place] for metric, values in cell.scores.scores.items()}
+        example_of, scores = self._example_of(cell), self.scores(cell)
         found: dict[str, list[Sample]] = defaultdict(list)
-        for sample in tested(cell.samples):
-            found[owner.example_of(sample["id"]) if owner is not None else sample["id"]].append(sample)
-        metrics = cell.scores.scores if cell.scores is not None else ()
-        return [
-            StoredExample(
-                name,
-                samples,
-                {
-                    metric: mean(scores[one["id"]][metric] for one in samples if one["id"] in scores)
-                    for metric in metrics
-                },
-            )
-            for name, samples in found.items()
-        ]
+        for sample in tested(cell.samples()):
+            found[example_of(sample["id"])].append(sample)
+        return [StoredExample(name, samples, scores.get(name, {})) for name, samples in found.items()]
 
     def shown(self, cell: StoredCell, groups: Sequence[StoredExample]) -> list[Shown]:
         """The groups for reading."""
@@ -112,7 +108,7 @@ class SampleReader:
 
     def _shown(self, task: _KnownTask, group: StoredExample) -> Shown:
         example = task.examples.get(group.id)
-        shown = plain(group.samples[0]) if task.owner is None else task.owner.shown(group.samples, example)
+        shown = _by_protocol(task.owner, group.samples, example)
         notes = shown.notes
         if shown.persona is None and example is None:
             if task.why is not None:
@@ -122,25 +118,31 @@ class SampleReader:
             notes = shown.notes
         return replace(shown, scores=group.scores, notes=notes)
 
+    def _example_of(self, cell: StoredCell) -> Callable[[str], str]:
+        owner = self._task(cell).owner
+        return str if owner is None else owner.example_of
+
     def _task(self, cell: StoredCell) -> _KnownTask:
         inputs = cell.record.inputs
-        key = canonical_digest([cell.record.kind, inputs["version"], inputs["target"], inputs["data"]])
+        key = canonical_digest([cell.record.kind, *map(inputs.get, ("version", "target", "data"))])
         if key not in self._tasks:
             self._tasks[key] = self._load(cell)
         return self._tasks[key]
 
     def _load(self, cell: StoredCell) -> _KnownTask:
-        name = cell.record.inputs["target"]["name"]
         try:
+            name = cell.record.inputs["target"]["name"]
             task = same_task(cell.record, cell.matrices, self._data)
+        except KeyError as error:
+            return _KnownTask(_without_task(cell.record), why=f"the record's inputs hold no {error}")
         except OtherTask as error:
             return _KnownTask(owner_of(load_task(name).spec), why=str(error))
         except PerbenchError as error:
-            return _KnownTask(why=str(error))
+            return _KnownTask(_without_task(cell.record), why=str(error))
         owner = owner_of(task.spec)
         if owner.late:
             return _KnownTask(owner, why=None)
-        count = len({owner.example_of(sample["id"]) for sample in tested(cell.samples)})
+        count = len({owner.example_of(sample["id"]) for sample in tested(cell.samples())})
         try:
             found, _ = data_of(cell.record, task, count)
         except PerbenchError as error:
@@ -148,10 +150,30 @@ class SampleReader:
         return _KnownTask(owner, {example.id: example for example in found.examples})
 
 
+def _by_protocol(owner: Protocol[Any] | None, samples: Sequence[Sample], example: Example | None) -> Shown:
+    """As its protocol shows it; as it is if that fails, since samples may be of another version."""
+    if owner is None:
+        return plain(samples[0])
+    try:
+        return owner.shown(samples, example)
+    except Exception as error:
+        what = f"{owner.called} cannot read this sample: {type(error).__name__}: {error}"
+        return replace(plain(samples[0]), notes=(what,))
+
+
+def _without_task(record: CellRecord) -> Protocol[Any] | None:
+    """The protocol of a record whose task is not installed; None if it is not installed either."""
+    try:
+        found: Protocol[Any] = plugins.get("protocol", record.inputs["target"]["protocol"]).load_class()(None)
+    except (PerbenchError, KeyError):
+        return None
+    return found
+
+
 def _build(task: _KnownTask, names: Sequence[str]) -> None:
     """Add examples to `task.built`."""
     due = [task.examples[name] for name in names if name in task.examples and name not in task.built]
-    if task.owner is None or not due:
+    if task.owner is None or task.owner.spec is None or not due:
         return
     spec = task.owner.spec
     if spec.persona.resolved and (persona_helpers(spec.persona) or absent(spec.persona)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from perbench.contracts.shown import Shown, worst_first
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix.cells import describe
-from perbench.matrix.reading import SampleReader, StoredCell
+from perbench.matrix.reading import SampleReader, stored
 from perbench.progress import counted
 from perbench.store import CellRecord, DamagedRecord, read_records
 from perbench.store.check import read_record
@@ -71,7 +71,7 @@ def shown_samples(
     Raises:
         PerbenchError: no sample has a score by the headline, or its values are neither better nor worse.
     """
-    cell, reader = StoredCell.read(record, folder), SampleReader(data)
+    cell, reader = stored(record, folder), SampleReader(data)
     groups = {group.id: group for group in reader.groups(cell)}
     if worst is None:
         return reader.shown(cell, list(groups.values()))[:most], len(groups)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from perbench.site.cells import CellPages, SampleTexts
 from perbench.site.load import load
 from perbench.site.render import files
 from perbench.site.view import build_view
@@ -16,10 +17,14 @@ def build(
     out: Path,
     *,
     baseline: str | None = None,
+    texts: SampleTexts | None = None,
     left_out: Callable[[str], None] = lambda what: None,
 ) -> Path:
     """Write the leaderboard of one or several run directories to `out` and return its first page. Damaged
     records and broken sections are left out, listed on the page, and passed to `left_out` with the reason.
+
+    Args:
+        texts: how the samples of the cells are read; None leaves them out.
 
     The output is byte-identical for the same records, whatever the order of the runs.
 
@@ -29,7 +34,8 @@ def build(
     """
     loaded = load(runs, baseline)
     view = build_view(loaded)
-    page = write(files(view), out)
+    matrices = {str(number): spec for number, spec in enumerate(loaded.matrices) if "targets" in spec}
+    page = write(files(view, CellPages(view, texts, matrices, left_out)), out)
     for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
         left_out(what)
     return page

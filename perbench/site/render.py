@@ -10,6 +10,8 @@ from perbench.contracts.missing import in_words
 from perbench.progress import duration
 from perbench.site import draw as drawing
 from perbench.site import format as text
+from perbench.site.cells import CellPages
+from perbench.site.cells.samples import bare
 from perbench.site.chart import drawing as drawn_chart
 from perbench.site.chart import table_of
 from perbench.site.tabular import as_csv, as_json, file_of
@@ -24,7 +26,7 @@ CSP = (
 SHARED = ("site.css", "site.js")
 
 
-def files(view: SiteView) -> Iterator[tuple[str, str]]:
+def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
     """The path and text of each file of the site.
 
     Raises:
@@ -47,11 +49,13 @@ def files(view: SiteView) -> Iterator[tuple[str, str]]:
             "variation": text.variation,
             "flatten": text.flatten,
             "day": text.day,
+            "bare": bare,
         },
         included=own,
     )
     found.globals.update(
         view=view,
+        compares=cells.compares,
         csp=CSP,
         title=title,
         address=address,
@@ -71,8 +75,7 @@ def files(view: SiteView) -> Iterator[tuple[str, str]]:
                 page("page.html", name, sections=view.sections_of(name), heading=label),
             )
     yield "records.html", page("records.html", "records")
-    for entry in view.entries:
-        yield address(entry.record), page("cell.html", "records", root="../", entry=entry)
+    yield from cells.files(page)
 
 
 def _page(found: Any, template: str, current: str, *, root: str = "", **values: Any) -> str:

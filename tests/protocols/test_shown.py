@@ -90,6 +90,8 @@ def test_a_preference_with_its_conversation_and_verdicts() -> None:
     bare = owner.shown([judged()], None)
     assert [text for _, text in bare.prompt][-2:] == ["Noted.", "How do I cross the lake? (Be short.)"]
     assert len(bare.notes) == 1
+    untasked = type(owner)(None).shown([judged()], None)
+    assert [text for _, text in untasked.prompt] == ["I hate boats 1.", "Noted.", "How do I cross the lake?"]
     silent = owner.shown([judged(first_reply="", response="", missing="refused")], example(1))
     assert silent.prompt[-1] == ("user", "I hate boats 1.")
     assert silent.details == ()

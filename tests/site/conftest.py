@@ -30,7 +30,14 @@ class Bench:
         command = "perbench run --matrix m"
         self.run.describe(matrix="m", spec=spec, command=command, started="2026-01-01", cells=cells)
 
-    def cell(self, kind: str, labels: Labels, scores: Scores | None = None, **fields: Any) -> CellRecord:
+    def cell(
+        self,
+        kind: str,
+        labels: Labels,
+        scores: Scores | None = None,
+        samples: Sequence[Mapping[str, Any]] = (),
+        **fields: Any,
+    ) -> CellRecord:
         inputs = fields.pop(
             "inputs", {"data": "d" * 64, "target": {"name": labels.target}, "seed": labels.seed}
         )
@@ -55,6 +62,7 @@ class Bench:
         )
         cell = self.run.cell(record.kind, identity)
         cell.begin()
+        cell.append(samples)
         if scores is not None:
             cell.write_scores(scores)
         (cell.finish if record.status == "done" else cell.fail)(record)
@@ -134,10 +142,12 @@ class Board:
 
 def build_board(folder: Path, shape: Shape) -> Board:
     """The site of an invented run and of the golden one, which has every protocol."""
+    from perbench.matrix.reading import SampleReader
     from perbench.site import build
+    from perbench.site.cells import SampleTexts
 
     runs = (write_run(folder / "made", shape), Path(__file__).parents[1] / "golden" / "finished")
-    build(runs, folder / "site")
+    build(runs, folder / "site", texts=SampleTexts(SampleReader({})))
     return Board(folder / "site", runs)
 
 

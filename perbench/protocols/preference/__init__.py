@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 OFFICIAL = "official"
 """Value of a row's `turns_from` if its exchanges are the benchmark's own."""
+LEFT_OUT = "the prompt may also have held exchanges on other subjects"
 
 
 class Keys(Strict):
@@ -137,8 +138,9 @@ class Preference(JudgedProtocol[Keys]):
         from .talk import asked
 
         (sample,) = samples
-        spec, found = self.keys.preference, super().shown(samples, example)
-        left_out = ("the prompt also held exchanges on other subjects",) if spec.turns and not example else ()
+        spec = self.keys.preference if self.spec is not None else None
+        found = super().shown(samples, example)
+        left_out = () if example or (spec and not spec.turns) else (LEFT_OUT,)
         return replace(
             found,
             persona=(sample["preference"],),

@@ -48,13 +48,20 @@ def conversation(spec: PreferenceSpec, example: Example, opened: list[Message], 
     return [*opened, answered, *between, {"role": "user", "content": question}]
 
 
-def asked(spec: PreferenceSpec, sample: Sample, example: Example | None) -> tuple[tuple[str, str], ...]:
+def asked(
+    spec: PreferenceSpec | None, sample: Sample, example: Example | None
+) -> tuple[tuple[str, str], ...]:
     """Role and text of the messages before a stored sample's answer; only those before the reply to the
-    preference if that is missing, and without the unrelated exchanges if `example` is None."""
+    preference if that is missing. Without `example` the unrelated exchanges are left out, without `spec` also
+    the words around the question."""
     opened: list[Message] = [{"role": "user", "content": sample["preference"]}]
-    if spec.system is not None:
+    if spec is not None and spec.system is not None:
         opened.insert(0, {"role": "system", "content": spec.system})
     if not sample["first_reply"] and missing.reason(sample) is not None:
+        return tuple((one["role"], one["content"]) for one in opened)
+    if spec is None:
+        replied = [{"role": "assistant", "content": sample["first_reply"]}]
+        opened += [*replied, {"role": "user", "content": sample["question"]}]
         return tuple((one["role"], one["content"]) for one in opened)
     if example is None:
         spec, example = spec.model_copy(update={"turns": 0}), Example("", "", sample["question"], "")
