@@ -265,8 +265,8 @@ def mean_gains(rng: Rng, reps: int) -> None:
                         )
                     ]
                     sides, seed_names = (("a", source), ("b", source)), (range(seeds), range(seeds))
-                    contrast = Aligned(methods).contrast(0, 1)
-                    parts.append(Part(contrast, target, sides, seed_names))
+                    effect = Aligned(methods).effect(0, 1)
+                    parts.append(Part(effect, target, sides, seed_names))
             found = mean_gain(parts)
             apart = added([one.spread for part in parts if (one := mean_gain([part])).spread])
             alone = Spread(apart.variance / 144, apart.df)

@@ -50,7 +50,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Tally:
+class WinLoss:
     """How a method's comparisons came out; `missing` have no test. `trainer` is the method's plugin."""
 
     method: str
@@ -70,7 +70,7 @@ class Tally:
 
 
 @dataclass
-class Compared:
+class Comparisons:
     """All comparisons of a matrix. Those of metrics of which neither side is better are `neither`; `left_out`
     counts what has no test, by the reason."""
 
@@ -100,20 +100,20 @@ class Compared:
 
         return sorted((name for name, found in self.methods.items() if found), key=strength)
 
-    def tallies(self) -> tuple[Tally, ...]:
+    def tallies(self) -> tuple[WinLoss, ...]:
         """The strongest first, those without a test last."""
         tested = self.strongest()
         return tuple(self._tally(name) for name in (*tested, *sorted(self.trainers.keys() - tested)))
 
-    def _tally(self, name: str) -> Tally:
+    def _tally(self, name: str) -> WinLoss:
         won, level, lost = (sum(one.side == side for one in self.methods[name]) for side in (1, 0, -1))
-        return Tally(name, self.trainers[name], won, level, lost, self.missing[name])
+        return WinLoss(name, self.trainers[name], won, level, lost, self.missing[name])
 
 
-def compare(matrix: Matrix, over: str) -> Compared:
+def compare(matrix: Matrix, over: str) -> Comparisons:
     """What is compared with the baseline `over`. A method without a row where the baseline has one, of the
     same model, source and settings, misses all targets there."""
-    found, cells = Compared(over), dict(matrix.rows)
+    found, cells = Comparisons(over), dict(matrix.rows)
     rows = list(cells)
     for row, outcomes in matrix.rows:
         base = baseline_of(row, rows, over)

@@ -13,7 +13,7 @@ from perbench.console.printing import printable
 from perbench.contracts.results import Flag
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.progress import counted
-from perbench.site.comparisons import Tally
+from perbench.site.comparisons import WinLoss
 from perbench.site.format import between, number, p_value
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ class Segment:
     anchor: str
 
 
-def strip(tally: Tally) -> list[Segment]:
+def strip(tally: WinLoss) -> list[Segment]:
     """How many comparisons a method won, could not decide, lost and misses, as parts of one bar."""
     counts = {"kw": tally.won, "kt": tally.open, "kl": tally.lost, "kx": tally.missing}
     widths = {kind: max(NARROWEST, STRIP * n / tally.total) for kind, n in counts.items() if n}

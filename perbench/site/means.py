@@ -12,7 +12,7 @@ import numpy as np
 from perbench.contracts.results import Matrix, ModelRow, Outcome, TargetColumn
 from perbench.site.rows import baseline_of
 from perbench.stats.across import Part, mean_gain
-from perbench.stats.paired import Contrast, Estimate, holm_adjusted
+from perbench.stats.paired import Effect, Estimate, holm_adjusted
 from perbench.stats.spread import rank_ranges
 from perbench.store.record import Better
 
@@ -20,7 +20,7 @@ Key = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskKind:
     """Columns whose gains are averaged: of one metric of one protocol. `places` are theirs in the matrix."""
 
     title: str
@@ -65,7 +65,7 @@ class Standing:
         return found.pop() if len(found) == 1 else ""
 
 
-def kinds_of(matrix: Matrix) -> list[Kind]:
+def kinds_of(matrix: Matrix) -> list[TaskKind]:
     """Those with the most columns first; without metrics of which neither side is better."""
     places: dict[tuple[str, str | None, Better | None], list[int]] = defaultdict(list)
     for place, column in enumerate(matrix.columns):
@@ -75,15 +75,15 @@ def kinds_of(matrix: Matrix) -> list[Kind]:
     return sorted(found, key=lambda kind: -len(kind.places))
 
 
-def _kind(columns: Sequence[TargetColumn], places: Sequence[int]) -> Kind:
+def _kind(columns: Sequence[TargetColumn], places: Sequence[int]) -> TaskKind:
     first = columns[places[0]]
     assert first.better is not None
     metric = first.metric or first.headline or ""
     digits = max(columns[place].digits for place in places)
-    return Kind(first.task, metric, first.better, digits, tuple(places))
+    return TaskKind(first.task, metric, first.better, digits, tuple(places))
 
 
-def standings(matrix: Matrix, kinds: Sequence[Kind]) -> list[Standing]:
+def standings(matrix: Matrix, kinds: Sequence[TaskKind]) -> list[Standing]:
     """The methods of each model, the best first by the first kind; empty without a baseline."""
     if matrix.baseline is None:
         return []
@@ -94,7 +94,7 @@ def standings(matrix: Matrix, kinds: Sequence[Kind]) -> list[Standing]:
             held[_group(row)][method].append(row)
     found: list[Standing] = []
     for group, methods in held.items():
-        table = _Group(matrix, group, [tuple(rows) for rows in methods.values()])
+        table = _Peers(matrix, group, [tuple(rows) for rows in methods.values()])
         found += table.standings(kinds)
     return _ordered(_corrected(found))
 
@@ -133,7 +133,7 @@ def _ordered(found: Sequence[Standing]) -> list[Standing]:
     return sorted(found, key=place)
 
 
-class _Group:
+class _Peers:
     """The methods of one model under the same settings; each has a row per source."""
 
     def __init__(self, matrix: Matrix, key: Key, methods: Sequence[tuple[ModelRow, ...]]) -> None:
@@ -142,7 +142,7 @@ class _Group:
         self.rows = list(self.cells)
         self.sources = len({_place(row) for rows in methods for row in rows})
 
-    def standings(self, kinds: Sequence[Kind]) -> Iterator[Standing]:
+    def standings(self, kinds: Sequence[TaskKind]) -> Iterator[Standing]:
         ranks = [self._ranks(kind) for kind in kinds]
         for place, rows in enumerate(self.methods):
             means = tuple(
@@ -156,7 +156,7 @@ class _Group:
     def _is_baseline(self, rows: Sequence[ModelRow]) -> bool:
         return all(baseline_of(row, self.rows, self.matrix.baseline) == row for row in rows)
 
-    def _mean(self, rows: Sequence[ModelRow], kind: Kind) -> MeanGain:
+    def _mean(self, rows: Sequence[ModelRow], kind: TaskKind) -> MeanGain:
         parts, of = [], self.sources * len(kind.places)
         for row in rows:
             base = baseline_of(row, self.rows, self.matrix.baseline)
@@ -174,13 +174,13 @@ class _Group:
         if row not in places or over not in places:
             return None
         pair = places[row], places[over]
-        contrast = scores.contrast(*pair)
-        if np.isnan(contrast.value):
+        effect = scores.effect(*pair)
+        if np.isnan(effect.value):
             return None
         names = scores.methods[pair[0]].names, scores.methods[pair[1]].names
-        return Part(contrast, place, (row, over), names)
+        return Part(effect, place, (row, over), names)
 
-    def _ranks(self, kind: Kind) -> dict[int, tuple[int, int]]:
+    def _ranks(self, kind: TaskKind) -> dict[int, tuple[int, int]]:
         """By the method's place; empty if no pair of methods has a test."""
         pairs = []
         for i, j in combinations(range(len(self.methods)), 2):
@@ -214,5 +214,5 @@ def _without_samples(gain: Estimate, row: ModelRow, base: ModelRow, place: int) 
     """A difference of means, which has no interval."""
     none = np.empty(0)
     value = gain.value if gain.value is not None else np.nan
-    contrast = Contrast(value, gain.n, gain.missing, (), none, none, (), 0.0)
-    return Part(contrast, place, (row, base), ((), ()))
+    effect = Effect(value, gain.n, gain.missing, (), none, none, (), 0.0)
+    return Part(effect, place, (row, base), ((), ()))

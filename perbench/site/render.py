@@ -14,6 +14,7 @@ from perbench.site.cells import CellPages
 from perbench.site.cells.samples import bare
 from perbench.site.chart import drawing as drawn_chart
 from perbench.site.chart import table_of
+from perbench.site.methods import methods_of
 from perbench.site.tabular import as_csv, as_json, file_of
 from perbench.site.templates import TEMPLATES, environment, faults_named
 from perbench.site.view import INDEX, SiteView, title
@@ -66,6 +67,9 @@ def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
         table_of=table_of,
         in_words=in_words,
     )
+    methods = methods_of(view)
+    pages = {(one.kind, one.name): one.page for one in methods}
+    found.globals.update(methods=methods, method_page=lambda kind, name: pages.get((kind, name), ""))
     page = partial(_page, found)
     with faults_named(own):
         yield "index.html", page("page.html", INDEX, sections=view.sections_of(INDEX))
@@ -74,6 +78,10 @@ def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
                 f"{name}.html",
                 page("page.html", name, sections=view.sections_of(name), heading=label),
             )
+    if methods:
+        yield "methods.html", page("methods.html", "methods")
+    for one in methods:
+        yield one.page, page("method.html", "methods", root="../", method=one)
     yield "records.html", page("records.html", "records")
     yield from cells.files(page)
 

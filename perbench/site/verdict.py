@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from perbench.contracts.results import FEW_USERS, Matrix
 from perbench.progress import counted
-from perbench.site.comparisons import Compared, Comparison, Tally, compare, method_of
+from perbench.site.comparisons import Comparison, Comparisons, WinLoss, compare, method_of
 from perbench.site.format import number
 
 MOST_POINTS = 5
@@ -25,7 +25,7 @@ class Verdict:
     headline: str = ""
     points: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    tallies: tuple[Tally, ...] = ()
+    tallies: tuple[WinLoss, ...] = ()
     tests: int = 0
 
     @property
@@ -65,7 +65,7 @@ def verdict_of(matrix: Matrix) -> Verdict:
     return Verdict(headline, (*facts, *seeds * room), (*seeds * (not room), *notes), tallies, tests)
 
 
-def _notes(matrix: Matrix, found: Compared) -> Iterator[str]:
+def _notes(matrix: Matrix, found: Comparisons) -> Iterator[str]:
     outcomes = [one for _, held in matrix.rows for one in held if one.status == "done"]
     if part := sum(any(record.status == "failed" for record in one.records) for one in outcomes):
         yield f"{counted(part, 'value')} without the seeds that failed."
@@ -77,7 +77,7 @@ def _notes(matrix: Matrix, found: Compared) -> Iterator[str]:
 class _Points:
     """The sentences."""
 
-    def __init__(self, found: Compared, several_models: bool) -> None:
+    def __init__(self, found: Comparisons, several_models: bool) -> None:
         self.found, self.over, self.several = found, found.over, several_models
         self.order = found.strongest()
         self.rest = self.order[1:]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perbench.stats.paired import Contrast, Estimate
+from perbench.stats.paired import Effect, Estimate
 from perbench.stats.spread import (
     FEWEST_USERS,
     ROUNDING,
@@ -25,7 +25,7 @@ class Part:
     """One of the gains. Those of a `column` are over the same samples; `sides` are the trainings of the
     method and of what it is compared with, `seeds` the names of their seeds."""
 
-    contrast: Contrast
+    effect: Effect
     column: Hashable
     sides: tuple[Hashable, Hashable]
     seeds: tuple[Sequence[int], Sequence[int]]
@@ -51,11 +51,11 @@ def mean_gain(parts: Sequence[Part]) -> Estimate:
     over these before their variance is taken. There is no interval if one gain has fewer than three users or
     is undefined without one of them.
     """
-    n, missing = (sum(getattr(part.contrast, name) for part in parts) for name in ("n", "missing"))
-    users = {name for part in parts for name, _, _ in _users(part.contrast)}
+    n, missing = (sum(getattr(part.effect, name) for part in parts) for name in ("n", "missing"))
+    users = {name for part in parts for name, _, _ in _users(part.effect)}
     seeds = list(_seeds(parts))
     fewest = min(map(len, seeds), default=0)
-    values = [part.contrast.value for part in parts]
+    values = [part.effect.value for part in parts]
     if not parts or np.isnan(values).any():
         return Estimate(None, n, missing, len(users), seeds=fewest)
     value = float(np.mean(values))
@@ -68,9 +68,9 @@ def mean_gain(parts: Sequence[Part]) -> Estimate:
     return Estimate(value, n, missing, len(users), spread, spread.interval(value), spread.p(value), fewest)
 
 
-def _users(contrast: Contrast) -> Iterator[tuple[str, float, float]]:
+def _users(effect: Effect) -> Iterator[tuple[str, float, float]]:
     """Each user with samples: the name, the value without the user, the number of samples."""
-    for name, left, size in zip(contrast.users, contrast.left_out, contrast.sizes, strict=True):
+    for name, left, size in zip(effect.users, effect.left_out, effect.sizes, strict=True):
         if size > 0:
             yield name, float(left), float(size)
 
@@ -80,11 +80,11 @@ def _columns(parts: Sequence[Part]) -> list[_Column] | None:
     moved: dict[Hashable, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     sizes: dict[Hashable, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for part in parts:
-        found, value = list(_users(part.contrast)), part.contrast.value
+        found, value = list(_users(part.effect)), part.effect.value
         off = np.array([left for _, left, _ in found]) - value
         if len(found) < FEWEST_USERS or not np.isfinite(off).all():
             return None
-        if np.abs(off).max() <= ROUNDING * max(part.contrast.scale, abs(value)):
+        if np.abs(off).max() <= ROUNDING * max(part.effect.scale, abs(value)):
             off = np.zeros_like(off)
         for (name, _, size), moves in zip(found, off.tolist(), strict=True):
             moved[part.column][name] += moves / len(parts)
@@ -133,7 +133,7 @@ def _seeds(parts: Sequence[Part]) -> Iterator[Floats]:
     """What each training's seeds add to the mean, for those seeds that are in all of its gains."""
     found: dict[Hashable, list[dict[int, float]]] = defaultdict(list)
     for part in parts:
-        for training, names, values in zip(part.sides, part.seeds, part.contrast.seeds, strict=False):
+        for training, names, values in zip(part.sides, part.seeds, part.effect.seeds, strict=False):
             if values is not None:
                 by_name = dict(zip(names, values.tolist(), strict=True))
                 found[training].append({name: v for name, v in by_name.items() if v == v})

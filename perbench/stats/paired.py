@@ -127,7 +127,7 @@ class _Parts:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Effect:
     """A method's value, or its gain over another, before its interval; `value` is nan without samples.
 
     `left_out` [G] is the value without each of `users`, `sizes` [G] their samples, 0 for a user without any.
@@ -234,16 +234,16 @@ class Aligned:
         """[G] samples of each user."""
         return np.bincount(self._user[kept], minlength=len(self._names)).astype(np.float64)
 
-    def contrast(self, *places: int) -> Contrast:
+    def effect(self, *places: int) -> Effect:
         """The value of one method, or its gain over a second one, on the samples scored under both."""
         kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
         sizes = self._sizes(kept)
         n = int(kept.sum())
         missing = int(np.any([self._asked[place] for place in places], axis=0).sum()) - n
         if not n:
-            return Contrast(np.nan, 0, missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
+            return Effect(np.nan, 0, missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
         first, *rest = (self._part(place, kept, sizes) for place in places)
-        return Contrast(
+        return Effect(
             value=first.value - sum(part.value for part in rest),
             n=n,
             missing=missing,
@@ -258,7 +258,7 @@ class Aligned:
         )
 
     def _estimate(self, *places: int) -> Estimate:
-        found = self.contrast(*places)
+        found = self.effect(*places)
         n, missing, users = found.n, found.missing, int((found.sizes > 0).sum())
         seeds = min(map(len, found.trained), default=0)
         if np.isnan(found.value):

@@ -15,13 +15,13 @@ from rich.console import Console
 from scipy.stats import t as student
 
 from perbench.contracts.section import Table, Value
-from perbench.site.comparisons import Tally
+from perbench.site.comparisons import WinLoss
 from perbench.site.draw import NARROWEST, STRIP, strip
 from perbench.site.finished import print_screen
 from perbench.site.load import load
-from perbench.site.render import files
 from perbench.site.view import SiteView, build_view
 from perbench.store import Labels
+from tests.site.pages import site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -275,7 +275,7 @@ def test_answers_cut_short_are_said_once_if_they_are_most(bench: Bench, cut: lis
 
 @given(st.tuples(*[st.integers(0, 500)] * 4))
 def test_a_strip_is_whole_and_every_number_fits(counts: tuple[int, int, int, int]) -> None:
-    parts = strip(Tally("a", "a", *counts))
+    parts = strip(WinLoss("a", "a", *counts))
     assert [part.count for part in parts] == [count for count in counts if count]
     assert all(part.width >= NARROWEST - 2 - 0.05 for part in parts)
     for before, after in pairwise(parts):
@@ -285,9 +285,9 @@ def test_a_strip_is_whole_and_every_number_fits(counts: tuple[int, int, int, int
         assert all(part.at < part.label < part.at + part.width for part in parts)
 
 
-def test_the_page_draws_what_the_table_holds(bench: Bench) -> None:
+def test_the_page_draws_what_the_table_holds(bench: Bench, tmp_path: Path) -> None:
     pair(bench, [0.11, 0.12, 0.13, 0.1, 0.12, 0.11, 0.12, 0.12], users=list("abcdefgh"))
-    page = dict(files(view_of(bench)))["index.html"]
+    page = site_of(bench, out=tmp_path / "site").sources["index"]
     assert page.index("<h1>") < page.index('class="tstrip"') < page.index('id="overview-1"')
     assert 'aria-label="1 better, 0 not separable, 0 worse, 0 missing"' in page
     row = page[page.index('id="overview-1"') :].partition("<tbody>")[2].partition("</tr>")[0]

@@ -26,7 +26,7 @@ def part(
     a: Method, b: Method | None = None, column: Hashable = 0, sides: tuple[Hashable, Hashable] = ("a", "b")
 ) -> Part:
     b = b or method(a.seeds[0].users, [0.0] * len(a.seeds[0].users), trained=False)
-    return Part(Aligned([a, b]).contrast(0, 1), column, sides, (tuple(a.names), tuple(b.names)))
+    return Part(Aligned([a, b]).effect(0, 1), column, sides, (tuple(a.names), tuple(b.names)))
 
 
 @pytest.mark.parametrize("name", ["macro, users of each column differ", "macro, users shared by columns"])
@@ -120,7 +120,7 @@ def test_no_interval() -> None:
         found = mean_gain(parts)
         assert (found.value, found.ci, found.p) == (value, None, None)
     none = Part(
-        Aligned([method("uvw", [1, 2, 6]), Method([Sampled(["9"], ["q"], np.ones((1, 1)))])]).contrast(0, 1),
+        Aligned([method("uvw", [1, 2, 6]), Method([Sampled(["9"], ["q"], np.ones((1, 1)))])]).effect(0, 1),
         "s",
         ("a", "b"),
         ((), ()),

@@ -9,7 +9,7 @@ from perbench.contracts.section import ColumnHead, RowHead, Section, Table, Valu
 from perbench.progress import counted
 from perbench.site.cost import cost
 from perbench.site.format import day
-from perbench.site.means import Kind, MeanGain, Standing, kinds_of, standings
+from perbench.site.means import MeanGain, Standing, TaskKind, kinds_of, standings
 
 
 class Overview(Section):
@@ -41,7 +41,7 @@ class Overview(Section):
         return [Table(caption, "method", columns, rows, explanation=explained, summary=True)]
 
 
-def _names(kinds: Sequence[Kind]) -> list[str]:
+def _names(kinds: Sequence[TaskKind]) -> list[str]:
     """ "writing", with the metric where two kinds would have one name."""
     metrics = [_short(kind) for kind in kinds]
     titles = [kind.title or metric for kind, metric in zip(kinds, metrics, strict=True)]
@@ -51,7 +51,7 @@ def _names(kinds: Sequence[Kind]) -> list[str]:
     ]
 
 
-def _short(kind: Kind) -> str:
+def _short(kind: TaskKind) -> str:
     """The metric without its unit."""
     return kind.metric.partition(",")[0]
 
@@ -73,7 +73,7 @@ def _head(one: Standing) -> RowHead:
     )
 
 
-def _values(one: Standing, kinds: Sequence[Kind], matrix: Matrix) -> tuple[Value, ...]:
+def _values(one: Standing, kinds: Sequence[TaskKind], matrix: Matrix) -> tuple[Value, ...]:
     found = cost(one.rows, matrix)
     means = zip(one.means, kinds, strict=True)
     return (
@@ -100,7 +100,7 @@ def _rank(mean: MeanGain) -> Value:
     return Value(float(best), text=ranks, digits=0, rank=(best, worst), better=None)
 
 
-def _mean(mean: MeanGain, kind: Kind, baseline: bool) -> Value:
+def _mean(mean: MeanGain, kind: TaskKind, baseline: bool) -> Value:
     gain = mean.estimate
     if baseline:
         return Value(0.0, text="baseline", versus="baseline", rank=mean.rank, better=kind.better)
