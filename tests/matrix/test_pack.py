@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ class Vowels(TextMetric):
         values = [sum(c in "aeiou" for c in one) / max(1, len(one)) for one in texts.predictions]
         return Measured(mean_metric(values, texts.clusters, "vowels"), values)
 '''
-SECRET = "What do you do, river?"  # a question of both tasks' test rows
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -78,26 +78,29 @@ def without_texts(site: Path) -> dict[str, bytes]:
 
 @dataclass
 class Packed:
-    """A finished run, its pages and its pack; the plugins that made it are `root`."""
+    """A finished run, its pages and its pack; `root`: tasks and a model, `extra`: a trainer and a metric."""
 
     root: Root
+    extra: Root
     run: Path
     site: Path
     pack: Path
 
 
-def fill(root: Root) -> None:
-    root.trainer("doubled", TRAINER)
-    root.trainer("shared", "FACTOR = 2.0\n")
-    root.trainer("unused", TRAINER.replace("Doubled", "Unused"))
-    (root.path / "metrics").mkdir()
-    (root.path / "metrics" / "vowels.py").write_text(METRIC)
+def fill(root: Root, extra: Root) -> None:
+    extra.path.mkdir()
+    extra.trainer("doubled", TRAINER)
+    extra.trainer("shared", "FACTOR = 2.0\n")
+    extra.trainer("unused", TRAINER.replace("Doubled", "Unused"))
+    (extra.path / "metrics").mkdir()
+    (extra.path / "metrics" / "vowels.py").write_text(METRIC)
     for name, licence in (("writing", "CC-BY-4.0"), ("other", "Not stated")):
-        root.task(name, metrics=["rouge1", "vowels"], license=licence)
+        root.task(name, license=licence)
     root.matrix(
         trainers=["ce", "doubled"],
         targets=["tiny/writing", "tiny/other"],
         identifiers=[],
+        tasks={name: {"metrics": ["rouge1", "vowels"]} for name in ("tiny/writing", "tiny/other")},
         training={"epochs": 1.0, "batch_size": 3, "learning_rate": 0.005, "precision": "fp32"},
     )
 
@@ -109,16 +112,18 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def packed(root: Root, runs: Runs, tmp_path: Path, once: Path) -> Packed:
-    fill(root)
+def packed(root: Root, runs: Runs, tmp_path: Path, once: Path, monkeypatch: pytest.MonkeyPatch) -> Packed:
+    extra = Root(tmp_path / "extra")
+    fill(root, extra)
+    monkeypatch.setenv("PERBENCH_INCLUDE", os.pathsep.join(map(str, (root.path, extra.path))))
     if not (once / "made.zip").exists():
         words = ("run", "--matrix", "small", "--out", str(once / "made"), "--limit", "4")
-        code, _, errors = runs(root.path, *words)
+        code, _, errors = runs(root.path, *words, env={"PERBENCH_INCLUDE": os.environ["PERBENCH_INCLUDE"]})
         assert code == 0, errors
         assert cli.main(["leaderboard", "build", str(once / "made"), "--out", str(once / "site")]) == 0
         assert cli.main(["pack", str(once / "made"), "--out", str(once / "made.zip")]) == 0
     shutil.copytree(once, tmp_path, dirs_exist_ok=True)
-    return Packed(root, tmp_path / "made", tmp_path / "site", tmp_path / "made.zip")
+    return Packed(root, extra, tmp_path / "made", tmp_path / "site", tmp_path / "made.zip")
 
 
 def repeat(runs: Runs, packed: Packed, fresh: Path, *words: str, **env: str) -> tuple[int, str]:
@@ -130,42 +135,55 @@ def repeat(runs: Runs, packed: Packed, fresh: Path, *words: str, **env: str) -> 
     return code, errors
 
 
+def here(packed: Packed) -> tuple[str, ...]:
+    """Options of somebody who has the plugins."""
+    return ("--include", str(packed.root.path), "--include", str(packed.extra.path))
+
+
 def test_a_run_is_repeated_from_its_pack_alone(
     packed: Packed, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = packed.root.path / "data" / "other"
     kept = {path.name: path.read_bytes() for path in rows.iterdir()}
-    shutil.rmtree(packed.root.path)
     before = tree(packed.run)
+    shutil.rmtree(packed.extra.path)
     shutil.move(packed.run, tmp_path / "elsewhere")
-    monkeypatch.delenv("PERBENCH_INCLUDE")
     fresh = tmp_path / "fresh"
     fresh.mkdir()
 
     # read
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(packed.root.path))
     assert cli.main(["leaderboard", "build", str(packed.pack), "--out", str(fresh / "site")]) == 0
     assert without_texts(fresh / "site") == without_texts(packed.site)
+    shutil.rmtree(packed.root.path)
+    monkeypatch.delenv("PERBENCH_INCLUDE")
 
     # its code is listed, and not executed
     mark = fresh / "imported"
     code, errors = repeat(runs, packed, fresh, IMPORTED=str(mark))
     assert code == 2
-    place = "again/pack/plugins/1"
-    for name in ("trainers/doubled.py", "trainers/shared.py", "metrics/vowels.py", "tasks/tiny/writing.yaml"):
-        assert f"{place}/{name}  sha256 {read_sha256(fresh / place / name)[:12]}" in errors
-    assert f"--include {fresh / place}" in errors
+    found = fresh / "again" / "pack" / "plugins"
+    (place,) = (file.parents[2] for file in found.glob("*/tasks/tiny/writing.yaml"))
+    (other,) = (file.parents[1] for file in found.glob("*/metrics/vowels.py"))
+    for file in (
+        other / "trainers/doubled.py",
+        other / "trainers/shared.py",
+        place / "tasks/tiny/writing.yaml",
+    ):
+        assert f"{file}  sha256 {read_sha256(file)[:12]}" in errors
+    assert f"--include {found / '1'} --include {found / '2'}" in errors
     assert not mark.exists()
     assert "unused" not in errors
 
     # texts that may not be shared are asked for
-    include = ("--include", str(fresh / place))
+    include = ("--include", str(place), "--include", str(other))
     code, errors = repeat(runs, packed, fresh, *include)
     assert code == 2
     assert "tiny/other" in errors
     assert "to get the examples of tiny/other: no command gets them" in errors
     for name, content in kept.items():
-        (fresh / place / "data" / "other").mkdir(exist_ok=True, parents=True)
-        (fresh / place / "data" / "other" / name).write_bytes(content)
+        (place / "data" / "other").mkdir(exist_ok=True)
+        (place / "data" / "other" / name).write_bytes(content)
 
     # what is there is reused, what is not is run
     code, errors = repeat(runs, packed, fresh, *include, IMPORTED=str(mark))
@@ -209,8 +227,8 @@ def test_texts_that_may_not_be_shared_are_in_no_file_of_the_pack(packed: Packed)
             assert f"run/cells/{folder.name}/samples.jsonl" not in named
     assert answers
     assert not any(answer.encode() in content for answer in answers for content in named.values())
-    assert not any(name.startswith("plugins/1/data/other") for name in named)
-    assert any(name.startswith("plugins/1/data/writing") for name in named)
+    assert not any("/data/other/" in name for name in named)
+    assert any("/data/writing/" in name for name in named)
 
 
 def test_withheld_samples_are_told_where_samples_are_read(
@@ -242,13 +260,18 @@ def test_the_same_run_gives_the_same_bytes_and_is_not_changed(packed: Packed, tm
 def test_the_manifest_says_what_was_used(packed: Packed) -> None:
     manifest = Pack(packed.pack).manifest
     found = {(one.kind, one.name): one for one in manifest.plugins}
-    files = {"doubled": "plugins/1/trainers/doubled.py", "ce": None}
-    for name, file in files.items():
-        assert found["trainer", name].file == file
+    for name in ("doubled", "ce"):
         assert found["trainer", name].sha256 == plugins.get("trainer", name).digest()
-    assert found["metric", "vowels"].file == "plugins/1/metrics/vowels.py"
-    assert found["task", "tiny/writing"].file == "plugins/1/tasks/tiny/writing.yaml"
-    assert found["model", "tiny"].file == "plugins/1/leaderboard/models/tiny.yaml"
+    places = {
+        ("trainer", "ce"): None,
+        ("trainer", "doubled"): "trainers/doubled.py",
+        ("metric", "vowels"): "metrics/vowels.py",
+        ("task", "tiny/writing"): "tasks/tiny/writing.yaml",
+        ("model", "tiny"): "leaderboard/models/tiny.yaml",
+    }
+    for key, place in places.items():
+        file = found[key].file
+        assert (file and re.sub(r"^plugins/[12]/", "", file)) == place
     assert {"protocol", "source", "engine", "ranking", "decoding"} <= {kind for kind, _ in found}
     assert ("trainer", "unused") not in found
     (matrix,) = manifest.matrices
@@ -267,8 +290,8 @@ def test_weights_are_packed_on_request(packed: Packed, runs: Runs, tmp_path: Pat
     written = write_pack(packed.run, tmp_path / "heavy.zip", weights=True)
     assert sum(name.endswith("adapter_model.safetensors") for name in written.members) == 2
     assert not any("/checkpoint/" in name for name in Pack(packed.pack).archive.members)
-    heavy = Packed(packed.root, packed.run, packed.site, tmp_path / "heavy.zip")
-    fresh, include = tmp_path / "fresh", ("--include", str(packed.root.path))
+    heavy = replace(packed, pack=tmp_path / "heavy.zip")
+    fresh, include = tmp_path / "fresh", here(packed)
     fresh.mkdir()
     code, errors = repeat(runs, heavy, fresh, *include)
     assert code == 0, errors
@@ -291,17 +314,17 @@ def test_weights_are_packed_on_request(packed: Packed, runs: Runs, tmp_path: Pat
 def test_other_plugins_of_the_same_name_are_told_with_digests(
     packed: Packed, runs: Runs, tmp_path: Path
 ) -> None:
-    file = packed.root.path / "trainers" / "doubled.py"
+    file = packed.extra.path / "trainers" / "doubled.py"
     old = read_sha256(file)
     file.write_text(TRAINER + "# changed\n")
-    code, errors = repeat(runs, packed, tmp_path, "--include", str(packed.root.path))
+    code, errors = repeat(runs, packed, tmp_path, *here(packed))
     assert code == 2
     for part in ("trainer doubled", str(file), read_sha256(file)[:12], old[:12]):
         assert part in errors
 
 
 def changed_trainer(packed: Packed) -> str:
-    file = packed.root.path / "trainers" / "doubled.py"
+    file = packed.extra.path / "trainers" / "doubled.py"
     file.write_text(TRAINER + "# changed\n")
     return str(file)
 
@@ -379,8 +402,7 @@ def test_a_folder_that_holds_something_else_is_not_unpacked_into(
 def test_examples_that_differ_are_told(packed: Packed, runs: Runs, tmp_path: Path) -> None:
     rows = packed.root.path / "data" / "writing" / "test.jsonl"
     rows.write_text(rows.read_text().replace("Once", "Twice"))
-    include = ("--include", str(packed.root.path), "--dry-run")
-    code, errors = repeat(runs, packed, tmp_path, *include)
+    code, errors = repeat(runs, packed, tmp_path, *here(packed), "--dry-run")
     assert code == 0, errors
     assert "the examples of tiny/writing are not the pack's" in errors
     assert RunDir(tmp_path / "again").description()["plans"].keys() == {"small"}
