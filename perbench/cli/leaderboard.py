@@ -44,11 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()) + "; may be repeated",
     )
     show = actions.add_parser("show", help="print the verdict and all tables of a run, or one section")
-    written = "run directory, published file, or folder of these"
+    written = "run directory, pack, published file, or folder of published files"
     show.add_argument("shown", type=Path, metavar="RUN", help=written)
     show.add_argument("section", nargs="?", metavar="SECTION", help="such as transfer (default: all)")
     add = actions.add_parser("add", help="publish the results of a run as reviewable files")
-    add.add_argument("of", type=Path, metavar="RUN", help="run directory that `perbench run` wrote")
+    add.add_argument("of", type=Path, metavar="RUN", help="run directory, or pack of one")
     add.add_argument(
         "--out", type=Path, default=PUBLISHED, metavar="FOLDER", help="where files are written (%(default)s)"
     )

@@ -73,7 +73,7 @@ def _say(written: Written) -> None:
         if one.file is not None and one.file.startswith(PLUGIN_PART)
     ]
     lines += [
-        f"samples of {one.task} as digests only, in {counted(one.cells, 'cell')} (licence: {one.license})"
+        f"samples of {one.task} as digests only, in {counted(one.cells, 'cell')}: {one.why}"
         for one in manifest.withheld
     ]
     print(*lines, *manifest.notes, sep="\n", file=sys.stderr)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from perbench.contracts.results import Entry
-from perbench.disk.digests import canonical_digest
 from perbench.disk.files import write_text
 from perbench.disk.masking import without_paths
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
+from perbench.matrix.licence import withheld_texts
 from perbench.published import read_published
 from perbench.published.follows import score_faults
 from perbench.published.form import file_name, file_value, text_of
@@ -23,7 +23,9 @@ from perbench.site.load import load
 from perbench.specs.load import load_task
 from perbench.specs.rows import task_of as task_name
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
-from perbench.store.check import read_samples
+from perbench.store.check import read_samples, samples_withheld
+from perbench.store.pack import run_folder
+from perbench.store.withheld import sample_digests
 
 
 @dataclass
@@ -44,8 +46,10 @@ def publish(run: Path, out: Path, *, samples: bool = False) -> Added:
         samples: also publish the samples of tasks that are `redistributable`, and the digests of others.
 
     Raises:
-        PerbenchError: `run` is no run directory, or has no finished cells; a file to be changed is damaged.
+        PerbenchError: `run` is no run directory or pack, or has no finished cells; a file to be changed is
+            damaged.
     """
+    run = run_folder(run)
     loaded = load([run])
     added = Added(left_out=list(map(str, loaded.damaged)))
     described = RunDir(run).description()
@@ -107,9 +111,14 @@ class _Taken:
         )
 
     def _samples(self, record: CellRecord) -> tuple[list[str], list[dict[str, Any]] | None]:
-        rows = read_samples(self.folders[record.identity], record.identity)
-        digests = [canonical_digest([record.identity, place, row]) for place, row in enumerate(rows)]
-        reason = withheld(record, self.matrices)
+        folder, rows = self.folders[record.identity], None
+        reason: str | None
+        if (left_out := samples_withheld(folder, record.identity)) is not None:
+            digests, reason = [*left_out.samples.values()], str(left_out)
+        else:
+            rows = read_samples(folder, record.identity)
+            digests = [*sample_digests(record.identity, rows).values()]
+            reason = withheld(record, self.matrices)
         if reason is not None:
             self.added.digests_only[record.labels.target or ""] = reason
         return digests, None if reason else rows
@@ -121,13 +130,11 @@ def withheld(record: CellRecord, matrices: Mapping[str, Any]) -> str | None:
     try:
         task = load_task(name).spec
     except PerbenchError:
-        return "its task is not known here, so neither is its license"
+        return withheld_texts(None, elsewhere=False)
     rows = [row for spec in matrices.values() for row in spec["targets"] if not isinstance(row, str)]
     changed = {key for row in rows if row["task"] == name for key in row}
     changed |= {key for spec in matrices.values() for key in spec.get("tasks", {}).get(name, {})}
-    if any(key.partition(".")[0] == "data" for key in changed):
-        return "the matrix takes other data than the task's, of unknown license"
-    return None if task.redistributable else f"not redistributable (license: {task.license})"
+    return withheld_texts(task, elsewhere=any(key.partition(".")[0] == "data" for key in changed))
 
 
 def _without_paths(record: CellRecord) -> CellRecord:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from perbench import plugins
 from perbench.errors import PerbenchError
-from perbench.pack.licence import withheld_licence
 from perbench.pack.public import public_yaml
 from perbench.pack.used import Used
 from perbench.plugins import KINDS, Plugin
@@ -184,19 +183,18 @@ def _rows(found: PluginFiles, roots: _Roots, used: Used) -> None:
     for label, task in sorted(used.tasks.items()):
         plugin = used.plugins.get(("task", task.named.name))
         foreign = plugin is not None and roots.of(plugin) is not None
-        licence = withheld_licence(task)
         for path in source_of(task.named.spec.data).files(task.named.folder):
             own = path.resolve()
             holder = roots.holding(own)
             if not foreign and plugins.builtin_root() in own.parents:
                 found.get[label] = "they come with perbench"
             elif holder is None:
-                found.notes.append(f"{path.name}, which {label} reads, is not beside the task: not packed")
+                found.notes.append(f"{path.name}, which {label} reads: not packed, it is not beside the task")
             elif own.suffix == ".py":
                 found.add(roots.place(holder, own), own)
                 _closure(found, roots, holder, own)
-            elif licence is not None:
-                found.notes.append(f"{path.name}, which {label} reads, not packed (licence: {licence})")
+            elif task.withheld is not None:
+                found.notes.append(f"{path.name}, which {label} reads: not packed, {task.withheld}")
             else:
                 found.add(roots.place(holder, own), own)
                 found.get[label] = "they are in this pack"

@@ -23,6 +23,6 @@ def readme(manifest: Manifest) -> str:
     lines += ["", "Texts:"]
     lines += dict.fromkeys(f"  {one.task}: {one.get}" for one in manifest.data)
     for one in manifest.withheld:
-        lines.append(f"  {one.task}: samples as digests only (licence: {one.license})")
+        lines.append(f"  {one.task}: samples as digests only: {one.why}")
     lines += ["", "Commands that ran:", *(f"  {one.command}" for one in manifest.matrices)]
     return "\n".join([*lines, *(f"Note: {note}" for note in manifest.notes)]) + "\n"

@@ -11,7 +11,7 @@ from typing import Any
 from perbench.disk.sealed import seal
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
-from perbench.pack.licence import withheld_licence
+from perbench.matrix.licence import withheld_texts
 from perbench.pack.used import Used
 from perbench.progress import counted
 from perbench.specs.rows import task_of
@@ -75,8 +75,7 @@ def run_files(run: Path, found: Mapping[str, Any], used: Used, *, weights: bool)
             f"{counted(missing, 'planned cell')} not finished; `perbench run --from` runs them"
         )
     files.withheld = [
-        PackedTask(task=task, license=licence, cells=number)
-        for (task, licence), number in sorted(counts.items())
+        PackedTask(task=task, why=why, cells=number) for (task, why), number in sorted(counts.items())
     ]
     return files
 
@@ -89,20 +88,19 @@ def _cell(
     if record.status != "done":
         names += [SCORES] if (folder / SCORES).exists() else []
     if SAMPLES in names:
-        already = samples_withheld(folder, record.identity)
-        task = task_of(record.labels.target or "")
-        licence = already.license if already else withheld_licence(used.tasks.get(record.labels.target or ""))
-        if licence is not None:
+        already, label = samples_withheld(folder, record.identity), record.labels.target or ""
+        task = used.tasks.get(label)
+        why = task.withheld if task is not None else withheld_texts(None, elsewhere=False)
+        why = already.why if already is not None else why
+        if why is not None:
             names.remove(SAMPLES)
-            counts[task, licence] = counts.get((task, licence), 0) + 1
-            files.members[place + WITHHELD] = (
-                folder / WITHHELD if already else _digests(record, folder, licence)
-            )
+            counts[task_of(label), why] = counts.get((task_of(label), why), 0) + 1
+            files.members[place + WITHHELD] = folder / WITHHELD if already else _digests(record, folder, why)
     files.members |= {place + name: folder / name for name in names}
 
 
-def _digests(record: CellRecord, folder: Path, licence: str) -> bytes:
-    content = withheld(record.identity, licence, read_samples(folder, record.identity))
+def _digests(record: CellRecord, folder: Path, why: str) -> bytes:
+    content = withheld(record.identity, why, read_samples(folder, record.identity))
     return (json.dumps(content, indent=1) + "\n").encode()
 
 

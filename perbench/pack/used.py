@@ -10,6 +10,7 @@ from typing import Any
 from perbench import plugins
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.licence import withheld_texts
 from perbench.plugins import Plugin
 from perbench.shapes.base import Named
 from perbench.shapes.fields import RUBRIC, marked_keys
@@ -46,11 +47,10 @@ class Used:
 
 @dataclass(frozen=True)
 class UsedTask:
-    """A task of a matrix; `elsewhere`: the matrix says where its rows come from, so that the licence in the
-    task's file is not theirs."""
+    """A task of a matrix; `withheld`: why its texts must not be shared, or None."""
 
     named: Named[TaskSpec]
-    elsewhere: bool
+    withheld: str | None
 
 
 def used(matrices: Mapping[str, Mapping[str, Any]]) -> Used:
@@ -110,7 +110,8 @@ def _references(spec: MatrixSpec) -> Iterator[str]:
 def _task(found: Used, label: str, named: Named[TaskSpec], variant: TaskVariant, spec: MatrixSpec) -> None:
     task, overrides = named.spec, {**spec.tasks.get(variant.task, {}), **variant.overrides}
     source = source_of(task.data)
-    found.tasks[label] = UsedTask(named, f"data.{source.key}" in overrides)
+    elsewhere = any(key.partition(".")[0] == "data" for key in overrides)
+    found.tasks[label] = UsedTask(named, withheld_texts(task, elsewhere=elsewhere))
     _file(found, "task", variant.task, named)
     parts = {
         "protocol": [task.protocol],

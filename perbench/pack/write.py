@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import perbench
 from perbench.disk.archive import write_archive
+from perbench.disk.masking import without_paths
 from perbench.pack.environment import constraints
 from perbench.pack.files import plugin_files
 from perbench.pack.match import check_sources
@@ -18,8 +19,11 @@ from perbench.pack.public import public_spec
 from perbench.pack.readme import readme
 from perbench.pack.run import RunFiles, described, run_files
 from perbench.pack.used import Used, used
+from perbench.progress import counted
 from perbench.specs.compose import source_of
+from perbench.store.check import RECORD
 from perbench.store.pack import Manifest, PackedData
+from perbench.store.rundir import RUN
 
 RESOLVED = "resolved/"
 
@@ -71,7 +75,7 @@ def write_pack(run: Path, out: Path, *, weights: bool = False) -> Written:
         plugins=code.plugins,
         data=list(_data(files, using, code.get)),
         withheld=files.withheld,
-        notes=[*files.notes, *code.notes],
+        notes=[*files.notes, *code.notes, *_paths(members)],
     )
     members["README.txt"] = readme(manifest).encode()
     return Written(out, manifest, write_archive(out, members, manifest.model_dump(mode="json")))
@@ -118,6 +122,21 @@ def _data(files: RunFiles, using: Used, there: Mapping[str, str]) -> Iterator[Pa
                 get = source_of(using.tasks[label].named.spec.data).get(origin)
                 get = get or there.get(label, "no command gets them: ask whoever made the pack")
                 yield PackedData(task=label, split=split, digest=digest, origin=origin, get=get)
+
+
+def _paths(members: Mapping[str, bytes | Path]) -> list[str]:
+    """A note on files that name folders of this machine: they are packed as they are."""
+    found = []
+    for name, content in sorted(members.items()):
+        if name.endswith((".yaml", RECORD, RUN)):
+            text = (content if isinstance(content, bytes) else content.read_bytes()).decode(errors="replace")
+            found += [name] if without_paths(text) != text else []
+    if not found:
+        return []
+    names = ", ".join(found[:3])
+    return [
+        f"{counted(len(found), 'file')} may name folders of this machine: {names}{', …' * (len(found) > 3)}"
+    ]
 
 
 def _plain(name: str) -> str:

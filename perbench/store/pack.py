@@ -53,10 +53,10 @@ class PackedData(Strict):
 
 
 class PackedTask(Strict):
-    """Texts that are not in the pack, because their licence does not allow it."""
+    """A task whose samples are in the pack as digests only."""
 
     task: str
-    license: str
+    why: str
     cells: int
 
 

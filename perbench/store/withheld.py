@@ -17,13 +17,14 @@ WITHHELD = "samples.withheld.json"
 
 
 class Withheld(Strict):
-    """`license`: of the task; `samples`: by id, the sha256 that ends the sample's line in samples.jsonl."""
+    """`why`: the reason; `samples`: by id, in order, the sha256 that ends the sample's line in
+    samples.jsonl."""
 
-    license: str
+    why: str
     samples: dict[str, str]
 
     def __str__(self) -> str:
-        return f"its samples are not in this copy, only their digests (licence: {self.license})"
+        return f"its samples are not in this copy, only their digests: {self.why}"
 
 
 class SamplesWithheld(PerbenchError):
@@ -35,9 +36,9 @@ def sample_digests(identity: str, samples: Sequence[Mapping[str, Any]]) -> dict[
     return {str(sample["id"]): seal(sample, identity, place)[SEAL] for place, sample in enumerate(samples)}
 
 
-def withheld(identity: str, license: str, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def withheld(identity: str, why: str, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The content of a cell's WITHHELD, from its samples in order."""
-    return seal({"license": license, "samples": sample_digests(identity, samples)}, identity)
+    return seal({"why": why, "samples": sample_digests(identity, samples)}, identity)
 
 
 def read_withheld(folder: Path, identity: str) -> Withheld | None:

@@ -94,8 +94,8 @@ def fill(root: Root, extra: Root) -> None:
     extra.trainer("unused", TRAINER.replace("Doubled", "Unused"))
     (extra.path / "metrics").mkdir()
     (extra.path / "metrics" / "vowels.py").write_text(METRIC)
-    for name, licence in (("writing", "CC-BY-4.0"), ("other", "Not stated")):
-        root.task(name, license=licence)
+    root.task("writing", license="CC-BY-4.0", redistributable=True)
+    root.task("other", license="Not stated")
     root.matrix(
         trainers=["ce", "doubled"],
         targets=["tiny/writing", "tiny/other"],
@@ -222,13 +222,24 @@ def test_texts_that_may_not_be_shared_are_in_no_file_of_the_pack(packed: Packed)
         if record["labels"]["target"] == "tiny/other":
             answers += [row["response"] for row in rows if len(row["response"]) > 8]
             held = json.loads(named[f"run/cells/{folder.name}/samples.withheld.json"])
-            assert held["license"] == "Not stated"
+            assert "Not stated" in held["why"]
             assert held["samples"] == {row["id"]: row["sha256"] for row in rows}
             assert f"run/cells/{folder.name}/samples.jsonl" not in named
     assert answers
     assert not any(answer.encode() in content for answer in answers for content in named.values())
     assert not any("/data/other/" in name for name in named)
     assert any("/data/writing/" in name for name in named)
+
+
+def test_results_are_published_from_a_pack_as_from_the_run(packed: Packed, tmp_path: Path) -> None:
+    for source, out in ((packed.run, "a"), (packed.pack, "b")):
+        assert cli.main(["leaderboard", "add", str(source), "--samples", "--out", str(tmp_path / out)]) == 0
+    found = tree(tmp_path / "a")
+    assert found == tree(tmp_path / "b")
+    cells = [cell for content in found.values() for cell in json.loads(content)["cells"]]
+    with_texts = {cell["record"]["labels"]["target"] for cell in cells if "samples" in cell}
+    assert with_texts == {"tiny/writing"}
+    assert all(len(cell["digests"]) == 4 for cell in cells)
 
 
 def test_withheld_samples_are_told_where_samples_are_read(
@@ -483,7 +494,7 @@ def test_what_was_given_by_its_file_gets_a_name(
     """A matrix, a task and a model's folder, outside of every root."""
     own, made = tmp_path / "own", tmp_path / "made"
     own.mkdir()
-    root.task("writing", license="CC-BY-4.0")
+    root.task("writing", license="CC-BY-4.0", redistributable=True)
     shutil.copytree(root.path / "data" / "writing", own / "rows")
     task = (root.path / "tasks" / "tiny" / "writing.yaml").read_text()
     (own / "mine.yaml").write_text(task.replace("../../data/writing", "rows"))
