@@ -132,7 +132,7 @@ class SampleReader:
     def _load(self, cell: StoredCell) -> _KnownTask:
         try:
             name = cell.record.inputs["target"]["name"]
-            task = same_task(cell.record, cell.matrices, self._data)
+            task = same_task(cell.record, cell.matrices, self._data, scoring=False)
         except KeyError as error:
             return _KnownTask(_without_task(cell.record), why=f"the record's inputs hold no {error}")
         except OtherTask as error:

@@ -20,11 +20,13 @@ from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.load import load_model, load_task
-from perbench.specs.rows import TaskRow, task_variants
+from perbench.specs.rows import TaskRow, moved_rows, task_variants
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import samples_withheld
 from perbench.store.ledger import caveats
 
+SCORING = ("metrics", "headline")
+"""Keys of a task that change its scores only."""
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
@@ -107,17 +109,29 @@ class OtherTask(PerbenchError):
     """The task differs from the one that made the samples."""
 
 
-def same_task(record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path]) -> Named[TaskSpec]:
-    """As `task_of`, with an OtherTask that does not name the cell."""
+def same_task(
+    record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path], *, scoring: bool = True
+) -> Named[TaskSpec]:
+    """As `task_of`, with an OtherTask that does not name the cell. Without `scoring`, the matrices' metrics
+    need not be installed: the task has those of its file.
+
+    Records and matrices may be a stranger's, and reading them must execute nothing of theirs: tasks are
+    looked up by name only, and a matrix that takes rows from elsewhere than a file of rows is refused.
+    """
     name = record.inputs["target"]["name"]
     if record.inputs["version"] != VERSIONS[record.kind]:
         raise OtherTask(
             f"its samples are of protocol version {record.inputs['version']}; this perbench reads "
             f"{VERSIONS[record.kind]}: run the matrix again"
         )
+    if str(name).endswith((".yaml", ".yml")):
+        raise PerbenchError(f"its task {name} is a file, not a name")
     changed: list[list[str]] = []
     for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
-        task = load_task(name, data=data, overrides=given)
+        if odd := [key for key in moved_rows(given) if key != "data.files"]:
+            raise OtherTask(f"the matrix takes the task's rows from elsewhere ({odd[0]}), which is not read")
+        kept = {key: value for key, value in given.items() if scoring or key not in SCORING}
+        task = load_task(name, data=data, overrides=kept)
         wanted = target_inputs(name, task.spec, _helpers(task.spec))
         paths = differing(record.inputs["target"], wanted)
         # The judge's current address does not affect stored samples.

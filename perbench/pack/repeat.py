@@ -20,11 +20,9 @@ from perbench.pack.unpack import PACK, unpack
 from perbench.progress import counted
 from perbench.shapes.base import Named
 from perbench.specs import yaml
-from perbench.specs.compose import data_spec, sources
-from perbench.specs.grid import leaves
 from perbench.specs.matrices import matrix_of
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.rows import TaskRow, task_of
+from perbench.specs.rows import TaskRow, moved_rows, task_of
 from perbench.store.pack import Pack, PackedMatrix
 
 
@@ -165,14 +163,11 @@ def _matrix(packed: PackedMatrix, out: Path, sets: Sequence[str]) -> Named[Matri
 
 def _places(values: Any) -> Iterator[tuple[str, str, str]]:
     """What a matrix says of the origin of rows: task, key, value."""
-    keys = {f"data.{cls.key}" for cls in sources(data_spec())}
     changes = [*values.get("tasks", {}).items()]
     for row in [*values.get("sources", ()), *values.get("targets", ())]:
         if isinstance(row, dict):
             found = TaskRow.model_validate(row)
             changes.append((found.task, found.overrides))
     for task, given in changes:
-        for key, value in given.items():
-            for path, inner in leaves({key: value}).items():
-                if ".".join(path) in keys:
-                    yield task, ".".join(path), str(inner)
+        for key, value in moved_rows(given).items():
+            yield task, key, str(value)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from perbench.shapes.base import Strict
-from perbench.specs.compose import task_spec
+from perbench.specs.compose import data_spec, sources, task_spec
 from perbench.specs.faults import holds_list
 from perbench.specs.grid import grid, leaves
 
@@ -71,6 +71,18 @@ def _variants(row: str | TaskRow) -> list[TaskVariant]:
 def is_axis(key: str, value: Any) -> bool:
     """Whether a value at a dotted path of a task row expands to several rows."""
     return isinstance(value, list) and not holds_list(task_spec(), key)
+
+
+def moved_rows(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a task's overrides that say where its rows come from, which may be a program: by dotted path
+    ("data.python")."""
+    keys = {f"data.{cls.key}" for cls in sources(data_spec())}
+    found = {".".join((key, *path)): value for key, one in overrides.items() for path, value in _inner(one)}
+    return {key: value for key, value in found.items() if key in keys}
+
+
+def _inner(value: Any) -> list[tuple[tuple[str, ...], Any]]:
+    return [*leaves(value).items()] if isinstance(value, Mapping) else [((), value)]
 
 
 def task_of(label: str) -> str:
