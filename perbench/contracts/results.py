@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from perbench.plugins import Plugin
 from perbench.progress import counted
 from perbench.stats.paired import ALPHA, Aligned, Estimate
 from perbench.stats.spread import FEWEST_USERS
@@ -56,6 +57,8 @@ class Loaded:
     damaged: tuple[DamagedRecord, ...] = ()
     waiting: int = 0
     """How many cells of the latest plans have no record yet."""
+    plugins: tuple[Plugin, ...] = ()
+    """Files of plugins that came with the records, to be read as text only."""
 
     @property
     def unverifiable(self) -> int:

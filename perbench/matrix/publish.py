@@ -24,7 +24,7 @@ from perbench.specs.load import load_task
 from perbench.specs.rows import task_of as task_name
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_samples, samples_withheld
-from perbench.store.pack import run_folder
+from perbench.store.pack import open_run
 from perbench.store.withheld import sample_digests
 
 
@@ -49,7 +49,7 @@ def publish(run: Path, out: Path, *, samples: bool = False) -> Added:
         PerbenchError: `run` is no run directory or pack, or has no finished cells; a file to be changed is
             damaged.
     """
-    run = run_folder(run)
+    run = open_run(run).path
     loaded = load([run])
     added = Added(left_out=list(map(str, loaded.damaged)))
     described = RunDir(run).description()

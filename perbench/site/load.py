@@ -13,10 +13,11 @@ from typing import Any
 from perbench import plugins
 from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
+from perbench.plugins import Plugin
 from perbench.published import MatrixPart, PublishedCell, published_files, read_published
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import SAMPLES, read_samples, read_scores
-from perbench.store.pack import run_folder
+from perbench.store.pack import OpenedRun, open_run
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class PlaceResults:
     names: Sequence[str] = ()
     planned: Collection[str] = ()
     recorded: Collection[str] = ()
+    plugins: Sequence[Plugin] = ()
 
 
 def load(places: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
@@ -75,16 +77,17 @@ def load(places: Sequence[Path], baseline: str | None = None, matrix: str | None
         names=tuple(dict.fromkeys(name for part in parts for name in part.names)),
         damaged=tuple(damaged),
         waiting=len(planned - recorded),
+        plugins=tuple(plugin for part in parts for plugin in part.plugins),
     )
 
 
 def _part(place: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
     files = published_files(place)
-    return _published(files, matrix, damaged) if files else _run(run_folder(place), matrix, damaged)
+    return _published(files, matrix, damaged) if files else _run(open_run(place), matrix, damaged)
 
 
-def _run(run: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
-    before = len(damaged)
+def _run(opened: OpenedRun, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+    before, run = len(damaged), opened.path
     found = read_records(run, damaged)
     if not found:
         if damaged[before:]:
@@ -117,6 +120,7 @@ def _run(run: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceRe
         [*chain.from_iterable(found for _, found in sorted(taking_part.items()))],
         planned,
         {record.identity for record, _ in found},
+        opened.plugins,
     )
 
 

@@ -16,7 +16,7 @@ from perbench.contracts.results import Entry, ModelRow, Outcome, TargetColumn
 from perbench.contracts.section import Table, Value
 from perbench.site.comparisons import WinLoss
 from perbench.site.format import between, number
-from perbench.site.plugin_text import PluginText, Setting, read_plugin
+from perbench.site.plugin_text import PluginText, Setting, read_plugin, read_text
 from perbench.site.values import outcome_value
 from perbench.site.view import SiteView
 from perbench.store import CellRecord
@@ -249,11 +249,21 @@ def methods_of(view: SiteView) -> list[MethodPage]:
             name,
             f"methods/{_file(name, kind if kind == 'identifier' and name in trainers else '')}.html",
             tuple(found[kind, name]),
-            read_plugin(kind, name),
+            _text(kind, name, found[kind, name], view),
             view,
         )
         for kind, name in order
     ]
+
+
+def _text(kind: str, name: str, entries: Sequence[Entry], view: SiteView) -> PluginText | None:
+    """The plugin's file: the one of the records, if it is installed or came with them, else the installed
+    one."""
+    installed = read_plugin(kind, name)
+    packed = [read_text(one) for one in view.plugins if (one.kind, one.name) == (kind, name)]
+    known = [text for text in (installed, *packed) if text is not None]
+    made = {_inputs(entry.record, kind).get("plugin") for entry in entries}
+    return next((text for text in known if text.digest in made), known[0] if known else None)
 
 
 def _file(name: str, prefix: str) -> str:

@@ -45,12 +45,20 @@ class PluginText:
 def read_plugin(kind: str, name: str) -> PluginText | None:
     """None if it is not installed, or not readable."""
     try:
-        plugin = plugins.get(kind, name)
+        return read_text(plugins.get(kind, name))
+    except PerbenchError:
+        return None
+
+
+def read_text(plugin: plugins.Plugin) -> PluginText | None:
+    """None if it is not readable."""
+    kind, name = plugin.kind, plugin.name
+    try:
         text = plugin.path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         digest = plugin.digest()
         files = tuple(_files(plugin))
-    except (PerbenchError, OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     first, _, rest = (ast.get_docstring(tree) or "").partition("\n")
     cls = _class(tree)

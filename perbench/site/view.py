@@ -86,6 +86,8 @@ class SiteView:
     """Sections left out because their file is broken, with the reason."""
     unverifiable: int = 0
     """Records without digests."""
+    plugins: tuple[plugins.Plugin, ...] = ()
+    """As in `Loaded`."""
 
     @property
     def tables(self) -> list[Table]:
@@ -143,6 +145,7 @@ def build_view(loaded: Loaded) -> SiteView:
         damaged=tuple(sorted({damage.here for damage in loaded.damaged})),
         broken=broken,
         unverifiable=loaded.unverifiable,
+        plugins=loaded.plugins,
     )
 
 

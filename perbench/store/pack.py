@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from perbench.disk.archive import Archive, BadArchive, name_fault
+from perbench.plugins import Plugin
 from perbench.shapes.base import Strict
 from perbench.store.rundir import RUN
 
@@ -122,6 +124,7 @@ class Pack:
         return sorted(name for name in self.archive.members if name.startswith(part))
 
 
+SHOWN = ("trainer", "identifier")
 PARTS = {"resolved", "written", "plugins", "README.txt", "constraints.txt"}
 COMPILED = (".pyc", ".pyo", ".so", ".pyd", ".dylib", ".dll")
 
@@ -138,27 +141,39 @@ def _misplaced(name: str) -> str | None:
     return None if known else "no part of a pack"
 
 
-_opened: dict[tuple[str, int, int], tempfile.TemporaryDirectory[str]] = {}
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run directory to read. `plugins` are the files of a pack's trainers and identifiers, which pages show
+    as text; nothing imports them."""
+
+    path: Path
+    plugins: tuple[Plugin, ...] = ()
+
+
+_opened: dict[tuple[str, int, int], tuple[tempfile.TemporaryDirectory[str], OpenedRun]] = {}
 """Unpacked for this process, by path, size and mtime; removed when it ends."""
 
 
-def run_folder(path: Path) -> Path:
+def open_run(path: Path) -> OpenedRun:
     """The run directory that a user named, or that of a pack, unpacked for the rest of this process without
-    trained weights and without anything that could be executed. Its name is that of the packed directory.
+    trained weights. Its name is that of the packed directory. Nothing of a pack is executed.
 
     Raises:
         BadArchive, OSError: as `Pack`.
         PerbenchError: the disk has no room.
     """
     if not path.exists() or path.is_dir():
-        return path
+        return OpenedRun(path)
     pack, stat = Pack(path), path.stat()
     key = str(path.resolve()), stat.st_size, stat.st_mtime_ns
     if key not in _opened:
         folder = tempfile.TemporaryDirectory(prefix="perbench-pack-")
+        run, code = Path(folder.name, "run", pack.manifest.run), Path(folder.name, "code")
         names = [name for name in pack.names(RUN_PART) if CHECKPOINT not in name]
-        pack.archive.extract(
-            Path(folder.name), names, lambda name: f"{pack.manifest.run}/{name.removeprefix(RUN_PART)}"
-        )
-        _opened[key] = folder
-    return Path(_opened[key].name, pack.manifest.run)
+        pack.archive.extract(run, names, lambda name: name.removeprefix(RUN_PART))
+        shown = [one for one in pack.foreign if one.kind in SHOWN and one.file is not None]
+        own = [name for one in shown for name in pack.names(str(one.file).removesuffix("__init__.py"))]
+        pack.archive.extract(code, dict.fromkeys(own))
+        found = tuple(Plugin(one.kind, one.name, code / str(one.file)) for one in shown)
+        _opened[key] = folder, OpenedRun(run, found)
+    return _opened[key][1]

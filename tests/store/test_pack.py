@@ -21,7 +21,7 @@ from perbench.disk import archive
 from perbench.disk.archive import MANIFEST, BadArchive, name_fault, write_archive
 from perbench.errors import PerbenchError
 from perbench.pack.unpack import unpack
-from perbench.store.pack import Manifest, Pack, PackedMatrix, run_folder
+from perbench.store.pack import Manifest, OpenedRun, Pack, PackedMatrix, PackedPlugin, open_run
 from tests.damage import DAMAGES
 
 LEDGER = "run/cells/eval-0123456789abcdef/scores.json"
@@ -291,20 +291,30 @@ def test_a_pack_without_room_names_the_way_out(
 
 
 def test_a_run_directory_is_read_as_it_is_and_a_missing_one_is_named(tmp_path: Path) -> None:
-    assert run_folder(tmp_path) == tmp_path
-    assert run_folder(tmp_path / "none") == tmp_path / "none"
+    for path in (tmp_path, tmp_path / "none"):
+        assert open_run(path) == OpenedRun(path)
 
 
-def test_a_pack_has_the_name_of_its_run_and_neither_weights_nor_code_are_unpacked_to_be_read(
-    tmp_path: Path,
-) -> None:
+def test_a_pack_to_be_read_has_its_run_s_name_no_weights_and_the_text_of_methods(tmp_path: Path) -> None:
     weights = "run/cells/train-0123456789abcdef/checkpoint/final/adapter_model.safetensors"
-    more: dict[str, bytes | Path] = {weights: b"1", "plugins/1/trainers/x.py": b"2", "README.txt": b"3"}
-    folder = run_folder(made(tmp_path / "mine.zip", {**MEMBERS, **more}))
-    assert folder.name == "mine"
-    files = [path for path in folder.parent.rglob("*") if path.is_file()]
-    found = {f"run/{path.relative_to(folder).as_posix()}" for path in files}
-    assert found == {"run/run.json", LEDGER}
+    files = {"trainer": "plugins/1/trainers/x/__init__.py", "metric": "plugins/1/metrics/y.py"}
+    code: dict[str, bytes | Path] = dict.fromkeys(files.values(), b"2")
+    code["plugins/1/trainers/x/helper.py"] = b"3"
+    plugins = [
+        PackedPlugin(kind=kind, name=name.split("/")[3][:1], sha256="0", file=name)
+        for kind, name in files.items()
+    ]
+    manifest = DESCRIBED.model_copy(update={"plugins": plugins})
+    path = tmp_path / "mine.zip"
+    write_archive(path, {**MEMBERS, weights: b"1", **code}, manifest.model_dump(mode="json"))
+    opened = open_run(path)
+    assert opened.path.name == "mine"
+    folder = opened.path.parents[1]
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    trainer = {f"code/plugins/1/trainers/x/{name}.py" for name in ("__init__", "helper")}
+    assert found == {"run/mine/run.json", f"run/mine/{LEDGER.removeprefix('run/')}", *trainer}
+    (plugin,) = opened.plugins
+    assert (plugin.kind, plugin.name, plugin.path.read_bytes()) == ("trainer", "x", b"2")
 
 
 def test_unpacking_goes_on_where_it_was_killed_and_then_leaves_the_folder_alone(
