@@ -28,6 +28,7 @@ from perbench.data import load_examples
 from perbench.errors import PerbenchError
 from perbench.matrix.engines import open_model
 from perbench.progress import counted
+from perbench.published.follows import contradictions, recomputed
 from perbench.shapes.base import Named, Strict
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
@@ -214,6 +215,12 @@ def _score(run: ProtocolTry, samples: list[dict[str, Any]]) -> str:
             f"the headline {run.spec.headline!r} is not among the metrics {', '.join(scored.metrics)}"
         )
     run.owner.checked(given)
+    found = recomputed(type(run.owner), scored.metrics, scored.scores)
+    for key, old, new in contradictions(scored.metrics, found):
+        raise Fault(
+            f"{key} is {old}, but {new} by the scores per sample of that name; compute it by mean_metric, "
+            "name the scores otherwise, or override implied()"
+        )
     return f"pure, of every sample; {counted(len(scored.metrics), 'metric')}, {run.spec.headline} among them"
 
 

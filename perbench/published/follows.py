@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,42 +34,43 @@ def score_faults(published: Published) -> tuple[list[FileFault], dict[str, set[s
             continue
         try:
             with np.errstate(all="ignore"):  # numbers that nobody computed may be of any size
-                found = recomputed(cell.record, cell.scores)
+                found = recomputed(protocol_of(cell.record), cell.record.metrics, cell.scores)
         except ValueError as error:
             faults.append(FileFault(f"{place}.scores", str(error), AGAIN))
             continue
         followed[place] = set(found)
-        for name, metric in found.items():
-            new, old = (
-                one.model_dump(mode="json", include=set(COMPARED))
-                for one in (metric, cell.record.metrics[name])
-            )
-            faults += [
-                FileFault(
-                    f"{place}.record.metrics.{name}.{key}",
-                    f"{old[key]}, but {new[key]} by the per-sample scores",
-                    AGAIN,
-                )
-                for key in COMPARED
-                if not close(new[key], old[key])
-            ]
+        for key, old, new in contradictions(cell.record.metrics, found):
+            what = f"{old}, but {new} by the per-sample scores"
+            faults.append(FileFault(f"{place}.record.metrics.{key}", what, AGAIN))
     return faults, followed
 
 
-def recomputed(record: CellRecord, scores: Scores) -> dict[str, Metric]:
-    """The metrics that follow from the scores; the others need samples.
+def contradictions(
+    metrics: Mapping[str, Metric], found: Mapping[str, Metric]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The fields of metrics ("rougeL.ci") that differ from the recomputed ones, with both values."""
+    for name, metric in found.items():
+        new, old = (one.model_dump(mode="json", include=set(COMPARED)) for one in (metric, metrics[name]))
+        yield from (
+            (f"{name}.{key}", old[key], new[key]) for key in COMPARED if not close(new[key], old[key])
+        )
+
+
+def recomputed(
+    protocol: type[Protocol[Any]] | None, metrics: Mapping[str, Metric], scores: Scores
+) -> dict[str, Metric]:
+    """Those of the metrics that follow from the scores; the others need samples. `protocol`: None if its
+    plugin is not installed.
 
     Raises:
         ValueError: scores that no protocol gives.
     """
     try:
-        implied = protocol_of(record).implied(scores, record.metrics)
-    except PerbenchError:  # its plugin is not installed
-        implied = {}
+        implied = protocol.implied(scores, metrics) if protocol is not None else {}
     except UNREADABLE as error:
         raise ValueError(f"cannot be read by the target's protocol: {error}") from None
     found = {}
-    for name, metric in record.metrics.items():
+    for name, metric in metrics.items():
         if name in implied:
             found[name] = implied[name]
         elif name in scores.scores:
@@ -103,15 +105,14 @@ def _of_sums(name: str, metric: Metric, scores: Scores) -> Metric | None:
         raise ValueError(f"sums of {name} cannot be read by the metric: {error}") from None
 
 
-def protocol_of(record: CellRecord) -> type[Protocol[Any]]:
-    """The class of the target's protocol.
-
-    Raises:
-        PerbenchError: it is unknown here.
-    """
+def protocol_of(record: CellRecord) -> type[Protocol[Any]] | None:
+    """The class of the target's protocol; None if its plugin is not installed."""
     target = record.inputs.get("target")
     name = str(target.get("protocol")) if isinstance(target, dict) else ""
-    found: type[Protocol[Any]] = plugins.get("protocol", name).load_class()
+    try:
+        found: type[Protocol[Any]] = plugins.get("protocol", name).load_class()
+    except PerbenchError:
+        return None
     return found
 
 

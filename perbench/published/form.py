@@ -22,25 +22,32 @@ LONGEST = 40
 def text_of(value: Any) -> str:
     """A file's text: sorted keys, a line per short object and per list of plain values. Invisible and
     reordering characters are escaped, so that a reviewer sees them."""
-    return printable(_text(value, "")) + "\n"
+    return _text(value, "") + "\n"
 
 
 def _text(value: Any, indent: str) -> str:
-    if not isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = indent + " "
     if isinstance(value, dict):
-        parts = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_text(value[key], inner)}" for key in sorted(value)
-        ]
-        ends = "{}"
-    else:
+        parts = [f"{_plain(key)}: {_text(value[key], inner)}" for key in sorted(value)]
+        start, end = "{}"
+    elif not isinstance(value, list):
+        return _plain(value)
+    elif any(isinstance(one, (dict, list)) for one in value):
         parts = [_text(one, inner) for one in value]
-        ends = "[]"
-    plain = isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in value)
-    if plain or (sum(map(len, parts)) + 2 * len(parts) <= WIDTH and not any("\n" in part for part in parts)):
-        return ends[0] + ", ".join(parts) + ends[1]
-    return f"{ends[0]}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{ends[1]}"
+        start, end = "[]"
+    else:
+        return _plain(value)
+    if sum(map(len, parts)) + 2 * len(parts) <= WIDTH and not any("\n" in part for part in parts):
+        return start + ", ".join(parts) + end
+    return f"{start}\n{inner}" + f",\n{inner}".join(parts) + f"\n{indent}{end}"
+
+
+def _plain(value: Any) -> str:
+    """Of a value without objects and lists in it."""
+    return printable(_ENCODER.encode(value))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def cell_value(cell: PublishedCell) -> dict[str, Any]:

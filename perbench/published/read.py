@@ -103,10 +103,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
 
 def _values(value: Any, key: str, depth: int) -> Iterator[FileFault]:
     """What no schema says: depth, keys given twice, numbers that are not finite or not exact."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield FileFault(key, f"{value} is not a number of JSON, or too large", AGAIN)
-    if isinstance(value, int) and abs(value) > LARGEST:
-        yield FileFault(key, f"{value} is too large to be exact", AGAIN)
+    if isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # NaN is not
+        if isinstance(value, int):
+            yield FileFault(key, f"{value} is too large to be exact", AGAIN)
+        elif not math.isfinite(value):
+            yield FileFault(key, f"{value} is not a number of JSON, or too large", AGAIN)
     if not isinstance(value, (dict, list)):
         return
     if depth == DEEPEST:
@@ -114,8 +115,9 @@ def _values(value: Any, key: str, depth: int) -> Iterator[FileFault]:
         return
     if isinstance(value, _Twice):
         yield FileFault(f"{key}.{value.name}".strip("."), f"key {value.name!r} appears twice", "remove one")
-    inner = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, one in inner:
+    for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+        if one is None or isinstance(one, (str, bool)) or (isinstance(one, float) and -1e15 < one < 1e15):
+            continue  # most of all: scores, ids
         below = f"{key}[{name}]" if isinstance(name, int) else f"{key}.{name}".strip(".")
         yield from _values(one, below, depth + 1)
 

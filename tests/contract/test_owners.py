@@ -121,6 +121,12 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
     "impure": ("score", "pure", '[sample["user"] for', '[sample.pop("user") for'),
     "no headline": ("score", "'holds'", '{"holds": mean_metric', '{"held": mean_metric'),
     "out of range": ("score", "outside its range", "values = [\n", "values = [\n            7.0 + "),
+    "no mean": (
+        "score",
+        "holds.value is",
+        '"holds": mean_metric(values, users',
+        '"holds": mean_metric([1.0] + values[1:], users',
+    ),
     "nothing to read": ("shown", "`answer` or `turns`", '"response": answer.text,', '"text": answer.text,'),
     "another's answer": (
         "shown",

@@ -13,7 +13,7 @@ from perbench.protocols.dialogue.scores import score as score_dialogues
 from perbench.protocols.dialogue.section import DialogueSpec, JudgeSpec, SimulatorSpec
 from perbench.protocols.identification.scores import implied as of_identification
 from perbench.protocols.identification.scores import score_samples
-from perbench.published.follows import COMPARED, close
+from perbench.published.follows import contradictions
 from perbench.shapes.sampling import SamplingSpec
 from perbench.store.record import Metric, Scores
 
@@ -22,15 +22,7 @@ RATING = st.integers(1, 5) | st.none()
 
 
 def differences(found: dict[str, Metric], recorded: dict[str, Metric]) -> list[str]:
-    return [
-        f"{name}.{field}"
-        for name, metric in found.items()
-        for field in COMPARED
-        if not close(
-            metric.model_dump(mode="json")[field],
-            recorded[name].model_dump(mode="json")[field],
-        )
-    ]
+    return [key for key, *_ in contradictions(recorded, found)]
 
 
 @st.composite
