@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perbench import cli
 from perbench.disk.masking import without_paths
-from perbench.errors import PerbenchError
 from perbench.matrix.submission import check
 from perbench.published.form import text_of
 from perbench.site import build
-from perbench.site.load import load
-from perbench.site.render import files as pages
-from perbench.site.view import build_view
 from tests.published.conftest import forge, reidentified
 from tests.site.browsing import address, opened
 from tests.site.browsing import pages as site_pages
@@ -62,7 +59,9 @@ def changed(value: dict[str, Any], draw: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_changed_file_is_refused_or_shown(files: Path, seed: int) -> None:
+def test_a_changed_file_is_refused_or_shown(
+    files: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     draw = random.Random(seed)
     path = draw.choice(sorted(files.iterdir()))
     before = path.read_bytes()
@@ -73,13 +72,10 @@ def test_a_changed_file_is_refused_or_shown(files: Path, seed: int) -> None:
         except (AttributeError, TypeError, KeyError):  # no longer a file that could be sealed
             continue
         faults = check([new]).faults
-        try:
-            view = build_view(load([new]))
-        except PerbenchError:
-            assert faults
-        else:
-            assert not view.broken
-            assert all(text for _, text in pages(view))
+        code = cli.main(["leaderboard", "build", str(new), "--out", "site"])
+        assert code == 0 or (code == 2 and faults), (
+            capsys.readouterr().err
+        )  # some faults only `check` computes
         new.unlink()
 
 
