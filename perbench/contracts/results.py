@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from perbench.plugins import Plugin
@@ -13,6 +15,8 @@ from perbench.stats.spread import FEWEST_USERS
 from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
 
+UNREADABLE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, AttributeError)
+"""What code may raise that reads values which nobody computed."""
 FEW_USERS = 5
 """Intervals over fewer users carry a remark."""
 
@@ -27,7 +31,24 @@ class Entry:
     run: str
     planned: bool = False
     samples: Callable[[], Sequence[Mapping[str, Any]]] | None = field(default=None, compare=False, repr=False)
-    """Reads the stored samples, or raises DamagedRecord; None if there are none here."""
+    """Reads the stored samples, or raises DamagedRecord; None if there are none here. Use it in `reading`."""
+    file: Path | None = field(default=None, compare=False, repr=False)
+    """The published file that holds it; anybody may have written its samples."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around everything that reads the samples.
+
+        Raises:
+            DamagedRecord: those of a published file are not what their protocol stores.
+        """
+        try:
+            yield
+        except UNREADABLE as error:
+            if self.file is None:
+                raise
+            what = f"samples of {self.record.identity[:16]} cannot be read: {type(error).__name__}: {error}"
+            raise DamagedRecord(self.file, what, "publish without --samples") from None
 
     @property
     def users(self) -> int | None:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from perbench.contracts.protocol import Protocol
+from perbench.contracts.results import UNREADABLE
 from perbench.errors import PerbenchError
 from perbench.matrix.publish import withheld
 from perbench.matrix.rescore import rescored, task_of
 from perbench.matrix.verify import Checked, compare, compare_scores
 from perbench.progress import counted
 from perbench.published import FileFault, Published, PublishedCell, published_files, whole
-from perbench.published.follows import UNREADABLE, score_faults
+from perbench.published.follows import score_faults
 from perbench.published.read import AGAIN, shown
 from perbench.published.rules import faults_of
 from perbench.shapes.base import Named

@@ -11,6 +11,7 @@ import numpy as np
 from perbench import plugins
 from perbench.contracts.metric import Scale, mean_metric, summed_metric
 from perbench.contracts.protocol import Protocol
+from perbench.contracts.results import UNREADABLE
 from perbench.errors import PerbenchError
 from perbench.metrics import text_metric
 from perbench.published.read import AGAIN, FileFault
@@ -20,8 +21,6 @@ from perbench.store.record import CellRecord, Metric, Scores
 CLOSE = 1e-9
 """Relative difference allowed between machines and versions."""
 COMPARED = ("value", "ci", "ci_method", "users", "n", "missing", "by_turn")
-UNREADABLE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, AttributeError)
-"""What code that reads scores may raise if nobody computed them."""
 
 
 def score_faults(published: Published) -> tuple[list[FileFault], dict[str, set[str]]]:

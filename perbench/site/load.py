@@ -136,7 +136,7 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
             damaged.append(damage)
             continue
         if matrix is None or matrix in found.matrices:
-            entries += [_entry(cell) for _, cell in found.placed]
+            entries += [_entry(cell, file) for _, cell in found.placed]
             matrices |= {spec.model_dump_json(): spec for spec in found.matrices.values()}
     agreed = len({spec.baseline for spec in matrices.values()} - {None}) <= 1
     return PlaceResults(
@@ -150,9 +150,10 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
     )
 
 
-def _entry(cell: PublishedCell) -> Entry:
+def _entry(cell: PublishedCell, file: Path) -> Entry:
     samples = cell.samples
-    return Entry(cell.record, cell.scores, cell.run, True, None if samples is None else lambda: samples)
+    reads = None if samples is None else lambda: samples
+    return Entry(cell.record, cell.scores, cell.run, True, reads, file)
 
 
 def _description(run: Path, damaged: list[DamagedRecord]) -> dict[str, Any]:

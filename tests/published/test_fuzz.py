@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -15,7 +17,7 @@ from perbench.disk.masking import without_paths
 from perbench.matrix.submission import check
 from perbench.published.form import text_of
 from perbench.site import build
-from tests.published.conftest import forge, reidentified
+from tests.published.conftest import forge, one_of, reidentified
 from tests.site.browsing import address, opened
 from tests.site.browsing import pages as site_pages
 from tests.site.payloads import PAYLOADS
@@ -60,16 +62,17 @@ def changed(value: dict[str, Any], draw: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_changed_file_is_refused_or_shown(
-    files: Path, seed: int, capsys: pytest.CaptureFixture[str]
+    kept: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Half of them with samples of every protocol."""
     draw = random.Random(seed)
-    path = draw.choice(sorted(files.iterdir()))
-    before = path.read_bytes()
+    whole = draw.choice(sorted((kept / ("whole" if seed % 2 else "published")).iterdir()))
+    before, path = whole.read_bytes(), Path(whole.name)
     for _ in range(4):
         path.write_bytes(before)
         try:
             new = forge(path, lambda value: changed(value, draw))
-        except (AttributeError, TypeError, KeyError):  # no longer a file that could be sealed
+        except (AttributeError, TypeError, LookupError):  # no longer a file that could be sealed
             continue
         faults = check([new]).faults
         code = cli.main(["leaderboard", "build", str(new), "--out", "site"])
@@ -77,6 +80,22 @@ def test_a_changed_file_is_refused_or_shown(
             capsys.readouterr().err
         )  # some faults only `check` computes
         new.unlink()
+
+
+def test_samples_that_cannot_be_read_cost_their_cell_only_its_samples(
+    kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(value: dict[str, Any]) -> None:
+        value["cells"][0]["samples"][0]["persona_kept"] = 0.5
+
+    files = Path(shutil.copytree(kept / "whole", "files"))
+    path = forge(one_of(files, "base--probe-writing--"), edit)
+    assert cli.main(["leaderboard", "build", str(files), "--out", "site"]) == 2
+    assert f"{path}: samples of" in capsys.readouterr().err
+    record = json.loads(path.read_bytes())["cells"][0]["record"]
+    page = Path("site/cells", f"{record['identity'][:16]}.html").read_text("utf-8")
+    assert f"Their file is damaged: {path.name}" in page
+    assert record["metrics"]["rouge1"]["signature"] in page
 
 
 NAMES = [text for text in PAYLOADS if text.isprintable() and without_paths(text) == text]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -74,7 +74,8 @@ class SampleTexts:
         cell, record = stored(entry, matrices), entry.record
         if cell is None:
             return CellSamples(why="They are not among the results from which this page was built.")
-        shown = self.reads.read(cell)
+        with entry.reading():
+            shown = checked(self.reads.read(cell), entry)
         if not shown:
             return CellSamples(why="None was written.")
         if record.status == "failed":
@@ -86,7 +87,8 @@ class SampleTexts:
         if self.shades is not None and record.kind == "eval":
             count = min(self.shade, len(chosen))
             places = _ends(len(chosen), count)
-            done = self.shades(cell, [chosen[place].shown for place in places])
+            with entry.reading():
+                done = self.shades(cell, [chosen[place].shown for place in places])
             for place, one in zip(places, done, strict=True):
                 chosen[place] = replace(chosen[place], shown=one)
         notes = set.intersection(*(set(card.shown.notes) for card in cards))
@@ -109,9 +111,22 @@ class SampleTexts:
 
     def _of_base(self, base: Entry | None, matrices: Mapping[str, Any], headline: str) -> dict[str, Score]:
         cell = stored(base, matrices) if base is not None else None
-        if cell is None:
+        if cell is None or base is None:
             return {}
-        return {name: found.get(headline) for name, found in self.reads.scores(cell).items()}
+        with base.reading():
+            return {name: found.get(headline) for name, found in self.reads.scores(cell).items()}
+
+
+def checked(found: Sequence[Shown], entry: Entry) -> Sequence[Shown]:
+    """
+    Raises:
+        ValueError: the samples are a published file's, and parts of them have other types than pages need.
+    """
+    if entry.file is not None:
+        from pydantic import TypeAdapter
+
+        TypeAdapter(list[Shown]).validate_python([asdict(one) for one in found])
+    return found
 
 
 def stored(entry: Entry, matrices: Mapping[str, Any]) -> StoredCell | None:

@@ -61,10 +61,11 @@ def _curve(entry: Entry) -> tuple[Point, ...]:
     if entry.samples is None or entry.record.status != "done":
         return ()
     try:
-        stored = [sample for sample in entry.samples() if sample["split"] == "test"]
+        with entry.reading():
+            stored = [sample for sample in entry.samples() if sample["split"] == "test"]
+            tokens = [token for sample in missing.answered(stored) for token in read(sample).tokens]
     except DamagedRecord:  # it is listed among what was left out
         return ()
-    tokens = [token for sample in missing.answered(stored) for token in read(sample).tokens]
     gold = sum(bool(token.touched) for token in tokens)
     found = Curve(
         [token.score for token in tokens], [token.inside for token in tokens], [0] * len(tokens), [gold]
