@@ -11,6 +11,7 @@ from perbench.contracts.results import FEW_USERS, Matrix
 from perbench.progress import counted
 from perbench.site.comparisons import Comparison, Comparisons, WinLoss, compare, method_of
 from perbench.site.format import number
+from perbench.site.means import kinds_of, standings
 
 MOST_POINTS = 5
 SINGLE = 2
@@ -58,6 +59,10 @@ def verdict_of(matrix: Matrix) -> Verdict:
         return Verdict(f"No method can be compared with {over} yet.", (), notes, tallies)
     points = _Points(found, len({one.row.model for one in found.tested}) > 1)
     headline, facts = points.answer()
+    if not any(one.gain.remains for one in found.tested) and (
+        means := _on_average(matrix, over, points.several)
+    ):
+        headline = f"On average {_words(means)}; no single comparison tells a method from {over}."
     last = [*points.by_kind(), *points.visible()]
     seeds = [*points.single_seeds()]
     facts = [*facts, *points.others(MOST_POINTS - len(facts) - len(last)), *last]
@@ -72,6 +77,23 @@ def _notes(matrix: Matrix, found: Comparisons) -> Iterator[str]:
     if found.left_out:
         parts = (f"{count} {why}" for why, count in sorted(found.left_out.items()))
         yield f"Not compared: {', '.join(parts)}."
+
+
+def _on_average(matrix: Matrix, over: str, several_models: bool) -> list[str]:
+    """Mean gains that remain after the correction over all of them (the overview's table)."""
+    kinds, parts = kinds_of(matrix), []
+    for one in standings(matrix, kinds):
+        for mean, kind in zip(one.means, kinds, strict=True):
+            gain = mean.estimate
+            if gain is None or not gain.remains or not gain.value:
+                continue
+            side = "ahead of" if (gain.value > 0) == (kind.better == "higher") else "behind"
+            size = f"{number(gain.value, kind.digits, signed=True)} {kind.metric.partition(',')[0]}"
+            where = f"{size}, {one.row.model}" if several_models else size
+            parts.append(
+                f"{method_of(one.row, over)} is {side} {over} in {kind.title or kind.metric} ({where})"
+            )
+    return parts
 
 
 class _Points:

@@ -10,6 +10,7 @@ import pytest
 
 from perbench.contracts.results import Matrix, Mean, ModelRow, Outcome, TargetColumn
 from perbench.site.load import load
+from perbench.site.matrix import matrix_of
 from perbench.site.verdict import Verdict, verdict_of
 from perbench.site.view import build_view
 from perbench.stats.paired import Estimate
@@ -257,6 +258,22 @@ def test_a_run_of_many_users_that_separates_nothing_is_not_called_too_small() ->
     assert (
         compared(gain(0.1, 0.5, users=45)).headline == "No method can be told from ce in any of 1 comparison."
     )
+
+
+def test_a_mean_gain_that_remains_is_said_where_no_comparison_does(bench: Bench) -> None:
+    users = [f"user {place}" for place in range(6)]
+    for place, target in enumerate(("fam/a", "fam/b", "fam/c", "fam/d")):
+        base = [0.2 + 0.01 * user for user in range(6)]
+        moved = [0.04 + (0.07 if user % 3 == place % 3 else -0.02) for user in range(6)]
+        scores = [x - gain for x, gain in zip(base, moved, strict=True)]
+        bench.evaluate(base, trainer="ce", source="s", target=target, users=users)
+        bench.evaluate(scores, trainer="late", source="s", target=target, users=users)
+    matrix = matrix_of(load([bench.path]))
+    assert not any(gain.remains for gain in matrix.gains)
+    headline = verdict_of(matrix).headline
+    assert headline.startswith("On average late is behind ce in ")
+    assert "−0.0" in headline
+    assert "no single comparison tells" in headline
 
 
 def test_names_of_methods_are_found_in_sentences() -> None:
