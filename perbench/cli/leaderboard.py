@@ -72,6 +72,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
             metavar="TRAINER",
             help="trainer over which gains are measured (default: the matrix's baseline, else ce)",
         )
+    build.add_argument(
+        "--shade",
+        type=options.positive,
+        metavar="N",
+        help="shade the personal tokens of N samples of each cell, by the untrained model",
+    )
     for action in (build, serve):
         options.add_data(action)
     build.add_argument("--json", action="store_true", help="print the path of the first page as JSON")
@@ -115,7 +121,13 @@ def _build(args: argparse.Namespace, runs: Sequence[Path], out: Path, damaged: l
     from perbench.site import build
     from perbench.site.cells import SampleTexts
 
-    texts = SampleTexts(SampleReader(dict(args.data)))
+    reads, count = SampleReader(dict(args.data)), getattr(args, "shade", None)
+    shades = None
+    if count is not None:
+        from perbench.matrix.shade import Shader
+
+        shades = Shader(reads, lambda line: print(line, file=sys.stderr))
+    texts = SampleTexts(reads, count or 0, shades)
     return build(runs, out, baseline=args.baseline, texts=texts, left_out=damaged.append)
 
 

@@ -92,6 +92,14 @@ class SampleReader:
             for name, columns in found.items()
         }
 
+    def prompted(self, cell: StoredCell) -> tuple[TaskSpec | None, Mapping[str, Example]]:
+        """The task and the examples read so far, with the items in their prompts, if these use a form with
+        the persona and no model chose the items; else None."""
+        task = self._task(cell)
+        if task.owner is None or task.owner.spec is None or not task.owner.prompted:
+            return None, {}
+        return task.owner.spec, task.built
+
     def groups(self, cell: StoredCell) -> list[StoredExample]:
         """The samples of the test split by example, in stored order."""
         example_of, scores = self._example_of(cell), self.scores(cell)

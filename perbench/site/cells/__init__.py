@@ -11,7 +11,7 @@ from perbench.contracts.results import Entry
 from perbench.site.cells import data
 from perbench.site.cells.facts import Fact, baseline_trainings, cut, facts, sentence, setting_of, title_of
 from perbench.site.cells.places import CellPlace, places_of
-from perbench.site.cells.samples import PIR, CellSamples, SampleTexts, marked, name_of
+from perbench.site.cells.samples import PIR, CellSamples, SampleTexts, folded, marked, name_of
 from perbench.site.templates import TEMPLATES
 from perbench.site.view import SiteView
 from perbench.store import CellRecord, DamagedRecord
@@ -54,7 +54,8 @@ class CellPages:
         """The path and text of each file."""
         comparable: list[CellRecord] = []
         columns: set[int] = set()
-        for entry in self._view.entries:
+        by_model = sorted(self._view.entries, key=lambda entry: entry.record.labels.model)
+        for entry in by_model:  # so that shading loads each model once
             record, place = entry.record, self._places.get(entry.record.identity)
             samples = self._samples(entry, place)
             values = {**self._values(entry, place), "samples": samples}
@@ -103,6 +104,7 @@ class CellPages:
             "name_of": name_of,
             "title_of": title_of,
             "marked": marked,
+            "folded": folded,
             "bounds": PIR,
         }
 

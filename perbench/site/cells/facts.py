@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from perbench.contracts.missing import MISSING, in_words
 from perbench.contracts.results import Entry, interval_aside
@@ -93,8 +94,13 @@ def title_of(record: CellRecord, metric: str) -> str:
     """The metric's name as readers know it."""
     target = record.inputs.get("target")
     protocol = target.get("protocol", "") if isinstance(target, Mapping) else ""
-    title = metric_title(str(protocol), metric)
+    title = _title(str(protocol), metric)
     return title[:1].upper() + title[1:]
+
+
+@cache
+def _title(protocol: str, metric: str) -> str:
+    return metric_title(protocol, metric)
 
 
 def _gain(place: CellPlace | None, baseline: str | None) -> Iterator[Fact]:

@@ -20,6 +20,10 @@ WHOLE = 200
 EDGE = 50
 PIR = (0.5, 1.0, 2.0)
 """Nats per token from which a token is shaded lightly, more and most."""
+LONG, KEPT = 900, 600
+"""Longer texts are folded after so many characters."""
+Drawn = tuple[str, str, str]
+"""A piece of a text: its characters, classes and title."""
 FULL = 0.99
 """Quantile of an identifier's scores at which the shade is full."""
 
@@ -85,12 +89,12 @@ class SampleTexts:
         ordered = in_order(cards, record.better_of(headline))
         chosen, count = ordered[0], 0
         if self.shades is not None and record.kind == "eval":
-            count = min(self.shade, len(chosen))
-            places = _ends(len(chosen), count)
+            places = _ends(len(chosen), min(self.shade, len(chosen)))
             with entry.reading():
                 done = self.shades(cell, [chosen[place].shown for place in places])
             for place, one in zip(places, done, strict=True):
                 chosen[place] = replace(chosen[place], shown=one)
+            count = sum(bool(one.pieces or one.reference_pieces) for one in done)
         notes = set.intersection(*(set(card.shown.notes) for card in cards))
         first = {card.shown.prompt[:1] for card in cards}
         system = first.pop() if len(first) == 1 else ()
@@ -186,8 +190,8 @@ def _full(shown: Sequence[Shown]) -> float:
     return full if full > 0 else scores[-1]
 
 
-def marked(pieces: Sequence[Piece], full: float) -> list[tuple[str, str, str]]:
-    """Text, classes and title of each piece. With `full` the shade is an identifier's score, else the PIR."""
+def marked(pieces: Sequence[Piece], full: float) -> list[Drawn]:
+    """With `full` the shade is an identifier's score, else the PIR."""
     found = []
     for piece in pieces:
         level = pir_level(piece.value * PIR[-1] / full if full and piece.value is not None else piece.value)
@@ -195,6 +199,22 @@ def marked(pieces: Sequence[Piece], full: float) -> list[tuple[str, str, str]]:
         title = piece.title or ("" if piece.value is None else f"PIR {number(piece.value, 1)}")
         found.append((piece.text, " ".join(filter(None, classes)), title))
     return found
+
+
+def folded(text: str, drawn: Sequence[Drawn]) -> tuple[list[Drawn], list[Drawn]]:
+    """A text as drawn pieces (default: one), cut in two if it is long: the second part is to be folded."""
+    whole = list(drawn) or [(text, "", "")]
+    if len(text) <= LONG:
+        return whole, []
+    cut = text.rfind(" ", LONG // 2, KEPT)
+    cut = KEPT if cut < 0 else cut
+    at, head, rest = 0, list[Drawn](), list[Drawn]()
+    for part, classes, title in whole:
+        inside = max(0, min(len(part), cut - at))
+        head += [(part[:inside], classes, title)] * bool(inside)
+        rest += [(part[inside:], classes, title)] * (inside < len(part))
+        at += len(part)
+    return head, rest
 
 
 def pir_level(value: float | None) -> int:
