@@ -161,18 +161,23 @@ class _Points:
         """The methods that the answer does not name, in at most `room` sentences: those with a difference
         have their own as long as there is room."""
         held = self.found.methods
-        apart = [name for name in self.rest if any(one.side for one in held[name])]
+        apart = [name for name in self.rest if _apart(held[name])]
+        apart.sort(key=lambda name: -_apart(held[name]))  # of as many, the strongest first
         alike = [name for name in self.rest if name not in apart]
         whole = len(apart) + bool(alike)
         single = apart if len(apart) <= SINGLE and whole <= room else apart[: max(0, min(SINGLE, room - 1))]
         yield from (self._line(name, held[name]) for name in single)
         more = [name for name in apart if name not in single]
         if more:
-            counts = sorted({sum(one.side != 0 for one in held[name]) for name in more})
+            counts = sorted({_apart(held[name]) for name in more})
             span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-            each = " each" if len(more) > 1 else ""
+            sides = {one.side for name in more for one in held[name]} - {0}
+            one_ = len(more) == 1
+            verb = {1: "beats" if one_ else "beat", -1: "loses to" if one_ else "lose to"}.get(
+                sides.pop() if len(sides) == 1 else 0, "differs from" if one_ else "differ from"
+            )
             tail = f"; {_words(alike)} cannot be told from it" if alike else ""
-            yield f"{_words(more)} differ{'s' * (len(more) == 1)} from {self.over} in {span}{each}{tail}."
+            yield f"{_words(more)} {verb} {self.over} in {span}{' each' * (not one_)}{tail}."
         elif len(alike) == 1:
             yield self._line(alike[0], held[alike[0]])
         elif alike:
@@ -204,7 +209,7 @@ class _Points:
                 if _won(found)
             ]
             lost = [
-                f"{name} loses in {sum(one.side < 0 for one in found)} of {len(found)}"
+                f"{name}{{}} in {sum(one.side < 0 for one in found)} of {len(found)}"
                 for name, found in held.items()
                 if any(one.side < 0 for one in found) and not _won(found)
             ]
@@ -213,7 +218,7 @@ class _Points:
             )
             said += "s" * (len(won) == 1)
             said += f" {self.over if not place else 'it'}"
-            said += f" and {_words(lost)}" if lost else ""
+            said += "".join(f", {text.format('' if i else ' loses')}" for i, text in enumerate(lost))
             parts.append(f"in {title} {said}")
         yield _sentence("; ".join(parts))
 
@@ -251,7 +256,8 @@ class _Points:
         tested = self.found.tested
         if single := sum(one.gain.seeds == 1 for one in tested):
             rest = "rests" if single == 1 else "rest"
-            yield f"{single} of {_count(tested)} {rest} on 1 seed: other trainings may come out otherwise."
+            which = f"All {_count(tested)}" if single == len(tested) > 1 else f"{single} of {_count(tested)}"
+            yield f"{which} {rest} on 1 seed: other trainings may come out otherwise."
 
 
 def kind_title(one: Comparison) -> str:
@@ -262,6 +268,10 @@ def kind_title(one: Comparison) -> str:
 def _size(kind: tuple[str, Mapping[str, Sequence[Comparison]]]) -> int:
     """Sorts kinds of tasks: those with the most comparisons first."""
     return -sum(map(len, kind[1].values()))
+
+
+def _apart(found: Sequence[Comparison]) -> int:
+    return sum(one.side != 0 for one in found)
 
 
 def _won(found: Sequence[Comparison]) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perbench.stats.paired import Effect, Estimate
 from perbench.stats.spread import (
@@ -33,14 +35,16 @@ class Part:
 
 @dataclass(frozen=True)
 class _Column:
-    """What each user of a column adds to the mean when left out, and the user's share of the samples."""
+    """What each user [G] of a column adds to the mean when left out, and the user's share of the samples."""
 
-    moved: dict[str, float]
-    shares: dict[str, float]
+    users: Sequence[str]
+    moved: Floats
+    shares: Floats
 
     @property
     def spread(self) -> Spread:
-        return _users_spread(self.moved, self.shares)
+        count = len(self.users)
+        return Spread(float((count - 1) / count * (self.moved**2).sum()), user_df(self.shares))
 
 
 def mean_gain(parts: Sequence[Part]) -> Estimate:
@@ -52,55 +56,61 @@ def mean_gain(parts: Sequence[Part]) -> Estimate:
     is undefined without one of them.
     """
     n, missing = (sum(getattr(part.effect, name) for part in parts) for name in ("n", "missing"))
-    users = {name for part in parts for name, _, _ in _users(part.effect)}
     seeds = list(_seeds(parts))
     fewest = min(map(len, seeds), default=0)
     values = [part.effect.value for part in parts]
+    columns = list(_columns(parts))
+    users = len({name for column in columns for name in column.users})
     if not parts or np.isnan(values).any():
-        return Estimate(None, n, missing, len(users), seeds=fewest)
+        return Estimate(None, n, missing, users, seeds=fewest)
     value = float(np.mean(values))
-    columns = _columns(parts)
-    if columns is None:
-        return Estimate(value, n, missing, len(users), seeds=fewest)
+    if not all(_has_interval(part.effect) for part in parts):
+        return Estimate(value, n, missing, users, seeds=fewest)
     spread = added([_joint(group) for group in _connected(columns)])
     if fewest > 1 and spread.variance:
         spread = added([spread, *map(seed_spread, seeds)])
-    return Estimate(value, n, missing, len(users), spread, spread.interval(value), spread.p(value), fewest)
+    return Estimate(value, n, missing, users, spread, spread.interval(value), spread.p(value), fewest)
 
 
-def _users(effect: Effect) -> Iterator[tuple[str, float, float]]:
-    """Each user with samples: the name, the value without the user, the number of samples."""
-    for name, left, size in zip(effect.users, effect.left_out, effect.sizes, strict=True):
-        if size > 0:
-            yield name, float(left), float(size)
+def _has_interval(effect: Effect) -> bool:
+    there = effect.sizes > 0
+    return int(there.sum()) >= FEWEST_USERS and bool(np.isfinite(effect.left_out[there]).all())
 
 
-def _columns(parts: Sequence[Part]) -> list[_Column] | None:
-    """None if a gain has no interval of its own."""
-    moved: dict[Hashable, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    sizes: dict[Hashable, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+def _columns(parts: Sequence[Part]) -> Iterator[_Column]:
+    held: dict[Hashable, list[Effect]] = defaultdict(list)
     for part in parts:
-        found, value = list(_users(part.effect)), part.effect.value
-        off = np.array([left for _, left, _ in found]) - value
-        if len(found) < FEWEST_USERS or not np.isfinite(off).all():
-            return None
-        if np.abs(off).max() <= ROUNDING * max(part.effect.scale, abs(value)):
-            off = np.zeros_like(off)
-        for (name, _, size), moves in zip(found, off.tolist(), strict=True):
-            moved[part.column][name] += moves / len(parts)
-            sizes[part.column][name] += size
-    whole = {column: sum(found.values()) for column, found in sizes.items()}
-    return [
-        _Column(moved[column], {name: size / whole[column] for name, size in sizes[column].items()})
-        for column in moved
-    ]
+        held[part.column].append(part.effect)
+    for effects in held.values():
+        lists = {id(effect.users): effect.users for effect in effects}  # most often one list of all of them
+        number = {name: i for i, name in enumerate(dict.fromkeys(chain.from_iterable(lists.values())))}
+        places = {
+            key: np.array([number[name] for name in users], dtype=np.intp) for key, users in lists.items()
+        }
+        moved, sizes = np.zeros((2, len(number)))
+        for effect in effects:
+            there = effect.sizes > 0
+            at = places[id(effect.users)][there]
+            moved[at] += _off(effect, there) / len(parts)
+            sizes[at] += effect.sizes[there]
+        seen = sizes > 0
+        names = [name for name, found in zip(number, seen.tolist(), strict=True) if found]
+        yield _Column(names, moved[seen], sizes[seen] / sizes.sum())
+
+
+def _off(effect: Effect, there: NDArray[np.bool_]) -> Floats:
+    """By how much the value moves without each user; 0 where it is rounding."""
+    off: Floats = effect.left_out[there] - effect.value
+    if len(off) and np.abs(off).max() <= ROUNDING * max(effect.scale, abs(effect.value)):
+        return np.zeros_like(off)
+    return off
 
 
 def _connected(columns: Sequence[_Column]) -> list[list[_Column]]:
     """Columns in groups that have no user in common."""
     groups: list[tuple[set[str], list[_Column]]] = []
     for column in columns:
-        names, held = set(column.moved), [column]
+        names, held = set(column.users), [column]
         for group in [group for group in groups if names & group[0]]:
             groups.remove(group)
             names, held = names | group[0], [*group[1], *held]
@@ -116,17 +126,13 @@ def _joint(columns: Sequence[_Column]) -> Spread:
     moved: dict[str, float] = defaultdict(float)
     shares: dict[str, float] = defaultdict(float)
     for column in columns:
-        for name, moves in column.moved.items():
+        for name, moves, share in zip(
+            column.users, column.moved.tolist(), column.shares.tolist(), strict=True
+        ):
             moved[name] += moves
-            shares[name] += column.shares[name] / len(columns)
-    whole = _users_spread(moved, shares)
+            shares[name] += share / len(columns)
+    whole = _Column(list(moved), np.array(list(moved.values())), np.array(list(shares.values()))).spread
     return Spread(whole.variance, min(whole.df, added([column.spread for column in columns]).df))
-
-
-def _users_spread(moved: dict[str, float], shares: dict[str, float]) -> Spread:
-    count = len(moved)
-    variance = (count - 1) / count * sum(moves**2 for moves in moved.values())
-    return Spread(variance, user_df(np.array([shares[name] for name in moved])))
 
 
 def _seeds(parts: Sequence[Part]) -> Iterator[Floats]:

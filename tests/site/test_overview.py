@@ -164,6 +164,7 @@ def test_too_few_users_have_no_rank_and_no_interval(bench: Bench) -> None:
     rank, gain = cell(table, "perce", "Rank"), cell(table, "perce", "Writing")
     assert (rank.value, rank.text) == (None, "–")
     assert "too few users" in rank.aside
+    assert rank.aside in table.explanation
     assert (gain.value, gain.ci, gain.ci_aside) == (pytest.approx(0.3), None, "2 users: no interval")
 
 

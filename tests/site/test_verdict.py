@@ -94,18 +94,22 @@ def test_the_strongest_is_the_answer_and_the_others_are_facts() -> None:
 
 
 def test_many_methods_share_sentences() -> None:
-    """At most five facts: two methods have a sentence, those that differ less share one, as do the rest."""
+    """At most five facts: the two that differ most have a sentence each, the others share one."""
     rows = [(row("ce"), [BASE] * 3), (row("a"), [WON] * 3), (row("b"), [WON, WON, OPEN])]
     rows += [(row(name), [WON, OPEN, OPEN]) for name in "cd"]
     rows += [(row("e"), [LOST, LOST, OPEN]), (row("f"), [OPEN] * 3), (row("g"), [OPEN] * 3)]
     found = verdict_of(matrix(*rows))
     assert found.headline == "a beats ce in 3 of 3 comparisons and loses in none."
-    assert [line.partition(" ce")[0] for line in found.points] == [
-        "b beats",
-        "c beats",
-        "d and e differ from",
-    ]
-    assert found.points[-1].endswith("in 1 to 2 each; f and g cannot be told from it.")
+    assert found.points == (
+        "b beats ce in 2 of 3 comparisons and loses in none.",
+        "e loses to ce in 2 of 3 comparisons and beats it in none.",
+        "c and d beat ce in 1 each; f and g cannot be told from it.",
+    )
+    rows[4] = (row("d"), [LOST, OPEN, OPEN])
+    assert verdict_of(matrix(*rows)).points[-1].startswith("c and d differ from ce in 1 each;")
+    rows[3:5] = [(row("h"), [LOST, OPEN, OPEN])]
+    assert verdict_of(matrix(*rows)).points[-1].startswith("h loses to ce in 1; f and g")
+    rows[3:4] = [(row(name), [OPEN] * 3) for name in "cd"]
     alike = verdict_of(matrix(*rows[:3], *rows[6:]))
     assert alike.points[-1] == "f and g cannot be told from ce in any comparison."
 
@@ -167,7 +171,7 @@ def test_kinds_of_tasks_are_told_apart() -> None:
     )
     (*_, said) = verdict_of(made).points
     assert said == (
-        "In writing a (2 of 2) and b (1 of 2) beat ce; in dialogue only a (1 of 1) beats it and b loses in 1 "
+        "In writing a (2 of 2) and b (1 of 2) beat ce; in dialogue only a (1 of 1) beats it, b loses in 1 "
         "of 1; in preference no method beats it."
     )
 

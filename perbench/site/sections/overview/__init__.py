@@ -11,6 +11,8 @@ from perbench.site.cost import cost
 from perbench.site.format import day
 from perbench.site.means import MeanGain, Standing, TaskKind, kinds_of, standings
 
+UNRANKED = "too few users for any test between methods"
+
 
 class Overview(Section):
     title = "Methods"
@@ -62,7 +64,8 @@ def _explained(first: str, found: Sequence[Standing]) -> str:
     ranks = (
         f" Ranks in {first}{', for these trained models' * single}: a range where tests leave the order open."
     )
-    return f"By kind of task, over all sources and targets, with 95% intervals.{ranks * bool(ranked)}"
+    none = f" No ranks: {UNRANKED}."
+    return f"By kind of task, over all sources and targets, with 95% intervals.{ranks if ranked else none}"
 
 
 def _head(one: Standing) -> RowHead:
@@ -94,7 +97,7 @@ def _values(one: Standing, kinds: Sequence[TaskKind], matrix: Matrix) -> tuple[V
 
 def _rank(mean: MeanGain) -> Value:
     if mean.rank is None:
-        return Value(text="–", aside="too few users for any test between methods")
+        return Value(text="–", aside=UNRANKED)
     best, worst = mean.rank
     ranks = "–".join(map(str, dict.fromkeys(mean.rank)))
     return Value(float(best), text=ranks, digits=0, rank=(best, worst), better=None)
