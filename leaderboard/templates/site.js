@@ -74,6 +74,16 @@
     if (found && heads(table)[found[1]]) sort(table, Number(found[1]), found[2] === "a");
   }
 
+  /* The text of a row without its cards, which are read late in large tables. */
+  var texts = new Map();
+  function searched(row) {
+    if (!texts.has(row)) {
+      var text = [row.textContent, row.dataset.model, row.dataset.source].filter(Boolean).join(" ");
+      all(".tip", row).forEach(function (tip) { text = text.replace(tip.textContent, " "); });
+      texts.set(row, text.toLowerCase());
+    }
+    return texts.get(row);
+  }
   function filter(form) {
     var table = document.getElementById(form.dataset.filter), values = {};
     all("select, input", form).forEach(function (field) {
@@ -89,27 +99,31 @@
       });
       if (fits && values.sep) fits = row.dataset.row === "context" || row.dataset.sep === "1";
       if (fits && words.length && row.dataset.row !== "context") {
-        var text = (row.textContent + " " + (row.dataset.model || "") + " " + (row.dataset.source || "")).toLowerCase();
-        fits = words.every(function (word) { return text.indexOf(word) >= 0; });
+        fits = words.every(function (word) { return searched(row).indexOf(word) >= 0; });
       }
       row.hidden = !fits;
       if (fits && row.dataset.row === "cell") count += 1;
     });
     var narrowed = words.length || values.sep || values.trainer;
-    function has(row, kinds) {
-      return list.some(function (other) {
-        return kinds.indexOf(other.dataset.row) >= 0 && !other.hidden && ["model", "source"].every(function (key) {
-          return !row.dataset[key] || row.dataset[key] === other.dataset[key];
-        });
+    /* What rows of these kinds are shown under a heading: looked up, for tables of hundreds of rows. */
+    function under(kinds) {
+      var found = new Set();
+      list.forEach(function (row) {
+        if (kinds.indexOf(row.dataset.row) < 0 || row.hidden) return;
+        var model = row.dataset.model || "", source = row.dataset.source || "";
+        [[model, source], [model, ""], ["", source], ["", ""]].forEach(function (key) { found.add(key.join("\n")); });
       });
+      return function (row) { return found.has((row.dataset.model || "") + "\n" + (row.dataset.source || "")); };
     }
+    var has = under(["cell"]);
     list.forEach(function (row) {
-      if (row.dataset.row === "context" && narrowed) row.hidden = row.hidden || !has(row, ["cell"]);
+      if (row.dataset.row === "context" && narrowed) row.hidden = row.hidden || !has(row);
     });
+    has = under(["cell", "context"]);
     list.forEach(function (row) {
-      if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has(row, ["cell", "context"]);
+      if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has(row);
     });
-    all("[data-seeds]", table).forEach(function (cell) { seed(cell, values.seed); });
+    if (values.seed !== undefined) all("[data-seeds]", table).forEach(function (cell) { seed(cell, values.seed); });
     table.classList.toggle("one-seed", Boolean(values.seed));
     all("[role=status]", form).forEach(function (place) { place.textContent = count + " " + (count === 1 ? form.dataset.one || "row" : form.dataset.many || "rows"); });
     if (values.order !== undefined) arrange(list, values.order);
@@ -171,6 +185,53 @@
     });
   }
 
+  /* Cards of a large table are in a script of their own, which is read when the first one is wanted: a page opened
+     as a file may read nothing else. Their texts are set as text. */
+  var cards = {};
+  window.perbench = { take: function (data) { cards[data.table] = data.cards; } };
+  function readCards(table) {
+    var places = new Map(), wanted = null, script = null;
+    all("tbody td[data-v]", table).forEach(function (cell, place) { places.set(cell, place); });
+    all("td a.s, td a.word", table).forEach(function (link) { if (table.dataset.grid !== undefined) link.tabIndex = -1; });
+    function part(name, className, text) {
+      var made = document.createElement(name);
+      if (className) made.className = className;
+      if (text !== undefined) { made.textContent = text; made.dir = "auto"; }
+      return made;
+    }
+    function show(cell) {
+      var card = cards[table.id][places.get(cell)], holder = cell.querySelector(".c, .v"), tip;
+      if (!card || !holder || holder.querySelector(".tip")) return;
+      tip = part("span", "tip");
+      tip.appendChild(part("b", "", card[0]));
+      card[1].forEach(function (line) {
+        tip.appendChild(part("span", "kv1", line[0]));
+        tip.appendChild(document.createTextNode(" "));
+        tip.appendChild(part("span", "", line[1]));
+        tip.appendChild(part("br"));
+      });
+      card[2].forEach(function (link) {
+        var made = part("a", "", link[1]);
+        made.href = link[0];
+        tip.appendChild(made);
+        tip.appendChild(document.createTextNode(" "));
+      });
+      holder.appendChild(tip);
+    }
+    function want(event) {
+      wanted = event.target.closest("td");
+      if (!wanted || !places.has(wanted)) return;
+      if (cards[table.id]) { show(wanted); return; }
+      if (script) return;
+      script = document.createElement("script");
+      script.src = table.dataset.cards;
+      script.onload = function () { if (cards[table.id] && places.has(wanted)) show(wanted); };
+      document.head.appendChild(script);
+    }
+    table.addEventListener("mouseover", want);
+    table.addEventListener("focusin", want);
+  }
+
   function copy(button, text) {
     var word = button.textContent;
     function said(what) { button.textContent = what; setTimeout(function () { button.textContent = word; }, 1500); }
@@ -203,6 +264,7 @@
     }
     all("table[data-sort]").forEach(sortable);
     all("table[data-grid]").forEach(walk);
+    all("table[data-cards]").forEach(readCards);
     all("form[data-filter]").forEach(function (form) {
       form.addEventListener("submit", function (event) { event.preventDefault(); });
       form.addEventListener("input", function () { filter(form); saveState(); });

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from perbench.console.printing import printable
 from perbench.contracts.chart import Chart, Panel, Point, Series
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
+from perbench.site import svg
 from perbench.site.format import digits_for, number, tick
 from perbench.site.scale import Scale, scale_of
 
@@ -59,7 +60,11 @@ class Drawing:
 
 
 def drawing(chart: Chart) -> Drawing:
-    drawn = [DrawnPanel(panel, _svg(chart, panel)) for panel in chart.panels]
+    frame = _Frame(chart, chart.panels)
+    drawn = [
+        DrawnPanel(panel, _svg(_Frame(chart, (panel,)) if chart.own_scale else frame, panel))
+        for panel in chart.panels
+    ]
     sources = (one.reported for panel in chart.panels for one in panel.series)
     reported = tuple(dict.fromkeys(filter(None, sources)))
     columns = tuple(dict.fromkeys(panel.column for panel in chart.panels if panel.column))
@@ -146,9 +151,8 @@ def _values(series: Iterable[Series]) -> list[float]:
     return [value for point in points if point.y is not None for value in (point.y, *(point.ci or ()))]
 
 
-def _in_words(chart: Chart, panel: Panel) -> str:
+def _in_words(chart: Chart, panel: Panel, digits: int) -> str:
     """The text alternative of a panel: "perce: 0.325 at 2e−6, 0.359 at 5e−5"."""
-    digits = _digits(chart)
     told = []
     for series in panel.series:
         points = [point for point in series.points if point.y is not None]
@@ -164,43 +168,68 @@ def _in_words(chart: Chart, panel: Panel) -> str:
 # ---------------------------------------------------------------- in SVG
 
 
-def _svg(chart: Chart, panel: Panel) -> Markup:
+class _Frame:
+    """What panels on one scale share, computed once: a chart may have a thousand."""
+
+    def __init__(self, chart: Chart, shown: Sequence[Panel]) -> None:
+        """
+        Args:
+            shown: the panels of the scale.
+        """
+        self.chart = chart
+        self.digits = _digits(chart)
+        self.hollow = any(
+            point.ci for panel in chart.panels for series in panel.series for point in series.points
+        )
+        """Whether a dot without an interval is an exception, drawn hollow."""
+        self.values = [value for panel in shown for value in _values(panel.series)]
+        if chart.categories:
+            self._over_categories()
+        else:
+            self._over_numbers()
+
+    def _over_numbers(self) -> None:
+        chart = self.chart
+        series = [one for panel in chart.panels for one in panel.series]
+        self.bottom = HEIGHT - BOTTOM
+        self.y = scale_of(chart.y, self.values, self.bottom, TOP, round_up=True)
+        self.left = round(8 + max((len(tick(one)) for one in self.y.ticks), default=0) * LETTER)
+        self.right = round(WIDTH - 8 - max((len(_cut(one.label)) for one in series), default=0) * LETTER)
+        along = [point.x for one in series for point in one.points]
+        ends = self.left + INSET, self.right - INSET
+        self.x = scale_of(chart.x, along, *ends, round_up=chart.x.log and not chart.x.ticks)
+
+    def _over_categories(self) -> None:
+        chart = self.chart
+        self.left = round(12 + max(len(_cut(name)) for name in chart.categories) * LETTER)
+        width = max(len(_number(value, self.digits)) for value in self.values or [0.0]) * LETTER
+        self.right = round(WIDTH - 16 - width)
+        self.x = scale_of(chart.y, self.values, self.left + INSET, self.right - INSET, round_up=True)
+
+
+def _svg(frame: _Frame, panel: Panel) -> Markup:
     from markupsafe import Markup
 
-    parts, height = _categories(chart, panel) if chart.categories else _plane(chart, panel)
+    chart = frame.chart
+    parts, height = _categories(frame, panel) if chart.categories else _plane(frame, panel)
     opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        WIDTH, height, printable(_in_words(chart, panel))
+        WIDTH, height, printable(_in_words(chart, panel, frame.digits))
     )
     return opening + Markup("").join(parts) + Markup("</svg>")
 
 
-def _plane(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
+def _plane(frame: _Frame, panel: Panel) -> tuple[list[Markup], int]:
     """A panel over a numeric x."""
-    shown = (panel,) if chart.own_scale else chart.panels
-    along = [point.x for one in chart.panels for series in one.series for point in series.points]
-    bottom = HEIGHT - BOTTOM
-    y = scale_of(chart.y, [v for one in shown for v in _values(one.series)], bottom, TOP, round_up=True)
-    left = round(8 + max((len(tick(one)) for one in y.ticks), default=0) * LETTER)
-    labels = [_cut(series.label) for one in chart.panels for series in one.series]
-    right = round(WIDTH - 8 - max(map(len, labels), default=0) * LETTER)
-    x = scale_of(chart.x, along, left + INSET, right - INSET, round_up=chart.x.log and not chart.x.ticks)
-    parts = []
-    for one in y.ticks:
-        parts.append(_line("gridl", left, y(one), right, y(one)))
-        parts.append(_text(tick(one), left - 6, y(one) + 4, "end"))
-    parts += [_text(text, at, bottom + 17, "middle") for text, at in _ticks(x)]
-    parts.append(_text(f"{chart.x.label} →", (left + right) / 2, HEIGHT - 4, "middle"))
-    if chart.iso_f1:
+    x, y, left, right, bottom = frame.x, frame.y, frame.left, frame.right, frame.bottom
+    parts = [svg.grid(f"M{left} {y(one)}H{right}" for one in y.ticks)]
+    parts.append(svg.texts("end", [(tick(one), left - 6, y(one) + 4) for one in y.ticks]))
+    below = [(text, at, bottom + 17) for text, at in _ticks(x)]
+    parts.append(svg.texts("middle", [*below, (f"{frame.chart.x.label} →", (left + right) / 2, HEIGHT - 4)]))
+    if frame.chart.iso_f1:
         parts += _iso_f1(x, y)
     parts += _labels(panel, x, y, bottom)
     ordered = sorted(panel.series, key=lambda one: BACK_TO_FRONT.index(one.role))
-    hollow = _with_intervals(chart)
-    return parts + [_group(series, list(_marks(series, x, y, hollow))) for series in ordered], HEIGHT
-
-
-def _with_intervals(chart: Chart) -> bool:
-    """Whether a dot without an interval is an exception, drawn hollow."""
-    return any(point.ci for panel in chart.panels for series in panel.series for point in series.points)
+    return parts + [svg.group(one, list(_marks(one, x, y, frame.hollow))) for one in ordered], HEIGHT
 
 
 def _marks(series: Series, x: Scale, y: Scale, hollow: bool) -> Iterator[Markup]:
@@ -210,22 +239,22 @@ def _marks(series: Series, x: Scale, y: Scale, hollow: bool) -> Iterator[Markup]
                 continue
             at, height = x(point.x), y(point.y)
             if point.ci is not None:
-                yield _line("iv", at, y(point.ci[0]), at, y(point.ci[1]))
-            yield _mark(series, at, height, hollow and point.ci is None)
+                yield svg.line("iv", at, y(point.ci[0]), at, y(point.ci[1]))
+            yield svg.mark(series, at, height, hollow and point.ci is None)
         return
     for run in _runs(series.points):
         banded = [(x(point.x), y(point.ci[0]), y(point.ci[1])) for point in run if point.ci is not None]
         upper, lower = [(at, hi) for at, _, hi in banded], [(at, lo) for at, lo, _ in banded]
         if len(banded) == 1:
-            yield _line("iv", *lower[0], *upper[0])
+            yield svg.line("iv", *lower[0], *upper[0])
         elif banded:
-            yield _shape("polygon", "band", [*upper, *reversed(lower)])
+            yield svg.shape("polygon", "band", [*upper, *reversed(lower)])
     for run in _runs(series.points):
         drawn = [(x(point.x), y(point.y)) for point in run if point.y is not None]
         if series.drawn == "steps":
             corners = [(after[0], before[1]) for before, after in pairwise(drawn)]
             drawn = [*chain.from_iterable(zip(drawn, corners, strict=False)), drawn[-1]]
-        yield _shape("polyline", "curve", drawn) if len(drawn) > 1 else _mark(series, *drawn[0], False)
+        yield svg.shape("polyline", "curve", drawn) if len(drawn) > 1 else svg.mark(series, *drawn[0], False)
 
 
 def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:
@@ -264,44 +293,38 @@ def _labels(panel: Panel, x: Scale, y: Scale, bottom: float) -> list[Markup]:
         label.y = min([label.y, bottom, *(one.y - APART for one in labels[n + 1 :] if label.hits(one))])
         label.y = max(label.y, TOP)
     return [
-        _group(label.series, [_text(label.text, label.x + 9, round(label.y + 4, 1), "start", "label")])
+        svg.group(label.series, [svg.text(label.text, label.x + 9, round(label.y + 4, 1), "start", "label")])
         for label in labels
     ]
 
 
-def _categories(chart: Chart, panel: Panel) -> tuple[list[Markup], int]:
+def _categories(frame: _Frame, panel: Panel) -> tuple[list[Markup], int]:
     """A panel whose values run to the right, a row per category."""
-    digits, hollow = _digits(chart), _with_intervals(chart)
-    shown = (panel,) if chart.own_scale else chart.panels
-    left = round(12 + max(len(_cut(name)) for name in chart.categories) * LETTER)
-    values = [value for one in shown for value in _values(one.series)]
-    right = WIDTH - 16 - max(len(_number(value, digits)) for value in values or [0.0]) * LETTER
-    along = scale_of(chart.y, values, left + INSET, round(right) - INSET, round_up=True)
+    chart, digits, hollow, left, along = frame.chart, frame.digits, frame.hollow, frame.left, frame.x
     height = len(chart.categories) * ROW + 24
-    parts = []
-    for text, at in _ticks(along):
-        parts.append(_line("gridl", at, 0, at, height - 20))
-        parts.append(_text(text, at, height - 6, "middle"))
+    ticks = _ticks(along)
+    parts = [svg.grid(f"M{at} 0V{height - 20}" for _, at in ticks)]
+    parts.append(svg.texts("middle", [(text, at, height - 6) for text, at in ticks]))
     before: set[str] = set()
     for row, name in enumerate(chart.categories):
         middle = row * ROW + ROW / 2
         found = [(one, point) for one in panel.series for point in one.points if point.x == row]
         names = {one.name for one, _ in found}
         if before and names and not names & before:
-            parts.append(_line("zero", 0, row * ROW, WIDTH, row * ROW))
+            parts.append(svg.line("zero", 0, row * ROW, WIDTH, row * ROW))
         before = names or before
-        parts.append(_text(_cut(name), left - 6, middle + 4, "end"))
+        parts.append(svg.text(_cut(name), left - 6, middle + 4, "end"))
         for place, (series, point) in enumerate(found):
             if point.y is None:
                 continue
             level = round(middle + (place - (len(found) - 1) / 2) * (ROW - 8) / max(3, len(found)), 1)
-            marks = [_mark(series, along(point.y), level, hollow and point.ci is None)]
+            marks = [svg.mark(series, along(point.y), level, hollow and point.ci is None)]
             if point.ci is not None:
-                marks.insert(0, _line("iv", along(point.ci[0]), level, along(point.ci[1]), level))
-            parts.append(_group(series, marks))
+                marks.insert(0, svg.line("iv", along(point.ci[0]), level, along(point.ci[1]), level))
+            parts.append(svg.group(series, marks))
         first = next((point.y for _, point in found if point.y is not None), None)
         value = "" if first is None else _number(first, digits)
-        parts.append(_text(value or "no score", WIDTH - 2, middle + 4, "end", "strong" if value else ""))
+        parts.append(svg.text(value or "no score", WIDTH - 2, middle + 4, "end", "strong" if value else ""))
     return parts, height
 
 
@@ -311,9 +334,9 @@ def _iso_f1(x: Scale, y: Scale) -> list[Markup]:
     for f1 in F1:
         recalls = [f1 / (2 - f1) + n / 40 * (1 - f1 / (2 - f1)) for n in range(41)]
         line = [(x(r), y(f1 * r / (2 * r - f1))) for r in recalls]
-        parts.append(_shape("polyline", "iso", line))
+        parts.append(svg.shape("polyline", "iso", line))
         text = f"F1 {f1:g}" if f1 == F1[0] else f"{f1:g}"
-        parts.append(_text(text, x(1) - 2, y(f1 / (2 - f1)) - 3, "end", "isol"))
+        parts.append(svg.text(text, x(1) - 2, y(f1 / (2 - f1)) - 3, "end", "isol"))
     return parts
 
 
@@ -332,40 +355,3 @@ def _ticks(scale: Scale) -> list[tuple[str, float]]:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
-def _group(series: Series, marks: Sequence[Markup]) -> Markup:
-    from markupsafe import Markup
-
-    return Markup('<g class="{}">{}</g>').format(series.role, Markup("").join(marks))
-
-
-def _mark(series: Series, x: float, y: float, hollow: bool) -> Markup:
-    from markupsafe import Markup
-
-    if series.reported:
-        return Markup('<path class="reported" d="M{} {}l4.5 4.5-4.5 4.5-4.5-4.5z"/>').format(
-            x, round(y - 4.5, 1)
-        )
-    kind = "dot hollow" if hollow else "dot"
-    return Markup('<circle class="{}" cx="{}" cy="{}" r="4"/>').format(kind, x, y)
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    from markupsafe import Markup
-
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, y1, x2, y2)
-
-
-def _shape(tag: str, kind: str, points: Iterable[tuple[float, float]]) -> Markup:
-    from markupsafe import Markup
-
-    listed = " ".join(f"{x},{y}" for x, y in points)
-    return Markup('<{} class="{}" points="{}"/>').format(tag, kind, listed)
-
-
-def _text(text: str, x: float, y: float, anchor: str, kind: str = "") -> Markup:
-    from markupsafe import Markup
-
-    opening = Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">').format(kind, round(x, 1), y, anchor)
-    return opening + Markup("{}</text>").format(printable(text))

@@ -8,9 +8,11 @@ from typing import Any
 
 from perbench.contracts.missing import in_words
 from perbench.progress import duration
+from perbench.site import cards
 from perbench.site import draw as drawing
 from perbench.site import format as text
 from perbench.site.cells import CellPages
+from perbench.site.cells.data import script
 from perbench.site.cells.samples import bare
 from perbench.site.chart import drawing as drawn_chart
 from perbench.site.chart import table_of
@@ -38,6 +40,9 @@ def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
         for number, table in enumerate(section.numbers, 1):
             yield f"{file_of(section, number)}.csv", as_csv(table)
             yield f"{file_of(section, number)}.json", as_json(section.name, table)
+            if cards.apart(table):
+                held = cards.as_data(f"{section.name}-{number}", table, view.matrix.baseline, address)
+                yield f"{file_of(section, number)}.js", script(held)
     own = {f"{one.name}/section.html": one.template for one in view.sections if one.template}
     found = environment(
         {
@@ -60,6 +65,7 @@ def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
         csp=CSP,
         title=title,
         address=address,
+        cards=cards,
         drawing=drawing,
         file_of=file_of,
         digests=digests,

@@ -7,11 +7,13 @@ gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -86,6 +88,18 @@ class _Made:
 
 def write_run(path: Path, shape: Shape) -> Path:
     """A run directory of that shape, with some cells failed, missing, cut short and superseded."""
+    with not_durable():
+        return _write_run(path, shape)
+
+
+@contextmanager
+def not_durable() -> Iterator[None]:
+    """Invented files need not outlive a power cut, and a busy disk takes its time to see to that."""
+    with patch("os.fsync", lambda descriptor: None):
+        yield
+
+
+def _write_run(path: Path, shape: Shape) -> Path:
     made = _Made(RunDir(path), shape)
     names = shape.names
     number = 0
