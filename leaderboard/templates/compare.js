@@ -214,7 +214,7 @@
     head.appendChild(element("span", "soft", (place + 1) + " of " + current.pairs.length));
     article.appendChild(head);
     var asked = element("div", "two"), given = element("div", "small"), wanted = element("div");
-    given.appendChild(element("h4", "", "Prompt"));
+    if (pair.example.prompt.length) given.appendChild(element("h4", "", "Prompt"));
     pair.example.prompt.forEach(function (message) { given.appendChild(element("p", "", message[1])); });
     if (pair.example.persona && pair.example.persona.length) given.appendChild(folded("Persona", pair.example.persona));
     if (pair.example.reference) {

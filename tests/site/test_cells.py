@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perbench.contracts.shown import Shown
+from perbench.contracts.shown import Shown, StoredCell
 from perbench.matrix.reading import SampleReader
 from perbench.site import build
 from perbench.site.cells import SampleTexts
-from perbench.site.cells.samples import EDGE, WHOLE, Card, in_order, marked
+from perbench.site.cells.samples import EDGE, WHOLE, Card, folded, in_order, marked
 from perbench.store import CellRecord, Labels
 from perbench.text.pieces import Piece
 
@@ -226,6 +227,33 @@ def test_texts_of_models_and_data_are_text(bench: Bench, tmp_path: Path) -> None
     data = (tmp_path / "site" / "data" / "samples" / f"{record.identity[:16]}.js").read_text("utf-8")
     assert "\u202e" not in data
     assert "{{ 7 * 7 }}" in data
+
+
+def test_shaded_tokens_are_marked_and_listed(bench: Bench, tmp_path: Path) -> None:
+    values = [0.4, 0.1, 0.3, 0.2, 0.5]
+    record = bench.evaluate(values, samples=answers(values))
+    asked: list[str] = []
+
+    def shades(cell: StoredCell, shown: Sequence[Shown]) -> list[Shown]:
+        asked.extend(one.id for one in shown)
+        pieces = (Piece("An", 0.2), Piece("swer ", 1.25), Piece("x", -3.0), Piece("y", 2.0))
+        return [replace(one, answer="Answer xy", pieces=pieces) for one in shown]
+
+    build([bench.path], tmp_path / "site", texts=SampleTexts(SampleReader({}), 3, shades))
+    html = page(tmp_path / "site" / "cells", record)
+    assert asked == ["s1", "s3", "s4"], "the worst, the best and the second worst, as they stand on the page"
+    assert html.count('<mark class="p2" title="PIR 1.2">swer </mark>x<mark class="p3" title="PIR 2.0">y') == 3
+    assert text(html).count("2 personal tokens swer 1.2 , y 2.0") == 3
+    assert "3 of 5 samples are shaded" in text(html)
+
+
+@given(st.text("ab c", max_size=2000), st.integers(1, 40))
+def test_a_long_text_is_folded_and_complete(whole: str, size: int) -> None:
+    drawn = [(whole[at : at + size], "p1", "t") for at in range(0, len(whole), size)]
+    head, rest = folded(whole, drawn)
+    assert "".join(part for part, _, _ in (*head, *rest)) == whole
+    assert bool(rest) == (len(whole) > 900)
+    assert sum(len(part) for part, _, _ in head) <= 900
 
 
 def test_marks_of_tokens() -> None:

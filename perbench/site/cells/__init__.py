@@ -105,6 +105,7 @@ class CellPages:
             "title_of": title_of,
             "marked": marked,
             "folded": folded,
+            "short": data.short,
             "bounds": PIR,
         }
 

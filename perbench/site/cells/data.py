@@ -73,13 +73,18 @@ def answers_of(record: CellRecord, cards: Sequence[Card]) -> str:
 
 
 def _turn(turn: Exchange) -> dict[str, Any]:
-    scores = [f"{name} {'none' if one is None else number(one, 2)}" for name, one in turn.scores.items()]
+    scores = [f"{name} {'none' if one is None else short(one)}" for name, one in turn.scores.items()]
     return {
         "message": turn.message,
         "reply": turn.reply,
         "missing": turn.missing,
         "scores": ", ".join(scores),
     }
+
+
+def short(value: float) -> str:
+    """A score of a turn: ratings are whole numbers."""
+    return number(value, 0 if value == int(value) else 2)
 
 
 def _pieces(pieces: Sequence[Piece]) -> list[tuple[str, int, str]]:
@@ -105,7 +110,7 @@ def cells_of(places: Mapping[str, CellPlace], written: Sequence[CellRecord], bas
             {
                 "number": place.number + 1,
                 "name": column.title,
-                "metric": title_of(record, column.headline or ""),
+                "metric": title_of(record, column.headline or "").partition(",")[0],
                 "better": column.better,
                 "digits": column.digits,
                 "cells": [],

@@ -172,6 +172,8 @@ def _ends(size: int, count: int) -> list[int]:
 
 
 def _without(shown: Shown, notes: set[str], messages: int) -> Shown:
+    if not notes and not messages:
+        return shown
     kept = tuple(note for note in shown.notes if note not in notes)
     return replace(shown, notes=kept, prompt=shown.prompt[messages:])
 
