@@ -33,14 +33,16 @@ class Entry:
     samples: Callable[[], Sequence[Mapping[str, Any]]] | None = field(default=None, compare=False, repr=False)
     """Reads the stored samples, or raises DamagedRecord; None if there are none here. Use it in `reading`."""
     file: Path | None = field(default=None, compare=False, repr=False)
-    """The published file that holds it; anybody may have written its samples."""
+    """The published file or pack that holds it; anybody may have written its samples."""
+    withheld: str = field(default="", compare=False)
+    """Why this copy of the cell holds digests in place of its samples."""
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Around everything that reads the samples.
 
         Raises:
-            DamagedRecord: those of a published file are not what their protocol stores.
+            DamagedRecord: those of a published file or pack are not what their protocol stores.
         """
         try:
             yield
@@ -48,7 +50,7 @@ class Entry:
             if self.file is None:
                 raise
             what = f"samples of {self.record.identity[:16]} cannot be read: {type(error).__name__}: {error}"
-            raise DamagedRecord(self.file, what, "publish without --samples") from None
+            raise DamagedRecord(self.file, what, "get the file again from whoever made it") from None
 
     @property
     def users(self) -> int | None:

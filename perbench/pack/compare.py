@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perbench import plugins
 from perbench.disk.digests import read_sha256
+from perbench.matrix.catalogue import UNRESOLVED
 from perbench.matrix.cells import Cell, describe
 from perbench.matrix.identity import differing
 from perbench.progress import counted
@@ -53,6 +54,8 @@ def explained(pack: Pack, cells: Sequence[Cell]) -> Iterator[str]:
     inputs: Counter[str] = Counter()
     for cell in new:
         old = named.get((cell.kind, cell.labels.model_dump_json()))
+        if UNRESOLVED in str(cell.inputs):
+            continue  # what is not on this machine is reported anyway
         for path in differing(old.inputs, cell.inputs) if old is not None else ():
             if old is not None and path in ("data", "dev"):
                 data[_other_data(pack, old, cell, path)] = None
@@ -65,11 +68,12 @@ def explained(pack: Pack, cells: Sequence[Cell]) -> Iterator[str]:
 
 def _other_data(pack: Pack, old: CellRecord, cell: Cell, path: str) -> str:
     label = (cell.labels.source if cell.kind == "train" else cell.labels.target) or ""
+    split = "train" if cell.kind == "train" or path == "dev" else "test"
     before, after = str(old.inputs.get(path)), str(cell.inputs.get(path))
     get = next((f"; to get them: {one.get}" for one in pack.manifest.data if one.task == label), "")
     return (
-        f"the examples of {label} are not the pack's (sha256 {after[:SHORT]}… here, {before[:SHORT]}… in the "
-        f"pack), so its cells cannot be reused{get}"
+        f"the {split} examples of {label} are not the pack's (sha256 {after[:SHORT]}… here, "
+        f"{before[:SHORT]}… in the pack), so its cells cannot be reused{get}"
     )
 
 

@@ -16,7 +16,7 @@ from perbench.errors import PerbenchError, suggest
 from perbench.plugins import Plugin
 from perbench.published import MatrixPart, PublishedCell, published_files, read_published
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
-from perbench.store.check import SAMPLES, read_samples, read_scores
+from perbench.store.check import SAMPLES, read_samples, read_scores, samples_withheld
 from perbench.store.pack import OpenedRun, open_run
 
 
@@ -106,12 +106,15 @@ def _run(opened: OpenedRun, matrix: str | None, damaged: list[DamagedRecord]) ->
         if matrix is None or record.identity in planned:
             try:
                 scores = read_scores(folder)
+                left_out = samples_withheld(folder, record.identity)
             except DamagedRecord as damage:
                 damaged.append(damage)
                 continue
             reads = partial(read_samples, folder, record.identity)
             here = reads if (folder / SAMPLES).is_file() else None
-            entries.append(Entry(record, scores, run.resolve().name, record.identity in planned, here))
+            why = left_out.why if left_out is not None else ""
+            planned_now = record.identity in planned
+            entries.append(Entry(record, scores, run.resolve().name, planned_now, here, opened.pack, why))
     return PlaceResults(
         entries,
         _replaced(entries),

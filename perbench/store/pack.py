@@ -143,11 +143,12 @@ def _misplaced(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run directory to read. `plugins` are the files of a pack's trainers and identifiers, which pages show
-    as text; nothing imports them."""
+    """A run directory to read. `pack`: the file that it is from; `plugins`: those of its trainers and
+    identifiers, which pages show as text and nothing imports."""
 
     path: Path
     plugins: tuple[Plugin, ...] = ()
+    pack: Path | None = None
 
 
 _opened: dict[tuple[str, int, int], tuple[tempfile.TemporaryDirectory[str], OpenedRun]] = {}
@@ -175,5 +176,5 @@ def open_run(path: Path) -> OpenedRun:
         own = [name for one in shown for name in pack.names(str(one.file).removesuffix("__init__.py"))]
         pack.archive.extract(code, dict.fromkeys(own))
         found = tuple(Plugin(one.kind, one.name, code / str(one.file)) for one in shown)
-        _opened[key] = folder, OpenedRun(run, found)
+        _opened[key] = folder, OpenedRun(run, found, path)
     return _opened[key][1]

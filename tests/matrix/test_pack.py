@@ -164,6 +164,10 @@ def test_a_run_is_repeated_from_its_pack_alone(
         folder.name[5:] for folder in (tmp_path / "elsewhere").glob("cells/eval-*") if not_shared(folder)
     }
     assert differing(fresh / "site", packed.site) == texts_of(other)
+    for name in other:
+        assert (
+            "not redistributable (license: Not stated)" in (fresh / "site/cells" / f"{name}.html").read_text()
+        )
     shutil.rmtree(packed.root.path)
     monkeypatch.delenv("PERBENCH_INCLUDE")
 
@@ -424,7 +428,7 @@ def test_examples_that_differ_are_told(packed: Packed, runs: Runs, tmp_path: Pat
     rows.write_text(rows.read_text().replace("Once", "Twice"))
     code, errors = repeat(runs, packed, tmp_path, *here(packed), "--dry-run")
     assert code == 0, errors
-    assert "the examples of tiny/writing are not the pack's" in errors
+    assert "the test examples of tiny/writing are not the pack's" in errors
     assert RunDir(tmp_path / "again").description()["plans"].keys() == {"small"}
 
 

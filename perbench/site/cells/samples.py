@@ -76,6 +76,8 @@ class SampleTexts:
             DamagedRecord: a file differs from what was written.
         """
         cell, record = stored(entry, matrices), entry.record
+        if entry.withheld:
+            return CellSamples(why=f"Only their digests are among the results: {entry.withheld}.")
         if cell is None:
             return CellSamples(why="They are not among the results from which this page was built.")
         with entry.reading():
