@@ -164,7 +164,8 @@ def _add(args: argparse.Namespace) -> int:
         left = {"left_out": added.left_out, "digests_only": added.digests_only}
         print(json.dumps({"files": files, **left}, ensure_ascii=False))
     else:
-        print(*(f"{state:9} {path}" for path, state in added.files.items()), sep="\n")
+        for path, state in added.files.items():
+            print(f"{state:9} {path}")
         print(f"{counted(len(added.files), 'file')}, with the ids of users", file=sys.stderr)
     for target, reason in sorted(added.digests_only.items()):
         print(f"samples of {target}: only their digests: {reason}", file=sys.stderr)

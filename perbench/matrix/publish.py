@@ -127,6 +127,8 @@ class _Taken:
 def withheld(record: CellRecord, matrices: Mapping[str, Any]) -> str | None:
     """Why the samples of a cell must not be published, or None."""
     name = task_name(record.labels.target or "")
+    if name.endswith((".yaml", ".yml")):
+        return "its task is a file, not a name"
     try:
         task = load_task(name).spec
     except PerbenchError:

@@ -19,6 +19,7 @@ from perbench.matrix.overlaps import overlap_notes
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import helpers_of, owner_of
+from perbench.specs.grid import leaves
 from perbench.specs.load import load_model, load_task
 from perbench.specs.rows import TaskRow, moved_rows, task_variants
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
@@ -27,6 +28,8 @@ from perbench.store.ledger import caveats
 
 SCORING = ("metrics", "headline")
 """Keys of a task that change its scores only."""
+ABSENT = "absent"
+"""Marks a helper model whose weights are not on this machine."""
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
@@ -110,10 +113,16 @@ class OtherTask(PerbenchError):
 
 
 def same_task(
-    record: CellRecord, matrices: Mapping[str, Any], data: Mapping[str, Path], *, scoring: bool = True
+    record: CellRecord,
+    matrices: Mapping[str, Any],
+    data: Mapping[str, Path],
+    *,
+    scoring: bool = True,
+    helpers: bool = True,
 ) -> Named[TaskSpec]:
     """As `task_of`, with an OtherTask that does not name the cell. Without `scoring`, the matrices' metrics
-    need not be installed: the task has those of its file.
+    need not be installed: the task has those of its file. Without `helpers`, the models of judges and the
+    like need not be here: those that are not are not compared.
 
     Records and matrices may be a stranger's, and reading them must execute nothing of theirs: tasks are
     looked up by name only, and a matrix that takes rows from elsewhere than a file of rows is refused.
@@ -132,10 +141,13 @@ def same_task(
             raise OtherTask(f"the matrix takes the task's rows from elsewhere ({odd[0]}), which is not read")
         kept = {key: value for key, value in given.items() if scoring or key not in SCORING}
         task = load_task(name, data=data, overrides=kept)
-        wanted = target_inputs(name, task.spec, _helpers(task.spec))
+        wanted = target_inputs(name, task.spec, _helpers(task.spec, absent=not helpers))
+        unknown = tuple(f"{'.'.join(path[:-1])}." for path in leaves(wanted) if path[-1] == ABSENT)
         paths = differing(record.inputs["target"], wanted)
         # The judge's current address does not affect stored samples.
-        changed.append([path for path in paths if not path.endswith(".address")])
+        changed.append(
+            [path for path in paths if not path.endswith(".address") and not path.startswith(unknown)]
+        )
         if not changed[-1]:
             return task
     fewest = ", ".join(sorted(changed, key=len)[0])
@@ -167,5 +179,14 @@ def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return [{**shared, **variant.overrides} for variant in named] or [shared]
 
 
-def _helpers(spec: TaskSpec) -> dict[str, Inputs]:
-    return {name: helper_inputs(load_model(name)) for name in helpers_of(spec)}
+def _helpers(spec: TaskSpec, *, absent: bool = False) -> dict[str, Inputs]:
+    """With `absent`, models that are not here are marked as such."""
+    found: dict[str, Inputs] = {}
+    for name in helpers_of(spec):
+        try:
+            found[name] = helper_inputs(load_model(name))
+        except PerbenchError:
+            if not absent:
+                raise
+            found[name] = {ABSENT: True}
+    return found

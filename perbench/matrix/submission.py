@@ -1,7 +1,7 @@
 """Checks published files, which anybody may submit: `perbench leaderboard check`.
 
-Nothing is generated or trained. A forger who makes up scores and computes everything else from them is not
-detected here; samples, where they are given, and a repetition of the cell's command are what convicts.
+Nothing is generated or trained. Invented scores from which everything else was computed correctly pass, unless
+the samples are there; only running the cell's command again can tell.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from perbench.contracts.protocol import Protocol
 from perbench.contracts.results import UNREADABLE
 from perbench.errors import PerbenchError
 from perbench.matrix.publish import withheld
-from perbench.matrix.rescore import rescored, task_of
+from perbench.matrix.rescore import rescored, same_task
 from perbench.matrix.verify import Checked, compare, compare_scores
 from perbench.progress import counted
 from perbench.published import FileFault, Published, PublishedCell, published_files, whole
@@ -130,7 +130,7 @@ def _against_tasks(
             if reason is not None:
                 yield FileFault(f"{place}.samples", f"of {record.labels.target}: {reason}", "omit --samples")
         try:
-            task = task_of(record, matrices)
+            task = same_task(record, matrices, {}, helpers=False)
         except PerbenchError as error:
             if cell.samples is not None:
                 yield FileFault(f"{place}.samples", f"cannot be checked: {error}", "omit --samples")
@@ -180,8 +180,9 @@ def _samples(
     report: SubmissionReport,
 ) -> Iterator[FileFault]:
     record = cell.record
+    owner = owner_of(task.spec)
     try:
-        scored = owner_of(task.spec).checked(samples)
+        scored = owner.checked(samples)
     except (PerbenchError, *UNREADABLE) as error:
         yield FileFault(f"{place}.samples", f"cannot be scored: {error}", AGAIN)
         return
@@ -190,7 +191,7 @@ def _samples(
     compare_scores(found, cell.scores, scored, record)
     for fault in found.faults:
         yield FileFault(place, fault, AGAIN)
-    report.unchecked.update((_target(record), what) for what in found.unchecked)
+    report.unchecked.update((_target(record), what) for what in (*found.unchecked, *owner.unverified()))
     report.metrics += found.metrics
 
 

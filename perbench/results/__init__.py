@@ -35,7 +35,8 @@ class Results:
 
 
 def load(*runs: str | Path) -> Results:
-    """The cells of run directories as on the leaderboard: each once, without superseded ones.
+    """The cells of run directories, packs and published files as on the leaderboard: each once, without
+    superseded ones.
 
     Raises:
         PerbenchError: pandas is not installed; a run is absent or empty, or holds only damaged records.

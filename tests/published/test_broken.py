@@ -210,3 +210,29 @@ def test_text_of_is_json_with_nothing_invisible(files: Path) -> None:
     assert json.loads(found) == value
     assert found.isascii()
     assert found.startswith('{\n "a": [1, null, 0.1],\n "b": "a\\u202eb\\ud800",\n "c": [\n  [1.0, 2.0],')
+
+
+def test_judged_samples_are_recomputed_without_the_judge(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where results are reviewed: the weights of judges are not there."""
+    paths = [one_of(kept / "whole", words) for words in ("base--probe-talk", "base--probe-wishes")]
+    monkeypatch.setattr("perbench.matrix.submission.withheld", lambda record, matrices: None)
+
+    def absent(model: object) -> None:
+        raise PerbenchError("no such weights here")
+
+    monkeypatch.setattr("perbench.matrix.rescore.helper_inputs", absent)
+    for path in paths:
+        report = check([path])
+        assert not report.faults
+        assert [what for _, what in report.unchecked] == ["the judges' verdicts"]
+        assert report.metrics == len(json.loads(path.read_bytes())["cells"][0]["record"]["metrics"])
+        path = Path(shutil.copy(path, path.name))
+
+        def other(value: dict[str, Any]) -> None:
+            sample = value["cells"][0]["samples"][0]
+            if "rating" in sample:
+                sample["turn"], sample["rating"] = 2, 1
+            else:
+                sample["checks"] = dict.fromkeys(sample["checks"], 1.0)
+
+        assert check([forge(path, other)]).faults

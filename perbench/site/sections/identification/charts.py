@@ -64,12 +64,15 @@ def _curve(entry: Entry) -> tuple[Point, ...]:
         with entry.reading():
             stored = [sample for sample in entry.samples() if sample["split"] == "test"]
             tokens = [token for sample in missing.answered(stored) for token in read(sample).tokens]
+            gold = sum(bool(token.touched) for token in tokens)
+            found = Curve(
+                [token.score for token in tokens],
+                [token.inside for token in tokens],
+                [0] * len(tokens),
+                [gold],
+            ).points()
     except DamagedRecord:  # it is listed among what was left out
         return ()
-    gold = sum(bool(token.touched) for token in tokens)
-    found = Curve(
-        [token.score for token in tokens], [token.inside for token in tokens], [0] * len(tokens), [gold]
-    ).points()
     chosen = sorted({round(n * (len(found) - 1) / (MOST_POINTS - 1)) for n in range(MOST_POINTS)})
     return tuple(Point(*found[place]) for place in chosen) if found else ()
 
