@@ -11,17 +11,26 @@ from perbench.store import CellRecord
 
 MACHINE = ("device", "platform", "cpus", "threads", "processes", "precision")
 """Keys of an environment on which the speed of a training depends."""
+UNEVEN = 2.0
+"""Factor between a method's ratios of time above which they get a caveat."""
 
 
 @dataclass(frozen=True)
 class Cost:
     """Ratios to the baseline's training: of seconds, and of tokens read. None without a pair of trainings to
-    compare; `why` then says why there is no ratio of seconds. `trainings` are the pairs behind `seconds`."""
+    compare; `why` then says why there is no ratio of seconds. `trainings` are the pairs behind `seconds`,
+    `ends` the lowest and the highest of their own ratios."""
 
     seconds: float | None
     tokens: float | None
     trainings: int = 0
     why: str = ""
+    ends: tuple[float, float] | None = None
+
+    @property
+    def uneven(self) -> bool:
+        """Whether the ratios of seconds differ so much that something else slowed some of the trainings."""
+        return self.ends is not None and self.ends[1] >= UNEVEN * self.ends[0]
 
 
 def cost(rows: Sequence[ModelRow], matrix: Matrix) -> Cost:
@@ -34,12 +43,16 @@ def cost(rows: Sequence[ModelRow], matrix: Matrix) -> Cost:
         for mine, theirs in _by_seed(matrix.trained.get(row, ()), matrix.trained.get(base, ()))
     ]
     alike = [(mine, theirs) for mine, theirs in pairs if machine(mine) == machine(theirs)]
+    each = [
+        mine.seconds / theirs.seconds for mine, theirs in alike if mine.seconds > 0 and theirs.seconds > 0
+    ]
     why = "" if alike else "other machines" if pairs else "no training beside the baseline's"
     return Cost(
         seconds=_ratio((mine.seconds, theirs.seconds) for mine, theirs in alike),
         tokens=_ratio((_tokens(mine), _tokens(theirs)) for mine, theirs in pairs),
         trainings=len(alike),
         why=why,
+        ends=(min(each), max(each)) if each else None,
     )
 
 

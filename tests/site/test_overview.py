@@ -214,6 +214,17 @@ def test_costs_are_those_of_trainings_beside_the_baseline(bench: Bench) -> None:
     time, tokens = costs(bench)
     assert (time.value, time.text, time.n) == (1.5, "1.50×", 2)
     assert (tokens.value, tokens.text) == (1.6, "1.60×")
+    assert not time.flags
+
+
+def test_a_time_says_by_how_much_its_trainings_differ(bench: Bench) -> None:
+    """30 / 100 and 420 / 100: their sums' ratio, 2.25, tells little."""
+    for seed, mine in enumerate((30, 420)):
+        train(bench, "ce", 100, seed)
+        train(bench, "perce", mine, seed)
+    time, _ = costs(bench)
+    assert (time.text, [flag.short for flag in time.flags]) == ("2.25×", ["0.30× to 4.20×"])
+    assert not cell(table_of(bench), "ce", "Time").flags
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from perbench.contracts.results import Loaded, Matrix, interval_aside
+from perbench.contracts.results import Flag, Loaded, Matrix, interval_aside
 from perbench.contracts.section import ColumnHead, RowHead, Section, Table, Value
 from perbench.progress import counted
-from perbench.site.cost import cost
+from perbench.site.cost import Cost, cost
 from perbench.site.format import day
 from perbench.site.means import MeanGain, Standing, TaskKind, kinds_of, standings
 
+UNEVEN = "range below a time: single trainings; other work on the machine may have slowed some"
 UNRANKED = "too few users for any test between methods"
 
 
@@ -82,7 +84,7 @@ def _values(one: Standing, kinds: Sequence[TaskKind], matrix: Matrix) -> tuple[V
     return (
         _rank(one.means[0]),
         *(_mean(mean, kind, one.baseline) for mean, kind in means),
-        _times(found.seconds, found.why, found.trainings),
+        replace(_times(found.seconds, found.why), n=found.trainings or None, flags=_uneven(found)),
         _times(found.tokens, "" if found.tokens else "not recorded"),
         Value(
             float(one.done),
@@ -125,10 +127,18 @@ def _mean(mean: MeanGain, kind: TaskKind, baseline: bool) -> Value:
     )
 
 
-def _times(ratio: float | None, why: str, trainings: int = 0) -> Value:
+def _times(ratio: float | None, why: str) -> Value:
     if ratio is None:
         return Value(text="–", aside=why, better=None)
-    return Value(ratio, text=f"{ratio:.2f}×", digits=2, n=trainings or None, better=None)
+    return Value(ratio, text=f"{ratio:.2f}×", digits=2, better=None)
+
+
+def _uneven(found: Cost) -> tuple[Flag, ...]:
+    if found.ends is None or not found.uneven:
+        return ()
+    ends = " to ".join(f"{ratio:.2f}×" for ratio in found.ends)
+    text = f"{ends} in {found.trainings} trainings: other work on the machine may be the cause"
+    return (Flag(text, ends, UNEVEN),)
 
 
 def _newest(one: Standing, matrix: Matrix) -> Value:
