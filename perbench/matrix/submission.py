@@ -1,7 +1,7 @@
 """Checks published files, which anybody may submit: `perbench leaderboard check`.
 
-Nothing is generated or trained. Invented scores from which everything else was computed correctly pass, unless
-the samples are there; only running the cell's command again can tell.
+Nothing is generated or trained. Invented scores from which everything else was computed correctly pass where
+samples are missing; only the command of the cell, run again, can tell.
 """
 
 from __future__ import annotations
