@@ -49,7 +49,7 @@ def cost(rows: Sequence[ModelRow], matrix: Matrix) -> Cost:
     why = "" if alike else "other machines" if pairs else "no training beside the baseline's"
     return Cost(
         seconds=_ratio((mine.seconds, theirs.seconds) for mine, theirs in alike),
-        tokens=_ratio((_tokens(mine), _tokens(theirs)) for mine, theirs in pairs),
+        tokens=_ratio((tokens_read(mine), tokens_read(theirs)) for mine, theirs in pairs),
         trainings=len(alike),
         why=why,
         ends=(min(each), max(each)) if each else None,
@@ -72,8 +72,8 @@ def _by_seed(
     )
 
 
-def _tokens(record: CellRecord) -> float:
-    """Read in all passes, with and without the persona."""
+def tokens_read(record: CellRecord) -> int:
+    """Of a training, in all passes, with and without the persona."""
     return record.tokens.get("total", 0) + record.tokens.get("counterfactual", 0)
 
 

@@ -16,6 +16,7 @@ from perbench.site.cells.data import script
 from perbench.site.cells.samples import bare
 from perbench.site.chart import drawing as drawn_chart
 from perbench.site.chart import table_of
+from perbench.site.cost import tokens_read
 from perbench.site.methods import methods_of
 from perbench.site.tabular import as_csv, as_json, file_of
 from perbench.site.templates import TEMPLATES, environment, faults_named
@@ -52,6 +53,7 @@ def files(view: SiteView, cells: CellPages) -> Iterator[tuple[str, str]]:
             "between": text.between,
             "measured": text.measured,
             "duration": duration,
+            "tokens_read": tokens_read,
             "variation": text.variation,
             "flatten": text.flatten,
             "day": text.day,

@@ -79,7 +79,7 @@ def trained(bench: Bench) -> dict[str, CellRecord]:
             Labels(model="tiny", trainer=trainer, source="fam/read", seed=seed),
             inputs={"trainer": {"name": trainer, "params": {"alpha": 2}}, "data": "d", "training": {"lr": 1}},
             seconds=10.0 if trainer == "ce" else 25.0,
-            tokens={"total": 100 if trainer == "ce" else 150},
+            tokens={"total": 100} if trainer == "ce" else {"total": 110, "counterfactual": 40},
             counts={"steps": 2, "examples": 8},
             training_log=[{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.25}],
             weights={"final": "f" * 64},
@@ -111,7 +111,7 @@ def test_the_top_of_a_page_says_what_was_measured_and_what_it_cost(
     assert found["Gain over ce"].startswith("−0.100")
     assert "over 2 seeds" in found["Gain over ce"]
     assert found["From"] == "4 answers 4 users, 1 without an answer: 1 refused, 1 empty"
-    assert found["Training"] == "25 s 2.50 times ce’s; 150 tokens, 1.50 times; CPU"
+    assert found["Training"] == "25 s 2.50 times ce’s; 150 tokens read, 1.50 times; CPU"
     assert found["Evaluation"] == "12 s 77 tokens written; 2 CPU cores"
     words = text(html)
     assert "3 of 3 answers cut at 32 tokens" in words
@@ -119,6 +119,21 @@ def test_the_top_of_a_page_says_what_was_measured_and_what_it_cost(
     assert f'href="{trained["perce 1"].identity[:16]}.html">seed 1<' in html
     assert f'href="{trained["train perce 0"].identity[:16]}.html"' in html
     assert "Gain over ce" not in facts(page(folder, trained["ce 0"]))
+
+
+def test_times_of_other_machines_are_not_compared(bench: Bench, tmp_path: Path) -> None:
+    bench.describe(baseline="ce")
+    for trainer, device in (("ce", "H200"), ("perce", "A100")):
+        train = bench.cell(
+            "train",
+            Labels(model="tiny", trainer=trainer, source="fam/read", seed=0),
+            inputs={"trainer": {"name": trainer}, "data": "d"},
+            seconds=10.0,
+            tokens={"total": 100},
+            environment={"device": device},
+        )
+    found = facts(page(built(bench, tmp_path / "site"), train))
+    assert found["Training"] == "10 s 100 tokens read, 1.00 times ce’s; A100"
 
 
 def test_a_training_has_its_loss_settings_weights_and_what_came_of_it(

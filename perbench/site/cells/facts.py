@@ -11,6 +11,7 @@ from perbench.contracts.results import Entry, interval_aside
 from perbench.disk.digests import canonical_digest
 from perbench.progress import counted, duration
 from perbench.site.cells.places import CellPlace
+from perbench.site.cost import machine, tokens_read
 from perbench.site.format import between, digits_for, measured, number
 from perbench.site.naming import metric_title
 from perbench.store import CellRecord
@@ -70,8 +71,8 @@ def facts(
         return [*_training_facts(record, base, over)]
     found = [*_scores(record, place), *_gain(place, over), *_sizes(entry), *_judge(record)]
     if training is not None:
-        found.append(_cost("Training", training, base, over, "total"))
-    found.append(_cost("Evaluation", record, None, None, "generated"))
+        found.append(_training(training, base, over))
+    found.append(_evaluation(record))
     return [*found, *_requests(record)]
 
 
@@ -132,23 +133,31 @@ def _judge(record: CellRecord) -> Iterator[Fact]:
         yield Fact("Judge", ", ".join(judges), "; ".join(words))
 
 
-def _cost(name: str, record: CellRecord, base: CellRecord | None, baseline: str | None, key: str) -> Fact:
-    """Time and tokens, also as multiples of the baseline's."""
-    times = base is not None and base.identity != record.identity and base.seconds and baseline
-    words = [f"{record.seconds / base.seconds:.2f} times {baseline}’s"] if times and base is not None else []
-    if tokens := record.tokens.get(key):
-        whole = f"{counted(tokens, 'token')}{' written' if key == 'generated' else ''}"
-        if times and base is not None and base.tokens.get(key):
-            whole += f", {tokens / base.tokens[key]:.2f} times"
-        words.append(whole)
-    return Fact(name, duration(record.seconds), "; ".join([*words, machine(record)]))
+def _training(record: CellRecord, base: CellRecord | None, baseline: str | None) -> Fact:
+    """Time and tokens, also as multiples of the baseline's: of time on the same kind of machine only."""
+    if not baseline or base is None or base.identity == record.identity:
+        base = None
+    words = []
+    if base is not None and base.seconds and machine(base) == machine(record):
+        words.append(f"{record.seconds / base.seconds:.2f} times {baseline}’s")
+    if tokens := tokens_read(record):
+        others = tokens_read(base) if base is not None else 0
+        times = f", {tokens / others:.2f} times{'' if words else f' {baseline}’s'}" if others else ""
+        words.append(f"{counted(tokens, 'token')} read{times}")
+    return Fact("Training", duration(record.seconds), "; ".join([*words, device(record)]))
 
 
-def machine(record: CellRecord) -> str:
+def _evaluation(record: CellRecord) -> Fact:
+    tokens = record.tokens.get("generated")
+    words = [f"{counted(tokens, 'token')} written"] if tokens else []
+    return Fact("Evaluation", duration(record.seconds), "; ".join([*words, device(record)]))
+
+
+def device(record: CellRecord) -> str:
     """ "2 CPU cores" or the GPU's name."""
-    device, cores = record.environment.get("device"), record.environment.get("cpus")
-    if isinstance(device, str) and device != "cpu":
-        return device
+    name, cores = record.environment.get("device"), record.environment.get("cpus")
+    if isinstance(name, str) and name != "cpu":
+        return name
     return counted(cores, "CPU core") if isinstance(cores, int) else "CPU"
 
 
@@ -169,9 +178,9 @@ def _training_facts(record: CellRecord, base: CellRecord | None, over: str | Non
     if steps := record.counts.get("steps"):
         examples = record.counts.get("examples")
         yield Fact("Steps", f"{steps:,}", counted(examples, "example") if examples is not None else "")
-    yield _cost("Training", record, base, over, "total")
+    yield _training(record, base, over)
     if record.peak_memory_mb is not None:
-        yield Fact("Peak memory", f"{record.peak_memory_mb:,} MB", machine(record))
+        yield Fact("Peak memory", f"{record.peak_memory_mb:,} MB", device(record))
 
 
 def baseline_trainings(records: Iterable[CellRecord], baseline: str | None) -> dict[str, CellRecord]:
