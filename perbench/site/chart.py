@@ -13,7 +13,7 @@ from perbench.contracts.chart import Chart, Panel, Point, Series
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.site import svg
 from perbench.site.format import digits_for, number, tick
-from perbench.site.scale import Scale, scale_of
+from perbench.site.scale import DrawnScale, scale_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -232,7 +232,7 @@ def _plane(frame: _Frame, panel: Panel) -> tuple[list[Markup], int]:
     return parts + [svg.group(one, list(_marks(one, x, y, frame.hollow))) for one in ordered], HEIGHT
 
 
-def _marks(series: Series, x: Scale, y: Scale, hollow: bool) -> Iterator[Markup]:
+def _marks(series: Series, x: DrawnScale, y: DrawnScale, hollow: bool) -> Iterator[Markup]:
     if series.drawn == "dots" or series.reported:
         for point in series.points:
             if point.y is None:
@@ -279,7 +279,7 @@ class _Label:
         return abs(self.x - other.x) < max(len(self.text), len(other.text)) * LETTER
 
 
-def _labels(panel: Panel, x: Scale, y: Scale, bottom: float) -> list[Markup]:
+def _labels(panel: Panel, x: DrawnScale, y: DrawnScale, bottom: float) -> list[Markup]:
     """The texts at the last points, moved apart where they would overlap."""
     labels = []
     for series in panel.series:
@@ -328,7 +328,7 @@ def _categories(frame: _Frame, panel: Panel) -> tuple[list[Markup], int]:
     return parts, height
 
 
-def _iso_f1(x: Scale, y: Scale) -> list[Markup]:
+def _iso_f1(x: DrawnScale, y: DrawnScale) -> list[Markup]:
     """Precision over recall at equal F1: p = f r / (2r − f)."""
     parts = []
     for f1 in F1:
@@ -340,7 +340,7 @@ def _iso_f1(x: Scale, y: Scale) -> list[Markup]:
     return parts
 
 
-def _ticks(scale: Scale) -> list[tuple[str, float]]:
+def _ticks(scale: DrawnScale) -> list[tuple[str, float]]:
     """Labels with positions; the first and the last, and those between that have room."""
     found = [(tick(one), scale(one)) for one in scale.ticks]
     if len(found) < 3:

@@ -26,7 +26,7 @@ Scale = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A row with its place among the rows of its group; `kind` is "base" for a model as it is, "baseline", or
     "method"."""
 
@@ -39,23 +39,23 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Adjacent rows that share model, source and settings. `model` is given where it changes."""
 
     model: str
     source: str
     training: str
-    lines: tuple[Line, ...]
+    lines: tuple[TableLine, ...]
 
 
-def grouped(table: Table) -> list[Group]:
+def grouped(table: Table) -> list[RowGroup]:
     found, before = [], None
     for _, rows in groupby(table.rows, key=lambda row: row[0].group):
         lines = list(rows)
         head = lines[0][0]
         model = " ".join(filter(None, (head.model, f"({head.model_label})" if head.model_label else "")))
         found.append(
-            Group(
+            RowGroup(
                 model=model if (head.model, head.model_label) != before else "",
                 source=head.trained_on or "",
                 training=_common(lines),
@@ -72,7 +72,7 @@ def _common(rows: Sequence[tuple[RowHead, Sequence[Value | str]]]) -> str:
     return found.pop() if len(rows) > 1 and len(found) == 1 else ""
 
 
-def _lines(rows: Sequence[tuple[RowHead, tuple[Value | str, ...]]]) -> Iterator[Line]:
+def _lines(rows: Sequence[tuple[RowHead, tuple[Value | str, ...]]]) -> Iterator[TableLine]:
     own = [[isinstance(value, Value) and value.own for value in values] for _, values in rows]
     for place, (head, values) in enumerate(rows):
         classes = tuple(
@@ -88,7 +88,7 @@ def _lines(rows: Sequence[tuple[RowHead, tuple[Value | str, ...]]]) -> Iterator[
             )
             for column, mine in enumerate(own[place])
         )
-        yield Line(head, values, _kind(head, values), place == 0, classes)
+        yield TableLine(head, values, _kind(head, values), place == 0, classes)
 
 
 def _kind(head: RowHead, values: Sequence[Value | str]) -> str:
@@ -252,7 +252,7 @@ def caveats(table: Table) -> list[tuple[str, str]]:
     return [(", ".join(names), note) for note, names in found.items()]
 
 
-def separable(line: Line) -> bool:
+def separable(line: TableLine) -> bool:
     """Whether any gain of a row remains after correction."""
     return any(isinstance(v, Value) and v.gain is not None and v.gain.remains for v in line.values)
 

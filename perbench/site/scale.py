@@ -15,7 +15,7 @@ LEAST = 1e-9
 
 
 @dataclass(frozen=True)
-class Scale:
+class DrawnScale:
     """Maps `low` to `start` and `high` to `end`, in drawing units; values beyond are drawn at the ends."""
 
     low: float
@@ -34,7 +34,7 @@ class Scale:
         return log10(value) if self.log else value / 4  # a range of the largest floats stays finite
 
 
-def scale_of(axis: Axis, values: Sequence[float], start: float, end: float, *, round_up: bool) -> Scale:
+def scale_of(axis: Axis, values: Sequence[float], start: float, end: float, *, round_up: bool) -> DrawnScale:
     """The scale of an axis for these values. `round_up`: its ends are ticks."""
     found = [*values, *axis.ticks, *(one for one in (axis.low, axis.high) if one is not None)]
     low, high = (min(found), max(found)) if found else (1.0, 10.0) if axis.log else (0.0, 1.0)
@@ -47,7 +47,7 @@ def scale_of(axis: Axis, values: Sequence[float], start: float, end: float, *, r
     low = low if axis.low is None else axis.low
     high = high if axis.high is None else axis.high
     ticks = axis.ticks or tuple(tick for tick in ticks if low <= tick <= high)
-    return Scale(low, high, start, end, axis.log, tuple(sorted(set(ticks))))
+    return DrawnScale(low, high, start, end, axis.log, tuple(sorted(set(ticks))))
 
 
 def _steps(low: float, high: float) -> tuple[float, float, tuple[float, ...]]:

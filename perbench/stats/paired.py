@@ -116,7 +116,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _PairParts:
     """Parts of M methods over the same samples: values [M], without each user [M, G], and of the seeds' mean
     the variance and its degrees of freedom [M], nan where a trained method has a single seed."""
 
@@ -195,7 +195,7 @@ class Aligned:
         alike: dict[bytes, list[int]] = {}
         for place, scored in enumerate(self._scored):
             alike.setdefault(scored.tobytes(), []).append(place)
-        found: dict[tuple[bytes, bytes], tuple[Floats, _Parts]] = {}
+        found: dict[tuple[bytes, bytes], tuple[Floats, _PairParts]] = {}
         for i, scored in enumerate(self._scored):
             for mask, places in alike.items():
                 others = places[: bisect_left(places, i)]
@@ -213,7 +213,7 @@ class Aligned:
                 for j, value, chance in zip(others, values.tolist(), p.tolist(), strict=True):
                     yield i, j, 0.0 if isnan(value) else value, None if isnan(chance) else chance
 
-    def _stacked(self, places: Sequence[int], kept: NDArray[np.bool_], sizes: Floats) -> _Parts:
+    def _stacked(self, places: Sequence[int], kept: NDArray[np.bool_], sizes: Floats) -> _PairParts:
         parts = [self._part(place, kept, sizes) for place in places]
         spreads = [
             Spread(0.0, 1.0)
@@ -223,7 +223,7 @@ class Aligned:
             else Spread(np.nan, np.nan)
             for place, part in zip(places, parts, strict=True)
         ]
-        return _Parts(
+        return _PairParts(
             np.array([part.value for part in parts]),
             np.stack([part.left_out for part in parts]),
             np.array([spread.variance for spread in spreads]),
@@ -300,7 +300,7 @@ def _mean(scores: Floats, user: NDArray[np.intp], sizes: Floats) -> _Part:
     return _Part(value, left, value + off)
 
 
-def _tested(one: _Parts, others: _Parts, count: int, sizes: Floats) -> tuple[Floats, Floats]:
+def _tested(one: _PairParts, others: _PairParts, count: int, sizes: Floats) -> tuple[Floats, Floats]:
     """Gains of a method over the first `count` others, and their p, nan without: as `Aligned._estimate`."""
     from scipy.special import stdtr
 
