@@ -96,7 +96,7 @@ def title_of(record: CellRecord, metric: str) -> str:
     target = record.inputs.get("target")
     protocol = target.get("protocol", "") if isinstance(target, Mapping) else ""
     title = _title(str(protocol), metric)
-    return title[:1].upper() + title[1:]
+    return title[:1].upper() + title[1:] if title.islower() else title
 
 
 @cache
