@@ -16,7 +16,7 @@ from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
 
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, AttributeError)
-"""What code may raise that reads values which nobody computed."""
+"""Exceptions that code may raise on values from untrusted files."""
 FEW_USERS = 5
 """Intervals over fewer users carry a remark."""
 

@@ -131,7 +131,7 @@ def _task(found: Used, label: str, named: Named[TaskSpec], variant: TaskVariant,
 
 
 def _rubrics(path: Path | None, overrides: Mapping[str, Any]) -> Iterator[str]:
-    """The rubrics that a task or its matrix names; in the spec stands their content."""
+    """The rubrics that a task or its matrix names; the spec holds their content."""
     written = yaml.read(path).data if path is not None else {}
     for keys in marked_keys(task_spec(), RUBRIC):
         value = overrides.get(".".join(keys), yaml.at(written, keys))

@@ -82,7 +82,7 @@ def write_pack(run: Path, out: Path, *, weights: bool = False) -> Written:
 
 
 def _renamed(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A matrix with these names in place of others, wherever they stand."""
+    """A matrix with these names in place of others, wherever they occur."""
 
     def rename(value: Any) -> Any:
         if isinstance(value, str):

@@ -32,7 +32,7 @@ def score_faults(published: Published) -> tuple[list[FileFault], dict[str, set[s
         if cell.scores is None:
             continue
         try:
-            with np.errstate(all="ignore"):  # numbers that nobody computed may be of any size
+            with np.errstate(all="ignore"):  # forged numbers may be of any size
                 found = recomputed(protocol_of(cell.record), cell.record.metrics, cell.scores)
         except ValueError as error:
             faults.append(FileFault(f"{place}.scores", str(error), AGAIN))

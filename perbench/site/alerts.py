@@ -1,4 +1,4 @@
-"""What a reader has to know beside the verdict: how much was run, and what is missing, old or cut short."""
+"""Caveats beside the verdict: how much was run, and what is missing, old or cut short."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ STRIP = 440.0
 NARROWEST = 18.0
 """Of a part of it, so that its number fits."""
 CENTRED = 40.0
-"""A number stands in the middle of a narrower part, at the beginning of others."""
+"""Width below which a part's number is centred; else it is at the left."""
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ class MethodPage:
                         if first.is_gain and first.ci
                         else ""
                     )
-                    more = [f"{_shown(value)} on {what}" for what, value in others[:2]]
+                    more = [flag.text for flag in first.flags]
+                    more += [f"{_shown(value)} on {what}" for what, value in others[:2]]
                     yield MethodFact(
                         column.name,
                         _shown(first),

@@ -226,6 +226,14 @@ def test_a_trainer_shows_its_rows_trainings_and_curves(bench: Bench, tmp_path: P
     assert "no gradient" in facts
 
 
+def test_a_trainers_time_has_the_caveat_of_the_overview(bench: Bench) -> None:
+    for seed, seconds in enumerate((50.0, 300.0)):
+        train(bench, "ce", seed=seed, seconds=100.0)
+        train(bench, "perce", seed=seed, seconds=seconds)
+    time = next(fact for fact in methods(bench)["perce"].facts if fact.name == "Time")
+    assert "0.50× to 3.00×" in time.more
+
+
 def test_an_identifier_shows_its_own_rows_of_the_tables(bench: Bench, tmp_path: Path) -> None:
     page = filled(bench, tmp_path).pages["methods/percontrast"]
     first = page.all("table")[1]  # below its settings

@@ -1,4 +1,4 @@
-"""What stands at the top of a cell's page: its name in a sentence, and the few facts a reader needs first."""
+"""The top of a cell's page: its name in a sentence, and the few facts a reader needs first."""
 
 from __future__ import annotations
 

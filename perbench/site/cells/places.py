@@ -1,4 +1,4 @@
-"""Where a cell stands among others: its column, its gain, its baseline, its other seeds."""
+"""A cell beside others: its column, its gain, its baseline, its other seeds."""
 
 from __future__ import annotations
 
