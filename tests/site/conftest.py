@@ -140,14 +140,19 @@ class Board:
     runs: tuple[Path, ...]
 
 
-def build_board(folder: Path, shape: Shape) -> Board:
-    """The site of an invented run and of the golden one, which has every protocol."""
+def build_all(runs: Sequence[Path], out: Path) -> Path:
+    """The site with all samples, as `perbench leaderboard build` makes it."""
     from perbench.matrix.reading import SampleReader
     from perbench.site import build
     from perbench.site.cells import SampleTexts
 
+    return build(runs, out, texts=SampleTexts(SampleReader({})))
+
+
+def build_board(folder: Path, shape: Shape) -> Board:
+    """The site of an invented run and of the golden one, which has every protocol."""
     runs = (write_run(folder / "made", shape), Path(__file__).parents[1] / "golden" / "finished")
-    build(runs, folder / "site", texts=SampleTexts(SampleReader({})))
+    build_all(runs, folder / "site")
     return Board(folder / "site", runs)
 
 
