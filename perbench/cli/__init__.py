@@ -193,10 +193,11 @@ class _Command(_Parser):
     """The parser of a subcommand, which imports and configures the command when it is chosen."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.get_default("parser_in_use") is None and self.prog.count(" ") == 1:
+        if self.get_default("run") is None and self.prog.count(" ") == 1:
             module = _load(self.prog.split()[-1])
             module.configure(self)
-            self.set_defaults(run=module.run, parser_in_use=self)
+            self.set_defaults(run=module.run)
+        self.set_defaults(parser_in_use=self)
         if "--include" not in self._option_string_actions:
             # One name per level: a subparser's defaults would overwrite outer values.
             _add_include(self, f"include_{self.prog.count(' ')}")

@@ -143,8 +143,7 @@ def _show(args: argparse.Namespace) -> int:
     sections = {section.name: section for section in view.sections}
     if args.section is not None and args.section not in sections:
         raise PerbenchError(
-            f"{args.shown}: section {args.section!r} is empty or unknown; there are: {', '.join(sections)}."
-            + suggest(args.section, sections)
+            f"{args.shown}: section {args.section!r} is empty or unknown.{suggest(args.section, sections)}"
         )
     if args.json:
         found = [one for one in sections_of(view) if args.section in (None, one["name"])]

@@ -39,11 +39,11 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class BadArchive(PerbenchError):
-    """An archive that cannot be trusted; `fault` says why, without the file."""
+    """An archive that cannot be used; `fault` says why, without the file, and `way_out` what to do."""
 
-    def __init__(self, path: Path, fault: str) -> None:
+    def __init__(self, path: Path, fault: str, way_out: str = "Get it again from whoever made it") -> None:
         self.fault = fault
-        super().__init__(f"{path}: {fault}; nothing of it was used. Get it again from whoever made it")
+        super().__init__(f"{path}: {fault}; nothing of it was used. {way_out}")
 
 
 def name_fault(name: str) -> str | None:
@@ -182,7 +182,7 @@ class Archive:
         if not self.path.exists():
             raise PerbenchError(f"{self.path}: no such file")
         if not self.path.is_file():
-            raise self._bad("not a file")
+            raise BadArchive(self.path, "not a file", "Name the file of a pack")
         try:
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
@@ -234,9 +234,10 @@ class Archive:
             raise self._bad(f"{MANIFEST} is damaged (not a JSON object)")
         version = value.get("schema_version")
         if version != schema or isinstance(version, bool):
-            raise self._bad(
-                f"{MANIFEST} has schema_version {version!r}, but this perbench reads {schema}; use the "
-                "perbench that wrote it"
+            raise BadArchive(
+                self.path,
+                f"{MANIFEST} has schema_version {version!r}, but this perbench reads {schema}",
+                "Use the perbench that wrote it",
             )
         return value
 

@@ -171,7 +171,7 @@ def _remarks(view: SiteView, tables: Sequence[Table], whole: bool) -> list[str]:
             f"correction; {matrix.excluding_zero} have an interval that excludes 0, as about "
             f"{number(matrix.by_chance, 1)} would by chance."
         )
-    lines += [f"{table.title}: {remark}" for table in tables for remark in table.remarks]
+    lines += [f"{table.title or table.caption}: {remark}" for table in tables for remark in table.remarks]
     if whole:
         lines += [f"superseded by its run's latest plan, hidden: {hidden}" for hidden in view.superseded]
         if view.unverifiable:

@@ -45,6 +45,7 @@ def test_version(capsys):
         (["lss"], "unknown 'lss'. Did you mean 'ls'?"),
         (["ls", "task"], "unknown 'task'. Did you mean 'tasks'?"),
         (["ls", "--jsn"], "unrecognized arguments: --jsn. Did you mean '--json'?"),
+        (["leaderboard", "show", "run", "--jsn"], "unrecognized arguments: --jsn. Did you mean '--json'?"),
         (["ls", "tasks", "models"], "unrecognized arguments: models"),
         (["show", "trainer"], "NAME"),
     ],

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDE = {"width": 1240, "height": 900}
 NARROW = {"width": 390, "height": 844}
+PAPER = {"width": 718, "height": 1046}
+"""A4 without margins of 1 cm; pixels, as above."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from perbench.store import read_records
-from tests.site.browsing import NARROW, address, kinds, opened, pages
+from tests.site.browsing import NARROW, PAPER, address, kinds, opened, pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -175,6 +175,22 @@ def test_no_page_is_wider_than_a_phone(browser: Browser, board: Board) -> None:
             page.goto(address(board.site, name))
             found[name] = page.evaluate(wide)
     assert {name: size for name, size in found.items() if size[0] > size[1]} == {}
+
+
+def test_names_of_rows_are_whole_words_on_a_phone(browser: Browser, board: Board) -> None:
+    with opened(browser, board.site, viewport=NARROW) as page:
+        names = page.locator(".matrix tbody th[scope=row]")
+        widths = names.evaluate_all("found => found.map(one => one.clientWidth)")
+    assert widths
+    assert min(widths) >= 80
+
+
+def test_paper_has_the_scores_beside_the_gains(browser: Browser, board: Board) -> None:
+    with opened(browser, board.site, viewport=PAPER) as page:
+        page.emulate_media(media="print")
+        scores = page.locator(".matrix .c .s")
+        assert scores.count()
+        assert all(score.is_visible() for score in scores.all())
 
 
 def test_paper_shows_the_tables_and_no_controls(browser: Browser, board: Board) -> None:

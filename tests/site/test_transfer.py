@@ -272,6 +272,9 @@ def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
     (tmp_path / "empty" / "cells").mkdir(parents=True)
     with pytest.raises(PerbenchError, match="no finished cells yet"):
         load([tmp_path / "empty"])
+    (tmp_path / "empty" / "files.json").write_text("{}")
+    with pytest.raises(PerbenchError, match="empty holds pages"):
+        load([tmp_path / "empty"])
 
 
 def test_damaged_cells_are_left_out_and_named_all_at_once(bench: Bench) -> None:

@@ -225,6 +225,7 @@ def test_a_hostile_or_damaged_pack_is_refused_by_name(
         assert f"{pack}: " in error
         assert words in error
         assert "nothing of it was used" in error
+        assert ("Use the perbench that wrote it" if "schema" in kind else "Get it again") in error
     assert sorted(tmp_path.iterdir()) == before
     assert not list(tmp_path.parent.rglob("evil*"))
 
