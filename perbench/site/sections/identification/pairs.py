@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perbench.contracts.results import Entry
-from perbench.stats.paired import Aligned, Method, Sampled
+from perbench.stats.paired import ALPHA, Aligned, Method, Sampled
 from perbench.stats.spread import Floats, holm, rank_ranges
 
 COUNTED = ("tp", "fp", "fn")
@@ -37,7 +37,7 @@ def ranks_of(entries: Sequence[Entry], suffix: str) -> Ranks:
     if not p:
         return Ranks({}, examples, 0, 0)
     ranks = rank_ranges(pairs, len(names))
-    told = int((holm(p) <= 0.05).sum())
+    told = int((holm(p) <= ALPHA).sum())
     return Ranks(dict(zip(names, ranks, strict=True)), examples, len(p), told)
 
 
