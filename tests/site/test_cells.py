@@ -17,7 +17,7 @@ from perbench.contracts.shown import Shown, StoredCell
 from perbench.matrix.reading import SampleReader
 from perbench.site import build
 from perbench.site.cells import SampleTexts
-from perbench.site.cells.samples import EDGE, WHOLE, Card, folded, in_order, marked
+from perbench.site.cells.samples import EDGE, PIR, WHOLE, Card, folded, in_order, marked
 from perbench.store import CellRecord, Labels
 from perbench.text.pieces import Piece
 
@@ -235,7 +235,14 @@ def test_texts_of_models_and_data_are_text(bench: Bench, tmp_path: Path) -> None
         }
     ]  # fmt: skip
     record = bench.evaluate([0.5], samples=odd, labels={"trainer_params": {EVIL: EVIL}}, notes=[EVIL])
-    html = page(built(bench, tmp_path / "site"), record)
+
+    def shades(cell: StoredCell, shown: Sequence[Shown]) -> list[Shown]:
+        pieces = (Piece(EVIL, 2.0, title=EVIL),)
+        return [replace(one, pieces=pieces, reference_pieces=pieces) for one in shown]
+
+    build([bench.path], tmp_path / "site", texts=SampleTexts(SampleReader({}), 1, shades))
+    html = page(tmp_path / "site" / "cells", record)
+    assert html.count("<mark") == 2 + len(PIR)
     assert "<img" not in html
     assert html.count("<script") == 1
     assert "\u202e" not in html
