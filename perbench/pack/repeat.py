@@ -20,6 +20,7 @@ from perbench.pack.unpack import PACK, unpack
 from perbench.progress import counted
 from perbench.shapes.base import Named
 from perbench.specs import yaml
+from perbench.specs.faults import check
 from perbench.specs.matrices import matrix_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.rows import TaskRow, moved_rows, task_of
@@ -148,26 +149,40 @@ def _digest(pack: Pack, name: str) -> str:
 
 
 def _matrix(packed: PackedMatrix, out: Path, sets: Sequence[str]) -> Named[MatrixSpec]:
+    """
+    Raises:
+        SpecError: faults of the matrix.
+        PerbenchError: it names files or programs, which only the user may.
+    """
     path = out / PACK / packed.file
     given = yaml.read(path)
-    before = set(_places(given.data))
-    matrix = matrix_of(packed.name, path, yaml.read(path), sets)
-    for task, key, value in _places(matrix.spec.model_dump(mode="json", by_alias=True)):
-        if (task, key, value) in before:
+    theirs = check(MatrixSpec, given.data, given.place)[0]
+    matrix = matrix_of(packed.name, path, given, sets)
+    before = {*_outside(theirs if theirs is not None else matrix.spec)}
+    for where, value in _outside(matrix.spec):
+        if (where, value) in before:
             raise PerbenchError(
-                f"{path}: the matrix sets where the rows of {task} come from ({key}: {value}), which "
-                f"could be any file or program of this machine; set it yourself: --set tasks.{task}.{key}=…"
+                f"{path}: {where}: {value}, which may be any file or program of this machine: a pack's "
+                f"matrix must not name it, but you may: --set {where}=…"
             )
     return matrix
 
 
-def _places(values: Any) -> Iterator[tuple[str, str, str]]:
-    """What a matrix says of the origin of rows: task, key, value."""
-    changes = [*values.get("tasks", {}).items()]
-    for row in [*values.get("sources", ()), *values.get("targets", ())]:
-        if isinstance(row, dict):
-            found = TaskRow.model_validate(row)
-            changes.append((found.task, found.overrides))
-    for task, given in changes:
+def _outside(spec: MatrixSpec) -> Iterator[tuple[str, str]]:
+    """The files and programs that a matrix names: by which key, and the value."""
+    rows = [row for row in (*spec.sources, *spec.targets) if isinstance(row, TaskRow)]
+    for task, given in [*spec.tasks.items(), *((row.task, row.overrides) for row in rows)]:
         for key, value in moved_rows(given).items():
-            yield task, key, str(value)
+            yield f"tasks.{task}.{key}", str(value)
+    for key, inner in spec.model_dump(mode="json", by_alias=True, exclude={"summary"}).items():
+        for text in _texts(inner):
+            if text.endswith((".yaml", ".yml")):
+                yield key, text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts(inner)

@@ -22,7 +22,7 @@ from perbench.pack.used import Used, used
 from perbench.progress import counted
 from perbench.specs.compose import source_of
 from perbench.store.check import RECORD
-from perbench.store.pack import Manifest, PackedData
+from perbench.store.pack import CHECKPOINT, Manifest, PackedData
 from perbench.store.rundir import RUN
 
 RESOLVED = "resolved/"
@@ -128,7 +128,7 @@ def _paths(members: Mapping[str, bytes | Path]) -> list[str]:
     """A note on files that name folders of this machine: they are packed as they are."""
     found = []
     for name, content in sorted(members.items()):
-        if name.endswith((".yaml", RECORD, RUN)):
+        if name.endswith((".yaml", RECORD, RUN)) or (CHECKPOINT in name and name.endswith(".json")):
             text = (content if isinstance(content, bytes) else content.read_bytes()).decode(errors="replace")
             found += [name] if without_paths(text) != text else []
     if not found:

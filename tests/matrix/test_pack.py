@@ -432,9 +432,18 @@ def test_examples_that_differ_are_told(packed: Packed, runs: Runs, tmp_path: Pat
     assert RunDir(tmp_path / "again").description()["plans"].keys() == {"small"}
 
 
+TASK_FILE = plugins.get("task", "embedded/sotu_writing").path.read_text("utf-8")
+SMUGGLED: dict[str, bytes | Path] = {
+    "plugins/1/task.yaml": TASK_FILE.replace("sotu_writing:rows", "own:rows").encode(),
+    "plugins/1/own.py": b"open('evil', 'w').close()\ndef rows(split):\n    return []\n",
+    "plugins/1/model.yaml": b"summary: m\nendpoint: {model: m, base_url: 'http://127.0.0.1:9/v1'}\n",
+}
+"""Files that the manifest does not list as plugins."""
+
+
 def bare(path: Path, **matrices: dict[str, Any]) -> Path:
     """A pack of matrices that never ran."""
-    members: dict[str, bytes | Path] = {"run/run.json": b"{}"}
+    members: dict[str, bytes | Path] = {"run/run.json": b"{}", **SMUGGLED}
     packed = []
     for name, spec in matrices.items():
         members[f"resolved/matrices/{name}.yaml"] = json.dumps({"summary": "Odd.", **spec}).encode()
@@ -447,12 +456,18 @@ def bare(path: Path, **matrices: dict[str, Any]) -> Path:
 ORIGINS = {
     "a program": {"tasks": {"TASK": {"data.python": "os:system", "data.test_split": "touch evil"}}},
     "a file": {"tasks": {"TASK": {"data": {"files": "/etc/passwd"}}}},
+    "a task by its file": {"targets": ["runs/bare/pack/plugins/1/task.yaml"]},
+    "a model by its file": {"models": ["runs/bare/pack/plugins/1/model.yaml"]},
+    "a simulator by its file": {
+        "targets": ["embedded/dialogue"],
+        "tasks": {"embedded/dialogue": {"dialogue.simulator.model": "runs/bare/pack/plugins/1/model.yaml"}},
+    },
     "a row": {"targets": [{"task": "TASK", "data.python": "os:system", "data.test_split": "touch evil"}]},
 }
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_a_matrix_of_a_pack_does_not_say_where_rows_come_from(
+def test_a_matrix_of_a_pack_names_neither_files_nor_programs(
     tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -463,7 +478,7 @@ def test_a_matrix_of_a_pack_does_not_say_where_rows_come_from(
     assert cli.main(["run", "--from", str(pack), "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert "resolved/matrices/odd.yaml" in error
-    assert f"--set tasks.{task}.data." in error
+    assert f"--set tasks.{task}.data." in error or "plugins/1/" in error
     assert not list(tmp_path.rglob("evil"))
 
 
