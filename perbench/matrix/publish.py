@@ -57,6 +57,8 @@ def publish(run: Path, out: Path, *, samples: bool = False) -> Added:
     taken = _Taken(described.get("matrices", {}), folders, added, samples)
     trainings = {entry.record.identity: entry for entry in loaded.entries if entry.record.kind == "train"}
     evaluated = {entry.record.trained_by for entry in loaded.entries}
+    if out.exists() and not out.is_dir():
+        raise PerbenchError(f"{out} is a file; name a folder: --out FOLDER")
     files: dict[str, Published] = {}
     for entry in loaded.entries:
         record = entry.record

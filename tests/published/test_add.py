@@ -259,3 +259,10 @@ def test_a_damaged_file_is_not_overwritten(run: Path, files: Path) -> None:
 def test_only_a_run_can_be_added(files: Path) -> None:
     with pytest.raises(PerbenchError, match="not a run directory"):
         publish(files, Path("out"))
+
+
+def test_a_file_in_place_of_the_folder_is_named_and_kept(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(PerbenchError, match=r"taken is a file.*--out FOLDER"):
+        publish(run, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
