@@ -26,6 +26,11 @@ from perbench.specs.matrix import MatrixSpec
 from perbench.specs.rows import TaskRow, moved_rows, task_of
 from perbench.store.pack import Pack, PackedMatrix
 
+ROWS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet")
+"""Files that are not listed as programs."""
+MOST = 100
+"""Files that are listed."""
+
 
 def repeat(pack: Pack, name: str | None, sets: Sequence[str], options: Options) -> int:
     """Unpack into `options.out` unless that was done before, and run a matrix of the pack there. Returns the
@@ -127,11 +132,15 @@ def _unread(pack: Pack, out: Path) -> str:
     """What the pack would execute, and how to allow it."""
     kinds = {one.file: f"  {one.kind} {one.name}" for one in pack.foreign}
     files = [name for root in pack.roots for name in pack.names(f"{root}/")]
-    code = [name for name in files if name.endswith((".py", ".yaml", ".yml"))]
+    code = [name for name in files if not name.endswith(ROWS)]
     lines = [
         f"{pack.path} brings {counted(len(code), 'file')} that are not perbench's, and run as programs with "
         "your rights:",
-        *(f"  {out / PACK / name}  sha256 {_digest(pack, name)}…{kinds.get(name, '')}" for name in code),
+        *(
+            f"  {out / PACK / name}  sha256 {_digest(pack, name)}…{kinds.get(name, '')}"
+            for name in code[:MOST]
+        ),
+        *([f"  and {len(code) - MOST} more in {out / PACK}/plugins"] if len(code) > MOST else []),
         "Nothing was run. Read them; to run with them, include their folders:",
         "  "
         + shlex.join(
