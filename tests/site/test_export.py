@@ -17,6 +17,7 @@ from perbench import cli
 from perbench.cli.leaderboard import FORMATS
 from perbench.errors import PerbenchError
 from perbench.site.export import WRITERS, export
+from perbench.site.export.figure import COLOURS
 from perbench.site.export.latex import escape
 from perbench.site.load import load
 from perbench.site.matrix import matrix_of
@@ -157,6 +158,8 @@ def test_figures_show_every_gain_and_are_the_same_each_time(filled: Bench, tmp_p
     for name in ("a_b ← fam/write", "c&amp;d ← fam/write", "fam/write"):
         assert f">{name}</text>" in svg
     assert first[1].read_bytes().startswith(b"\x89PNG")
+    separable = [gain for gain in matrix_of(load([filled.path])).gains if gain.remains]
+    assert bool(separable) == any(COLOURS[side] in svg for side in ("up", "down"))
 
 
 def test_a_figure_without_gains_is_refused(bench: Bench, tmp_path: Path) -> None:

@@ -238,3 +238,17 @@ def test_no_code_of_the_site_but_sections_names_a_method_or_protocol() -> None:
         if f'"{name}"' in file.read_text(encoding="utf-8")
     }
     assert told == set()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("nosuch=.", "no such dataset family"), ("longlamp=absent", "no such folder")]
+)
+def test_data_that_are_not_there_are_refused(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
+) -> None:
+    bench.evaluate([0.1, 0.2, 0.3])
+    words = ["leaderboard", "build", str(bench.path), "--out", str(tmp_path / "site"), "--data", given]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert f"--data {given}" in err
+    assert said in err

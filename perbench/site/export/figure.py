@@ -82,7 +82,7 @@ def _panel(axes: Axes, column: TargetColumn, cells: list[tuple[ModelRow, Outcome
             text = "nothing to compare" if status == "done" else status
             axes.text(0, height, f" {text}", color="#777777", fontsize=6, va="center")
             continue
-        colour = COLOURS[Value(gain=gain, better=column.better).verdict]
+        colour = COLOURS[Value(gain=gain, better=column.better).verdict if gain.remains else ""]
         if gain.ci is not None:
             axes.hlines(height, *gain.ci, color=colour, linewidth=1.2)
         axes.plot(
