@@ -27,10 +27,14 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Board:
 
 
 def violations(page: Page) -> dict[str, list[str]]:
-    """What axe finds, by size and colours; all details are open."""
+    """What axe finds, by size and colours; all details and a card are open, and two cells are compared."""
     from axe_playwright_python.sync_playwright import Axe
 
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    if "/compare.html" in page.url:
+        page.locator("#compare-list").wait_for()
+    for card in page.locator(".c").all()[:1]:
+        card.focus()
     page.evaluate(Axe().axe_script)
     found = {}
     for size in (WIDE, NARROW):
