@@ -152,8 +152,9 @@
       items.push(current.a.name + " scores higher on " + higher + ", equal on " + (scored.length - higher - lower) + ", lower on " + lower + ".");
     } else items.push("No example has a score by " + target.metric + " in both.");
     if (current.a.base === current.b.id && current.a.gain) items.push("Tested over users: gain over " + baseline + " " + current.a.gain + ".");
-    var place = clear(at("compare-points"));
-    items.forEach(function (text) { place.appendChild(element("li", "", text)); });
+    var said = element("ul", "points verdict-points");
+    items.forEach(function (text) { said.appendChild(element("li", "", text)); });
+    clear(at("compare-points")).appendChild(said);
   }
   function chart() {
     var scored = current.pairs.filter(function (pair) { return pair.diff !== null; }).slice(0, ROWS), digits = current.target.digits;

@@ -165,7 +165,8 @@ def _requests(record: CellRecord) -> Iterator[Fact]:
     for name, use in record.endpoints.items():
         cost = f"; {use.cost:g} {use.currency}" if use.cost is not None else ""
         detail = (
-            f"{use.reused} from the cache; {use.input_tokens:,} tokens read, {use.output_tokens:,} written"
+            f"{counted(use.answers, 'answer')}, {use.reused} from the cache; "
+            f"{use.input_tokens:,} tokens read, {use.output_tokens:,} written"
         )
         yield Fact(f"Requests to {name}", f"{use.requests:,}", detail + cost)
 
