@@ -8,107 +8,23 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perbench import cli, plugins
-from perbench.disk.archive import write_archive
 from perbench.disk.digests import read_sha256
 from perbench.errors import PerbenchError
 from perbench.matrix.cells import describe
 from perbench.pack.compare import repeated
-from perbench.pack.public import public_yaml
 from perbench.pack.write import write_pack
 from perbench.site.load import load
 from perbench.store import RunDir
-from perbench.store.pack import Manifest, Pack, PackedMatrix
+from perbench.store.pack import Pack
 from tests.matrix.conftest import Root
+from tests.matrix.packing import TRAINER, Packed, differing, fill, not_shared, texts_of, tree
 from tests.matrix.runs import Runs
-
-TRAINER = '''"""Cross-entropy, times a factor of another file."""
-
-import os
-from pathlib import Path
-
-from perbench.api import Trainer
-
-from .shared import FACTOR
-
-if place := os.environ.get("IMPORTED"):
-    Path(place).touch()
-
-
-class Doubled(Trainer):
-    def loss(self, batch):
-        logp = batch.factual.logp
-        return -FACTOR * logp, logp.new_ones(logp.shape)
-'''
-METRIC = '''"""The share of vowels."""
-
-from perbench.contracts.metric import UNIT, Measured, TextMetric, mean_metric
-
-
-class Vowels(TextMetric):
-    scale = UNIT
-
-    def measure(self, name, texts):
-        values = [sum(c in "aeiou" for c in one) / max(1, len(one)) for one in texts.predictions]
-        return Measured(mean_metric(values, texts.clusters, "vowels"), values)
-'''
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
-
-
-def differing(one: Path, other: Path) -> set[str]:
-    """The files in which two sites differ."""
-    first, second = tree(one), tree(other)
-    return {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
-
-
-@dataclass
-class Packed:
-    """A finished run, its pages and its pack; `root`: tasks and a model, `extra`: a trainer and a metric."""
-
-    root: Root
-    extra: Root
-    run: Path
-    site: Path
-    pack: Path
-
-
-def fill(root: Root, extra: Root) -> None:
-    extra.path.mkdir()
-    extra.trainer("doubled", TRAINER)
-    extra.trainer("shared", "FACTOR = 2.0\n")
-    extra.trainer("unused", TRAINER.replace("Doubled", "Unused"))
-    (extra.path / "metrics").mkdir()
-    (extra.path / "metrics" / "vowels.py").write_text(METRIC)
-    root.task("writing", license="CC-BY-4.0", redistributable=True)
-    root.task("other", license="Not stated")
-    root.matrix(
-        trainers=["ce", "doubled"],
-        targets=["tiny/writing", "tiny/other"],
-        identifiers=[],
-        tasks={name: {"metrics": ["rouge1", "vowels"]} for name in ("tiny/writing", "tiny/other")},
-        training={"epochs": 1.0, "batch_size": 3, "learning_rate": 0.005, "precision": "fp32"},
-    )
-
-
-def not_shared(cell: Path) -> bool:
-    return bool(json.loads((cell / "cell.json").read_text())["labels"]["target"] == "tiny/other")
-
-
-def texts_of(cells: set[str]) -> set[str]:
-    """The files of a site that hold or list samples of these cells, all on one target."""
-    own = {file for name in cells for file in (f"cells/{name}.html", f"data/samples/{name}.js")}
-    return {*own, "data/samples/target-1.js", "data/samples/cells.js", "files.json"}
 
 
 @pytest.fixture(scope="module")
@@ -432,78 +348,6 @@ def test_examples_that_differ_are_told(packed: Packed, runs: Runs, tmp_path: Pat
     assert RunDir(tmp_path / "again").description()["plans"].keys() == {"small"}
 
 
-TASK_FILE = plugins.get("task", "embedded/sotu_writing").path.read_text("utf-8")
-SMUGGLED: dict[str, bytes | Path] = {
-    "plugins/1/task.yaml": TASK_FILE.replace("sotu_writing:rows", "own:rows").encode(),
-    "plugins/1/own.py": b"open('evil', 'w').close()\ndef rows(split):\n    return []\n",
-    "plugins/1/model.yaml": b"summary: m\nendpoint: {model: m, base_url: 'http://127.0.0.1:9/v1'}\n",
-}
-"""Files that the manifest does not list as plugins."""
-
-
-def bare(path: Path, **matrices: dict[str, Any]) -> Path:
-    """A pack of matrices that never ran."""
-    members: dict[str, bytes | Path] = {"run/run.json": b"{}", **SMUGGLED}
-    packed = []
-    for name, spec in matrices.items():
-        members[f"resolved/matrices/{name}.yaml"] = json.dumps({"summary": "Odd.", **spec}).encode()
-        packed.append(PackedMatrix(name=name, file=f"resolved/matrices/{name}.yaml", command=""))
-    manifest = Manifest(run="bare", perbench="0", weights=False, matrices=packed, plugins=[], data=[])
-    write_archive(path, members, manifest.model_dump(mode="json"))
-    return path
-
-
-ORIGINS = {
-    "a program": {"tasks": {"TASK": {"data.python": "os:system", "data.test_split": "touch evil"}}},
-    "a file": {"tasks": {"TASK": {"data": {"files": "/etc/passwd"}}}},
-    "a task by its file": {"targets": ["runs/bare/pack/plugins/1/task.yaml"]},
-    "a model by its file": {"models": ["runs/bare/pack/plugins/1/model.yaml"]},
-    "a simulator by its file": {
-        "targets": ["embedded/dialogue"],
-        "tasks": {"embedded/dialogue": {"dialogue.simulator.model": "runs/bare/pack/plugins/1/model.yaml"}},
-    },
-    "a row": {"targets": [{"task": "TASK", "data.python": "os:system", "data.test_split": "touch evil"}]},
-}
-
-
-@pytest.mark.parametrize("origin", ORIGINS)
-def test_a_matrix_of_a_pack_names_neither_files_nor_programs(
-    tmp_path: Path, origin: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    task = "embedded/sotu_writing"
-    spec = {"models": ["smollm2-135m"], "targets": [task]}
-    spec |= json.loads(json.dumps(ORIGINS[origin]).replace("TASK", task))
-    pack = bare(tmp_path / "bare.zip", odd=spec)
-    assert cli.main(["run", "--from", str(pack), "--dry-run"]) == 2
-    error = capsys.readouterr().err
-    assert "resolved/matrices/odd.yaml" in error
-    assert f"--set tasks.{task}.data." in error or "plugins/1/" in error
-    assert not list(tmp_path.rglob("evil"))
-
-
-def test_a_matrix_is_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = {"models": ["smollm2-135m"], "targets": ["embedded/sotu_writing"]}
-    pack = bare(tmp_path / "bare.zip", first=spec, second=spec)
-    out = ["--out", str(tmp_path / "out")]
-    assert cli.main(["run", "--from", str(pack), *out]) == 2
-    assert "first, second" in capsys.readouterr().err
-    assert cli.main(["run", "--from", str(pack), "--matrix", "secnd", *out]) == 2
-    assert "Did you mean 'second'?" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_missing_pack_and_a_missing_matrix_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["run", "--from", str(tmp_path / "none.zip")]) == 2
-    assert f"{tmp_path / 'none.zip'}: no such file" in capsys.readouterr().err
-    assert cli.main(["run"]) == 2
-    assert "--matrix" in capsys.readouterr().err
-    assert cli.main(["verify", str(bare(tmp_path / "bare.zip"))]) == 2
-    assert "perbench run --from" in capsys.readouterr().err
-
-
 def test_only_a_pack_is_overwritten(
     packed: Packed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -514,57 +358,6 @@ def test_only_a_pack_is_overwritten(
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert cli.main(["pack", str(packed.run), "--out", str(packed.pack), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"] == "made"
-
-
-def test_what_was_given_by_its_file_gets_a_name(
-    root: Root, runs: Runs, tmp_path: Path, tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A matrix, a task and a model's folder, outside of every root."""
-    own, made = tmp_path / "own", tmp_path / "made"
-    own.mkdir()
-    root.task("writing", license="CC-BY-4.0", redistributable=True)
-    shutil.copytree(root.path / "data" / "writing", own / "rows")
-    task = (root.path / "tasks" / "tiny" / "writing.yaml").read_text()
-    (own / "mine.yaml").write_text(task.replace("../../data/writing", "rows"))
-    shutil.copytree(tiny_model_dir, own / "small")
-    matrix = {"summary": "By file.", "models": [str(own / "small")], "targets": [str(own / "mine.yaml")]}
-    (own / "matrix.yaml").write_text(json.dumps(matrix))
-    monkeypatch.setenv("PERBENCH_INCLUDE", "")
-    env = {"PERBENCH_INCLUDE": ""}
-    words = ("run", "--matrix", str(own / "matrix.yaml"), "--out", str(made))
-    code, _, errors = runs(root.path, *words, env=env)
-    assert code == 0, errors
-    written = write_pack(made, tmp_path / "made.zip")
-    assert "plugins/1/tasks/mine.yaml" in written.members
-    assert "plugins/1/tasks/rows/test.jsonl" in written.members
-    assert any("model small was a folder" in note for note in written.manifest.notes)
-    with zipfile.ZipFile(written.path) as archive:
-        for name in ("run/run.json", written.manifest.matrices[0].file):
-            assert str(own) not in json.dumps(json.loads(archive.read(name)).get("matrices", "")), name
-        assert archive.read(str(written.manifest.matrices[0].written)) == (own / "matrix.yaml").read_bytes()
-    for name in ("mine.yaml", "rows", "matrix.yaml"):
-        (own / name).rename(own / f"{name}.gone")
-    again = ("run", "--from", str(written.path), "--out", str(tmp_path / "again"))
-    code, _, errors = runs(root.path, *again, "--set", f"models=[{own / 'small'}]", env=env)
-    assert code == 2
-    assert "pack/plugins/1/tasks/mine.yaml  sha256" in errors
-    include = ("--include", str(tmp_path / "again" / "pack" / "plugins" / "1"))
-    code, _, errors = runs(root.path, *again, *include, env=env)
-    assert code == 2
-    assert "unknown model 'small'" in errors
-    code, _, errors = runs(root.path, *again, *include, "--set", f"models=[{own / 'small'}]", env=env)
-    assert code == 0, errors
-    assert "1 cell reused; to do: 0 train, 0 evaluate" in errors
-
-
-def test_the_address_of_a_server_is_not_packed(root: Root, tmp_path: Path) -> None:
-    endpoint = {"model": "m", "base_url": "http://10.1.2.3:8000/v1", "api_key_env": "MY_KEY"}
-    path = root.write("leaderboard/models/far", {"summary": "A server.", "endpoint": endpoint})
-    content = public_yaml(path)
-    assert content is not None
-    assert b"10.1.2.3" not in content
-    assert json.loads(content)["endpoint"] == {"model": "m", "api_key_env": "MY_KEY"}
-    assert public_yaml(root.path / "leaderboard" / "models" / "tiny.yaml") is None
 
 
 def test_a_cell_that_came_out_otherwise_is_told(packed: Packed, runs: Runs, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "cut at its end": (lambda pack: cut(pack, 0.98), "cut off"),
     "a path that leads out": (with_member("../evil"), "'../evil'"),
     "a path that leads out from inside": (with_member("run/cells/../../../evil"), "evil"),
-    "an absolute path": (with_member("/tmp/evil"), "absolute"),
+    "an absolute path": (with_member("/evil"), "absolute"),
     "a path of Windows": (with_member("C:evil"), "'C:evil'"),
     "backslashes": (with_member("run\\..\\evil"), "backslashes"),
     "a name with a line end": (with_member("README.txt\nevil"), "control"),
