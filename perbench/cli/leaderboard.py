@@ -117,19 +117,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, runs: Sequence[Path], out: Path, damaged: list[str]) -> Path:
-    from perbench import plugins
-    from perbench.errors import PerbenchError, suggest
     from perbench.matrix.reading import SampleReader
     from perbench.site import build
     from perbench.site.cells import SampleTexts
 
-    for family, folder in args.data:
-        if not folder.is_dir():
-            raise PerbenchError(f"--data {family}={folder}: no such folder")
-        if family not in (
-            known := {*plugins.names("family"), *(n.partition("/")[0] for n in plugins.names("task"))}
-        ):
-            raise PerbenchError(f"--data {family}={folder}: no such dataset family.{suggest(family, known)}")
     reads, count = SampleReader(dict(args.data)), getattr(args, "shade", None)
     shades = None
     if count is not None:

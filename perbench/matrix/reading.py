@@ -18,7 +18,7 @@ from perbench.api import Example
 from perbench.contracts.protocol import Protocol, Sample
 from perbench.contracts.shown import Score, Shown, StoredCell, mean, plain, tested
 from perbench.disk.digests import canonical_digest
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, suggest
 from perbench.matrix.rescore import OtherTask, data_of, same_task
 from perbench.persona.build import build_personas
 from perbench.persona.retrieve import absent
@@ -63,9 +63,22 @@ class _KnownTask:
 
 
 class SampleReader:
-    """Reads the samples of many cells; each task is loaded once. `data` as in `load_task`."""
+    """Reads the samples of many cells; each task is loaded once. `data` as in `load_task`.
+
+    Raises:
+        PerbenchError: a folder of `data` does not exist, or no task is of its family.
+    """
 
     def __init__(self, data: Mapping[str, Path]) -> None:
+        known = {plugins.family_name(name.partition("/")[0]) for name in plugins.names("task")}
+        known |= set(plugins.names("family"))
+        for family, folder in data.items():
+            if plugins.family_name(family) not in known:
+                raise PerbenchError(
+                    f"--data {family}={folder}: there is no such dataset family.{suggest(family, known)}"
+                )
+            if not folder.expanduser().is_dir():
+                raise PerbenchError(f"--data {family}={folder}: no such folder")
         self._data = data
         self._tasks: dict[str, _KnownTask] = {}
 
