@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -96,6 +96,23 @@ class Progress:
             )
         elif running.result:
             self.say(f"{number}   {running.result}")
+
+    def finished(self, name: str, result: str) -> None:
+        """Count and show a cell that another process has finished."""
+        self._done += 1
+        self.say(f"[{self._done}/{self._cells}] {name}{f': {result}' if result else ''}")
+        if self._bars is not None:
+            self._bars.update(self._whole, completed=self._done)
+
+    def crew(self, rows: Sequence[tuple[str, str, int, int]]) -> None:
+        """On a terminal, show what other processes work on: (worker, cell, units done, of how many)."""
+        if self._bars is None:
+            return
+        for task in self._bars.task_ids[1:]:
+            self._bars.remove_task(task)
+        for worker, name, done, total in rows:
+            shown = {"figures": "", "name": printable(name)}
+            self._bars.add_task(printable(worker), completed=done, total=total or None, **shown)
 
     def _on_bars(self, name: str) -> Tick:
         task = self._bars.add_task("this cell", total=None, figures="", name=name)

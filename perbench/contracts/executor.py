@@ -1,43 +1,111 @@
-"""Where the cells of a plan are executed: one file `executors/NAME.py`."""
+"""Where the workers of a run are started: one file `executors/NAME.py`.
+
+A worker is a process that sees the run directory. It claims cells by leases, runs and records them, and ends
+when nothing is left, so an executor passes nothing but a command line. Workers that die are started again.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from perbench.contracts.base import K, Owner
-from perbench.store.cell import Kind
-from perbench.store.record import CellRecord
+from perbench.store.leases import born
+
+HEAD = "PERBENCH_HEAD"
+"""Variable of a worker: the process that started it, and when that was born. The worker ends with it."""
+LOST = -int(signal.SIGKILL)
+"""The exit status of a worker that ended with its machine, or for a reason unknown."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A cell to execute, as plain values: picklable, and executable by any process that sees the same
-    files."""
+class WorkerStart:
+    """A worker to start. `number` counts from 0, and stays the same when it is started again; `env` are
+    variables to add; `gpus` is the number of devices that it needs for itself, None if that does not matter.
+    Its output belongs into `log`."""
 
-    run: str
-    """The matrix, options, roots and run directory as JSON; equal for all jobs of a run."""
-    kind: Kind
-    identity: str
+    number: int
     name: str
-    """The cell in words."""
-    model: str
-    """Jobs of one model load it once if executed by one process."""
-    needs: str | None = None
-    """The identity of the training that must be finished first."""
+    command: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    gpus: int | None = None
 
 
-Work = Callable[[Job], CellRecord | None]
-"""Executes a job and returns its record, done or failed; None if its folder cannot be written, which is
-reported. Picklable; in another process it plans the matrix again, and refuses a job that is not in the plan.
-The caller holds the run directory's lock."""
+class Running(ABC):
+    """A worker that was started."""
+
+    @abstractmethod
+    def ended(self) -> int | None:
+        """Its exit status, minus the signal that ended it, or LOST; None while it runs or waits to run."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask it to end as by SIGTERM: it saves what it has. Does not wait."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it at once."""
 
 
 class Executor(Owner[K]):
-    """`Keys` say how cells are executed, not what: they are in no identity."""
+    """`Keys` say where cells are worked, not what: they are in no identity."""
+
+    @property
+    def workers(self) -> int:
+        """How many to start unless `--workers` says so."""
+        return 1
+
+    def check(self, workers: int, gpus: int | None) -> None:
+        """
+        Raises:
+            PerbenchError: it cannot start so many workers with `gpus` devices each.
+        """
 
     @abstractmethod
-    def execute(self, jobs: Sequence[Job], work: Work, say: Callable[[str], None]) -> Iterator[CellRecord]:
-        """The records of the jobs as they finish, in any order that respects `needs`. A failed cell is a
-        record and does not stop others; exceptions of `work` end the run. `say` shows a line to the user."""
+    def start(self, worker: WorkerStart) -> Running:
+        """Start a worker; called again if it dies. Does not wait for it."""
+
+    def start_all(self, workers: Sequence[WorkerStart]) -> Sequence[Running]:
+        """Start several workers at once, in order, as at the start of a run."""
+        return [self.start(worker) for worker in workers]
+
+    def close(self) -> None:
+        """Called at the end of the run, when all workers have ended."""
+
+
+class Child(Running):
+    """A worker in a process of this machine. It has a session of its own: Ctrl-C reaches only the first
+    process, which then stops its workers; they notice by themselves if it dies."""
+
+    def __init__(self, worker: WorkerStart, env: Mapping[str, str] | None = None) -> None:
+        head = {HEAD: f"{os.getpid()} {born(os.getpid()) or ''}"}
+        with worker.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                worker.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **head, **worker.env, **(env or {})},
+                start_new_session=True,
+            )
+
+    def ended(self) -> int | None:
+        return self._process.poll()
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, signum: signal.Signals) -> None:
+        with suppress(ProcessLookupError):  # the whole session: torchrun has children of its own
+            os.killpg(self._process.pid, signum)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,27 @@ from perbench.errors import PerbenchError
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def write_text(path: Path, text: str) -> None:
+Guard = Callable[[], None]
+"""Raises if this process may no longer write. It is called when a write is prepared, right before it takes
+effect."""
+
+
+def unguarded() -> None:
+    """The guard of files that nobody else writes."""
+
+
+def write_text(path: Path, text: str, guard: Guard = unguarded) -> None:
     """Replace `path` atomically: readers see the old content or the new.
 
     Raises:
         OSError: from the file system; `path` is then unchanged.
     """
-    with replacing(path) as temporary:
+    with replacing(path, guard) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, guard: Guard = unguarded) -> Iterator[Path]:
     """A temporary name beside `path`; the file written to it durably replaces `path` when the block ends. If
     the block fails, `path` is unchanged. With concurrent writers, the last one wins."""
     # Random, since containers that share a folder may share process ids.
@@ -38,6 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        guard()
         try:
             os.replace(temporary, path)
         except IsADirectoryError:
@@ -49,11 +59,11 @@ def replacing(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, guard: Guard = unguarded) -> None:
     """Replace `path` by `value` as indented JSON; NaN and infinity raise a ValueError."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     # Lone surrogates, which texts may hold, can only be stored as escapes.
-    write_text(path, SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text))
+    write_text(path, SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text), guard)
 
 
 def sync_folder(folder: Path) -> None:
@@ -125,7 +135,9 @@ def cut_torn(path: Path, way_out: str | None = None) -> Journal:
     return journal
 
 
-def append_journal(path: Path, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
+def append_journal(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, durable: bool = True, guard: Guard = unguarded
+) -> None:
     """Append whole lines, durably; with `durable` false, safe only from a kill of this process.
 
     Raises:
@@ -137,6 +149,7 @@ def append_journal(path: Path, rows: Sequence[Mapping[str, Any]], *, durable: bo
     )
     created = not path.exists()
     with path.open("ab", buffering=0) as file:
+        guard()
         before = file.seek(0, os.SEEK_END)
         try:
             written = 0

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perbench.disk.digests import canonical_digest
-from perbench.disk.files import append_journal, write_json, write_text
+from perbench.disk.files import Guard, append_journal, unguarded, write_json, write_text
 
 SEAL = "sha256"
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -49,7 +49,7 @@ def seal_holds(value: Mapping[str, Any], *place: Any) -> bool:
         return False
 
 
-def write_sealed(path: Path, value: Mapping[str, Any], *place: Any) -> str:
+def write_sealed(path: Path, value: Mapping[str, Any], *place: Any, guard: Guard = unguarded) -> str:
     """Replace `path` by a sealed JSON object, durably.
 
     Returns: the seal, 64 hexadecimal digits.
@@ -59,7 +59,7 @@ def write_sealed(path: Path, value: Mapping[str, Any], *place: Any) -> str:
         OSError: from the file system; `path` is then unchanged.
     """
     sealed = seal(value, *place)
-    write_json(path, sealed)
+    write_json(path, sealed, guard)
     return str(sealed[SEAL])
 
 
@@ -114,10 +114,10 @@ class SealedJournal:
     """A JSONL file whose lines are sealed by `owner` and their number. Unsealed lines of an older perbench
     are accepted at the start. `guard` is called before every write."""
 
-    def __init__(self, path: Path, owner: str, guard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, owner: str, guard: Guard = unguarded) -> None:
         self.path = path
         self._owner = owner
-        self._guard = guard
+        self.guard = guard
         self._count: int | None = None
 
     def read(self) -> Lines:
@@ -162,28 +162,28 @@ class SealedJournal:
 
     def cut(self, found: Lines, count: int | None = None) -> None:
         """Truncate the file to the first `count` of the rows found (default: all intact ones)."""
-        self._guard()
         count = len(found.rows) if count is None else count
         with self.path.open("r+b") as file:
+            self.guard()
             file.truncate(found.ends[count - 1] if count else 0)
             os.fsync(file.fileno())
         self._count = count
 
     def rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the whole content by these rows, sealed again."""
-        self._guard()
+        self.guard()
         sealed = [seal(row, self._owner, place) for place, row in enumerate(rows)]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in sealed))
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in sealed), self.guard)
         self._count = len(rows)
 
     def append(self, rows: Sequence[Mapping[str, Any]], *, durable: bool = True) -> None:
         """Append sealed lines; `durable` and OSError as in `append_journal`."""
-        self._guard()
+        self.guard()
         if self._count is None and ((found := self.read()).torn or found.fault):
             self.cut(found)
         first = self._count or 0
         sealed = [seal(row, self._owner, first + i) for i, row in enumerate(rows)]
-        append_journal(self.path, sealed, durable=durable)
+        append_journal(self.path, sealed, durable=durable, guard=self.guard)
         self._count = first + len(rows)
 
     def flush(self) -> None:

@@ -131,6 +131,11 @@ class EnginePool:
         self._subject = self._base = self._serving = None
         free()
 
+    def release(self) -> None:
+        """Free the memory of all models."""
+        self._named.clear()
+        self.release_subject()
+
 
 class PersonaModels:
     """Implements `perbench.persona.build.Models`. What it loads, by `load`, is freed with it."""

@@ -33,6 +33,20 @@ class Options:
     cached: bool = True
     """Whether endpoints answer repeated requests from the cache."""
     executor: str = "local"
+    executor_set: Mapping[str, Any] = field(default_factory=dict)
+    workers: int | None = None
+    """Processes to start; None for this one, or as many as the executor wants."""
+    gpus: int | None = None
+    """Devices of each worker; None for one, if there are any."""
+    cell_timeout: float | None = None
+    """Seconds without progress after which a cell has failed."""
+
+    @property
+    def fleet(self) -> str | None:
+        """The option that asks for workers in processes of their own, if any does."""
+        if self.executor != Options.executor:
+            return f"--executor {self.executor}"
+        return f"--workers {self.workers}" if self.workers is not None else None
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +67,44 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait",
         action="store_true",
-        help="fail instead of waiting when another process uses the run directory",
+        help="fail instead of waiting when another process works on cells of the plan",
+    )
+    add_workers(parser)
+    parser.add_argument("--json", action="store_true", help="print results as JSON")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="run the cells in N processes (default: in this one); more may join by `perbench work`",
+    )
+    parser.add_argument(
+        "--gpus-per-cell",
+        type=int,
+        metavar="G",
+        help="devices of each worker (default: one, if there are any; 0: all workers see all)",
+    )
+    parser.add_argument(
+        "--cell-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="with workers: a cell without progress for so long has failed, and its worker starts anew",
     )
     parser.add_argument(
         "--executor",
         default=Options.executor,
         metavar="NAME",
-        help="what runs the cells (default: %(default)s, in this process)",
+        help="where workers run (default: %(default)s, processes of this machine)",
     )
-    parser.add_argument("--json", action="store_true", help="print results as JSON")
+    parser.add_argument(
+        "--executor-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the executor; may be repeated",
+    )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -127,11 +170,17 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_only: bool = False) -> Options:
+    from perbench.specs.yaml import parse_param
+
     devices, memory = (getattr(args, name, None) for name in ("devices", "device_memory"))
     if not dry_run and (devices or memory):
         raise PerbenchError(
             "--devices and --device-memory are for --dry-run: add it, or remove them; a run uses the "
             "processes that torchrun or accelerate launch starts (docs/training.md)"
+        )
+    if args.cell_timeout is not None and args.workers is None and args.executor == Options.executor:
+        raise PerbenchError(
+            "--cell-timeout ends a process and starts another, so it needs workers: add --workers 1"
         )
     return Options(
         out=out,
@@ -146,6 +195,10 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         track=getattr(args, "track", None),
         cached=not args.no_cache,
         executor=args.executor,
+        executor_set=dict(parse_param(text, "--executor-set") for text in args.executor_set),
+        workers=args.workers,
+        gpus=args.gpus_per_cell,
+        cell_timeout=args.cell_timeout,
     )
 
 
@@ -204,6 +257,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not found > 0:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return found
 
 
 def _family(text: str) -> tuple[str, Path]:

@@ -9,25 +9,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from perbench import plugins, processes
 from perbench.console.printing import say
 from perbench.console.signals import Interrupted, as_interrupted
-from perbench.contracts.executor import Executor, Job
+from perbench.contracts.executor import Executor
 from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError, suggest
 from perbench.matrix import overlaps
 from perbench.matrix.absent import absent
+from perbench.matrix.board import Board
+from perbench.matrix.brief import Brief, brief_of
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.cells import Cell, expand
+from perbench.matrix.crew import Member
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.estimate import Estimator
-from perbench.matrix.jobs import JobWork, find, jobs_of
+from perbench.matrix.fleet import Fleet, check_alone, starts_of, worker_env
 from perbench.matrix.memory import memory_lines
 from perbench.matrix.options import Options
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.record import now
 from perbench.matrix.run import Worker
-from perbench.matrix.summary import as_json, in_short, spent
+from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.shapes.base import Named
@@ -60,7 +65,7 @@ def carry_out(
         PerbenchError: a spec, data or store error, before any cell runs; a full disk.
     """
     check_tracker(options.track)
-    executor = plugins.get("executor", options.executor).load_class()(None)
+    executor = _executor(options)
     if options.dry_run and not options.json and processes.group().main:
         for line in memory_lines(matrix.spec, options.devices, options.device_memory):
             print(line, flush=True)
@@ -81,19 +86,20 @@ def carry_out(
     if not group.main:
         return _follow(cells, catalogue, run)
     sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
-    with run.lock(wait=options.wait, notify=say):
-        plan = _begin(matrix, cells, catalogue, run, options)
-        executed = _execute(plan, matrix, catalogue, run, executor, options)
-        for line in spent(executed):
-            say(line)
-        records = _records(cells, run)
+    plan, brief = _begin(matrix, cells, catalogue, run, options)
+    left = _execute(plan, brief, catalogue, run, executor, options)
+    records = _records(cells, run)
+    due = set(brief.todo)
+    for line in spent([record for record in records if record.identity in due]):
+        say(line)
     (show or _show_results)(records, options, matrix.name)
     if any(record.kind != "train" for record in records):
         then = ["perbench", "leaderboard", "build", str(options.out), "--out", "site"]
     if then and any(record.error is None for record in records):
         say(f"next: {shlex.join(then)}")
-    unrecorded = len(executed) < len(plan.todo)
-    code = group.broadcast(max(_tell_failures(records), 2 if unrecorded else 0))
+    if left:
+        say(f"{counted(left, 'cell')} left; run the same command to resume")
+    code = group.broadcast(max(_tell_failures(records), 2 if left else 0))
     processes.close()
     return code
 
@@ -114,76 +120,110 @@ def _show_plan(
     return 2 if blocked else 0
 
 
-def _begin(
-    matrix: Named[MatrixSpec], cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, options: Options
-) -> Plan:
-    """The plan, after recording it in the run directory.
+def _executor(options: Options) -> Executor[Any] | None:
+    """What starts the workers; None if this process works alone.
 
     Raises:
-        PerbenchError: this machine lacks what the plan needs.
+        PerbenchError: there is no such executor, or it cannot start so many workers.
     """
-    plan = make_plan(cells, run)
-    _say_damaged(plan)
-    if missing := _absent(plan, catalogue):
-        raise PerbenchError("\n".join(missing))
-    run.describe(
-        matrix=matrix.name,
-        spec=matrix.spec.model_dump(mode="json", by_alias=True),
-        command=_command(),
-        started=now(),
-        cells={cell.identity: cell.labels for cell in cells},
-        notify=say,
-    )
-    counts = plan.counts()
-    say(
-        f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
-        f"{counts['eval']} evaluate, {counts['identify']} identify"
-    )
-    _relabel(plan, run)
-    return plan
+    kind = plugins.get("executor", options.executor).load_class()
+    if options.fleet is None:
+        if options.gpus is not None or options.executor_set:
+            option = "--gpus-per-cell" if options.gpus is not None else "--executor-set"
+            raise PerbenchError(f"{option} is for workers in processes of their own: add --workers N")
+        return None
+    check_alone(processes.group().world, options.fleet)
+    try:
+        executor: Executor[Any] = kind(kind.Keys.model_validate(options.executor_set))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        hint = suggest(key, kind.Keys.model_fields) if fault["type"] == "extra_forbidden" else ""
+        raise PerbenchError(f"--executor-set {key}: {fault['msg']}.{hint}") from None
+    if not options.dry_run:
+        executor.check(options.workers or executor.workers, options.gpus)
+    return executor
+
+
+def _begin(
+    matrix: Named[MatrixSpec], cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, options: Options
+) -> tuple[Plan, Brief]:
+    """The plan, and what workers are to do, after recording both in the run directory.
+
+    Raises:
+        PerbenchError: this machine lacks what the plan needs; or other processes work on its cells, and the
+            options say not to wait.
+    """
+    with run.lock(wait=options.wait, notify=say):
+        plan = make_plan(cells, run)
+        _say_damaged(plan)
+        if missing := _absent(plan, catalogue):
+            raise PerbenchError("\n".join(missing))
+        started = now()
+        run.describe(
+            matrix=matrix.name,
+            spec=matrix.spec.model_dump(mode="json", by_alias=True),
+            command=_command(),
+            started=started,
+            cells={cell.identity: cell.labels for cell in cells},
+            notify=say,
+        )
+        leases = run.leases()
+        todo = [step.cell for step in plan.todo]
+        brief = brief_of(matrix, options, _command(), todo, run, started=started, expiry=leases.expiry)
+        if not options.wait and (others := Board(todo, run, leases, brief.again).others()):
+            raise PerbenchError(
+                f"{run.path} is in use by {others[0]}, which works on {others[0].what}; wait for it, or omit "
+                "--no-wait to do so"
+            )
+        brief.write(run)
+        counts = plan.counts()
+        say(
+            f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
+            f"{counts['eval']} evaluate, {counts['identify']} identify"
+        )
+        _relabel(plan, run)
+    return plan, brief
 
 
 def _execute(
     plan: Plan,
-    matrix: Named[MatrixSpec],
+    brief: Brief,
     catalogue: Catalogue,
     run: RunDir,
-    executor: Executor[Any],
+    executor: Executor[Any] | None,
     options: Options,
-) -> list[CellRecord]:
-    """The records of the plan's cells, without those that could not be written.
+) -> int:
+    """Work the plan's cells, here or by workers; returns the number of those that could not be recorded.
 
     Raises:
         Interrupted: with what is kept; and as `Worker.work`.
     """
-    todo = {step.cell.identity: step.cell for step in plan.todo}
-    processes.group().broadcast([cell.identity for cell in todo.values() if cell.kind == "train"])
-    jobs = jobs_of([*todo.values()], matrix, options, _command())
-    progress = Progress(len(jobs))
-    worker = Worker(catalogue, run, _command(), progress.say, track=options.track, cached=options.cached)
-
-    def here(job: Job) -> CellRecord | None:
-        with progress.cell(job.name) as running:
-            record = worker.work(todo[job.identity], running)
-            running.ends(in_short(record) if record is not None else None)
-        return record
-
+    todo = [step.cell for step in plan.todo]
+    progress = Progress(len(todo))
+    board = Board(todo, run, run.leases("" if executor is None else "head"), brief.again)
     try:
         with progress.shown():
-            return list(executor.execute(jobs, JobWork(here), progress.say))
+            if executor is None:
+                track, cached = options.track, options.cached
+                worker = Worker(catalogue, run, _command(), progress.say, track=track, cached=cached)
+                Member(board, worker, progress).work()
+                processes.group().broadcast("")
+            elif todo:
+                count = options.workers or executor.workers
+                starts = starts_of(run, count, options.gpus, worker_env())
+                Fleet(executor, starts, board, run, progress).work()
     except KeyboardInterrupt as error:
         stopped = as_interrupted(error)
-        cells = [step.cell for step in plan.steps]
-        kept = make_plan(cells, run).kept(run)
+        kept = make_plan([step.cell for step in plan.steps], run).kept(run)
         raise Interrupted(f"{stopped.message}. {kept}", stopped.signum) from None
+    return len(board.unfinished)
 
 
 def _follow(cells: Sequence[Cell], catalogue: Catalogue, run: RunDir) -> int:
     """The part of a process other than the main one; returns the main one's exit code."""
     group = processes.group()
-    planned = {cell.identity: cell for cell in cells}
-    trainings = [find(planned, identity) for identity in group.broadcast([""])]
-    Worker(catalogue, run, _command(), say).follow(trainings)
+    Worker(catalogue, run, _command(), say).follow({cell.identity: cell for cell in cells})
     code = group.broadcast(0)
     processes.close()
     return code

@@ -75,6 +75,7 @@ def train(
         seed=lambda user: derive_seed("user", cell.seed, user),
         folder=folder.checkpoint / USERS,
         tick=lambda done, total, figures: tick(found.steps + done, found.steps + total, figures),
+        guard=folder.log.guard,
     )
     return replace(
         task,

@@ -11,7 +11,7 @@ from perbench.disk.files import replacing, write_text
 from perbench.errors import PerbenchError
 from perbench.store import RunDir
 from perbench.store.pack import RUN_PART, Pack
-from perbench.store.rundir import LOCK
+from perbench.store.rundir import WORKERS
 
 PACK = "pack"
 BEGUN = ".unpacking"
@@ -36,7 +36,7 @@ def unpack(pack: Pack, out: Path, *, wait: bool = True, notify: Callable[[str], 
         return False
     begun = folder / BEGUN
     ours = begun.is_file() and begun.read_text("utf-8").strip() == digest
-    if not ours and out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {LOCK}):
+    if not ours and out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - {WORKERS}):
         raise PerbenchError(f"{out} holds something else than this pack; name a new folder: --out DIR")
     pack.archive.verify()  # before anything is written
     with RunDir(out).lock(wait=wait, notify=notify):

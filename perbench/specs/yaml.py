@@ -123,7 +123,7 @@ def parse_value(text: str, source: str) -> Any:
     return value
 
 
-def parse_param(text: str) -> tuple[str, Any]:
+def parse_param(text: str, option: str = "--param") -> tuple[str, Any]:
     """Name and value of an option `--param NAME=VALUE`.
 
     Raises:
@@ -131,8 +131,8 @@ def parse_param(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals:
-        raise PerbenchError(f"--param {text}: expected NAME=VALUE")
-    return name, parse_value(value, f"--param {text}")
+        raise PerbenchError(f"{option} {text}: expected NAME=VALUE")
+    return name, parse_value(value, f"{option} {text}")
 
 
 def at(data: Any, path: KeyPath) -> Any:

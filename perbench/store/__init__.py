@@ -2,8 +2,9 @@
 
 from perbench.store.cell import CellDir
 from perbench.store.check import DamagedRecord
+from perbench.store.leases import LostLock
 from perbench.store.record import CellRecord, EndpointUse, Failure, Labels, Metric, Scores, TurnValue
-from perbench.store.rundir import LostLock, RunDir, read_records
+from perbench.store.rundir import RunDir, read_records
 
 __all__ = [
     "CellDir",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from perbench.disk.digests import read_sha256
-from perbench.disk.files import write_json, write_text
+from perbench.disk.files import Guard, unguarded, write_json, write_text
 from perbench.disk.sealed import SealedJournal, Unsealed, read_sealed, write_sealed
 from perbench.store.check import LOG, RECORD, SAMPLES, SCORES, DamagedRecord, read_record
 from perbench.store.record import SCHEMA, CellRecord, Scores
@@ -25,8 +25,8 @@ CLOCK_LOST = "the time of earlier starts is not in the cell's seconds: attempts.
 
 class CellDir:
     """Folder `<kind>-<identity[:16]>`: samples.jsonl, scores.json, cell.json (written last), attempts.json,
-    endpoints.jsonl if endpoints were used, and checkpoint/ of a train cell. Only the holder of the run
-    directory's lock may write: `guard` is called before every write and raises if the lock is lost. `say`
+    endpoints.jsonl if endpoints were used, and checkpoint/ of a train cell. Only the holder of the
+    cell's lease may write: `guard` is called before every write and raises if the lease is lost. `say`
     reports damage that was repaired."""
 
     def __init__(
@@ -34,7 +34,7 @@ class CellDir:
         path: Path,
         kind: Kind,
         identity: str,
-        guard: Callable[[], None] = lambda: None,
+        guard: Guard = unguarded,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.path = path
@@ -116,7 +116,7 @@ class CellDir:
 
         Raises:
             OSError: from the file system.
-            PerbenchError: the run directory's lock is lost.
+            LostLock: the cell's lease is lost.
         """
         self._guard()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ class CellDir:
         self._guard()
         self._saved = now
         clock = {"seconds": round(self.seconds(), 3), "starts": self._starts}
-        write_sealed(self.path / CLOCK, clock, self.identity)
+        write_sealed(self.path / CLOCK, clock, self.identity, guard=self._guard)
 
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
         """Append finished samples as whole lines, durably."""
@@ -177,7 +177,7 @@ class CellDir:
     def write_scores(self, scores: Scores) -> None:
         self._guard()
         content = scores.model_dump_json(indent=1, exclude=None if scores.sums else {"sums"})
-        write_text(self.path / SCORES, content + "\n")
+        write_text(self.path / SCORES, content + "\n", self._guard)
 
     def finish(self, record: CellRecord) -> None:
         """Write the record, which completes the cell. Samples and scores must be written before."""
@@ -204,9 +204,9 @@ class CellDir:
         self._guard()
         value = json.loads(record.model_dump_json(exclude={"sha256"}))
         if record.verifiable:
-            write_sealed(self.path / RECORD, value)
+            write_sealed(self.path / RECORD, value, guard=self._guard)
         else:
-            write_json(self.path / RECORD, value)
+            write_json(self.path / RECORD, value, self._guard)
 
 
 def cell_folder(root: Path, kind: Kind, identity: str) -> Path:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from perbench.disk.files import replacing
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 OF_A_RUN = re.compile(r"\.(run|cell|scores|attempts)\.json\.[0-9a-f]{8}\.tmp|\.\w+\.jsonl\.[0-9a-f]{8}\.tmp")
@@ -18,10 +21,21 @@ DAY = 86400.0
 
 
 def sweep(folders: Iterable[Path]) -> None:
-    """Remove what killed writes left in these folders of a run directory. The caller must hold its lock, so
-    that no write is in progress."""
+    """Remove what killed writes left in these folders of a run directory. The caller must hold their lease:
+    a write that an earlier holder still prepares then fails."""
     for folder in folders:
-        _remove(folder, OF_A_RUN)
+        with suppress(FileNotFoundError):
+            _remove(folder, OF_A_RUN)
+
+
+def inherit(folder: Path, *, taken_over: bool) -> None:
+    """Make a cell's folder ours, whose lease the caller has just got: remove the writes that an earlier
+    worker prepared. If it was `taken_over` from one that may still run, also copy its journals to new files,
+    which its open files do not reach."""
+    sweep([folder])
+    for journal in folder.glob("*.jsonl") if taken_over else ():
+        with replacing(journal) as copy:
+            shutil.copyfile(journal, copy)
 
 
 def sweep_old(folders: Iterable[Path]) -> None:

@@ -1,31 +1,31 @@
-"""The run directory: OUT/run.json, OUT/.lock and one folder per cell in OUT/cells."""
+"""The run directory: OUT/run.json, OUT/.workers with the leases, and one folder per cell in OUT/cells."""
 
 from __future__ import annotations
 
-import os
-import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
-from perbench.disk.locks import locked, same_file
 from perbench.disk.sealed import Unsealed, read_sealed, write_sealed
 from perbench.errors import NO_ROOM, PerbenchError, suggest
 from perbench.store.cell import CellDir, Kind, cell_folder
 from perbench.store.check import DamagedRecord, read_record
+from perbench.store.leases import Lease, Leases
 from perbench.store.leftovers import sweep
 from perbench.store.record import CellRecord, Labels
 
 RUN_SCHEMA = 1
 RUN = "run.json"
-LOCK = ".lock"
-
-
-class LostLock(PerbenchError):
-    """The run directory's lock is no longer held, so another process may write there."""
+WORKERS = ".workers"
+"""Folder of what workers tell each other: leases, the latest plan, logs."""
+WHOLE = "run"
+"""The lease of run.json and of finished records."""
+POLL = 0.5
+"""Seconds between looks at a lease that another process holds."""
 
 
 class RunDir:
@@ -33,10 +33,26 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._held: IO[str] | None = None
+        self._held: Lease | None = None
 
-    def cell(self, kind: Kind, identity: str, say: Callable[[str], None] = lambda line: None) -> CellDir:
-        return CellDir(cell_folder(self.path, kind, identity), kind, identity, self.guard, say)
+    @property
+    def workers(self) -> Path:
+        return self.path / WORKERS
+
+    def leases(self, worker: str = "", **options: Any) -> Leases:
+        """The leases of this directory as a worker sees them; `options` as of `Leases`."""
+        return Leases(self.workers / "leases", worker, **options)
+
+    def cell(
+        self,
+        kind: Kind,
+        identity: str,
+        say: Callable[[str], None] = lambda line: None,
+        lease: Lease | None = None,
+    ) -> CellDir:
+        """A cell's folder, for reading, and for writing with its `lease`, else with the directory's lock."""
+        guard = self.guard if lease is None else lease.check
+        return CellDir(cell_folder(self.path, kind, identity), kind, identity, guard, say)
 
     def guard(self) -> None:
         """Call before each write.
@@ -44,60 +60,61 @@ class RunDir:
         Raises:
             LostLock: the lock was taken here, but its file has been removed or replaced.
         """
-        if self._held is not None and not same_file(self.path / LOCK, self._held):
-            raise LostLock(
-                f"{self.path / LOCK} was removed or replaced while this run held it, so another run may "
-                f"write to {self.path}; stop the other run and run the same command again"
-            )
+        if self._held is not None:
+            self._held.check()
 
     @contextmanager
-    def lock(self, *, wait: bool = True, notify: Callable[[str], None] | None = None) -> Iterator[None]:
-        """Hold the directory for writing.
+    def lock(
+        self, *, wait: bool = True, notify: Callable[[str], None] | None = None, leases: Leases | None = None
+    ) -> Iterator[None]:
+        """Hold run.json and the finished records for writing; workers hold their cells by leases of their
+        own.
 
         Raises:
             PerbenchError: a file has its path, or another process holds it and `wait` is false. With `wait`,
                 `notify` gets one message that names the holder, and this waits for it.
             LostLock: see `guard`.
         """
+        leases = leases or self.leases()
+        with self._claimed(WHOLE, leases, wait, notify) as lease:
+            self._held = lease
+            try:
+                with lease.beating(leases.every):
+                    sweep([self.path])
+                    yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def _claimed(
+        self, name: str, leases: Leases, wait: bool, notify: Callable[[str], None] | None
+    ) -> Iterator[Lease]:
+        while (lease := self._claim(name, leases)) is None:
+            holder = leases.holder(name)
+            if holder is None:
+                continue
+            if not wait:
+                raise PerbenchError(
+                    f"{self.path} is in use by {holder}; wait for it, or omit --no-wait to do so"
+                )
+            if notify is not None:
+                notify(f"{self.path} is in use by {holder}; waiting for it to finish")
+                notify = None
+            time.sleep(POLL)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            yield lease
+        finally:
+            lease.release()
+
+    def _claim(self, name: str, leases: Leases) -> Lease | None:
+        try:
+            return leases.claim(name)
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
             raise PerbenchError(
-                f"{self.path} cannot be created ({error.strerror}); name another: --out DIR"
+                f"{self.path} cannot be created or written ({error.strerror}); name another: --out DIR"
             ) from None
-
-        def busy(file: IO[str]) -> None:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            if not wait:
-                raise PerbenchError(
-                    f"{self.path} is in use by {holder}; wait for it, or omit --no-wait to do so"
-                ) from None
-            if notify is not None:
-                notify(f"{self.path} is in use by {holder}; waiting for it to finish")
-
-        with ExitStack() as stack:
-            try:
-                file = stack.enter_context(locked(self.path / LOCK, busy))
-            except OSError as error:
-                if error.errno in NO_ROOM:
-                    raise
-                raise PerbenchError(
-                    f"{self.path / LOCK} cannot be locked ({error.strerror}); delete it, or name another "
-                    "folder: --out DIR"
-                ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            self._held = file
-            try:
-                sweep([self.path, *self.path.glob("cells/*/")])
-                yield
-            finally:
-                self._held = None
-            file.truncate(0)
 
     def describe(
         self,
@@ -136,7 +153,7 @@ class RunDir:
             )
         self.guard()
         described = {"matrices": matrices, "plans": plans, "names": names, "commands": commands}
-        write_sealed(self.path / RUN, {"schema_version": RUN_SCHEMA, **described}, RUN)
+        write_sealed(self.path / RUN, {"schema_version": RUN_SCHEMA, **described}, RUN, guard=self.guard)
 
     def description(self) -> dict[str, Any]:
         """run.json, or {} if absent.

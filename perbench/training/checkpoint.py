@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from perbench.disk.files import Guard, unguarded
 from perbench.disk.manifest import faults, seal_folder
 from perbench.disk.sealed import read_sealed, write_sealed
 from perbench.errors import CellError, PerbenchError
@@ -25,11 +27,13 @@ class Checkpoints:
     A folder is good if every file has the sha256 in its manifest, which is written last; others are reported
     and ignored, so that training continues from the previous one or from the start. `fingerprint` is the
     sha256 of the run's inputs: a checkpoint of other inputs is refused, not overwritten. Only the `main`
-    process writes.
+    process writes; `guard` is called before a write takes effect.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, *, main: bool = True) -> None:
-        self.folder, self._fingerprint = folder, fingerprint
+    def __init__(
+        self, folder: Path, fingerprint: str, *, main: bool = True, guard: Guard = unguarded
+    ) -> None:
+        self.folder, self._fingerprint, self._guard = folder, fingerprint, guard
         self._reported: set[Path] = set()
         if not main:
             return
@@ -78,7 +82,7 @@ class Checkpoints:
     def lower(self, asked: int, granted: int, note: str) -> None:
         """Remember for later starts that micro-batches of `asked` tokens did not fit."""
         value = {"asked": asked, "granted": granted, "notes": [*self.notes(), note]}
-        write_sealed(self.folder / BUDGET, value, self._fingerprint)
+        write_sealed(self.folder / BUDGET, value, self._fingerprint, guard=self._guard)
 
     def notes(self) -> list[str]:
         """A note per `lower` of this run."""
@@ -93,9 +97,9 @@ class Checkpoints:
     def _write(self, path: Path, state: dict[str, Any], write: Callable[[Path], None]) -> None:
         from safetensors import SafetensorError
 
-        partial = path.with_name(PARTIAL + path.name)
+        # Random, since a worker that lost the cell may still be writing.
+        partial = path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
         try:
-            shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted save
             partial.mkdir()
             write(partial)
             (partial / STATE).write_text(
@@ -105,6 +109,7 @@ class Checkpoints:
                 _flush(file)
             seal_folder(partial)
             _flush(partial)
+            self._guard()
             if path.exists():  # a damaged one; good ones are never rewritten
                 _remove(path)
             os.replace(partial, path)

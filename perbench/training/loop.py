@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perbench import processes
 from perbench.api import Trainer
 from perbench.console.signals import Held, Interrupted, held
+from perbench.disk.files import unguarded
 from perbench.disk.manifest import seal_of
 from perbench.disk.sealed import SealedJournal
 from perbench.errors import CellError
@@ -89,7 +90,8 @@ def fit(
         check(trainer, pairs, ids, spec, context_in(model.folder))
         plan = UpdatePlan(len(pairs), spec, seed)
         inputs = fingerprint(model, trainer, pairs, spec, seed, start)
-        checkpoints = Checkpoints(folder, inputs, main=group.main)
+        guard = log.guard if log is not None else unguarded
+        checkpoints = Checkpoints(folder, inputs, main=group.main, guard=guard)
     with group.agreed():
         final = checkpoints.final() if group.main else None
         if group.main and log is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from perbench import processes
 from perbench.api import Trainer
 from perbench.disk.digests import content_sha256
+from perbench.disk.files import Guard, unguarded
 from perbench.disk.sealed import SealedJournal, read_sealed, write_sealed
 from perbench.lm.models import ResolvedModel
 from perbench.progress import Tick
@@ -48,13 +49,14 @@ def fit_users(
     seed: Callable[[str], int],
     folder: Path,
     tick: Tick,
+    guard: Guard = unguarded,
 ) -> UsersResult:
     """Train one adapter per user, each starting from `start`, the checkpoint of the training before. `users`
     maps a user to prompt pairs by example id.
 
     A user's adapter depends only on that user's examples and `seed(user)`. Each has its own folder in
     `folder`, so that a killed run resumes with the current user; `index.json`, written last, lists them all
-    with their seals. Raises as `fit`.
+    with their seals. `guard` is called before each write. Raises as `fit`.
     """
     total, done = steps_of(users, spec), 0
     tokens: dict[str, int] = {}
@@ -75,7 +77,7 @@ def fit_users(
             seed=seed(user),
             folder=folder / own,
             tick=shifted,
-            log=SealedJournal(folder / f"{own}.jsonl", own),
+            log=SealedJournal(folder / f"{own}.jsonl", own, guard),
             start=start,
         )
         index[user] = {"folder": own, "seal": result.seal}
@@ -87,7 +89,7 @@ def fit_users(
     with group.agreed():
         if group.main:
             folder.mkdir(parents=True, exist_ok=True)
-            seal = write_sealed(folder / INDEX, {"users": index})
+            seal = write_sealed(folder / INDEX, {"users": index}, guard=guard)
     return UsersResult(tokens, done, notes, group.broadcast(seal))
 
 

@@ -23,7 +23,7 @@ from tests.matrix.conftest import Root
 from tests.matrix.runs import Runs, results
 
 SEEDS = range(60)
-SPARED = (".lock", "run.json")
+SPARED = ("plan.json", "run.json")
 
 
 @pytest.fixture(scope="module")

@@ -1,102 +1,113 @@
-"""Executors: found by name, given jobs that other processes can work, and holding what a run promises."""
+"""Executors: found by name, and starting workers that give the run of one process."""
 
 from __future__ import annotations
 
-import pickle
+import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 from perbench import cli
-from perbench.contracts.executor import Job
 from perbench.errors import PerbenchError
-from perbench.matrix.catalogue import Catalogue
-from perbench.matrix.cells import expand
-from perbench.matrix.jobs import JobWork, jobs_of
-from perbench.matrix.options import Options
+from perbench.matrix.brief import Brief, read_brief
 from perbench.plugins import names
 from perbench.specs.matrices import load_matrix
 from perbench.specs.matrix import MatrixSpec
-from perbench.store import RunDir, read_records
+from perbench.store import RunDir
 from tests.matrix.conftest import Root
-from tests.matrix.runs import results
+from tests.matrix.runs import Runs, results
 
-SPAWNED = '''
-"""Every job in a process of its own, which starts with nothing but the pickled job."""
+POLITE = '''
+"""Workers that let others go first."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
-from perbench.contracts.executor import Executor
+from perbench.contracts.executor import Child, Executor
 
 
-class Spawned(Executor):
-    def execute(self, jobs, work, say):
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            for job in jobs:
-                say(f"elsewhere: {job.name}")
-                record = pool.submit(work, job).result()
-                if record is not None:
-                    yield record
+class Polite(Executor):
+    def start(self, worker):
+        return Child(replace(worker, command=("nice", *worker.command)))
 '''
+CELLS = 9
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        importlib.util.find_spec(package) is None, reason=f"needs: pip install {package}"
+    )
+
+
+EXECUTORS = [
+    pytest.param(["--workers", "3"], id="local"),
+    pytest.param(["--executor", "ray"], id="ray", marks=needs("ray")),
+    pytest.param(
+        ["--executor", "slurm", "--workers", "2", "--executor-set", "cluster=local"],
+        id="slurm",
+        marks=needs("submitit"),
+    ),
+    pytest.param(["--executor", "polite"], id="of another root"),
+]
+
+
+@pytest.mark.parametrize("words", EXECUTORS)
+def test_every_executor_gives_the_run_of_one_process(
+    root: Root,
+    tmp_path: Path,
+    expected: dict[str, object],
+    words: list[str],
+    capfd: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "ray" in words:
+        request.getfixturevalue("two_fake_gpus")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (root.path / "executors").mkdir()
+    (root.path / "executors" / "polite.py").write_text(POLITE)
+    out = tmp_path / "run"
+    code = cli.main(["run", "--matrix", "small", "--out", str(out), *words])
+    errors = capfd.readouterr().err
+    logs = "\n".join(log.read_text() for log in (out / ".workers").glob("w*.log"))
+    assert code == 0, errors + logs
+    assert results(out) == expected
+    assert errors.count(f"/{CELLS}] ") == CELLS  # each is shown once by the first process
+    assert [*(out / ".workers" / "leases").iterdir()] == []
+    if "ray" in words:
+        assert sorted(re.findall(r"^worker (w\d) .* GPU (\d)$", logs, re.M)) in (
+            [("w1", "0"), ("w2", "1")],
+            [("w1", "1"), ("w2", "0")],
+        )
 
 
 @pytest.fixture
-def matrix(root: Root) -> Root:
-    root.matrix(trainers=["perce"], targets=["tiny/writing"], identifiers=[], baseline=None)
-    return root
+def two_fake_gpus(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    import ray
+
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    except Exception as error:  # of ray's own, without a type
+        if "timed out during startup" not in str(error):
+            raise
+        pytest.skip(f"Ray does not start on this machine, which may be too busy: {error}")
+    yield
+    ray.shutdown()
 
 
-def planned(out: Path, name: str = "small") -> list[Job]:
-    matrix = load_matrix(name)
-    cells = expand(matrix.spec, Catalogue(matrix.spec, {}, None))
-    return jobs_of(cells, matrix, Options(out), "perbench run")
-
-
-def test_an_executor_of_another_root_gives_the_run_of_this_process(
-    matrix: Root, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    folder = matrix.path / "executors"
-    folder.mkdir()
-    (folder / "spawned.py").write_text(SPAWNED)
-    words = ["run", "--matrix", "small", "--out"]
-    assert cli.main([*words, str(tmp_path / "here")]) == 0
-    assert cli.main([*words, str(tmp_path / "there"), "--executor", "spawned"]) == 0
-    assert capfd.readouterr().err.count("elsewhere: ") == 3
-    assert results(tmp_path / "there") == results(tmp_path / "here")
-
-
-def test_jobs_name_what_they_need_and_survive_pickling(matrix: Root, tmp_path: Path) -> None:
-    jobs = planned(tmp_path)
-    (training,) = [job for job in jobs if job.kind == "train"]
-    assert [job.needs for job in jobs if job.kind == "eval"] == [None, training.identity]
-    assert {job.model for job in jobs} == {"tiny"}
-    assert pickle.loads(pickle.dumps(jobs)) == jobs
-
-
-def test_a_process_that_plans_other_cells_refuses_the_job(matrix: Root, tmp_path: Path) -> None:
-    (job, *_) = planned(tmp_path)
-    matrix.task("writing", sampling={"max_new_tokens": 5, "temperature": 0.7})
-    work = pickle.loads(pickle.dumps(JobWork(lambda job: pytest.fail("this is another process"))))
-    with pytest.raises(PerbenchError, match=job.identity[:16]):
-        work(job)
-    assert not (tmp_path / "cells").exists()
-
-
-def test_what_fails_elsewhere_is_a_record(
-    matrix: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    jobs = planned(tmp_path)
-    follower = next(job for job in jobs if job.needs is not None)
-    with RunDir(tmp_path).lock():
-        record = JobWork()(follower)
-    assert record is not None
-    assert record.error is not None
-    assert [one for one, _ in read_records(tmp_path)] == [
-        RunDir(tmp_path).cell("eval", follower.identity).record()
-    ]
-    assert f"FAILED {follower.name}" in capsys.readouterr().err
+def test_what_is_asked_of_workers_survives_its_journey(root: Root, runs: Runs, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ("run", "--matrix", "small", "--out", str(out), "--limit", "2")
+    assert runs(root.path, *words, kill=("append", 1))[0] < 0
+    brief = read_brief(RunDir(out))
+    assert isinstance(brief, Brief)
+    _, cells = brief.cells()
+    assert [cell.identity for cell in cells] == brief.todo
+    assert len(cells) == CELLS
+    root.task("writing", sampling={"max_new_tokens": 5, "temperature": 0.7})
+    with pytest.raises(PerbenchError, match="other data, models, plugins or settings"):
+        brief.cells()
 
 
 def test_every_matrix_is_the_same_after_its_journey() -> None:
@@ -106,10 +117,45 @@ def test_every_matrix_is_the_same_after_its_journey() -> None:
         assert MatrixSpec.model_validate(spec.model_dump(mode="json", by_alias=True)) == spec, name
 
 
-def test_an_unknown_executor_is_named_before_anything_runs(
-    matrix: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+REFUSED = [
+    (["--executor", "locla"], "'local'"),
+    (["--workers", "2", "--gpus-per-cell", "4"], "--gpus-per-cell 0"),
+    (["--gpus-per-cell", "1"], "--workers N"),
+    (["--executor-set", "a=1"], "--workers N"),
+    (["--cell-timeout", "5"], "--workers 1"),
+    (["--workers", "1", "--executor-set", "cpus=1"], "--executor-set cpus"),
+    pytest.param(
+        ["--executor", "slurm", "--executor-set", "minuets=3"], "'minutes'", marks=needs("submitit")
+    ),
+    pytest.param(["--executor", "slurm"], "cluster=local", marks=needs("submitit")),
+]
+
+
+@pytest.mark.parametrize(("words", "way_out"), REFUSED)
+def test_what_cannot_be_started_is_refused_before_anything_runs(
+    root: Root,
+    tmp_path: Path,
+    words: list[str],
+    way_out: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     out = tmp_path / "run"
-    assert cli.main(["run", "--matrix", "small", "--out", str(out), "--executor", "locla"]) == 2
-    assert "'local'" in capsys.readouterr().err
+    assert cli.main(["run", "--matrix", "small", "--out", str(out), *words]) == 2
+    assert way_out in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_workers_beside_torchrun_are_refused(
+    root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perbench import processes
+
+    monkeypatch.setattr(processes, "group", lambda: processes.Group(0, 2))
+    for words in (["--executor", "ray"], ["--workers", "2"]):
+        assert cli.main(["run", "--matrix", "small", "--out", str(tmp_path / "run"), *words]) == 2
+        errors = capsys.readouterr().err
+        assert " ".join(words) in errors
+        assert "--gpus-per-cell" in errors
+    assert not (tmp_path / "run").exists()

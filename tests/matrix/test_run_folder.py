@@ -16,11 +16,12 @@ def test_a_run_whose_folder_is_deleted_under_it_says_so(root: Root, runs: Runs, 
         root.path, "run", "--matrix", "small", "--out", str(out), env={"DELETE_AT_APPEND": str(out)}
     )
     assert code == 2, errors
-    assert ".lock was removed or replaced" in errors
+    assert ".workers/leases/" in errors
+    assert "was removed or replaced" in errors
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("place", ["", ".lock", "run.json", "cells"])
+@pytest.mark.parametrize("place", ["", ".workers/leases/run", "run.json", "cells"])
 def test_things_that_are_no_files_or_folders_are_named(
     root: Root, runs: Runs, tmp_path: Path, place: str
 ) -> None:

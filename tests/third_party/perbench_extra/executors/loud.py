@@ -1,17 +1,14 @@
-"""One cell after the other in this process, each announced."""
+"""Processes of this machine, each announced."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
 
 from perbench.contracts.base import NoKeys
-from perbench.contracts.executor import Executor, Job, Work
-from perbench.store.record import CellRecord
+from perbench.contracts.executor import Child, Executor, Running, WorkerStart
 
 
 class Loud(Executor[NoKeys]):
-    def execute(self, jobs: Sequence[Job], work: Work, say: Callable[[str], None]) -> Iterator[CellRecord]:
-        for job in jobs:
-            say(f"LOUD {job.name}")
-            if (record := work(job)) is not None:
-                yield record
+    def start(self, worker: WorkerStart) -> Running:
+        print("LOUD", worker.name, file=sys.stderr)
+        return Child(worker)

@@ -1,35 +1,37 @@
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
-from perbench.contracts.executor import Job
+from perbench.contracts.executor import Running, WorkerStart
 from perbench.plugins import get, include
-from perbench.store import CellRecord
 
 include(Path(__file__).parents[1])
-RECORD: dict[str, Any] = {
-    "kind": "eval",
-    "inputs": {},
-    "status": "done",
-    "labels": {"model": "tiny", "target": "notes", "seed": 0},
-    "seconds": 1.0,
-    "started": "2026-01-01T10:00:00Z",
-    "finished": "2026-01-01T10:00:01Z",
-    "environment": {},
-    "command": "perbench run",
-}
 
 
-def work(job: Job) -> CellRecord | None:
-    """Replaces the work of a run: nothing is evaluated, and the cell "lost" cannot be written."""
-    return None if job.name == "lost" else CellRecord.model_validate({**RECORD, "identity": job.identity})
-
-
-def test_there_is_a_record_of_every_job_that_could_be_written() -> None:
-    jobs = [Job("{}", "eval", name * 64, name, "tiny") for name in "ab"] + [
-        Job("{}", "eval", "c" * 64, "lost", "tiny")
-    ]
-    shown: list[str] = []
+def start(log: Path, code: str) -> Running:
+    """A worker that runs `code`, in place of cells."""
     executor = get("executor", "my_executor").load_class()(None)
-    records = list(executor.execute(jobs, work, shown.append))
-    assert [record.identity[0] for record in records] == ["a", "b"]
-    assert shown == ["a", "b", "lost"]
+    running = executor.start(WorkerStart(0, "w1", (sys.executable, "-c", code), log))
+    assert isinstance(running, Running)
+    return running
+
+
+def wait(running: Running) -> int:
+    for _ in range(600):
+        if (code := running.ended()) is not None:
+            return code
+        time.sleep(0.1)
+    running.kill()
+    raise AssertionError("it does not end")
+
+
+def test_a_worker_runs_and_its_output_is_kept(tmp_path: Path) -> None:
+    assert wait(start(tmp_path / "w1.log", "print('worked'); raise SystemExit(7)")) == 7
+    assert (tmp_path / "w1.log").read_text() == "worked\n"
+
+
+def test_a_worker_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    running = start(tmp_path / "w1.log", "import time; time.sleep(600)")
+    assert running.ended() is None
+    running.stop()
+    assert wait(running) != 0

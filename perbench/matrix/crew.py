@@ -1,0 +1,150 @@
+"""What every worker does: claim a cell, run and record it, until all are finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perbench import processes
+from perbench.console.printing import say
+from perbench.contracts.executor import HEAD
+from perbench.errors import PerbenchError
+from perbench.matrix.board import Board, Claim
+from perbench.matrix.brief import read_brief
+from perbench.matrix.run import BrokenDevice, Worker
+from perbench.matrix.summary import in_short
+from perbench.progress import Progress, counted
+from perbench.store import LostLock, RunDir
+from perbench.store.leases import born
+from perbench.store.rundir import POLL
+
+if TYPE_CHECKING:
+    from perbench.store import CellRecord
+
+
+class Member:
+    """Works the cells of a board in this process."""
+
+    def __init__(self, board: Board, worker: Worker, progress: Progress) -> None:
+        self._board, self._worker, self._progress = board, worker, progress
+        self.failed = 0
+        """Cells that failed here."""
+
+    def work(self) -> None:
+        """Return when every cell is finished, by whichever worker, or cannot be written here.
+
+        Raises: as `Worker.work`, except for cells that another worker took over.
+        """
+        waiting = False
+        while not self._board.ended:
+            if (claim := self._board.claim()) is not None:
+                waiting = False
+                self._work(claim)
+                continue
+            holders = self._board.others()
+            if holders and not waiting:
+                waiting = True
+                names = ", ".join(f"{holder.worker} ({holder})" for holder in holders)
+                self._progress.say(f"waiting for {counted(len(holders), 'cell')} of other workers: {names}")
+            if not self._board.ended:
+                time.sleep(POLL)
+
+    def _work(self, claim: Claim) -> None:
+        cell, lease, left = claim.cell, claim.lease, True
+        try:
+            with self._progress.cell(str(cell)) as running:
+                record = self._worker.work(cell, lease, self._board.leases.every, running)
+                running.ends(in_short(record) if record is not None else None)
+            self._count(claim, record)
+        except BrokenDevice:
+            left = False  # whoever takes the cell over counts this as a death
+            raise
+        except LostLock as lost:
+            if not lost.taken:
+                raise
+            self._progress.say(f"{cell}: {lost}; it is left to that worker")
+        finally:
+            lease.release() if left else lease.abandon()
+
+    def _count(self, claim: Claim, record: CellRecord | None) -> None:
+        if record is None:
+            self._board.refuse(claim.cell)
+        else:
+            self._board.finished(claim.cell)
+            self.failed += record.error is not None
+
+
+def join(path: Path, name: str | None = None) -> int:
+    """Work on the latest plan of a run directory until it is finished; returns the exit code.
+
+    Raises:
+        PerbenchError: there is no plan, this process plans other cells, or as `Worker.work`.
+    """
+    run = RunDir(path.absolute())
+    brief = read_brief(run)
+    try:
+        os.chdir(brief.folder)
+    except OSError as error:
+        raise PerbenchError(
+            f"{brief.folder}, from which the run was started, is not here ({error.strerror}): workers need "
+            "the same files under the same paths"
+        ) from None
+    end_with_head()
+    group = processes.group()
+    catalogue, cells = brief.cells()
+    progress = Progress(len(cells))
+    worker = Worker(
+        catalogue,
+        run,
+        brief.command,
+        progress.say,
+        track=brief.track,
+        cached=brief.cached,
+        restarted=HEAD in os.environ,
+        timeout=brief.cell_timeout,
+    )
+    if not group.main:
+        worker.follow({cell.identity: cell for cell in cells})
+        code = group.broadcast(0)
+        processes.close()
+        return code
+    host, process = socket.gethostname(), os.getpid()
+    name = name or f"{host}:{process}"
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    say(f"worker {name} is process {process} on {host}{f', with GPU {gpus}' if gpus else ''}")
+    leases = run.leases(name, expiry=brief.expiry)
+    board = Board(cells, run, leases, brief.again)
+    member = Member(board, worker, progress)
+    with progress.shown():
+        member.work()
+    group.broadcast("")
+    code = group.broadcast(2 if board.unfinished else 1 if member.failed else 0)
+    say(
+        f"{path}: nothing is left to do"
+        if not board.unfinished
+        else f"{path}: some cells could not be written"
+    )
+    processes.close()
+    return code
+
+
+def end_with_head(every: float = 2.0, end: Callable[[], None] | None = None) -> None:
+    """If this process was started by another one that is to be outlived by nobody (HEAD), end as by SIGTERM
+    soon after that one has died."""
+    if HEAD not in os.environ:
+        return
+    head, _, birth = os.environ[HEAD].partition(" ")
+
+    def watch() -> None:
+        while born(int(head)) == birth:
+            time.sleep(every)
+        os.kill(os.getpid(), signal.SIGTERM) if end is None else end()
+
+    if birth and born(int(head)) is not None:  # else it cannot be seen
+        threading.Thread(target=watch, name="head", daemon=True).start()
