@@ -86,7 +86,9 @@ class Child(Running):
 
     def __init__(self, worker: WorkerStart, env: Mapping[str, str] | None = None) -> None:
         head = {HEAD: f"{os.getpid()} {born(os.getpid()) or ''}"}
-        with worker.log.open("ab") as log:
+        # A link would lead to a file that is none of ours.
+        descriptor = os.open(worker.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with open(descriptor, "ab") as log:
             self._process = subprocess.Popen(
                 worker.command,
                 stdin=subprocess.DEVNULL,

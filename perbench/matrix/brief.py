@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from perbench import plugins
-from perbench.disk.digests import read_sha256
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.sealed import read_sealed, write_sealed
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
@@ -17,10 +20,16 @@ from perbench.matrix.options import Options
 from perbench.plugins.roots import included
 from perbench.shapes.base import Named
 from perbench.specs.matrix import MatrixSpec
+from perbench.specs.outside import outside
 from perbench.store import RunDir
 from perbench.store.check import RECORD
+from perbench.store.rundir import WORKERS
 
 BRIEF = "plan.json"
+DECISIVE = ("matrix", "data", "limit", "include", "folder", "track")
+"""Keys of a plan on which it depends what is read and executed."""
+DIGITS = 32
+"""Hexadecimal digits of a plan's digest."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class Brief:
     record that is to be replaced (of a failed or damaged cell), so that workers tell it from a new one;
     `started`: the run's start, for people; `folder`: where relative paths begin; the rest is as on the
     command line, in absolute paths."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     name: str
     folder: str
@@ -49,6 +60,61 @@ class Brief:
         run.workers.mkdir(parents=True, exist_ok=True)
         write_sealed(run.workers / BRIEF, asdict(self), BRIEF)
 
+    @property
+    def spec(self) -> MatrixSpec:
+        return MatrixSpec.model_validate(self.matrix)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides what is read and executed; the same whenever the same command is started."""
+        return canonical_digest({key: getattr(self, key) for key in DECISIVE})[:DIGITS]
+
+    def allow(self, run: Path, plan: str | None) -> bool:
+        """Check that the user of this process has allowed what it would execute and read for the plan:
+        whoever can write to the run directory can write a plan.
+
+        Args:
+            plan: the digest that the user gave, or the process that started this one.
+
+        Returns: whether the plan is allowed as a whole, with the folder in which it was made.
+
+        Raises:
+            PerbenchError: it names programs and files that the user did not; with the way to do so.
+        """
+        here = {folder.resolve() for folder in included()}
+        absent = [folder for folder in self.include if Path(folder).resolve() not in here]
+        known = plan is not None and plan == self.digest
+        files = [] if known else self._files()
+        if not absent and not files and (known or plan is None):
+            return known
+        asked = [
+            *(f"  --include {folder}" for folder in absent),
+            *(f"  {key}: {value}" for key, value in files),
+        ]
+        other = [f"--plan {plan} is of another plan."] if plan is not None and not known else []
+        raise PerbenchError(
+            "\n".join(
+                [
+                    *other,
+                    f"{run / WORKERS / BRIEF} would run or read, with your rights, what was not named here:",
+                    *(asked or ["  another matrix or other data than the plan that you named"]),
+                    "Nothing was run. If you started this run, or have read all of it:",
+                    f"  {self.join_command(run)}",
+                ]
+            )
+        )
+
+    def join_command(self, run: Path) -> str:
+        """How to join the run."""
+        words = ["perbench", "work", str(run)]
+        words += [word for folder in self.include for word in ("--include", folder)]
+        return shlex.join([*words, *(["--plan", self.digest] if self._files() else [])])
+
+    def _files(self) -> list[tuple[str, str]]:
+        """Files and programs that are named by the plan, but not by --include: by which key, and the name."""
+        data = [("--data", f"{family}={folder}") for family, folder in self.data.items()]
+        return [*dict.fromkeys([*outside(self.spec), *data])]
+
     def cells(self) -> tuple[Catalogue, list[Cell]]:
         """The catalogue, and the cells to run as this process plans them.
 
@@ -56,8 +122,7 @@ class Brief:
             PerbenchError: this process plans other cells than the first: it has other data, models, plugins
                 or settings.
         """
-        plugins.include(*self.include)
-        spec = MatrixSpec.model_validate(self.matrix)
+        spec = self.spec
         data = {family: Path(folder) for family, folder in self.data.items()}
         catalogue = Catalogue(spec, data, self.limit)
         cells = {cell.identity: cell for cell in expand(spec, catalogue)}
@@ -106,13 +171,21 @@ def read_brief(run: RunDir) -> Brief:
     """
     file = run.workers / BRIEF
     try:
-        return Brief(**read_sealed(file, BRIEF))
+        found = TypeAdapter(Brief).validate_json(json.dumps(read_sealed(file, BRIEF)))
+        found.spec  # noqa: B018 - checked here, too
+        return found
     except FileNotFoundError:
         raise PerbenchError(
             f"{run.path} holds no plan to work on ({file} is missing); `perbench run --out {run.path}` makes "
             "one, and workers may join it"
         ) from None
-    except (OSError, ValueError, TypeError) as error:
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise PerbenchError(
+            f"{file}: {where}: {fault['msg']}; start `perbench run` again, which rewrites it"
+        ) from None
+    except (OSError, ValueError) as error:
         raise PerbenchError(f"{file}: {error}; start `perbench run` again, which rewrites it") from None
 
 

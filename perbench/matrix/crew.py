@@ -80,24 +80,28 @@ class Member:
             self.failed += record.error is not None
 
 
-def join(path: Path, name: str | None = None) -> int:
+def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
     """Work on the latest plan of a run directory until it is finished; returns the exit code.
 
+    Args:
+        plan: the digest of a plan that may be carried out as it is (`Brief.allow`).
+
     Raises:
-        PerbenchError: there is no plan, this process plans other cells, or as `Worker.work`.
+        PerbenchError: there is no plan, it is not allowed, this process plans other cells, or as
+            `Worker.work`.
     """
     run = RunDir(path.absolute())
     brief = read_brief(run)
-    try:
-        os.chdir(brief.folder)
-    except OSError as error:
-        raise PerbenchError(
-            f"{brief.folder}, from which the run was started, is not here ({error.strerror}): workers need "
-            "the same files under the same paths"
-        ) from None
+    if brief.allow(path, plan):
+        _enter(brief.folder)
     end_with_head()
     group = processes.group()
-    catalogue, cells = brief.cells()
+    try:
+        catalogue, cells = brief.cells()
+    except PerbenchError as error:
+        if Path(brief.folder) == Path.cwd():
+            raise
+        raise PerbenchError(f"{error}\nThe run was started in {brief.folder}; do so here, too") from error
     progress = Progress(len(cells))
     worker = Worker(
         catalogue,
@@ -132,6 +136,17 @@ def join(path: Path, name: str | None = None) -> int:
     )
     processes.close()
     return code
+
+
+def _enter(folder: str) -> None:
+    """Have relative paths begin there."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise PerbenchError(
+            f"{folder}, from which the run was started, is not here ({error.strerror}): workers need the "
+            "same files under the same paths"
+        ) from None
 
 
 def end_with_head(every: float = 2.0, end: Callable[[], None] | None = None) -> None:

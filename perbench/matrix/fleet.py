@@ -147,15 +147,18 @@ def last_line(log: Path) -> str:
     return f": {found[-1]}" if found else ""
 
 
-def starts_of(run: RunDir, workers: int, gpus: int | None, env: dict[str, str]) -> list[WorkerStart]:
-    """The workers of a run. Several GPUs per cell are as many processes, which train together."""
+def starts_of(
+    run: RunDir, plan: str, workers: int, gpus: int | None, env: dict[str, str]
+) -> list[WorkerStart]:
+    """The workers of a run, whose plan has this digest. Several GPUs per cell are as many processes, which
+    train together."""
     path = run.path.absolute()
     launched = ("torch.distributed.run", "--standalone", f"--nproc_per_node={gpus}", "-m")
     found = []
     for number in range(workers):
         name = f"w{number + 1}"
         module = ("-m", *(launched if gpus is not None and gpus > 1 else ()), "perbench")
-        command = (sys.executable, *module, "work", str(path), "--name", name)
+        command = (sys.executable, *module, "work", str(path), "--name", name, "--plan", plan)
         found.append(WorkerStart(number, name, command, run.workers.absolute() / f"{name}.log", env, gpus))
     return found
 

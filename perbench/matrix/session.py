@@ -210,8 +210,9 @@ def _execute(
                 Member(board, worker, progress).work()
                 processes.group().broadcast("")
             elif todo:
+                progress.say(f"others may join: {brief.join_command(options.out)}")
                 count = options.workers or executor.workers
-                starts = starts_of(run, count, options.gpus, worker_env())
+                starts = starts_of(run, brief.digest, count, options.gpus, worker_env())
                 Fleet(executor, starts, board, run, progress).work()
     except KeyboardInterrupt as error:
         stopped = as_interrupted(error)

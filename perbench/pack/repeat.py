@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from perbench import plugins, processes
 from perbench.console.printing import say
@@ -23,7 +22,8 @@ from perbench.specs import yaml
 from perbench.specs.faults import check
 from perbench.specs.matrices import matrix_of
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.rows import TaskRow, moved_rows, task_of
+from perbench.specs.outside import outside
+from perbench.specs.rows import task_of
 from perbench.store.pack import Pack, PackedMatrix
 
 ROWS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet")
@@ -167,31 +167,11 @@ def _matrix(packed: PackedMatrix, out: Path, sets: Sequence[str]) -> Named[Matri
     given = yaml.read(path)
     theirs = check(MatrixSpec, given.data, given.place)[0]
     matrix = matrix_of(packed.name, path, given, sets)
-    before = {*_outside(theirs if theirs is not None else matrix.spec)}
-    for where, value in _outside(matrix.spec):
+    before = {*outside(theirs if theirs is not None else matrix.spec)}
+    for where, value in outside(matrix.spec):
         if (where, value) in before:
             raise PerbenchError(
                 f"{path}: {where}: {value}, which may be any file or program of this machine: a pack's "
                 f"matrix must not name it, but you may: --set {where}=…"
             )
     return matrix
-
-
-def _outside(spec: MatrixSpec) -> Iterator[tuple[str, str]]:
-    """The files and programs that a matrix names: by which key, and the value."""
-    rows = [row for row in (*spec.sources, *spec.targets) if isinstance(row, TaskRow)]
-    for task, given in [*spec.tasks.items(), *((row.task, row.overrides) for row in rows)]:
-        for key, value in moved_rows(given).items():
-            yield f"tasks.{task}.{key}", str(value)
-    for key, inner in spec.model_dump(mode="json", by_alias=True, exclude={"summary"}).items():
-        for text in _texts(inner):
-            if text.endswith((".yaml", ".yml")):
-                yield key, text
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _texts(inner)

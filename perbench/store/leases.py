@@ -23,7 +23,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -99,6 +99,14 @@ class Holder:
 
     def _deaths(self) -> int:
         return 1 if self.done > self.best else self.deaths + 1
+
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float | None": (int, float, type(None)),
+}
+"""Of Holder's fields, by their annotation."""
 
 
 class Lease:
@@ -337,10 +345,13 @@ def _line(holder: Holder) -> bytes:
 
 
 def _parsed(content: bytes) -> Holder | None:
+    """The holder in a lease's file, None if it holds something else."""
     try:
-        return Holder(**json.loads(content))
-    except (ValueError, TypeError):
+        found = Holder(**json.loads(content))
+    except (ValueError, TypeError, RecursionError):
         return None
+    fits = (isinstance(getattr(found, field.name), TYPES[str(field.type)]) for field in fields(Holder))
+    return found if all(fits) else None
 
 
 @cache

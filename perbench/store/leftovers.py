@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -31,11 +32,23 @@ def sweep(folders: Iterable[Path]) -> None:
 def inherit(folder: Path, *, taken_over: bool) -> None:
     """Make a cell's folder ours, whose lease the caller has just got: remove the writes that an earlier
     worker prepared. If it was `taken_over` from one that may still run, also copy its journals to new files,
-    which its open files do not reach."""
+    which its open files do not reach.
+
+    Raises:
+        OSError: the folder is or holds a link. perbench makes none, and would write where it leads.
+    """
+    _refuse_links(folder)
     sweep([folder])
     for journal in folder.glob("*.jsonl") if taken_over else ():
         with replacing(journal) as copy:
             shutil.copyfile(journal, copy)
+
+
+def _refuse_links(folder: Path) -> None:
+    inside = (Path(place, name) for place, *names in os.walk(folder) for name in [*names[0], *names[1]])
+    for path in (folder, *inside):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"a link to {os.readlink(path)}, which no run makes", str(path))
 
 
 def sweep_old(folders: Iterable[Path]) -> None:
