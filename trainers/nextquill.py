@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,8 +22,18 @@ class NextQuill(Trainer):
     eps: Annotated[float, Field(ge=0)] = 0.1
     alpha: Annotated[float, Field(ge=0)] = 0.05
     effect_model: str = "initial"
-    normalise: Literal["paper", "weight_sum"] = "weight_sum"
+    normalise: Literal["paper", "weight_sum", "example_weight_sum"] = "weight_sum"
+    """example_weight_sum: the mean over examples of sum_t w_t l_t / sum_t w_t, as in the published code."""
+    causal_weight: Literal["omega", "uniform"] = "omega"
+    """uniform: the term of z_h - z_0 weighs every token alike, as in the published code."""
     detach_counterfactual: bool = False
+
+    @classmethod
+    def conflicts(cls, values: dict[str, Any]) -> list[tuple[str, str]]:
+        if values["causal_weight"] == "omega" or values["normalise"] != "weight_sum":
+            return []
+        what = "causal_weight=uniform has no weights that normalise=weight_sum could divide its term by"
+        return [("causal_weight", f"{what}; set normalise to paper or example_weight_sum")]
 
     def reference(self) -> str | None:
         return None if self.effect_model == "live" or self.lam == self.eps else self.effect_model
@@ -35,5 +45,14 @@ class NextQuill(Trainer):
             seen = batch.reference if self.reference() else ReferenceLogp(logp, batch.counterfactual.logp)
             weight[seen.factual.exp() - seen.counterfactual.exp() > self.delta] = self.lam
         batch.watch("weight", weight, (self.eps, self.lam))
-        divisor = weight if self.normalise == "weight_sum" else 1 / batch.example.bincount()[batch.example]
-        return -weight * (logp + self.alpha * effect), divisor
+        number = batch.example.bincount().to(weight.dtype)  # of tokens, by example
+        if self.normalise == "example_weight_sum":
+            high = batch.example[weight == self.lam].bincount(minlength=len(number)).to(weight.dtype)
+            total = self.lam * high + self.eps * (number - high)
+            weight = weight / total.masked_fill(total == 0, 1)[batch.example]
+        share = 1 / number[batch.example]
+        divisor = weight if self.normalise == "weight_sum" else share
+        if self.causal_weight == "omega":
+            return -weight * (logp + self.alpha * effect), divisor
+        causal = share if self.normalise == "example_weight_sum" else 1
+        return -(weight * logp + self.alpha * causal * effect), divisor

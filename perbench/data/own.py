@@ -10,6 +10,7 @@ from perbench.api import Example
 from perbench.data.overlap import holds, same_text, texts_in
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
+from perbench.persona.times import times
 
 if TYPE_CHECKING:
     from perbench.shapes.base import Named
@@ -36,13 +37,15 @@ def own_data(
     train: Sequence[Example],
     test: Sequence[Example],
     kind: Literal["history", "examples", "both"],
+    history: Literal["others", "earlier"] = "others",
 ) -> OwnData:
     """The data of every user of `test`, each from that user alone: the history items of the user's test
-    examples, each turned into an example whose history is the other items (`fields.item_example`), and the
-    user's examples in `train`, without duplicates.
+    examples, each turned into an example whose history is the other items, or only earlier ones
+    (`fields.item_example`), and the user's examples in `train`, without duplicates.
 
     Raises:
-        PerbenchError: history is requested but the task does not define how an item becomes an example.
+        PerbenchError: history is requested but the task does not define how an item becomes an example; or an
+            item's `persona.time` is not a number.
     """
     form = task.spec.fields.item_example
     if kind != "examples" and form is None:
@@ -58,7 +61,7 @@ def own_data(
     for user, asked in by_user.items():
         own: dict[tuple[str, str], Example] = {}
         secret = {same_text(example.reference) for example in asked}
-        items = [_items(example, form, task.spec) for example in asked] if form is not None else []
+        items = [_items(example, form, task.spec, history) for example in asked] if form is not None else []
         mine = [example for example in train if example.user == user]
         for example in [
             *(item for group in items for item in group if kind != "examples"),
@@ -80,7 +83,10 @@ def _asked_for(item: Mapping[str, Any], secret: Collection[str]) -> bool:
     return any(same_text(text) in secret for text in texts_in(item)) or holds([item], secret)
 
 
-def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Example]:
+def _items(
+    example: Example, form: ItemExampleSpec, spec: TaskSpec, history: Literal["others", "earlier"]
+) -> list[Example]:
+    visible = _earlier(example, spec) if history == "earlier" else None
     try:
         return [
             Example(
@@ -88,7 +94,11 @@ def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Exam
                 user=example.user,
                 question=form.question.format_map(item),
                 reference=form.reference.format_map(item),
-                persona=(*example.persona[:number], *example.persona[number + 1 :]),
+                persona=tuple(
+                    other
+                    for place, other in enumerate(example.persona)
+                    if place != number and (visible is None or place in visible[number])
+                ),
                 extra={name: item[name] for name in spec.fields.extra},
             )
             for number, item in enumerate(example.persona)
@@ -98,3 +108,13 @@ def _items(example: Example, form: ItemExampleSpec, spec: TaskSpec) -> list[Exam
             f"example {example.id}: a history item has no field {error} for fields.item_example; its fields: "
             f"{', '.join(sorted({name for item in example.persona for name in item}))}"
         ) from None
+
+
+def _earlier(example: Example, spec: TaskSpec) -> list[set[int]]:
+    """The places of the items earlier than each: by the field `persona.time`, where an equal time is not
+    earlier; without it, items are listed oldest first."""
+    try:
+        found = times(example.persona, getattr(spec.persona, "time", None))
+    except PerbenchError as error:
+        raise PerbenchError(f"example {example.id}: {error}") from None
+    return [{place for place, other in enumerate(found) if other < own} for own in found]

@@ -71,7 +71,7 @@ class Catalogue:
         self._datasets: dict[str, Dataset] = {}
         self._seen: dict[str, Seen] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
-        self._own: dict[tuple[str, str, str, str, str], OwnData] = {}
+        self._own: dict[tuple[object, ...], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
     def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
@@ -107,9 +107,10 @@ class Catalogue:
             return None
         train, test = (self.dataset(task, split) for split in ("train", "test"))
         form = canonical_digest(task.spec.fields.model_dump(mode="json"))
-        key = task.name, train.digest, test.digest, form, training.per_user.data
+        own, time = training.per_user, getattr(task.spec.persona, "time", None)
+        key = task.name, train.digest, test.digest, form, own.data, own.history, time
         if key not in self._own:
-            self._own[key] = own_data(task, train.examples, test.examples, training.per_user.data)
+            self._own[key] = own_data(task, train.examples, test.examples, own.data, own.history)
         return self._own[key]
 
     def dev(self, task: Named[TaskSpec]) -> Dataset | None:

@@ -8,10 +8,12 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from perbench.errors import suggest
 from perbench.shapes.base import Strict
+from perbench.shapes.fields import LATER, sampled
 from perbench.shapes.templates import Count, refuse
 from perbench.specs.rows import TaskRow, task_variants
 
 NonEmpty = Field(min_length=1)
+Schedule = Literal["cosine", "linear", "constant"]
 
 
 class LoraSpec(Strict):
@@ -26,16 +28,31 @@ class LoraSpec(Strict):
 
 class PerUserSpec(Strict):
     """After the training, one adapter per user of the source's test split on top of it, from that user's
-    data. Defaults: OPPU (arXiv 2402.04401) as in NextQuill's baselines; otherwise as the training's."""
+    data. Keys that are null, and those of the training that are not here, are as the training's."""
 
     data: Literal["history", "examples", "both"] = "history"
     """The user's history items, training examples, or both."""
+    history: Annotated[Literal["others", "earlier"], LATER] = "others"
+    """The history of an example made from an item: the user's other items, or only earlier ones, as in OPPU's
+    code (arXiv 2402.04401)."""
     rank: Count = 8
     alpha: Count = 8
     target_modules: Annotated[str, NonEmpty] = "q_proj,v_proj"
     epochs: Annotated[float, Field(gt=0)] = 2.0
     batch_size: Count = 8
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    dropout: Annotated[float, Field(ge=0, lt=1), LATER] = 0.0
+    """Of the adapter."""
+    schedule: Annotated[Schedule | None, LATER] = None
+    warmup_ratio: Annotated[float | None, Field(ge=0, le=1), LATER] = None
+    weight_decay: Annotated[float | None, Field(ge=0), LATER] = None
+    max_grad_norm: Annotated[float | None, Field(gt=0), LATER] = None
+
+    @model_validator(mode="after")
+    def _of_items(self) -> PerUserSpec:
+        if self.data == "examples" and self.history != "others":
+            refuse(["history: is not used under data examples, whose histories are their own; remove it"])
+        return self
 
 
 class TrainingSpec(Strict):
@@ -48,10 +65,12 @@ class TrainingSpec(Strict):
     epochs: Annotated[float, Field(gt=0)] = 3.0
     batch_size: Count = 32
     """Examples per update, over all devices."""
+    reduce: Annotated[Literal["tokens", "examples"], LATER] = "tokens"
+    """The loss of an update: one division over all its tokens, or the mean of its examples' own."""
     micro_batch_tokens: Count = 8192
     """Padded tokens of one forward pass; affects only rounding, never the update."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-5
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.04
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -81,17 +100,27 @@ class TrainingSpec(Strict):
             left_out |= {"per_user"}
         if self.method != "lora":
             left_out |= {"lora"}
-        elif self.lora.dropout:
+        if any(stage.method == "lora" and stage.lora.dropout for stage in self.stages):
             left_out -= {"micro_batch_tokens", "parallel"}
-        return self.model_dump(mode="json", exclude=left_out)
+        return {key: value for key, value in sampled(self, {}).items() if key not in left_out}
+
+    @property
+    def stages(self) -> list[TrainingSpec]:
+        """This training, and that of users' own adapters, if any."""
+        return [self] if self.per_user is None else [self, self.user_stage]
 
     @property
     def user_stage(self) -> TrainingSpec:
         """The settings of one user's adapter."""
         own = self.per_user
         assert own is not None
-        lora = LoraSpec(rank=own.rank, alpha=own.alpha, target_modules=own.target_modules)
+        lora = LoraSpec(
+            rank=own.rank, alpha=own.alpha, dropout=own.dropout, target_modules=own.target_modules
+        )
         named = {key: getattr(own, key) for key in ("epochs", "batch_size", "learning_rate")}
+        for key in ("schedule", "warmup_ratio", "weight_decay", "max_grad_norm"):
+            if getattr(own, key) is not None:
+                named[key] = getattr(own, key)
         return self.model_copy(update={"method": "lora", "lora": lora, "per_user": None, **named})
 
 

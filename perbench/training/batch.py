@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -162,9 +163,15 @@ class TokenLoss(nn.Module):
     """One forward runs every pass that a loss needs, so that wrappers that hook into `forward` (data
     parallel, sharding) see them all."""
 
-    def __init__(self, model: nn.Module, trainer: Trainer, autocast: Autocast) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        trainer: Trainer,
+        autocast: Autocast,
+        reduce: Literal["tokens", "examples"] = "tokens",
+    ) -> None:
         super().__init__()
-        self.model, self.trainer, self.autocast = model, trainer, autocast
+        self.model, self.trainer, self.autocast, self.reduce = model, trainer, autocast, reduce
         self.watched: dict[str, Watched] = {}
         """Values watched by the loss in the latest forward."""
         self.odd = torch.zeros(3)
@@ -180,7 +187,8 @@ class TokenLoss(nn.Module):
         *,
         only_free: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """(sum of numerators, with gradient; sum of denominators, without), both float32 scalars.
+        """(sum of numerators, with gradient; sum of denominators, without), both float32 scalars; reduced by
+        examples, (sum of the examples' quotients; number of examples with weight).
 
         Args:
             free: each pair's part of `persona_free`; computed here if absent.
@@ -197,6 +205,10 @@ class TokenLoss(nn.Module):
         self.watched = batch.watched
         numerator, denominator = checked(self.trainer, returned, len(batch.targets))
         self.odd = batch.odd(numerator, denominator)
+        if self.reduce == "examples":
+            numerator, denominator = by_example(
+                numerator, denominator, [len(pair.response) for pair in pairs]
+            )
         return numerator.sum(), denominator.float().sum()
 
 
@@ -227,6 +239,21 @@ def checked(trainer: Trainer, returned: object, tokens: int) -> tuple[Tensor, Te
     if denominator.requires_grad:
         raise PerbenchError(f"{at} a denominator with gradient; detach() its inputs")
     return numerator, denominator
+
+
+def by_example(numerator: Tensor, denominator: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Each example's quotient, [E], and 1, or 0 for an example whose denominators sum to 0: it has no weight.
+
+    Args:
+        numerator, denominator: [N].
+        lengths: tokens of each example.
+    """
+    above, below = (
+        torch.stack([part.sum() for part in values.split(list(lengths))])
+        for values in (numerator, denominator.to(numerator.dtype))
+    )
+    counted = below != 0
+    return torch.where(counted, above, 0) / torch.where(counted, below, 1), counted
 
 
 @torch.no_grad()

@@ -56,11 +56,12 @@ def _read(trainer: Trainer, pair: PromptPair) -> list[tuple[int, ...]]:
 def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
     """Raise a PerbenchError for settings that the trainer does not support."""
     compares = trainer.factual and trainer.counterfactual != "none"
-    if spec.lora.dropout and (compares or trainer.reference() is not None):
-        raise PerbenchError(
-            f"lora.dropout {spec.lora.dropout} with {type(trainer).__name__}: its two passes would differ by "
-            "the dropout's noise, not only by the persona; set lora.dropout to 0"
-        )
+    for key, stage in zip(("lora.dropout", "per_user.dropout"), spec.stages, strict=False):
+        if stage.lora.dropout and (compares or trainer.reference() is not None):
+            raise PerbenchError(
+                f"{key} {stage.lora.dropout} with {type(trainer).__name__}: its two passes would differ by "
+                f"the dropout's noise, not only by the persona; set {key} to 0"
+            )
 
 
 def count_tokens(plan: UpdatePlan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:

@@ -138,7 +138,7 @@ class _Run:
             base.to("cpu")
             free()
         self._network: Any = network.adapt(base, plan.spec, seed=plan.seed)
-        loss: Any = TokenLoss(self._network, trainer, region)
+        loss: Any = TokenLoss(self._network, trainer, region, plan.spec.reduce)
         if self._sharded:
             shard_weights(loss, group.device, network.compute_dtype(plan.spec))
         self._trained = [p for p in self._network.parameters() if p.requires_grad]

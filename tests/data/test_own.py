@@ -130,3 +130,35 @@ def test_what_gives_an_answer_away_is_neither_learnt_nor_shown() -> None:
     assert own.held_out == 1
     said = example("train/ann/1", "ann", f"{prose} And more.", "third")
     assert own_data(TASK, [said], [asked], "examples").held_out == 1
+
+
+def oppus_histories(items: list[str]) -> list[list[str]]:
+    """The visible history of each item in OPPU's code, which lists a profile oldest first."""
+    return [items[:place] for place in range(len(items))]
+
+
+def test_earlier_items_alone_are_history_as_in_oppus_code() -> None:
+    texts = ["one", "two", "three", "four"]
+    asked = example("test/ann/0", "ann", "asked", *texts)
+    own = own_data(TASK, [], [asked], "history", "earlier")
+    found = [[one["text"] for one in made.persona] for made in own.examples["ann"]]
+    assert found == oppus_histories(texts)
+    assert own.digest != own_data(TASK, [], [asked], "history").digest
+
+
+def test_earlier_is_by_the_items_time_and_never_at_the_same_time() -> None:
+    spec = task_spec()(**{**SPEC, "persona": {"time": "when"}})
+    timed: Named[TaskSpec] = Named("toy/timed", spec, None)
+    days = {"new": 9, "mid": 5, "twin": 5, "old": 1}
+    persona = tuple({**item(text), "when": when} for text, when in days.items())
+    asked = Example("test/ann/0", "ann", "Review.", "asked", persona, {"stars": 0})
+    own = own_data(timed, [], [asked], "history", "earlier").examples["ann"]
+    assert {one.reference: [other["text"] for other in one.persona] for one in own} == {
+        "new": ["mid", "twin", "old"],
+        "mid": ["old"],
+        "twin": ["old"],
+        "old": [],
+    }
+    undated = Example("test/ann/0", "ann", "Review.", "asked", (item("text"),), {"stars": 0})
+    with pytest.raises(PerbenchError, match=r"test/ann/0: persona item 0 has no field 'when'"):
+        own_data(timed, [], [undated], "history", "earlier")

@@ -43,13 +43,19 @@ def test_any_split_gives_the_same_updates(train: Train, trainer: str, changes: d
         torch.testing.assert_close(ours[name], weight, rtol=0, atol=2e-4)
 
 
+@pytest.mark.parametrize("reduce", ["tokens", "examples"])
 @pytest.mark.parametrize("micro_batch_tokens", [1, 100_000])
 def test_first_update_of_full_training_is_adamw_on_the_mean_loss(
-    train: Train, model: ResolvedModel, pairs: list[PromptPair], spec: TrainingSpec, micro_batch_tokens: int
+    train: Train,
+    model: ResolvedModel,
+    pairs: list[PromptPair],
+    spec: TrainingSpec,
+    micro_batch_tokens: int,
+    reduce: str,
 ) -> None:
-    result = train(
-        method="full", epochs=0.4, weight_decay=0.1, micro_batch_tokens=micro_batch_tokens, learning_rate=1e-3
-    )
+    """transformers' own mean over each response, then the mean over tokens or over examples."""
+    changes = {"micro_batch_tokens": micro_batch_tokens, "learning_rate": 1e-3, "reduce": reduce}
+    result = train(method="full", epochs=0.4, weight_decay=0.1, **changes)
     network = load_causal_lm(model.folder, "float32")
     decay = [{"params": [p for p in network.parameters() if p.ndim > 1]}]
     rest = {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0}
@@ -59,7 +65,8 @@ def test_first_update_of_full_training_is_adamw_on_the_mean_loss(
         ids = torch.tensor([[*pairs[i].factual, *pairs[i].response]])
         labels = ids.clone()
         labels[0, : len(pairs[i].factual)] = -100
-        losses.append((network(input_ids=ids, labels=labels).loss, len(pairs[i].response)))
+        weight = len(pairs[i].response) if reduce == "tokens" else 1
+        losses.append((network(input_ids=ids, labels=labels).loss, weight))
     loss = sum(mean * n for mean, n in losses) / sum(n for _, n in losses)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 0.5)

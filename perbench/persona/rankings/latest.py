@@ -7,7 +7,8 @@ from typing import Any
 
 from perbench.api import Example
 from perbench.contracts.persona import Models, Ranking, Rankings
-from perbench.errors import PerbenchError, suggest
+from perbench.errors import PerbenchError
+from perbench.persona.times import times
 from perbench.shapes.base import Strict
 
 
@@ -39,18 +40,5 @@ def latest(items: Sequence[Mapping[str, Any]], time: str | None) -> list[int]:
     Raises:
         PerbenchError: an item lacks the field, or its value is not a number.
     """
-    places = range(len(items))
-    if time is None:
-        return list(reversed(places))
-    return sorted(places, key=lambda place: (_number(items[place], place, time), place), reverse=True)
-
-
-def _number(item: Mapping[str, Any], place: int, field: str) -> float:
-    if field not in item:
-        raise PerbenchError(f"persona item {place} has no field {field!r}.{suggest(field, map(str, item))}")
-    try:
-        return float(item[field])
-    except (TypeError, ValueError):
-        raise PerbenchError(
-            f"persona item {place}: {field} is {item[field]!r}, not a number; set persona.time to another"
-        ) from None
+    found = times(items, time)
+    return sorted(range(len(items)), key=lambda place: (found[place], place), reverse=True)
