@@ -16,6 +16,7 @@ from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError
 from perbench.lm import gguf_package
 from perbench.lm.models import (
+    OWN_TOKENIZERS,
     ResolvedModel,
     at_hand,
     identify,
@@ -306,6 +307,33 @@ def test_load_causal_lm_dtype(tiny_model_dir: Path) -> None:
     assert model.dtype == torch.float32
     assert not model.training
     assert load_causal_lm(tiny_model_dir, torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_the_class_of_a_tokenizer_is_the_one_that_transformers_takes(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    text = "A ride, 3 cafés\n\nand <|im_start|> back"
+    for number, settings in enumerate(({}, {"tokenizer_class": "PreTrainedTokenizerFast"})):
+        folder = tmp_path / str(number)
+        shutil.copytree(tiny_model_dir, folder)
+        file = folder / "tokenizer_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+        found, wanted = load_tokenizer(folder), AutoTokenizer.from_pretrained(str(folder))
+        assert type(found) is type(wanted)
+        assert found(text)["input_ids"] == wanted(text)["input_ids"]
+
+
+def test_models_whose_tokenizer_is_not_the_one_they_name_are_left_to_transformers() -> None:
+    from transformers.models.auto import tokenization_auto as auto
+
+    generic = {"TokenizersBackend", "PythonBackend", "PreTrainedTokenizerFast", None}
+    replaced = auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS
+    names = auto.TOKENIZER_MAPPING_NAMES
+    mistral = {name for name, cls in names.items() if cls == "MistralCommonBackend"}
+    own = {name for name in replaced if names.get(name) not in generic} | mistral
+    assert {name for name in own if not name.startswith(OWN_TOKENIZERS)} == set()
 
 
 def test_base_model_without_chat_template(tiny_model_dir: Path, tmp_path: Path) -> None:

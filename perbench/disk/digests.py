@@ -25,7 +25,18 @@ def canonical_digest(value: Any) -> str:
         TypeError: the value cannot be represented in JSON.
         ValueError: it holds NaN or an infinity.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text_digest(canonical_text(value))
+
+
+def canonical_text(value: Any) -> str:
+    """The text that `canonical_digest` hashes. Raises as it does."""
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,12 +195,12 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         PerbenchError: it has no chat template, which every prompt needs.
     """
-    from transformers import AutoTokenizer
-
     from perbench.lm.template import pin
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        tokenizer = _tokenizer_class(folder).from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # damaged files raise any parser's errors
         raise PerbenchError(f"{folder}: the tokenizer does not load: {_first_line(error)}") from error
     if tokenizer.chat_template is None:
@@ -209,6 +210,31 @@ def load_tokenizer(folder: Path) -> Any:
         )
     pin(tokenizer)
     return tokenizer
+
+
+OWN_TOKENIZERS = ("qwen", "siglip", "hyperclovax", "mistral", "voxtral", "pixtral")
+"""Beginnings of model types for which AutoTokenizer may take another class than the files name."""
+
+
+def _tokenizer_class(folder: Path) -> Any:
+    """The class that AutoTokenizer would take. That imports torch, which takes seconds and 250 MB, so it is
+    asked only where the folder's files leave the class open."""
+    try:
+        settings, config = (
+            json.loads((folder / name).read_text(encoding="utf-8"))
+            for name in ("tokenizer_config.json", "config.json")
+        )
+        generic = settings.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
+        plain = generic and "auto_map" not in settings and (folder / "tokenizer.json").is_file()
+        if plain and not str(config.get("model_type")).startswith(OWN_TOKENIZERS):
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast
+    except (OSError, ValueError, AttributeError):
+        pass  # reported when it is loaded
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype | str = "auto") -> Any:

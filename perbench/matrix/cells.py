@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,10 +16,13 @@ from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.identity import (
     Inputs,
+    Shared,
     eval_inputs,
     identify_inputs,
     identity_of,
     plugin_inputs,
+    source_inputs,
+    target_inputs,
     train_inputs,
 )
 from perbench.matrix.offers import check_identifier, check_roles, trainable_models
@@ -68,6 +72,11 @@ class Cell:
         return [*(self.dev.examples if self.dev is not None else ()), *self.data.examples]
 
     @property
+    def size(self) -> int:
+        """Number of its examples."""
+        return (len(self.dev.examples) if self.dev is not None else 0) + len(self.data.examples)
+
+    @property
     def sample_ids(self) -> Sequence[str] | None:
         """The expected ids of its samples; None if known only at run time."""
         owner = owner_of(self.task.spec)
@@ -107,20 +116,20 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
         PerbenchError: unavailable data, tasks that endpoints cannot do, or two labels for the same work (two
             names of one model).
     """
-    tasks = catalogue.tasks(spec.targets)
+    tasks = [_Task(catalogue, task) for task in catalogue.tasks(spec.targets)]
     targets = [task for task in tasks if owner_of(task.named.spec).cells == "eval"]
     benchmarks = [task for task in tasks if owner_of(task.named.spec).cells == "identify"]
-    sources = catalogue.tasks(spec.sources)
-    cells: list[Cell] = []
+    sources = [_Task(catalogue, task) for task in catalogue.tasks(spec.sources)]
     for task in tasks:
         check_roles(task.named, spec, catalogue.model)
     trainable = trainable_models(spec, catalogue.model)
-    for model in spec.models:
+    settings = _settings(spec, catalogue) if sources and trainable else []
+    cells: list[Cell] = []
+    for model in (_Model(catalogue, name) for name in spec.models):
         trained = [
-            _train_cell(catalogue, model, variant, training, varied, source, seed)
-            for source in (sources if model in trainable else ())
-            for variant in variants(spec.trainers)
-            for training, varied in training_variants(spec, variant)
+            _train_cell(catalogue, model, one, source, seed)
+            for source in (sources if model.name in trainable else ())
+            for one in settings
             for seed in spec.seeds
         ]
         if spec.base_rows:
@@ -146,105 +155,166 @@ def _check_distinct(cells: list[Cell]) -> None:
             raise PerbenchError(f"the matrix names the same work twice: [{other}] and [{cell}]; remove one")
 
 
-def _train_cell(
-    catalogue: Catalogue,
-    model: str,
-    variant: Variant,
-    training: TrainingSpec,
-    varied: dict[str, Any],
-    source: LabelledTask,
-    seed: int,
-) -> Cell:
-    named, task = catalogue.model(model), source.named
-    data = catalogue.dataset(task, "train")
-    trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
-    check_settings(trainer, training)
-    wanted = trainer.reference()
-    reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
-    digest = plugins.get("trainer", variant.name).digest()
+# ------------------------------------------------------------ what cells share
+
+
+class _Model:
+    """A model of the matrix, with what its cells share."""
+
+    def __init__(self, catalogue: Catalogue, name: str) -> None:
+        self.name, self.named = name, catalogue.model(name)
+        self.label, self.inputs = catalogue.label(name), Shared(catalogue.model_inputs(name))
+
+    @cached_property
+    def engine(self) -> str | Inputs:
+        return engine_inputs(self.named)
+
+
+class _Task:
+    """A task of the matrix, with what its cells share: found once, and only if there are such cells."""
+
+    def __init__(self, catalogue: Catalogue, task: LabelledTask) -> None:
+        self._catalogue, self.label, self.named = catalogue, task.label, task.named
+
+    @cached_property
+    def train(self) -> Dataset:
+        return self._catalogue.dataset(self.named, "train")
+
+    @cached_property
+    def test(self) -> Dataset:
+        return self._catalogue.dataset(self.named, "test")
+
+    @cached_property
+    def dev(self) -> Dataset | None:
+        return self._catalogue.dev(self.named)
+
+    @cached_property
+    def as_source(self) -> Inputs:
+        return Shared(source_inputs(self.named.name, self.named.spec, self._helpers))
+
+    @cached_property
+    def as_target(self) -> Inputs:
+        return Shared(target_inputs(self.named.name, self.named.spec, self._helpers))
+
+    @property
+    def _helpers(self) -> dict[str, Inputs]:
+        names = sorted(helpers_of(self.named.spec))
+        return {name: self._catalogue.helper_inputs(name) for name in names}
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A trainer and a training with one value for each hyperparameter, and what its cells share."""
+
+    name: str
+    trainer: Trainer
+    training: TrainingSpec
+    varied: dict[str, Any]
+    params: dict[str, Any]
+    """Those that the matrix names, for labels."""
+    inputs: Inputs
+    training_inputs: Inputs
+
+
+def _settings(spec: MatrixSpec, catalogue: Catalogue) -> list[_Setting]:
+    found = []
+    for variant in variants(spec.trainers):
+        trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
+        digest = plugins.get("trainer", variant.name).digest()
+        wanted = trainer.reference()
+        reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
+        inputs = Shared(plugin_inputs(variant.name, digest, trainer.params, reference))
+        for training, varied in training_variants(spec, variant):
+            check_settings(trainer, training)
+            params = {
+                key: catalogue.label(value) if reference is not None and value == wanted else value
+                for key, value in variant.shown(varied).items()
+            }
+            shared = Shared(training.inputs)
+            found.append(_Setting(variant.name, trainer, training, varied, params, inputs, shared))
+    return found
+
+
+# ------------------------------------------------------------ cells of each kind
+
+
+def _train_cell(catalogue: Catalogue, model: _Model, one: _Setting, source: _Task, seed: int) -> Cell:
+    named, data = source.named, source.train
+    own = catalogue.own_data(named, one.training)
     inputs = train_inputs(
-        model=catalogue.model_inputs(model),
-        trainer=plugin_inputs(variant.name, digest, trainer.params, reference),
-        source=task.name,
-        task=task.spec,
+        model=model.inputs,
+        trainer=one.inputs,
+        source=source.as_source,
         data=data.digest,
-        training=training,
+        training=one.training_inputs,
         seed=seed,
-        helpers=_helper_inputs(catalogue, task.spec),
-        own_data=own.digest if (own := catalogue.own_data(task, training)) is not None else None,
+        own_data=own.digest if own is not None else None,
     )
     labels = Labels(
-        model=catalogue.label(model),
-        model_label=named.spec.label,
-        trainer=variant.name,
-        trainer_params={
-            key: catalogue.label(value) if reference is not None and value == wanted else value
-            for key, value in variant.shown(varied).items()
-        },
-        training=varied,
+        model=model.label,
+        model_label=model.named.spec.label,
+        trainer=one.name,
+        trainer_params=one.params,
+        training=one.varied,
         source=source.label,
         seed=seed,
     )
-    return Cell("train", labels, inputs, named, task, data, seed, trainer=trainer, training=training)
+    trainer = deepcopy(one.trainer)  # it may keep a state
+    return Cell(
+        "train", labels, inputs, model.named, named, data, seed, trainer=trainer, training=one.training
+    )
 
 
-def _helper_inputs(catalogue: Catalogue, task: TaskSpec) -> dict[str, Inputs]:
-    return {name: catalogue.helper_inputs(name) for name in sorted(helpers_of(task))}
-
-
-def _eval_cell(
-    catalogue: Catalogue, model: str, trained: Cell | None, target: LabelledTask, seed: int
-) -> Cell:
-    named, task = catalogue.model(model), target.named
-    data = catalogue.dataset(task, "test")
+def _eval_cell(catalogue: Catalogue, model: _Model, trained: Cell | None, target: _Task, seed: int) -> Cell:
+    data = target.test
     inputs = eval_inputs(
-        model=catalogue.model_inputs(model),
+        model=model.inputs,
         train=trained.identity if trained is not None else None,
-        target=task.name,
-        task=task.spec,
+        target=target.as_target,
         data=data.digest,
-        engine=engine_inputs(named),
+        engine=model.engine,
         seed=seed,
-        helpers=_helper_inputs(catalogue, task.spec),
     )
     if trained is not None:
         labels = trained.labels.model_copy(update={"target": target.label})
     else:
-        labels = Labels(
-            model=catalogue.label(model), model_label=named.spec.label, target=target.label, seed=seed
-        )
+        labels = Labels(model=model.label, model_label=model.named.spec.label, target=target.label, seed=seed)
     overlap = catalogue.overlap(trained.data if trained is not None else None, data)
-    return Cell("eval", labels, inputs, named, task, data, seed, needs=trained, overlap=overlap)
+    return Cell("eval", labels, inputs, model.named, target.named, data, seed, needs=trained, overlap=overlap)
 
 
-def _identify_cell(
-    catalogue: Catalogue, model: str, variant: Variant, target: LabelledTask, seed: int
-) -> Cell:
-    named, task = catalogue.model(model), target.named
+def _identify_cell(catalogue: Catalogue, model: _Model, variant: Variant, target: _Task, seed: int) -> Cell:
+    named = model.named
     identifier: Identifier = plugins.load_identifier(variant.name, variant.params)
     check_identifier(variant.name, identifier, named)
-    data, dev = catalogue.dataset(task, "test"), catalogue.dev(task)
+    data, dev = target.test, target.dev
     inputs = identify_inputs(
-        model=catalogue.model_inputs(model),
+        model=model.inputs,
         identifier=plugin_inputs(
             variant.name, plugins.get("identifier", variant.name).digest(), identifier.params
         ),
-        target=task.name,
-        task=task.spec,
+        target=target.as_target,
         data=data.digest,
         dev=dev.digest if dev is not None else None,
-        engine=engine_inputs(named),
-        helpers=_helper_inputs(catalogue, task.spec),
+        engine=model.engine,
     )
     labels = Labels(
-        model=catalogue.label(model),
+        model=model.label,
         model_label=named.spec.label,
         target=target.label,
         identifier=variant.name,
         identifier_params=dict(variant.params),
         seed=seed,
     )
-    overlap = catalogue.overlap(dev, data)
     return Cell(
-        "identify", labels, inputs, named, task, data, seed, identifier=identifier, dev=dev, overlap=overlap
+        "identify",
+        labels,
+        inputs,
+        named,
+        target.named,
+        data,
+        seed,
+        identifier=identifier,
+        dev=dev,
+        overlap=catalogue.overlap(dev, data),
     )

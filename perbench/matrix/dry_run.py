@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from perbench.console.printing import console
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.plan import Plan
+from perbench.matrix.plan_summary import summary_table
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
 from perbench.progress import counted, duration
@@ -17,9 +18,13 @@ from perbench.progress import counted, duration
 if TYPE_CHECKING:
     from rich.table import Table
 
+MANY = 60
+"""Cells of a plan that is printed whole."""
 
-def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
-    """Print every cell with its action and reason, tokens, time and endpoint costs."""
+
+def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool, verbose: bool) -> None:
+    """Print every cell with its action and reason, tokens, time and endpoint costs; of more than MANY cells,
+    unless `verbose`, a summary."""
     estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
@@ -37,7 +42,10 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
         return
-    console().print(_plan_table(plan, estimates))
+    short = len(plan.steps) > MANY and not verbose
+    console().print((summary_table if short else _plan_table)(plan, estimates))
+    if short:
+        print(f"{counted(len(plan.steps), 'cell')}; --verbose prints each of them")
     print(
         f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
         f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}"
@@ -95,7 +103,7 @@ def _plan_json(plan: Plan, estimates: list[CellEstimate | None]) -> list[dict[st
     ]
 
 
-def _plan_table(plan: Plan, estimates: list[CellEstimate | None]) -> Table:
+def _plan_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table:
     from rich.table import Table
 
     table = Table()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from perbench.api import Example
-from perbench.disk.digests import canonical_digest
 from perbench.lm import models
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
+from perbench.matrix.identity import part_text
 from perbench.matrix.spend import (
     Spend,
     identify_spend,
@@ -28,7 +30,14 @@ from perbench.prompts.persona import SUMMARY
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, persona_helpers, summariser_of
-from perbench.store import CellRecord, DamagedRecord, Labels, read_records
+from perbench.store import CellRecord, DamagedRecord, Labels
+from perbench.store.cell import Kind
+from perbench.store.rundir import each_record
+
+COUNTED = 256
+"""Examples of a cell whose tokens are counted; of more, so many at equal distances are taken for all."""
+PAST = 200
+"""Records of each kind that are read of a run directory beside this one."""
 
 
 @dataclass(frozen=True)
@@ -44,38 +53,42 @@ class CellEstimate:
 
 
 class Estimator:
-    """Estimates cells; past speeds come from `out` and the run directories beside it."""
+    """Estimates cells; past speeds come from the `past` records of the run directory `out`, and from the run
+    directories beside it."""
 
-    def __init__(self, catalogue: Catalogue, out: Path) -> None:
+    def __init__(self, catalogue: Catalogue, out: Path, past: Sequence[CellRecord]) -> None:
         self._catalogue = catalogue
+        self._out, self._past = out, past
         self._tokenizers: dict[str, Any] = {}
-        self._tokens: dict[tuple[str, bool], tuple[int, bool]] = {}
-        self._spends: dict[str, dict[str, Spend]] = {}
-        self._speeds = _speeds(out)
+        self._tokens: dict[tuple[Question, bool], tuple[int, bool]] = {}
+        self._spends: dict[Question, dict[str, Spend]] = {}
+
+    @cached_property
+    def _speeds(self) -> dict[Pace, float]:
+        return _speeds([*self._past, *_beside(self._out)])
 
     def __call__(self, cell: Cell) -> CellEstimate:
-        if not cell.examples:  # unavailable, or loaded only by the run
+        if not cell.size:  # unavailable, or loaded only by the run
             return CellEstimate(None, False, None)
         tokens, exact = self._count(cell)
         if cell.training is not None:
-            per_example = tokens / len(cell.examples)
+            per_example = tokens / cell.size
             tokens = round(tokens * cell.training.epochs)
             own = self._catalogue.own_data(cell.task, cell.training)
             if own is not None:  # assumed to be as long as the others
                 count = sum(map(len, own.examples.values()))
                 tokens += round(per_example * count * cell.training.user_stage.epochs)
                 exact = False
-        work = len(cell.examples) if cell.kind == "identify" else tokens
+        work = cell.size if cell.kind == "identify" else tokens
         speed = self._speeds.get(_pace(cell.kind, cell.labels, cell.task.spec.protocol))
         spends = self._spend(cell) if cell.kind == "eval" else {}
         if cell.identifier is not None:
-            spends = identify_spend(cell.identifier, cell.model, self._examples(cell))
+            spends = identify_spend(cell.identifier, cell.model, lambda: self._examples(cell, cell.examples))
         return CellEstimate(tokens, exact, work * speed if speed is not None else None, spends)
 
-    def _examples(self, cell: Cell) -> list[Example]:
-        """The cell's examples with their personas; those that need a model, which a plan does not load, or a
-        missing package are approximated: the first items, a summary of maximum length."""
-        examples = cell.examples
+    def _examples(self, cell: Cell, examples: list[Example]) -> list[Example]:
+        """Of the cell's examples, with their personas; those that need a model, which a plan does not load,
+        or a missing package are approximated: the first items, a summary of maximum length."""
         persona = cell.task.spec.persona
         summariser = summariser_of(persona)
         if summariser is not None:
@@ -90,8 +103,8 @@ class Estimator:
         key = _asked(cell)
         if key not in self._spends:
             spec, model = cell.task.spec, self._catalogue.model
-            answers = spend(spec, cell.model, self._examples(cell), model)
-            self._spends[key] = total([answers, persona_spend(spec, cell.examples, model)])
+            answers = spend(spec, cell.model, lambda: self._examples(cell, cell.examples), model)
+            self._spends[key] = total([answers, persona_spend(spec, lambda: cell.examples, model)])
         return self._spends[key]
 
     def _count(self, cell: Cell) -> tuple[int, bool]:
@@ -99,7 +112,8 @@ class Estimator:
             return 0, True
         key = (_asked(cell), cell.trainer is None or cell.trainer.factual)
         if key not in self._tokens:
-            examples, tokenizer = self._examples(cell), self._tokenizer(cell.model.name)
+            drawn = cell.examples[:: -(-cell.size // COUNTED)]
+            examples, tokenizer = self._examples(cell, drawn), self._tokenizer(cell.model.name)
             spec = cell.task.spec
             if cell.kind == "train":
                 count, exact = (
@@ -108,7 +122,8 @@ class Estimator:
                 )
             else:
                 count, exact = owner_of(spec).work(examples, tokenizer)
-            self._tokens[key] = count, exact and not _stood_in(spec.persona)
+            exact = exact and not _stood_in(spec.persona) and len(drawn) == cell.size
+            self._tokens[key] = round(count * cell.size / len(drawn)), exact
         return self._tokens[key]
 
     def _tokenizer(self, name: str) -> Any:
@@ -120,10 +135,13 @@ class Estimator:
         return self._tokenizers[name]
 
 
-def _asked(cell: Cell) -> str:
-    """The digest of what is asked of which model, whatever it was trained on."""
+Question = tuple[str, ...]
+
+
+def _asked(cell: Cell) -> Question:
+    """What is asked of which model, whatever it was trained on."""
     parts = ("model", "source", "target", "data", "dev")
-    return canonical_digest({part: cell.inputs[part] for part in parts if part in cell.inputs})
+    return tuple(part_text(cell.inputs[part]) if part in cell.inputs else "" for part in parts)
 
 
 def _stood_in(persona: PersonaSpec) -> bool:
@@ -149,11 +167,11 @@ def _pace(kind: str, labels: Labels, protocol: str) -> Pace:
     return kind, labels.model, (labels.trainer if kind == "train" else labels.identifier) or protocol
 
 
-def _speeds(out: Path) -> dict[Pace, float]:
+def _speeds(past: Iterable[CellRecord]) -> dict[Pace, float]:
     """Seconds of past cells per token; for identification per example, as methods read different texts."""
     seconds: defaultdict[Pace, float] = defaultdict(float)
     work: defaultdict[Pace, int] = defaultdict(int)
-    for record in _past(out):
+    for record in past:
         spent = _spent(record)
         if record.status == "done" and spent:
             protocol = record.inputs.get("target", {}).get("protocol", "")
@@ -172,11 +190,11 @@ def _spent(record: CellRecord) -> int:
     return sum(record.tokens.values())
 
 
-def _past(out: Path) -> Sequence[CellRecord]:
-    found: list[CellRecord] = []
-    beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
-    for run in {out, *beside}:
-        if (run / "cells").is_dir():
-            damaged: list[DamagedRecord] = []  # irrelevant to an estimate
-            found += [record for record, _ in read_records(run, damaged)]
-    return found
+def _beside(out: Path) -> Iterator[CellRecord]:
+    """Records of the run directories beside `out`: of each kind the first, whose names are digests."""
+    damaged: list[DamagedRecord] = []  # irrelevant to an estimate
+    for run in sorted(out.parent.iterdir()) if out.parent.is_dir() else []:
+        if run != out and (run / "cells").is_dir():
+            for kind in get_args(Kind):
+                folders = heapq.nsmallest(PAST, (run / "cells").glob(f"{kind}-*"))
+                yield from (record for record, _ in each_record(folders, damaged))

@@ -8,18 +8,18 @@ are excluded: weights and data are identified by content.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from perbench import plugins
 from perbench.contracts.base import Owner
-from perbench.disk.digests import canonical_digest
+from perbench.disk.digests import canonical_text, text_digest
 from perbench.lm.template import CLOCK
 from perbench.shapes.fields import sampled
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import decoding_of, owner_of, ranked_text, ranking_of, summariser_of
 from perbench.specs.grid import leaves
-from perbench.specs.matrix import TrainingSpec
 
 TRAIN_VERSION = 2
 EVAL_VERSION = 3
@@ -34,9 +34,23 @@ clock and left thoughts open."""
 Inputs = dict[str, Any]
 
 
+class Shared(Inputs):
+    """A part of many cells' inputs, whose canonical JSON is written once; not to be changed."""
+
+    @cached_property
+    def canonical(self) -> str:
+        return canonical_text(self)
+
+
 def identity_of(inputs: Inputs) -> str:
-    """sha256 in hex over canonical JSON."""
-    return canonical_digest(inputs)
+    """sha256 in hex over canonical JSON: `canonical_digest`."""
+    parts = (f"{canonical_text(key)}:{part_text(inputs[key])}" for key in sorted(inputs))
+    return text_digest(f"{{{','.join(parts)}}}")
+
+
+def part_text(part: Any) -> str:
+    """Canonical JSON of a part of inputs."""
+    return part.canonical if isinstance(part, Shared) else canonical_text(part)
 
 
 def plugin_inputs(
@@ -55,24 +69,23 @@ def train_inputs(
     *,
     model: Inputs,
     trainer: Inputs,
-    source: str,
-    task: TaskSpec,
+    source: Inputs,
     data: str,
-    training: TrainingSpec,
+    training: Inputs,
     seed: int,
-    helpers: Mapping[str, Inputs],
     own_data: str | None = None,
 ) -> Inputs:
-    """Inputs of a train cell. `data` is the training split's digest, `helpers` as in `eval_inputs`,
-    `own_data` the digest of the training data of users' own adapters, if any."""
+    """Inputs of a train cell. `source` is from `source_inputs`, `data` is the training split's digest,
+    `training` is `TrainingSpec.inputs`, `own_data` the digest of the training data of users' own adapters, if
+    any."""
     return {
         "version": TRAIN_VERSION,
         "model": model,
         "trainer": trainer,
-        "source": {"name": source, **_prompting(task, helpers)},
+        "source": source,
         "data": data,
         **({"own_data": own_data} if own_data is not None else {}),
-        "training": training.inputs,
+        "training": training,
         "seed": seed,
     }
 
@@ -81,21 +94,18 @@ def eval_inputs(
     *,
     model: Inputs,
     train: str | None,
-    target: str,
-    task: TaskSpec,
+    target: Inputs,
     data: str,
     engine: str | Inputs,
     seed: int,
-    helpers: Mapping[str, Inputs],
 ) -> Inputs:
-    """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `helpers` maps
-    the names of `specs.compose.helpers_of` to what identifies them; `engine` is from
-    `specs.compose.engine_inputs`."""
+    """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `target` is from
+    `target_inputs`, `engine` from `specs.compose.engine_inputs`."""
     return {
         "version": EVAL_VERSION,
         "model": model,
         "train": train,
-        "target": target_inputs(target, task, helpers),
+        "target": target,
         "data": data,
         "engine": engine,
         "seed": seed,
@@ -106,28 +116,32 @@ def identify_inputs(
     *,
     model: Inputs,
     identifier: Inputs,
-    target: str,
-    task: TaskSpec,
+    target: Inputs,
     data: str,
     dev: str | None,
     engine: str | Inputs,
-    helpers: Mapping[str, Inputs],
 ) -> Inputs:
     """Inputs of an identify cell. `dev` is the digest of the split on which thresholds are chosen, None if
-    the task has none; `helpers` as in `eval_inputs`."""
+    the task has none; the others as in `eval_inputs`."""
     return {
         "version": IDENTIFY_VERSION,
         "model": model,
         "identifier": identifier,
-        "target": target_inputs(target, task, helpers),
+        "target": target,
         "data": data,
         "dev": dev,
         "engine": engine,
     }
 
 
+def source_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
+    """The part of a source task on which its trainings depend; `helpers` maps the names of
+    `specs.compose.helpers_of` to what identifies them."""
+    return {"name": name, **_prompting(task, helpers)}
+
+
 def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
-    """The part of a target task on which its samples depend."""
+    """The part of a target task on which its samples depend; `helpers` as in `source_inputs`."""
     inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
     owner = owner_of(task)
     if owner.cells == "eval":

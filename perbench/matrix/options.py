@@ -23,6 +23,8 @@ class Options:
     data: Mapping[str, Path] = field(default_factory=dict)
     limit: int | None = None
     dry_run: bool = False
+    verbose: bool = False
+    """Whether a dry run prints each cell of a plan, however many."""
     devices: int = 1
     device_memory: int | None = None
     """GB (10^9 bytes) per device; both for a dry run."""
@@ -159,6 +161,9 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
         help="run nothing; print the plan, why each cell would run, and the memory that training needs",
     )
     parser.add_argument(
+        "--verbose", action="store_true", help="with --dry-run: print each cell of a large plan, too"
+    )
+    parser.add_argument(
         "--devices", type=positive, metavar="N", help="with --dry-run: number of devices to train on"
     )
     parser.add_argument(
@@ -173,6 +178,9 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
     from perbench.specs.yaml import parse_param
 
     devices, memory = (getattr(args, name, None) for name in ("devices", "device_memory"))
+    verbose = getattr(args, "verbose", False)
+    if not dry_run and verbose:
+        raise PerbenchError("--verbose is for --dry-run: add it, or remove --verbose")
     if not dry_run and (devices or memory):
         raise PerbenchError(
             "--devices and --device-memory are for --dry-run: add it, or remove them; a run uses the "
@@ -187,6 +195,7 @@ def read(args: argparse.Namespace, out: Path, *, dry_run: bool = False, train_on
         data=dict(args.data),
         limit=args.limit,
         dry_run=dry_run,
+        verbose=verbose,
         devices=devices or 1,
         device_memory=memory,
         wait=not args.no_wait,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from perbench.matrix.identity import differing
 from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
 from perbench.store import CellRecord, DamagedRecord, Labels, RunDir, read_records
+from perbench.store.cell import folder_name
 from perbench.store.check import check_ids, read_ids
 
 Action = Literal["reuse", "resume", "run"]
@@ -30,14 +33,18 @@ class Step:
     reason: str
     damage: DamagedRecord | None = None
     """The damaged part of its record that is recomputed."""
+    record: CellRecord | None = None
+    """The record that is reused."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`damaged`: faults of records in the run directory, including those of other cells."""
+    """`damaged`: faults of records in the run directory, including those of other cells; `past`: all of its
+    records."""
 
     steps: tuple[Step, ...]
     damaged: tuple[DamagedRecord, ...] = ()
+    past: tuple[CellRecord, ...] = ()
 
     @property
     def todo(self) -> tuple[Step, ...]:
@@ -68,19 +75,61 @@ def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
     """
     damaged: list[DamagedRecord] = []
     found = read_records(run.path, damaged) if (run.path / "cells").is_dir() else []
-    folders = {run.cell(cell.kind, cell.identity).path for cell in cells}
-    if foreign := [damage for damage in damaged if not damage.redo and damage.folder in folders]:
+    names = {folder_name(cell.kind, cell.identity) for cell in cells}
+    if foreign := [damage for damage in damaged if not damage.redo and damage.folder.name in names]:
         raise PerbenchError("\n".join(map(str, foreign)))
-    records = {folder.name: record for record, folder in found}
-    current = {cell.identity for cell in cells}
-    others = [record for record in records.values() if record.identity not in current]
-    steps = [_step(cell, run, records, damaged, others) for cell in cells]
+    state = _State.of(run, found, damaged, {cell.identity for cell in cells})
+    steps = [_step(cell, run, state) for cell in cells]
     wanted = {
         step.cell.needs.identity for step in steps if step.action != "reuse" and step.cell.needs is not None
     }
     return Plan(
-        tuple(_retrain(step, run) if step.cell.identity in wanted else step for step in steps), tuple(damaged)
+        tuple(_retrain(step, run) if step.cell.identity in wanted else step for step in steps),
+        tuple(state.damaged),
+        tuple(record for record, _ in found),
     )
+
+
+Place = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a run directory holds, by the name of a cell's folder."""
+
+    begun: Set[str]
+    records: Mapping[str, CellRecord]
+    damaged: list[DamagedRecord]
+    faults: dict[str, DamagedRecord]
+    """The first of a cell."""
+    others: Mapping[Place, Sequence[CellRecord]]
+    """Records of other cells, by row and column."""
+
+    @staticmethod
+    def of(
+        run: RunDir,
+        found: Sequence[tuple[CellRecord, Path]],
+        damaged: list[DamagedRecord],
+        planned: Set[str],
+    ) -> _State:
+        others = defaultdict(list)
+        for record, _ in found:
+            if record.identity not in planned:
+                others[_place(record.kind, record.labels)].append(record)
+        state = _State(
+            set(os.listdir(run.path / "cells")) if (run.path / "cells").is_dir() else set(),
+            {folder.name: record for record, folder in found},
+            [],
+            {},
+            others,
+        )
+        for damage in damaged:
+            state.damage(damage)
+        return state
+
+    def damage(self, damage: DamagedRecord) -> None:
+        self.damaged.append(damage)
+        self.faults.setdefault(damage.folder.name, damage)
 
 
 def _retrain(step: Step, run: RunDir) -> Step:
@@ -93,23 +142,18 @@ def _retrain(step: Step, run: RunDir) -> Step:
     return Step(step.cell, "run", f"its weights: {faults[0]}{more}") if faults else step
 
 
-def _step(
-    cell: Cell,
-    run: RunDir,
-    records: Mapping[str, CellRecord],
-    damaged: list[DamagedRecord],
-    others: Sequence[CellRecord],
-) -> Step:
-    folder = run.cell(cell.kind, cell.identity)
-    record = records.get(folder.path.name)
+def _step(cell: Cell, run: RunDir, state: _State) -> Step:
+    name = folder_name(cell.kind, cell.identity)
+    if name not in state.begun:
+        return _new(cell, state)
+    folder, record = run.cell(cell.kind, cell.identity), state.records.get(name)
     if record is not None and record.status == "done" and not record.verifiable and cell.kind != "train":
         try:
             check_ids(cell.sample_ids, read_ids(folder.path, cell.identity), folder.path)
         except DamagedRecord as damage:
-            damaged.append(damage)
-    here = [damage for damage in damaged if damage.folder == folder.path]
-    if here:
-        return Step(cell, "run", f"damaged: {here[0].what}", here[0])
+            state.damage(damage)
+    if fault := state.faults.get(name):
+        return Step(cell, "run", f"damaged: {fault.what}", fault)
     if record is not None and record.status == "done":
         absent = (
             [name for name in cell.task.spec.metrics if name not in record.metrics]
@@ -122,7 +166,7 @@ def _step(
             if names
             else ""
         )
-        return Step(cell, "reuse", f"finished {record.finished}{hint}")
+        return Step(cell, "reuse", f"finished {record.finished}{hint}", record=record)
     if record is not None:
         message = record.error.message.partition("\n")[0] if record.error else "unknown error"
         return Step(cell, "run", f"failed before: {message}")
@@ -132,7 +176,11 @@ def _step(
             return Step(cell, "resume", found)
     elif stored := folder.stored():
         return Step(cell, "resume", f"{counted(stored, 'sample')} stored")
-    changed = _changed(cell, others)
+    return _new(cell, state)
+
+
+def _new(cell: Cell, state: _State) -> Step:
+    changed = _changed(cell, state.others.get(_place(cell.kind, cell.labels), ()))
     return Step(cell, "run", f"stale: {changed} changed since" if changed else "no record")
 
 
@@ -144,11 +192,8 @@ def _checkpoint(folder: Path) -> str | None:
     return f"checkpoint at step {max(steps)}" if steps else None
 
 
-def _changed(cell: Cell, others: Sequence[CellRecord]) -> str | None:
-    """The inputs that differ from the nearest earlier record of the same row and column."""
-    same = [
-        record for record in others if _place(record.kind, record.labels) == _place(cell.kind, cell.labels)
-    ]
+def _changed(cell: Cell, same: Sequence[CellRecord]) -> str | None:
+    """The inputs that differ from the nearest earlier record of the `same` row and column."""
     if not same:
         return None
     paths = min((differing(record.inputs, cell.inputs) for record in same), key=len)
@@ -156,5 +201,5 @@ def _changed(cell: Cell, others: Sequence[CellRecord]) -> str | None:
     return ", ".join(paths[:SHOWN]) + more
 
 
-def _place(kind: str, labels: Labels) -> tuple[Any, ...]:
+def _place(kind: str, labels: Labels) -> Place:
     return kind, labels.model, labels.trainer, labels.source, labels.target, labels.identifier, labels.seed

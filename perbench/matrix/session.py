@@ -115,7 +115,8 @@ def _show_plan(
         blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
         for line in blocked:
             say(f"before it runs: {line}")
-        show_plan(plan, Estimator(catalogue, options.out), as_json=options.json)
+        estimator = Estimator(catalogue, options.out, plan.past)
+        show_plan(plan, estimator, as_json=options.json, verbose=options.verbose)
     processes.close()
     return 2 if blocked else 0
 
@@ -236,15 +237,15 @@ def _command() -> str:
 
 def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
     """What this machine lacks for the plan's work."""
-    models = [step.cell.model for step in plan.todo]
-    for step in plan.todo:
-        spec = step.cell.task.spec
-        trains = step.cell.kind == "train"
-        helpers = persona_helpers(spec.persona) if trains else helpers_of(spec)
+    distinct = {(step.cell.kind, id(step.cell.task), id(step.cell.model)): step.cell for step in plan.todo}
+    models = [cell.model for cell in distinct.values()]
+    for cell in distinct.values():
+        spec = cell.task.spec
+        helpers = persona_helpers(spec.persona) if cell.kind == "train" else helpers_of(spec)
         models += map(catalogue.model, sorted(helpers))
-        reference = step.cell.trainer.reference() if step.cell.trainer is not None else None
-        models += [catalogue.model(reference)] if reference not in (None, "initial") else []
-    return absent([step.cell.task.spec for step in plan.todo], models)
+    references = {step.cell.trainer.reference() for step in plan.todo if step.cell.trainer is not None}
+    models += [catalogue.model(name) for name in sorted(references - {None, "initial"})]
+    return absent([cell.task.spec for cell in distinct.values()], models)
 
 
 def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,23 +29,25 @@ class Spend:
     currency: str | None
 
 
-def spend(
-    task: TaskSpec, subject: Named[ModelSpec], examples: Sequence[Example], model: Lookup
-) -> dict[str, Spend]:
+Examples = Callable[[], Sequence[Example]]
+"""Called only if a model is paid."""
+
+
+def spend(task: TaskSpec, subject: Named[ModelSpec], examples: Examples, model: Lookup) -> dict[str, Spend]:
     """An evaluation's requests to each paid model, by name."""
     cast = {
         role.name: subject if role.model is None else model(role.model) for role in owner_of(task).roles()
     }
-    return _paid({"subject": subject, **cast}, lambda: owner_of(task).asks(examples))
+    return _paid({"subject": subject, **cast}, lambda: owner_of(task).asks(examples()))
 
 
-def persona_spend(task: TaskSpec, examples: Sequence[Example], model: Lookup) -> dict[str, Spend]:
+def persona_spend(task: TaskSpec, examples: Examples, model: Lookup) -> dict[str, Spend]:
     """Requests to paid models to rewrite these histories."""
     summariser = summariser_of(task.persona)
     if summariser is None:
         return {}
     cast = {role.name: model(role.model) for role in summariser.roles() if role.model is not None}
-    return _paid(cast, lambda: summariser.asks(examples))
+    return _paid(cast, lambda: summariser.asks(examples()))
 
 
 def _paid(cast: Mapping[str, Named[ModelSpec]], asks: Callable[[], Mapping[str, Asked]]) -> dict[str, Spend]:
@@ -58,15 +60,13 @@ def _paid(cast: Mapping[str, Named[ModelSpec]], asks: Callable[[], Mapping[str, 
     return {name: _spend(paid[name], asked) for name, asked in found.items() if name in paid}
 
 
-def identify_spend(
-    identifier: Identifier, subject: Named[ModelSpec], examples: Iterable[Example]
-) -> dict[str, Spend]:
+def identify_spend(identifier: Identifier, subject: Named[ModelSpec], examples: Examples) -> dict[str, Spend]:
     """An identifier's requests to a paid model, {} if none: one per answer, for as many tokens as its
     hyperparameter `max_new_tokens`, if any."""
     if not identifier.needs_model or not engine_of(subject).paid:
         return {}
     asked, written = Asked(), getattr(identifier, "max_new_tokens", SamplingSpec().max_new_tokens)
-    for example in examples:
+    for example in examples():
         persona = sum(estimated(str(value)) for item in example.persona for value in item.values())
         read = persona + estimated(example.question) + estimated(example.reference)
         asked += Asked(1, read, written)

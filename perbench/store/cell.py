@@ -210,5 +210,9 @@ class CellDir:
 
 
 def cell_folder(root: Path, kind: Kind, identity: str) -> Path:
+    return root / "cells" / folder_name(kind, identity)
+
+
+def folder_name(kind: Kind, identity: str) -> str:
     assert kind in get_args(Kind)
-    return root / "cells" / f"{kind}-{identity[:16]}"
+    return f"{kind}-{identity[:16]}"

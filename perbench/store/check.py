@@ -46,7 +46,8 @@ def read_record(folder: Path) -> CellRecord | None:
     """
     file = folder / RECORD
     try:
-        value = json.loads(file.read_bytes())
+        content = file.read_bytes()
+        value = json.loads(content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -59,21 +60,28 @@ def read_record(folder: Path) -> CellRecord | None:
             "use the perbench that wrote it, or delete the folder to run the cell again",
             redo=False,
         )
-    if (version > 1 or value.get("sha256") is not None) and not seal_holds(value):
+    sealed = version > 1 or value.get("sha256") is not None
+    if sealed and not seal_holds(value):
         raise DamagedRecord(file, "edited or damaged: its content does not match its sha256")
-    record = _record(file, value)
+    record = _record(file, content if sealed else _finite(file, value))
     _check_identity(file, record)
     if record.status == "done":
         check_files(folder, record)
     return record
 
 
-def _record(file: Path, value: dict[str, Any]) -> CellRecord:
+def _record(file: Path, content: bytes) -> CellRecord:
     try:
-        return CellRecord.model_validate_json(json.dumps(value, allow_nan=False))
+        return CellRecord.model_validate_json(content)
     except ValidationError as error:
         raise DamagedRecord(file, f"damaged: {_first(error)}") from None
-    except ValueError as error:  # an infinite number
+
+
+def _finite(file: Path, value: dict[str, Any]) -> bytes:
+    """JSON without NaN and infinities, which no seal would hold for."""
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except ValueError as error:
         raise DamagedRecord(file, f"damaged: {error}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -232,17 +232,22 @@ def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list
         PerbenchError: `path` is not a run directory; or, without `damaged`, cells are damaged (all are
             listed).
     """
-    found, faults = [], []
-    for folder in sorted(cells_of(path).iterdir()):
-        try:
-            record = read_record(folder) if folder.is_dir() else None
-        except DamagedRecord as damage:
-            faults.append(damage)
-            continue
-        if record is not None:
-            found.append((record, folder))
+    faults: list[DamagedRecord] = []
+    found = list(each_record(sorted(cells_of(path).iterdir()), faults))
     if damaged is not None:
         damaged += faults
     elif faults:
         raise PerbenchError("\n".join(map(str, faults)))
     return found
+
+
+def each_record(folders: Iterable[Path], damaged: list[DamagedRecord]) -> Iterator[tuple[CellRecord, Path]]:
+    """The finished cells among these folders, read one by one; `damaged` collects those left out."""
+    for folder in folders:
+        try:
+            record = read_record(folder) if folder.is_dir() else None
+        except DamagedRecord as damage:
+            damaged.append(damage)
+            continue
+        if record is not None:
+            yield record, folder

@@ -14,6 +14,7 @@ from perbench.matrix.identity import (
     eval_inputs,
     identity_of,
     plugin_inputs,
+    source_inputs,
     target_inputs,
     train_inputs,
 )
@@ -93,7 +94,10 @@ def train(spec: TaskSpec, **changes: Any) -> str:
         "seed": 0,
         "helpers": {},
     }
-    return identity_of(train_inputs(task=spec, **{**values, **changes}))
+    values |= changes
+    values["source"] = source_inputs(values["source"], spec, values.pop("helpers"))
+    values["training"] = values["training"].inputs
+    return identity_of(train_inputs(**values))
 
 
 def evaluation(spec: TaskSpec, **changes: Any) -> str:
@@ -106,7 +110,9 @@ def evaluation(spec: TaskSpec, **changes: Any) -> str:
         "seed": 0,
         "helpers": {},
     }
-    return identity_of(eval_inputs(task=spec, **{**values, **changes}))
+    values |= changes
+    values["target"] = target_inputs(values["target"], spec, values.pop("helpers"))
+    return identity_of(eval_inputs(**values))
 
 
 def test_own_data_and_its_recipe_are_inputs_of_a_training() -> None:

@@ -95,7 +95,7 @@ def test_personas_are_built_and_answers_steered_target_by_target(
     out = tmp_path / "run"
     words = ("run", "--matrix", "small", "--out", str(out))
     cells = expand(spec := load_matrix("small").spec, Catalogue(spec, {}, None))
-    estimates = {cell.labels.target: Estimator(Catalogue(spec, {}, None), out)(cell) for cell in cells}
+    estimates = {cell.labels.target: Estimator(Catalogue(spec, {}, None), out, ())(cell) for cell in cells}
     guessed = {name for name, estimate in estimates.items() if not estimate.exact}
     assert guessed == {"tiny/writing (dense)", "tiny/writing (summary)"}
 
