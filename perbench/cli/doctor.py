@@ -29,6 +29,8 @@ EXTRAS = {
     "results": "perbench.results, figures",
     "track": "--track",
     "lm-eval": "targets lm_eval:TASK",
+    "ray": "--executor ray",
+    "slurm": "--executor slurm",
 }
 """What perbench's extras are for."""
 

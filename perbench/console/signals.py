@@ -43,6 +43,18 @@ def ending_interrupts() -> Iterator[None]:
         _restore(before)
 
 
+@contextmanager
+def kept_handlers() -> Iterator[None]:
+    """Handlers of signals are after the block as before it: for libraries that replace them."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {one: signal.getsignal(one) for one in (signal.SIGINT, *ENDING)}
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted("terminated" if signum == signal.SIGTERM else "the terminal was closed", signum)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from perbench.console.signals import kept_handlers
 from perbench.contracts.executor import LOST, Child, Executor, Running, WorkerStart
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
@@ -148,12 +149,13 @@ class Ray(Executor[RayKeys]):
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
-            try:
-                ray.init(address=self.keys.address or "auto", **quiet)
-            except ConnectionError:
-                if self.keys.address is not None:
-                    raise
-                ray.init(include_dashboard=False, **quiet)
+            with kept_handlers():  # Ray exits at SIGTERM, without the word of what is kept
+                try:
+                    ray.init(address=self.keys.address or "auto", **quiet)
+                except ConnectionError:
+                    if self.keys.address is not None:
+                        raise
+                    ray.init(include_dashboard=False, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise PerbenchError(
                 f"Ray cannot be reached at {self.keys.address or 'this machine'}: {error}; start a cluster "

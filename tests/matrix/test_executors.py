@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from perbench import cli
+from perbench.console.signals import kept_handlers
 from perbench.errors import PerbenchError
+from perbench.executors.ray import Ray, RayKeys
 from perbench.matrix.brief import Brief, read_brief
 from perbench.plugins import names
 from perbench.specs.matrices import load_matrix
@@ -87,13 +91,28 @@ def two_fake_gpus(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-d
 
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+        with kept_handlers():
+            ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     except Exception as error:  # of ray's own, without a type
         if "timed out during startup" not in str(error):
             raise
         pytest.skip(f"Ray does not start on this machine, which may be too busy: {error}")
     yield
     ray.shutdown()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs: pip install ray")
+def test_ray_leaves_signals_to_perbench(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**_: object) -> None:  # as ray 2.60 does it
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    before = signal.getsignal(signal.SIGTERM)
+    Ray(RayKeys())._connect()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_what_is_asked_of_workers_survives_its_journey(root: Root, runs: Runs, tmp_path: Path) -> None:
