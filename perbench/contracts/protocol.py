@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perbench.contracts.data import Dataset, Example
     from perbench.contracts.engine import Engine
     from perbench.contracts.identifier import Identifier
+    from perbench.contracts.independent import Independent
     from perbench.contracts.run import Engines, SampleStore, Scored
     from perbench.contracts.source import Source
     from perbench.progress import Tick
@@ -142,6 +143,11 @@ class Protocol(Owner[K]):
         if len(samples) > 1:
             return exchanges(name, samples)
         return replace(plain(samples[0], example), id=name)
+
+    def independent(self) -> Independent | None:
+        """How its samples follow from requests known in advance; None if a request depends on replies to
+        others, as in a dialogue."""
+        return None
 
     def renders(self) -> bool:
         """Whether prompts use the chat template of a model in this process."""

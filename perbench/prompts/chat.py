@@ -36,12 +36,18 @@ def chat_text(tokenizer: Any, system: str | None, turns: Sequence[str]) -> str:
     Raises:
         PerbenchError: the template refuses the dialogue, or its prompts are not prefixes of its dialogues.
     """
+    system, turns = as_rendered(tokenizer, system, turns)
+    return render(tokenizer, system, turns, ask=True) + _facts(tokenizer).added
+
+
+def as_rendered(tokenizer: Any, system: str | None, turns: Sequence[str]) -> tuple[str | None, list[str]]:
+    """System text and turns as `chat_text` passes them to the template."""
     facts = _facts(tokenizer)
     turns = [_inert(facts, turn) for turn in turns]
     system = None if system is None else _inert(facts, system)
     if system is not None and not facts.system_role:
-        turns, system = [folded(system, turns[0]), *turns[1:]], None
-    return render(tokenizer, system, turns, ask=True) + facts.added
+        return None, [folded(system, turns[0]), *turns[1:]]
+    return system, turns
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

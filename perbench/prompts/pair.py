@@ -27,6 +27,26 @@ class PromptPair:
     trimmed: int
 
 
+@dataclass(frozen=True)
+class Turns:
+    """A prompt: its system text, None without one, its user text, and the token ids of both under the model's
+    chat template."""
+
+    system: str | None
+    user: str
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TurnPair:
+    """The prompts of a `PromptPair`, as text, too."""
+
+    factual: Turns
+    counterfactual: Turns
+    kept: int
+    trimmed: int
+
+
 def build_pairs(
     task: TaskSpec, examples: Sequence[Example], tokenizer: Any, *, with_response: bool, context: int | None
 ) -> list[PromptPair | None]:
@@ -59,23 +79,39 @@ def build_pair(
         TooLong: the example's request and response alone exceed `task.max_length`, or `context`, the model's
             context size.
     """
+    response = tuple(encode_answer(tokenizer, example.reference)) if with_response else ()
+    found = turns(task, example, tokenizer, response if with_response else None, context=context)
+    return PromptPair(found.factual.ids, found.counterfactual.ids, response, found.kept, found.trimmed)
+
+
+def turns(
+    task: TaskSpec,
+    example: Example,
+    tokenizer: Any,
+    response: Sequence[int] | None = None,
+    *,
+    context: int | None = None,
+) -> TurnPair:
+    """The prompts of `build_pair`: `response` is the answer that follows, None if it is generated.
+
+    Raises:
+        TooLong: as `build_pair`.
+    """
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
-    response: tuple[int, ...] = ()
-    if with_response:
-        response = tuple(encode_answer(tokenizer, example.reference))
-    room = task.max_length - (len(response) if with_response else task.sampling.max_new_tokens)
-
-    counterfactual = encode(tokenizer, _without(form, example, tokenizer))
-    beyond = context is not None and len(counterfactual) + task.max_length - room > context
-    if len(counterfactual) > room or beyond:
+    room = task.max_length - (task.sampling.max_new_tokens if response is None else len(response))
+    without = _turns(tokenizer, *turns_without(form, example))
+    beyond = context is not None and len(without.ids) + task.max_length - room > context
+    if len(without.ids) > room or beyond:
         answer = (
-            f"response {len(response)}" if with_response else f"max_new_tokens {task.sampling.max_new_tokens}"
+            f"max_new_tokens {task.sampling.max_new_tokens}"
+            if response is None
+            else f"response {len(response)}"
         )
         limit = f"the model's context of {context}" if beyond else f"max_length {task.max_length}"
         way_out = "set" if beyond else "raise max_length, or set"
         raise TooLong(
-            f"example {example.id}: the request takes {len(counterfactual)} tokens without history, which "
+            f"example {example.id}: the request takes {len(without.ids)} tokens without history, which "
             f"with {answer} exceeds {limit}; {way_out} on_too_long: skip"
         )
     try:
@@ -84,13 +120,7 @@ def build_pair(
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(items), task.persona)
     factual, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
-    return PromptPair(
-        tuple(factual) if kept else tuple(counterfactual),
-        tuple(counterfactual),
-        response,
-        kept,
-        len(order) - kept,
-    )
+    return TurnPair(factual or without, without, kept, len(order) - kept)
 
 
 def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:
@@ -103,8 +133,8 @@ def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequ
     items = list(persona) or [""]
     order = by_priority(len(items), task.persona)
     room = task.max_length - response
-    ids, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
-    return tuple(ids if kept else encode(tokenizer, _without(form, example, tokenizer)))
+    found, _ = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
+    return (found or _turns(tokenizer, *turns_without(form, example))).ids
 
 
 def _fill(
@@ -115,38 +145,33 @@ def _fill(
     items: list[str],
     order: list[int],
     room: int,
-) -> tuple[list[int], int]:
-    """The longest prefix of `items` (most important first) that fits, and its prompt.
+) -> tuple[Turns | None, int]:
+    """The prompt with the longest prefix of `items` (most important first) that fits, and that prefix's
+    length; None if no item fits.
 
     Items are counted one by one; since tokens may merge differently in place, the whole prompt decides.
     """
     if not items:
-        return [], 0
+        return None, 0
     costs = [
         len(ids)
         for ids in tokenizer([item + form.join for item in items], add_special_tokens=False)["input_ids"]
     ]
-    frame = len(encode(tokenizer, _with(form, example, tokenizer, "")))
+    frame = len(_turns(tokenizer, *turns_with(form, example, "")).ids)
     kept = affordable(costs, room - frame)
     if task.persona.max_tokens is not None:
         kept = min(kept, affordable(costs, task.persona.max_tokens))
     while kept:
         standing = [item for _, item in sorted(zip(order[:kept], items[:kept], strict=True))]
-        ids = encode(tokenizer, _with(form, example, tokenizer, form.join.join(standing)))
-        if len(ids) <= room:
-            return ids, kept
+        found = _turns(tokenizer, *turns_with(form, example, form.join.join(standing)))
+        if len(found.ids) <= room:
+            return found, kept
         kept -= 1
-    return [], 0
+    return None, 0
 
 
-def _with(form: PromptSpec, example: Example, tokenizer: Any, persona: str) -> str:
-    system, user = turns_with(form, example, persona)
-    return chat_text(tokenizer, system, [user])
-
-
-def _without(form: PromptSpec, example: Example, tokenizer: Any) -> str:
-    system, user = turns_without(form, example)
-    return chat_text(tokenizer, system, [user])
+def _turns(tokenizer: Any, system: str | None, user: str) -> Turns:
+    return Turns(system, user, tuple(encode(tokenizer, chat_text(tokenizer, system, [user]))))
 
 
 def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:

@@ -19,6 +19,7 @@ from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
+    from perbench.contracts.independent import Independent
     from perbench.contracts.run import Engines, Scored
     from perbench.contracts.shown import Shown
 
@@ -106,6 +107,11 @@ class GenerationProtocol(Protocol[Keys]):
             )
             for user, number, batch in grouped(examples, order, engines.subject.batch, engines.users)
         ]
+
+    def independent(self) -> Independent:
+        from .independent import Answers
+
+        return Answers(self.spec)
 
     def _answer(
         self,

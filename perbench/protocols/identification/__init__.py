@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perbench.api import Example, Identifier
     from perbench.contracts.data import Dataset
     from perbench.contracts.engine import Engine
+    from perbench.contracts.independent import Independent
     from perbench.contracts.run import Scored
     from perbench.contracts.shown import Shown
     from perbench.store.record import Metric, Scores
@@ -75,6 +76,11 @@ class IdentificationProtocol(Protocol[NoKeys]):
 
         splits = {"dev": dev.examples if dev is not None else [], "test": dataset.examples}
         return batches(self.spec, splits, identifier, engine)
+
+    def independent(self) -> Independent:
+        from .independent import Words
+
+        return Words(self.spec)
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         from .shown import shown

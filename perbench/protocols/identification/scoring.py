@@ -75,7 +75,7 @@ def _identify(
     texts = [persona_text(spec, example, reader, background) for example in batch]
     found = checked(identifier, texts, identifier.score(texts, engine))
     return [
-        _sample(split, example, text, gold[example.id], scores, identifier.threshold)
+        marked(split, example, text, gold[example.id], scores, identifier.threshold)
         for example, text, scores in zip(batch, texts, found, strict=True)
     ]
 
@@ -134,7 +134,7 @@ def persona_text(
     )
 
 
-def _sample(
+def marked(
     split: str,
     example: Example,
     text: PersonaText,

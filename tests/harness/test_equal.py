@@ -1,0 +1,87 @@
+"""Per sample, lm-eval's numbers for perbench's tasks are perbench's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perbench import plugins
+from perbench.engines.transformers.engine import TransformersEngine
+from tests.harness.conftest import LONGLAMP, logged, own
+from tests.matrix.conftest import Root
+
+Theirs = Callable[..., dict[str, Any]]
+GREEDY = {"sampling.temperature": 0.0, "sampling.max_new_tokens": 12, "max_length": 900}
+PRW = {"data": {"longlamp": LONGLAMP}}
+
+
+def test_longlamp_reviews(theirs: Theirs, engine: TransformersEngine) -> None:
+    found = theirs("perbench_longlamp_prw", metadata={"set": GREEDY}, **PRW)
+    samples, scored = own("longlamp/prw", engine, overrides=GREEDY, **PRW)
+    rows = logged(found, "perbench_longlamp_prw")
+    assert rows.keys() == samples.keys()
+    for name, row in rows.items():
+        assert row["filtered_resps"] == [samples[name]["response"]]
+        assert row["samples"] == [samples[name]]
+        place = scored.scores.ids.index(name)
+        for metric, values in scored.scores.scores.items():
+            assert row[metric] == pytest.approx(values[place], abs=1e-12, nan_ok=True)
+    results = found["results"]["perbench_longlamp_prw"]
+    assert {"rougeL", "bleu", "length"} <= scored.metrics.keys()
+    for metric, value in scored.metrics.items():
+        assert results[f"{metric},none"] == pytest.approx(value.value, abs=1e-12)
+    assert any(sample["persona_kept"] for sample in samples.values())
+
+
+def test_an_embedded_task(theirs: Theirs, engine: TransformersEngine) -> None:
+    found = theirs("perbench_embedded_chitchat_reply", metadata={"set": GREEDY}, limit=4)
+    samples, _ = own("embedded/chitchat_reply", engine, overrides=GREEDY, limit=4)
+    rows = logged(found, "perbench_embedded_chitchat_reply")
+    assert {name: row["samples"] for name, row in rows.items()} == {
+        name: [sample] for name, sample in samples.items()
+    }
+
+
+def test_identification_is_percontrast_by_words(theirs: Theirs, engine: TransformersEngine) -> None:
+    found = theirs("perbench_identification_persona_qa", limit=3)
+    identifier = plugins.load_identifier("percontrast", {"words": "sum"})
+    samples, scored = own("identification/persona_qa", engine, identifier=identifier, limit=3)
+    rows = logged(found, "perbench_identification_persona_qa")
+    assert rows.keys() == samples.keys()
+    for name, row in rows.items():
+        (sample,) = row["samples"]
+        assert sample["spans"] == samples[name]["spans"]
+        scored_tokens = zip(sample["scores"], samples[name]["scores"], sample["spans"], strict=True)
+        for score, expected, (start, end) in scored_tokens:
+            assert start == end or score == pytest.approx(expected, abs=1e-4)
+    results = found["results"]["perbench_identification_persona_qa"]
+    for metric in ("f1", "word_f1", "precision", "average_precision"):
+        value = scored.metrics[metric].value
+        assert results[f"{metric},none"] == pytest.approx(value, abs=1e-9, nan_ok=True)
+    assert found["configs"]["perbench_identification_persona_qa"]["metadata"]["identifier"].startswith(
+        "percontrast(words=sum"
+    )
+
+
+def test_a_dialogue_is_held(
+    root: Root, tiny_model_dir: Path, theirs: Theirs, engine: TransformersEngine
+) -> None:
+    tiny = {"summary": "tiny", "path": str(tiny_model_dir), "dtype": "float32"}
+    root.write("leaderboard/models/tiny", tiny)
+    plain = {"sampling.temperature": 0.0, "dialogue.simulator.sampling.temperature": 0.0}
+    found = theirs("perbench_tiny_talk", metadata={"set": plain})
+    samples, scored = own("tiny/talk", engine, overrides=plain)
+    rows = logged(found, "perbench_tiny_talk")
+    turns = [sample for row in rows.values() for sample in row["samples"]]
+    assert len(turns) == len(samples) == 4
+    for turn in turns:
+        expected = samples[turn["id"]]
+        assert (turn["message"], turn["response"]) == (expected["message"], expected["response"])
+        assert turn["rating"] == expected["rating"]
+        assert turn["pmi"] == pytest.approx(expected["pmi"], abs=1e-4)
+    results = found["results"]["perbench_tiny_talk"]
+    assert results["pmi,none"] == pytest.approx(scored.metrics["pmi"].value, abs=1e-4)
+    assert results["samples,none"] == 4
