@@ -159,7 +159,8 @@ class Task(LmEvalTask):  # type: ignore[misc]
 
     def higher_is_better(self) -> dict[str, bool]:
         owner = owner_of(self._rows.task.spec)
-        return {name: owner.scale(name).better != "lower" for name in self._metrics}
+        better = {name: owner.scale(name).better for name in self._metrics}
+        return {name: which == "higher" for name, which in better.items() if which is not None}
 
 
 def _rows(given: Mapping[str, Any], known: Mapping[str, Any]) -> Rows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from perbench.contracts.run import Scored
 
+log = logging.getLogger("lm_eval.perbench")
 Score = Callable[[Sequence[Mapping[str, Any]]], Scored]
 
 
@@ -18,13 +20,15 @@ class Value(float):
 
 
 def values(score: Score, metrics: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
-    """A document's values; nan where a metric has none."""
+    """A document's values, nan where a metric has none; metrics whose data are not on this machine are left
+    out."""
     scored = score(samples)
     found = {}
     for name in metrics:
-        metric = scored.metrics.get(name)
-        found[name] = Value("nan" if metric is None or metric.value is None else metric.value)
-        found[name].samples = samples
+        if name in scored.metrics:
+            value = scored.metrics[name].value
+            found[name] = Value("nan" if value is None else value)
+            found[name].samples = samples
     return found
 
 
@@ -50,4 +54,7 @@ class _Same:
 
 @lru_cache(maxsize=1)
 def _scored(score: Score, items: tuple[_Same, ...]) -> Scored:
-    return score([sample for item in items for sample in item.samples])
+    scored = score([sample for item in items for sample in item.samples])
+    for note in scored.notes:
+        log.warning("%s", note)
+    return scored
