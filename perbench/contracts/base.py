@@ -12,10 +12,12 @@ from perbench.errors import suggest
 from perbench.plugins import roots
 from perbench.shapes.base import Strict
 from perbench.shapes.fields import sampled
+from perbench.shapes.sampling import SamplingSpec
 
-Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module"]
+Capability = Literal["chat", "tokens", "score", "steer", "vectors", "adapters", "module", "penalty", "eos"]
 """What an engine can offer: chats; token ids (`generate`, a tokenizer); log-probs of given texts; steered
-decoding; weights as an encoder; adapters; the torch module in this process."""
+decoding; weights as an encoder; adapters; the torch module in this process; `sampling.repetition_penalty`;
+`sampling.end: eos`."""
 EVERYTHING: frozenset[Capability] = frozenset(get_args(Capability))
 
 Inputs = dict[str, Any]
@@ -31,11 +33,14 @@ K = TypeVar("K", bound=Strict)
 @dataclass(frozen=True)
 class Role:
     """A model that takes part. `model` is its name, None for the model under evaluation. `needs` maps each
-    capability it must have to the error message otherwise: with {model} and {what} ("an endpoint")."""
+    capability it must have to the error message otherwise: with {model} and {what} ("an endpoint").
+    `sampling` is how its answers are sampled, if the task says so at `sampling_key`."""
 
     name: str
     model: str | None
     needs: Mapping[Capability, str] = field(default_factory=dict)
+    sampling: SamplingSpec | None = None
+    sampling_key: str = "sampling"
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,10 @@ class EngineKind(Owner[K]):
         super().__init__(model.spec)
         self.model = model
 
+    def can(self, need: Capability) -> bool:
+        """Whether its model has a capability; some may depend on the keys of its file."""
+        return need in self.offers
+
     def identify(self) -> Inputs:
         """What identifies the weights, whatever serves them: JSON values, cheap, without torch.
 

@@ -137,7 +137,8 @@ def identify_inputs(
 def source_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     """The part of a source task on which its trainings depend; `helpers` maps the names of
     `specs.compose.helpers_of` to what identifies them."""
-    return {"name": name, **_prompting(task, helpers)}
+    end = {"end": task.sampling.end} if task.sampling.end != "turn" else {}
+    return {"name": name, **_prompting(task, helpers), **end}
 
 
 def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
@@ -145,7 +146,7 @@ def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> I
     inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
     owner = owner_of(task)
     if owner.cells == "eval":
-        inputs["sampling"] = task.sampling.model_dump(mode="json")
+        inputs["sampling"] = sampled(task.sampling, helpers)
     decoding = decoding_of(task.decoding)
     decoded = {**decoding.inputs(helpers), **_code("decoding", task.decoding.method, decoding)}
     if decoded:

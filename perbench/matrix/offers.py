@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from perbench import plugins
 from perbench.api import Identifier
-from perbench.contracts.base import Capability
+from perbench.contracts.base import Capability, Role
 from perbench.errors import PerbenchError
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import engine_of, roles_of
+from perbench.specs.compose import engine_of, owner_of, roles_of
 from perbench.specs.matrix import MatrixSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
@@ -48,12 +48,35 @@ def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
     Raises:
         PerbenchError: naming the keys to set.
     """
-    for role in roles_of(task.spec):
+    subject = Role("subject", None, sampling=task.spec.sampling if _samples(task.spec) else None)
+    for role in (subject, *roles_of(task.spec)):
         for name in spec.models if role.model is None else [role.model]:
             engine = engine_of(model(name))
-            lacking = [message for need, message in role.needs.items() if need not in engine.offers]
+            needs = {**role.needs, **_sampling_needs(role)}
+            lacking = [message for need, message in needs.items() if not engine.can(need)]
             if lacking:
                 raise PerbenchError(f"task {task.name}: {lacking[0].format(model=name, what=engine.what)}")
+
+
+def _samples(task: TaskSpec) -> bool:
+    return "sampling" in owner_of(task).reads
+
+
+def _sampling_needs(role: Role) -> dict[Capability, str]:
+    """What not every engine can do of how a role's answers are sampled, with the message otherwise."""
+    found: dict[Capability, str] = {}
+    if role.sampling is not None and role.sampling.repetition_penalty != 1:
+        found["penalty"] = (
+            f"{role.sampling_key}.repetition_penalty {role.sampling.repetition_penalty:g}: {{model}} is "
+            "{what}, which is not known to apply one; remove it, or, if an endpoint's server takes it, set "
+            "endpoint.send_as.repetition_penalty in the model's file to the server's name of it"
+        )
+    if role.sampling is not None and role.sampling.end == "eos":
+        found["eos"] = (
+            f"{role.sampling_key}.end eos: {{model}} is {{what}}, which ends answers at the end of a turn; "
+            "remove it, or use a model whose weights are on this machine (hub, path or gguf)"
+        )
+    return found
 
 
 def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from perbench.errors import PerbenchError
 from perbench.lm.prefix import common_length
@@ -56,13 +56,19 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     return ids
 
 
-def encode_answer(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a response and its end of turn, as they follow a prompt. Text spelled like a special token
-    stays text; white space that the template trims at the edges is left out.
+def encode_answer(tokenizer: Any, text: str, *, end: Literal["turn", "eos"] = "turn") -> list[int]:
+    """Token ids of a response and its end of turn, as they follow a prompt; with `end: eos`, the tokenizer's
+    end-of-sequence token instead. Text spelled like a special token stays text; white space that the template
+    trims at the edges is left out.
 
     If a token of the dialogue would span the boundary between prompt and response ("\\n\\n"), the prompt
     keeps its own tokens, as in generation, and the response gets the rest of that token.
+
+    Raises:
+        PerbenchError: as `end_of_sequence`.
     """
+    if end == "eos":
+        return [*encode_response(tokenizer, text), end_of_sequence(tokenizer)]
     facts = _facts(tokenizer)
     body, _ = _body(tokenizer, facts, text)
     found = _pieces(tokenizer, facts, body, facts.end_text).ids
@@ -109,6 +115,17 @@ def end_of_turn(tokenizer: Any) -> tuple[int, ...]:
     """The ids that the template writes after an answer, up to the first special token; if there is none, the
     tokenizer's end-of-sequence token."""
     return _facts(tokenizer).end
+
+
+def end_of_sequence(tokenizer: Any) -> int:
+    """
+    Raises:
+        PerbenchError: the tokenizer has no end-of-sequence token.
+    """
+    found: int | None = tokenizer.eos_token_id
+    if found is None:
+        raise PerbenchError("the model's tokenizer has no end-of-sequence token; set sampling.end: turn")
+    return found
 
 
 def opening(tokenizer: Any) -> str:

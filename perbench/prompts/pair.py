@@ -79,7 +79,9 @@ def build_pair(
         TooLong: the example's request and response alone exceed `task.max_length`, or `context`, the model's
             context size.
     """
-    response = tuple(encode_answer(tokenizer, example.reference)) if with_response else ()
+    response: tuple[int, ...] = ()
+    if with_response:
+        response = tuple(encode_answer(tokenizer, example.reference, end=task.sampling.end))
     found = turns(task, example, tokenizer, response if with_response else None, context=context)
     return PromptPair(found.factual.ids, found.counterfactual.ids, response, found.kept, found.trimmed)
 
@@ -129,7 +131,7 @@ def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequ
     prompt."""
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
-    response = len(encode_answer(tokenizer, example.reference))
+    response = len(encode_answer(tokenizer, example.reference, end=task.sampling.end))
     items = list(persona) or [""]
     order = by_priority(len(items), task.persona)
     room = task.max_length - response

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from perbench.shapes.base import Strict
+from perbench.shapes.fields import LATER
 from perbench.shapes.plugged import plugin_of
 from perbench.shapes.templates import Count
 
@@ -20,6 +21,12 @@ class SamplingSpec(Strict):
     max_new_tokens: Count = 512
     temperature: Annotated[float, Field(ge=0)] = 0.4
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0), LATER] = 1.0
+    """Divides positive, and multiplies negative, logits of tokens that the prompt or the answer so far holds,
+    as in transformers; 1 has no effect."""
+    end: Annotated[Literal["turn", "eos"], LATER] = "turn"
+    """What ends an answer: the chat template's end of turn, or any stop token of the checkpoint; or the
+    tokenizer's end-of-sequence token alone. Training learns to end answers with the same."""
 
 
 class DecodingSpec(Strict):

@@ -249,7 +249,7 @@ def by_example(numerator: Tensor, denominator: Tensor, lengths: Sequence[int]) -
         lengths: tokens of each example.
     """
     above, below = (
-        torch.stack([part.sum() for part in values.split(list(lengths))])
+        torch.stack([part.sum() for part in torch.split(values, list(lengths))])
         for values in (numerator, denominator.to(numerator.dtype))
     )
     counted = below != 0

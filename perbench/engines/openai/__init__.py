@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.base import Asked, Inputs
+from perbench.contracts.base import Asked, Capability, Inputs
 from perbench.contracts.engine_kind import EngineKind, Host
 from perbench.shapes.base import Strict
 
@@ -31,6 +31,10 @@ class OpenAI(EngineKind[Keys]):
     @classmethod
     def values(cls, name: str) -> dict[str, Any]:
         return {"summary": "an endpoint's model", "endpoint": {"model": name}}
+
+    def can(self, need: Capability) -> bool:
+        """Its server may take a repetition penalty, if the model's file says under which name."""
+        return super().can(need) or (need == "penalty" and "repetition_penalty" in self.keys.endpoint.names)
 
     def identify(self) -> Inputs:
         return self.keys.endpoint.identity

@@ -145,15 +145,33 @@ class OpenAIEngine(Engine):
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": seed,
+            **self._penalty(sampling),
             **self._endpoint.sent,
         }
+
+    def _penalty(self, sampling: SamplingSpec) -> dict[str, float]:
+        """
+        Raises:
+            PerbenchError: the sampling is beyond what the server is known to do.
+        """
+        if sampling.end != "turn":
+            raise self._lacks("ends answers at the end of a turn, not at sampling.end: eos")
+        if sampling.repetition_penalty == 1:
+            return {}
+        if "repetition_penalty" not in self._endpoint.names:
+            raise PerbenchError(
+                f"{self.who} is not known to apply sampling.repetition_penalty; if its server does, set "
+                "endpoint.send_as.repetition_penalty in the model's file to the server's name of it"
+            )
+        return {"repetition_penalty": sampling.repetition_penalty}
 
     def _body(self, request: Mapping[str, Any]) -> dict[str, Any]:
         names = self._endpoint.names
         if request["top_p"] == 1.0:  # no effect, and some servers reject it with a temperature
             names = {name: sent for name, sent in names.items() if name != "top_p"}
         body = {"model": request["model"], "messages": request["messages"]}
-        return {**body, **{sent: request[name] for name, sent in names.items()}, **self._endpoint.extra}
+        known = {sent: request[name] for name, sent in names.items() if name in request}
+        return {**body, **known, **self._endpoint.extra}
 
     async def _reply(
         self, request: Mapping[str, Any], gate: asyncio.Semaphore, halt: asyncio.Event, skip: bool

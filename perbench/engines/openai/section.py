@@ -33,8 +33,10 @@ class Prices(Strict):
         return round((fresh * self.input + asked.cached * again + asked.output * self.output) / 1e6, 6)
 
 
-Parameter = Literal["max_tokens", "temperature", "top_p", "seed"]
-"""Parameters of a request, by OpenAI's older names."""
+Parameter = Literal["max_tokens", "temperature", "top_p", "seed", "repetition_penalty"]
+"""Parameters of a request, by OpenAI's older names; OpenAI itself takes no `repetition_penalty`."""
+OWN = ("max_tokens", "temperature", "top_p", "seed")
+"""Those that are sent if `send_as` does not name them."""
 OPENAI_URL = "https://api.openai.com/v1"
 OPENAI_URL_ENV = "OPENAI_BASE_URL"
 
@@ -66,7 +68,7 @@ class Endpoint(Strict):
     timeout: Annotated[float, Field(gt=0)] = 300.0
     """Seconds for one answer, from connection to last byte."""
     send_as: dict[Parameter, str | None] = {}
-    """The server's names of parameters; null omits one."""
+    """The server's names of parameters; null omits one. `repetition_penalty` is sent only if it is named."""
     extra: dict[str, JsonValue] = {}
     """Further fields of every request, such as {reasoning_effort: low}."""
     prices: Prices | None = None
@@ -95,7 +97,8 @@ class Endpoint(Strict):
     @property
     def names(self) -> dict[str, str]:
         """The name each parameter is sent under, without those that are omitted."""
-        found = {name: self.send_as.get(name, name) for name in get_args(Parameter)}
+        own = dict(zip(OWN, OWN, strict=True))
+        found = {name: self.send_as.get(name, own.get(name)) for name in get_args(Parameter)}
         return {name: sent for name, sent in found.items() if sent is not None}
 
     @property

@@ -16,7 +16,7 @@ from perbench.lm.contrast import batches, response_logp
 from perbench.lm.device import device
 from perbench.lm.finite import Finite
 from perbench.lm.models import load_causal_lm, load_tokenizer
-from perbench.prompts.chat import chat_text, decode_response, encode, end_of_turn
+from perbench.prompts.chat import chat_text, decode_response, encode, end_of_sequence, end_of_turn
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _CHANGING = Path()
 
 
 class TransformersEngine(Engine):
-    """`model` is the torch module being served; any of `stop_tokens` ends an answer."""
+    """`model` is the torch module being served; any of `stop_tokens` ends an answer, unless `sampling.end`
+    says otherwise."""
 
     offers = EVERYTHING
     tokenizer: Any = None
@@ -132,8 +133,10 @@ class TransformersEngine(Engine):
 
         def answer(group: list[int]) -> list[Generation]:
             chosen = [prompts[index] for index in group]
-            rows = self._rows(chosen, sampling.max_new_tokens, **_drawing(sampling))
-            return [self._answer(len(prompt), row) for prompt, row in zip(chosen, rows, strict=True)]
+            rows = self._rows(chosen, sampling, **_drawing(sampling))
+            return [
+                self._answer(len(prompt), row, sampling) for prompt, row in zip(chosen, rows, strict=True)
+            ]
 
         return self._in_groups(lengths, TOKEN_BUDGET, sampling, seed, answer)
 
@@ -154,9 +157,10 @@ class TransformersEngine(Engine):
 
         def answer(group: list[int]) -> list[Generation]:
             pairs = [*(prompts[index] for index in group), *(without[index] for index in group)]
-            rows = self._rows(pairs, sampling.max_new_tokens, steering)
+            rows = self._rows(pairs, sampling, steering)
             read = [len(prompts[index]) + len(without[index]) for index in group]
-            return [self._answer(count, row) for count, row in zip(read, rows[: len(group)], strict=True)]
+            kept = rows[: len(group)]
+            return [self._answer(count, row, sampling) for count, row in zip(read, kept, strict=True)]
 
         return self._in_groups(lengths, TOKEN_BUDGET // 2, sampling, seed, answer)
 
@@ -186,22 +190,22 @@ class TransformersEngine(Engine):
         return [answers[index] for index in range(len(lengths))]
 
     def _rows(
-        self, prompts: Sequence[TokenIds], max_new_tokens: int, *processors: Any, **options: Any
+        self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *processors: Any, **options: Any
     ) -> list[list[int]]:
         """The padded new tokens of each prompt."""
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
-        stop = sorted(self.stop_tokens)
-        pad = 0  # masked, so any valid id will do; the tokenizer's may lie outside the embedding
+        stop = sorted(self._stops(sampling))
         width = max(map(len, prompts))
-        # Left padding, so that every answer directly follows its prompt.
-        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+        # Left padding, so that every answer directly follows its prompt. It is masked, but a repetition
+        # penalty reads it, so a prompt is padded with a token of its own.
+        ids = torch.tensor([[*prompt[:1] * (width - len(prompt)), *prompt] for prompt in map(tuple, prompts)])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         config = GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=sampling.max_new_tokens,
             eos_token_id=stop,
-            pad_token_id=pad,
+            pad_token_id=0,  # any valid id: what follows the end of an answer is cut
             use_cache=True,
             **options,
         )
@@ -215,8 +219,12 @@ class TransformersEngine(Engine):
         rows: list[list[int]] = output[:, width:].tolist()
         return rows
 
-    def _answer(self, prompt_tokens: int, row: list[int]) -> Generation:
-        end = next((place for place, token in enumerate(row) if token in self.stop_tokens), None)
+    def _stops(self, sampling: SamplingSpec) -> frozenset[int]:
+        return self.stop_tokens if sampling.end == "turn" else frozenset({end_of_sequence(self.tokenizer)})
+
+    def _answer(self, prompt_tokens: int, row: list[int], sampling: SamplingSpec) -> Generation:
+        stops = self._stops(sampling)
+        end = next((place for place, token in enumerate(row) if token in stops), None)
         text = decode_response(self.tokenizer, row[:end])
         if end is None:
             return Generation(text, "length", prompt_tokens, len(row))
@@ -225,6 +233,8 @@ class TransformersEngine(Engine):
 
 def _drawing(sampling: SamplingSpec) -> dict[str, Any]:
     """GenerationConfig's sampling options."""
+    penalty = {"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1 else {}
     if sampling.temperature == 0:
-        return {"do_sample": False}
-    return {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        return {"do_sample": False, **penalty}
+    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    return {"do_sample": True, **drawn, **penalty}

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 class Steering:
     """For greedy `generate` over 2E rows: E prompts with the context, then the same E without. At each step
     it combines a pair's logits, draws a token and forces it in both rows: one batched pass per token, with
-    both caches continuing the same answer."""
+    both caches continuing the same answer. A repetition penalty applies to the combined logits, for the
+    tokens of the prompt with the context and of the answer."""
 
     def __init__(self, combine: Combine, sampling: SamplingSpec) -> None:
-        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+        from transformers import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
-        self._combine = combine
-        self._warpers: list[Any] | None = None
-        if sampling.temperature > 0:
-            self._warpers = [TemperatureLogitsWarper(sampling.temperature)]
+        self._combine, self._drawn = combine, sampling.temperature > 0
+        self._warpers: list[Any] = []
+        if sampling.repetition_penalty != 1:
+            self._warpers += [RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)]
+        if self._drawn:
+            self._warpers += [TemperatureLogitsWarper(sampling.temperature)]
             self._warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -30,10 +33,10 @@ class Steering:
         import torch
 
         steered = self._combine(*scores.float().chunk(2))
-        if self._warpers is None:
-            drawn = steered.argmax(-1, keepdim=True)
-        else:
-            for warp in self._warpers:
-                steered = warp(input_ids[: len(steered)], steered)
+        for warp in self._warpers:
+            steered = warp(input_ids[: len(steered)], steered)
+        if self._drawn:
             drawn = torch.multinomial(steered.softmax(-1), num_samples=1)
+        else:
+            drawn = steered.argmax(-1, keepdim=True)
         return torch.full_like(scores, -torch.inf).scatter(1, drawn.repeat(2, 1), 0.0)

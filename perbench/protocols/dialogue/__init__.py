@@ -60,7 +60,8 @@ class DialogueProtocol(Protocol[Keys]):
         }
         if any(judge.method != "likeliest" for judge in spec.judges()):
             return found
-        keys = ("retries", "sampling.temperature", "sampling.top_p")
+        drawing = ("temperature", "top_p", "repetition_penalty", "end")
+        keys = ("retries", *(f"sampling.{key}" for key in drawing))
         return found | {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
 
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
@@ -72,7 +73,8 @@ class DialogueProtocol(Protocol[Keys]):
 
     def roles(self) -> Sequence[Role]:
         spec = self.keys.dialogue
-        found = [Role("simulator", spec.simulator.model)]
+        sampling, place = spec.simulator.sampling, "dialogue.simulator.sampling"
+        found = [Role("simulator", spec.simulator.model, sampling=sampling, sampling_key=place)]
         for role, judge in zip(("judge", "second_judge"), spec.judges(), strict=False):
             wrong = ["pmi: false"] if judge.pmi else []
             wrong += ["method: reply"] if judge.method == "likeliest" else []

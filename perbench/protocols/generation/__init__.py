@@ -12,6 +12,7 @@ from perbench.contracts.base import Asked, Role
 from perbench.contracts.metric import UNIT, Scale
 from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
 from perbench.shapes.base import Strict
+from perbench.shapes.sampling import SamplingSpec
 from perbench.specs.compose import decoding_of
 
 from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
@@ -39,7 +40,13 @@ class GenerationProtocol(Protocol[Keys]):
     trains = True
     prompted = True
     title = "writing"
-    of_answers = (*ANSWERS, "decoding", "metrics", "persona_swap")
+    of_answers = (
+        *(key for key in ANSWERS if key != "sampling"),
+        *(f"sampling.{key}" for key in SamplingSpec.model_fields if key != "end"),
+        "decoding",
+        "metrics",
+        "persona_swap",
+    )
     version = 1
 
     def headlines(self) -> Sequence[str]:
