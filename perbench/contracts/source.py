@@ -41,7 +41,7 @@ class Source(Owner[K]):
     base of relative paths."""
 
     spec: DataSpec
-    reads = frozenset({"data.train_split", "data.test_split", "data.overlap"})
+    reads = frozenset({"data.train_split", "data.val_split", "data.test_split", "data.overlap"})
 
     key: ClassVar[str]
     """The key of `Keys` without a default."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from perbench.api import Example
 from perbench.contracts.data import Dataset
@@ -16,7 +16,7 @@ from perbench.data.values import MOST_PROBLEMS
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
 from perbench.progress import counted
-from perbench.shapes.task import FieldSpec, TaskSpec
+from perbench.shapes.task import FieldSpec, Split, TaskSpec
 from perbench.shapes.templates import placeholders
 from perbench.specs.compose import owner_of, ranked_text, ranking_of, source_of
 
@@ -31,7 +31,7 @@ DRAW = 0
 
 def load_examples(
     task: Named[TaskSpec],
-    split: Literal["train", "test"],
+    split: Split,
     limit: int | None = None,
     *,
     every_field: bool = False,
@@ -52,7 +52,12 @@ def load_examples(
     own = owner_of(spec).dataset(limit)
     if own is not None:
         return own
-    name = spec.data.train_split if split == "train" else spec.data.test_split
+    name = {"train": spec.data.train_split, "val": spec.data.val_split, "test": spec.data.test_split}[split]
+    if name is None:
+        raise PerbenchError(
+            f"task {task.name} has no validation split; name one by data.val_split, such as "
+            f"--set 'tasks.{task.name}.data.val_split=val'"
+        )
     source = source_of(spec.data).read(name, task.folder, spec.fields)
     reader = _Reader(spec, name)
     if every_field and (form := spec.fields.item_example) is not None:

@@ -10,10 +10,9 @@ from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import engine_of, helpers_of
-from perbench.specs.expand import variants
+from perbench.specs.expand import every_task, trainings
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.rows import task_variants
 
 
 def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> list[str]:
@@ -27,10 +26,11 @@ def absent(tasks: Iterable[TaskSpec], models: Iterable[Named[ModelSpec]]) -> lis
 def absent_for(spec: MatrixSpec) -> list[str]:
     """What a whole matrix lacks: its models, its tasks, and the models that these and its trainers name."""
     names, tasks = dict.fromkeys(spec.models), []
-    for row in task_variants([*spec.sources, *spec.targets]):
+    for row in every_task(spec):
         task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec
         names |= dict.fromkeys(sorted(helpers_of(task)))
         tasks.append(task)
-    references = (plugins.load_trainer(one.name, one.params).reference() for one in variants(spec.trainers))
+    trainers = (one.trainer for one in trainings(spec))
+    references = (plugins.load_trainer(one.name, one.params).reference() for one in trainers)
     names |= dict.fromkeys(name for name in references if name not in (None, "initial"))
     return absent(tasks, [load_model(name) for name in names])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ DIGITS = 32
 class Brief:
     """`todo`: identities of the cells to run, in the plan's order; `again`: by identity, the sha256 of a
     record that is to be replaced (of a failed or damaged cell), so that workers tell it from a new one;
-    `started`: the run's start, for people; `folder`: where relative paths begin; the rest is as on the
-    command line, in absolute paths."""
+    `chosen`: identities of the trainings that the matrix's selection has chosen so far; `started`: the run's
+    start, for people; `folder`: where relative paths begin; the rest is as on the command line, in absolute
+    paths."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -55,6 +56,7 @@ class Brief:
     started: str
     todo: Sequence[str]
     again: Mapping[str, str]
+    chosen: Sequence[str] = ()
 
     def write(self, run: RunDir) -> None:
         run.workers.mkdir(parents=True, exist_ok=True)
@@ -125,7 +127,7 @@ class Brief:
         spec = self.spec
         data = {family: Path(folder) for family, folder in self.data.items()}
         catalogue = Catalogue(spec, data, self.limit)
-        cells = {cell.identity: cell for cell in expand(spec, catalogue)}
+        cells = {cell.identity: cell for cell in expand(spec, catalogue, self.chosen)}
         for identity in self.todo:
             if identity not in cells:
                 raise PerbenchError(
@@ -144,6 +146,7 @@ def brief_of(
     *,
     started: str,
     expiry: float,
+    chosen: Collection[str] = (),
 ) -> Brief:
     """Of the first process, before it starts workers."""
     return Brief(
@@ -161,6 +164,7 @@ def brief_of(
         started,
         [cell.identity for cell in todo],
         {cell.identity: seal for cell in todo if (seal := record_seal(run, cell)) is not None},
+        sorted(chosen),
     )
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from perbench import data as data_sources
 from perbench.contracts.data import Dataset
@@ -18,11 +17,11 @@ from perbench.lm import models
 from perbench.matrix.identity import PROMPTS, Inputs
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
-from perbench.shapes.task import TaskSpec
+from perbench.shapes.task import Split, TaskSpec
 from perbench.specs.compose import engine_of, owner_of, served_by, source_of
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
-from perbench.specs.rows import TaskRow, TaskVariant, task_variants
+from perbench.specs.rows import TaskVariant
 
 UNRESOLVED = "unresolved"
 """Replaces the identity of a model or of data that are unavailable to a draft."""
@@ -68,15 +67,19 @@ class Catalogue:
         self._spec = spec
         self._data = data
         self._limit = limit
+        self._tasks: dict[str, LabelledTask] = {}
         self._datasets: dict[str, Dataset] = {}
         self._seen: dict[str, Seen] = {}
         self._overlaps: dict[tuple[str, str], Overlap] = {}
         self._own: dict[tuple[object, ...], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
-    def tasks(self, rows: Sequence[str | TaskRow]) -> list[LabelledTask]:
-        """The tasks named as sources or targets."""
-        return [self._task(variant) for variant in task_variants(rows)]
+    def task(self, variant: TaskVariant) -> LabelledTask:
+        """A source or target."""
+        key = canonical_digest([variant.task, dict(variant.overrides), variant.tag])
+        if key not in self._tasks:
+            self._tasks[key] = self._task(variant)
+        return self._tasks[key]
 
     def _task(self, variant: TaskVariant) -> LabelledTask:
         shared = self._spec.tasks.get(variant.task, {})
@@ -85,7 +88,7 @@ class Catalogue:
         label = variant.label(named.name)
         return LabelledTask(f"{label} ({Path(file).name})" if file else label, named)
 
-    def dataset(self, task: Named[TaskSpec], split: Literal["train", "test"]) -> Dataset:
+    def dataset(self, task: Named[TaskSpec], split: Split) -> Dataset:
         """The examples of a split, loaded once for all variants of a task that read the same."""
         own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check or supply rows
         keys = {"data", "fields", "examples", "prompt", "prompts", *own}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,12 +30,10 @@ from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import engine_inputs, helpers_of, owner_of
-from perbench.specs.expand import (
-    Variant,
-    training_variants,
-    variants,
-)
+from perbench.specs.contests import Candidacy, candidacies
+from perbench.specs.expand import Training, Variant, base_targets, trainings, variants
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.rows import TaskVariant, validation_label
 from perbench.store.cell import Kind
 from perbench.store.record import Labels
 from perbench.training.inputs import check_settings
@@ -58,6 +56,10 @@ class Cell:
     trainer: Trainer | None = None
     training: TrainingSpec | None = None
     identifier: Identifier | None = None
+    candidacy: Candidacy | None = None
+    """Of a training from which `select` chooses, and of the evaluation that it is chosen by."""
+    by_source: frozenset[str] = frozenset()
+    """Hyperparameters and training keys with a value for each source, of a training."""
     needs: Cell | None = None
     dev: Dataset | None = field(default=None, repr=False)
     overlap: Overlap | None = None
@@ -105,33 +107,40 @@ def _params(params: Mapping[str, Any]) -> str:
     return f"({', '.join(f'{name}={value}' for name, value in params.items())})" if params else ""
 
 
-def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
+def expand(spec: MatrixSpec, catalogue: Catalogue, chosen: Collection[str] = ()) -> list[Cell]:
     """All cells: each trained model once, each evaluated on every target; base rows; identifiers.
 
     Order: by model; base rows, identification (deterministic, so only with the first seed), then each
     training with its evaluations. First results come early, and errors in a target appear before hours of
     training.
 
+    Args:
+        chosen: identities of the trainings that `select` has chosen (`perbench.matrix.select`): the others
+            among which it chooses are evaluated only to choose.
+
     Raises:
         PerbenchError: unavailable data, tasks that endpoints cannot do, or two labels for the same work (two
             names of one model).
     """
-    tasks = [_Task(catalogue, task) for task in catalogue.tasks(spec.targets)]
+    trained = [*trainings(spec)]
+    known: dict[tuple[str, str], _Task] = {}
+
+    def task_of(variant: TaskVariant) -> _Task:
+        return known.setdefault(variant.key, _Task(catalogue, catalogue.task(variant)))
+
+    tasks = [*map(task_of, base_targets(spec))]
     targets = [task for task in tasks if owner_of(task.named.spec).cells == "eval"]
     benchmarks = [task for task in tasks if owner_of(task.named.spec).cells == "identify"]
-    sources = [_Task(catalogue, task) for task in catalogue.tasks(spec.sources)]
-    for task in tasks:
+    reached = [[*map(task_of, one.targets(spec))] for one in trained]
+    for task in dict.fromkeys(task for held in (tasks, *reached) for task in held):
         check_roles(task.named, spec, catalogue.model)
     trainable = trainable_models(spec, catalogue.model)
-    settings = _settings(spec, catalogue) if sources and trainable else []
+    rivals = candidacies(spec, trained)
+    settings = [*_settings(trained, catalogue)] if trainable else []
+    sources = [task_of(one.source) for one in trained]
+    validated = {one.source.key: _Task(catalogue, catalogue.task(one.source), "val") for one in trained}
     cells: list[Cell] = []
     for model in (_Model(catalogue, name) for name in spec.models):
-        trained = [
-            _train_cell(catalogue, model, one, source, seed)
-            for source in (sources if model.name in trainable else ())
-            for one in settings
-            for seed in spec.seeds
-        ]
         if spec.base_rows:
             cells += [
                 _eval_cell(catalogue, model, None, task, seed) for task in targets for seed in spec.seeds
@@ -141,8 +150,19 @@ def expand(spec: MatrixSpec, catalogue: Catalogue) -> list[Cell]:
             for task in benchmarks
             for variant in variants(spec.identifiers)
         ]
-        for cell in trained:
-            cells += [cell, *(_eval_cell(catalogue, model, cell, task, cell.labels.seed) for task in targets)]
+        for place, setting in enumerate(settings if model.name in trainable else ()):
+            source, rival = sources[place], rivals[place]
+            for seed in spec.seeds:
+                cell = replace(_train_cell(catalogue, model, setting, source, seed), candidacy=rival)
+                found: list[Cell] = []
+                if rival is None or cell.identity in chosen:
+                    evaluated = (task for task in reached[place] if owner_of(task.named.spec).cells == "eval")
+                    found = [_eval_cell(catalogue, model, cell, task, seed) for task in evaluated]
+                if rival is not None and spec.select is not None:
+                    scored = source if spec.select.on == "test" else validated[trained[place].source.key]
+                    first = replace(_eval_cell(catalogue, model, cell, scored, seed), candidacy=rival)
+                    found = [first, *(one for one in found if one.identity != first.identity)]
+                cells += [cell, *found]
     _check_distinct(cells)
     return cells
 
@@ -173,8 +193,11 @@ class _Model:
 class _Task:
     """A task of the matrix, with what its cells share: found once, and only if there are such cells."""
 
-    def __init__(self, catalogue: Catalogue, task: LabelledTask) -> None:
+    def __init__(self, catalogue: Catalogue, task: LabelledTask, split: Literal[val, test] = "test") -> None:
         self._catalogue, self.label, self.named = catalogue, task.label, task.named
+        self._split: Literal[val, test] = split
+        if split == "val":
+            self.label = validation_label(task.label)
 
     @cached_property
     def train(self) -> Dataset:
@@ -182,7 +205,8 @@ class _Task:
 
     @cached_property
     def test(self) -> Dataset:
-        return self._catalogue.dataset(self.named, "test")
+        """What it is evaluated on."""
+        return self._catalogue.dataset(self.named, self._split)
 
     @cached_property
     def dev(self) -> Dataset | None:
@@ -214,25 +238,32 @@ class _Setting:
     """Those that the matrix names, for labels."""
     inputs: Inputs
     training_inputs: Inputs
+    by_source: frozenset[str]
 
 
-def _settings(spec: MatrixSpec, catalogue: Catalogue) -> list[_Setting]:
-    found = []
-    for variant in variants(spec.trainers):
-        trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
-        digest = plugins.get("trainer", variant.name).digest()
-        wanted = trainer.reference()
-        reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
-        inputs = Shared(plugin_inputs(variant.name, digest, trainer.params, reference))
-        for training, varied in training_variants(spec, variant):
-            check_settings(trainer, training)
+def _settings(trained: Sequence[Training], catalogue: Catalogue) -> Iterator[_Setting]:
+    """Of each training; those that differ only in their sources share one."""
+    found: dict[str, _Setting] = {}
+    for one in trained:
+        variant, varied = one.trainer, dict(one.varied)
+        own = dict(variant.params), dict(variant.training), one.spec, varied
+        key = repr((variant.name, *own, sorted(one.by_source)))
+        if key not in found:
+            trainer: Trainer = plugins.load_trainer(variant.name, variant.params)
+            digest = plugins.get("trainer", variant.name).digest()
+            wanted = trainer.reference()
+            reference = None if wanted in (None, "initial") else (wanted, catalogue.model_inputs(wanted))
+            inputs = Shared(plugin_inputs(variant.name, digest, trainer.params, reference))
+            check_settings(trainer, one.spec)
             params = {
                 key: catalogue.label(value) if reference is not None and value == wanted else value
                 for key, value in variant.shown(varied).items()
             }
-            shared = Shared(training.inputs)
-            found.append(_Setting(variant.name, trainer, training, varied, params, inputs, shared))
-    return found
+            shared = Shared(one.spec.inputs)
+            found[key] = _Setting(
+                variant.name, trainer, one.spec, varied, params, inputs, shared, one.by_source
+            )
+        yield found[key]
 
 
 # ------------------------------------------------------------ cells of each kind
@@ -261,7 +292,16 @@ def _train_cell(catalogue: Catalogue, model: _Model, one: _Setting, source: _Tas
     )
     trainer = deepcopy(one.trainer)  # it may keep a state
     return Cell(
-        "train", labels, inputs, model.named, named, data, seed, trainer=trainer, training=one.training
+        "train",
+        labels,
+        inputs,
+        model.named,
+        named,
+        data,
+        seed,
+        trainer=trainer,
+        training=one.training,
+        by_source=one.by_source,
     )
 
 

@@ -22,9 +22,11 @@ MANY = 60
 """Cells of a plan that is printed whole."""
 
 
-def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool, verbose: bool) -> None:
+def show_plan(
+    plan: Plan, estimator: Estimator, later: int = 0, *, as_json: bool, verbose: bool = False
+) -> None:
     """Print every cell with its action and reason, tokens, time and endpoint costs; of more than MANY cells,
-    unless `verbose`, a summary."""
+    unless `verbose`, a summary. `later`: the number of cells that follow after the matrix's selection."""
     estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
@@ -38,6 +40,7 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool, verbose: bool)
         "tokens_exact": all(estimate.exact for estimate in todo),
         "seconds": seconds,
         "endpoints": _spend_json(spends),
+        "after_selection": later,
     }
     if as_json:
         print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
@@ -52,6 +55,10 @@ def show_plan(plan: Plan, estimator: Estimator, *, as_json: bool, verbose: bool)
         f"{counted(tokens, 'token')}; "
         f"time: {'unknown, no similar past record' if seconds is None else 'about ' + duration(seconds)}"
     )
+    if later:
+        print(
+            f"then {counted(later, 'cell')} to evaluate, not in these sums: of the models that are selected"
+        )
     for name, one in spends.items():
         print(_spend_line(name, one))
     if uncounted:

@@ -9,7 +9,7 @@ from typing import Any
 
 from perbench.errors import PerbenchError
 from perbench.lm import models
-from perbench.specs.expand import training_variants, variants
+from perbench.specs.expand import trainings
 from perbench.specs.load import load_model
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.training.budget import RESERVE, Budget, Shape, budget
@@ -45,10 +45,10 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
 def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
     """The settings of trainers, by what distinguishes them."""
     found: dict[str, TrainingSpec] = {}
-    for variant in variants(spec.trainers):
-        own = {".".join(path): value for path, value in variant.training.items()}
-        for training, varied in training_variants(spec, variant):
-            found.setdefault("".join(f" {key}={value}" for key, value in {**varied, **own}.items()), training)
+    for one in trainings(spec):
+        own = {".".join(path): value for path, value in one.trainer.training.items()}
+        words = (f" {key}={value}" for key, value in {**one.varied, **own}.items())
+        found.setdefault("".join(words), one.spec)
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,14 @@ class Plan:
     @property
     def todo(self) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.action != "reuse")
+
+    def without(self, tried: Collection[str]) -> Plan:
+        """The plan, in which cells that were just worked are not worked again."""
+        kept = (
+            replace(step, action="reuse", reason="worked before") if step.cell.identity in tried else step
+            for step in self.steps
+        )
+        return replace(self, steps=tuple(kept))
 
     def counts(self) -> dict[str, int]:
         """Number of cells by action: {"train": 2, "eval": 6, "identify": 0, "reuse": 12}."""

@@ -21,6 +21,7 @@ from perbench.published.rules import faults_of
 from perbench.published.shape import MOST_BYTES, SCHEMA, MatrixPart, Published, PublishedCell
 from perbench.site.load import load
 from perbench.specs.load import load_task
+from perbench.specs.rows import targets_in
 from perbench.specs.rows import task_of as task_name
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_samples, samples_withheld
@@ -135,8 +136,8 @@ def withheld(record: CellRecord, matrices: Mapping[str, Any]) -> str | None:
         task = load_task(name).spec
     except PerbenchError:
         return withheld_texts(None, elsewhere=False)
-    rows = [row for spec in matrices.values() for row in spec["targets"] if not isinstance(row, str)]
-    changed = {key for row in rows if row["task"] == name for key in row}
+    variants = [variant for spec in matrices.values() for variant in targets_in(spec)]
+    changed = {key for variant in variants if variant.task == name for key in variant.overrides}
     changed |= {key for spec in matrices.values() for key in spec.get("tasks", {}).get(name, {})}
     return withheld_texts(task, elsewhere=any(key.partition(".")[0] == "data" for key in changed))
 
@@ -155,6 +156,11 @@ def _without_paths(record: CellRecord) -> CellRecord:
 
 def _part_of(spec: Mapping[str, Any], target: str) -> MatrixPart:
     rows = [row for row in spec["targets"] if (row if isinstance(row, str) else row["task"]) == target]
+    known = [variant.overrides for variant in targets_in({"targets": rows})]
+    for variant in targets_in(spec):
+        if variant.task == target and variant.overrides not in known:
+            rows.append({"task": target, **variant.overrides})
+            known.append(variant.overrides)
     return MatrixPart(
         summary=spec.get("summary", ""),
         baseline=spec.get("baseline"),

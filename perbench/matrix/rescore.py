@@ -17,11 +17,11 @@ from perbench.matrix.cells import describe
 from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
 from perbench.matrix.overlaps import overlap_notes
 from perbench.shapes.base import Named
-from perbench.shapes.task import TaskSpec
+from perbench.shapes.task import Split, TaskSpec
 from perbench.specs.compose import helpers_of, owner_of
 from perbench.specs.grid import leaves
 from perbench.specs.load import load_model, load_task
-from perbench.specs.rows import TaskRow, moved_rows, task_variants
+from perbench.specs.rows import moved_rows, targets_in
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import samples_withheld
 from perbench.store.ledger import caveats
@@ -158,24 +158,25 @@ def same_task(
 
 
 def data_of(record: CellRecord, task: Named[TaskSpec], count: int) -> tuple[Dataset, int | None]:
-    """The test examples of a record's `count` examples with samples, and the limit under which they were
-    read.
+    """The examples, of the test or validation split, of a record's `count` examples with samples, and the
+    limit under which they were read.
 
     Raises:
         PerbenchError: they are unavailable, or have changed.
     """
-    for limit in (None, count):  # `--limit` is not recorded
-        found = load_examples(task, "test", limit)
-        if found.digest == record.inputs["data"]:
-            return found, limit
+    splits: tuple[Split, ...] = ("test",) if task.spec.data.val_split is None else ("test", "val")
+    for split in splits:
+        for limit in (None, count):  # `--limit` is not recorded
+            found = load_examples(task, split, limit)
+            if found.digest == record.inputs["data"]:
+                return found, limit
     raise PerbenchError("the data have changed")
 
 
 def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A matrix's changes to a task, for every row that names it; without a row, those of `tasks`."""
     shared = matrix["tasks"].get(name, {})
-    rows = [row if isinstance(row, str) else TaskRow.model_validate(row) for row in matrix["targets"]]
-    named = [variant for variant in task_variants(rows) if variant.task == name]
+    named = [variant for variant in targets_in(matrix) if variant.task == name]
     return [{**shared, **variant.overrides} for variant in named] or [shared]
 
 

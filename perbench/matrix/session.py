@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from perbench.matrix.absent import absent
 from perbench.matrix.board import Board
 from perbench.matrix.brief import Brief, brief_of
 from perbench.matrix.catalogue import Catalogue, LabelledTask
-from perbench.matrix.cells import Cell, expand
+from perbench.matrix.cells import Cell
 from perbench.matrix.crew import Member
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.estimate import Estimator
@@ -32,11 +32,14 @@ from perbench.matrix.options import Options
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.record import now
 from perbench.matrix.run import Worker
+from perbench.matrix.select import told
+from perbench.matrix.stages import Stage, first_stage
 from perbench.matrix.summary import as_json, spent
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.shapes.base import Named
 from perbench.specs.compose import family_in, helpers_of, persona_helpers
+from perbench.specs.expand import every_task
 from perbench.specs.load import family_of
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import CellRecord, DamagedRecord, RunDir
@@ -70,26 +73,38 @@ def carry_out(
         for line in memory_lines(matrix.spec, options.devices, options.device_memory):
             print(line, flush=True)
     catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=options.dry_run)
-    _check_families(catalogue.tasks([*matrix.spec.sources, *matrix.spec.targets]), options.data)
-    cells = expand(matrix.spec, catalogue)
+    _check_families([*map(catalogue.task, every_task(matrix.spec))], options.data)
+    run, group = RunDir(options.out), processes.group()
+    stage = first_stage(matrix.spec, catalogue, run)
+    cells = stage.cells
     if options.train_only:
         cells = [cell for cell in cells if cell.kind == "train"]
     planned(cells)
-    run, group = RunDir(options.out), processes.group()
-    seen = overlaps.refused(cells)
-    for line in overlaps.accepted(cells) if group.main else ():
+    possible = [*cells, *stage.later]
+    seen = overlaps.refused(possible)
+    for line in overlaps.accepted(possible) if group.main else ():
         say(line)
     if options.dry_run:
-        return _show_plan(cells, catalogue, run, seen, options)
+        return _show_plan(stage, cells, catalogue, run, seen, options)
     if seen:
         raise PerbenchError("\n".join(seen))
     if not group.main:
         return _follow(cells, catalogue, run)
     sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
-    plan, brief = _begin(matrix, cells, catalogue, run, options)
-    left = _execute(plan, brief, catalogue, run, executor, options)
+    started, due, said = now(), dict[str, None](), set[str]()
+    while True:
+        for line in told(stage.choices, said):
+            say(line)
+        plan, brief = _begin(matrix, stage, cells, catalogue, run, options, started, due)
+        due |= dict.fromkeys(brief.todo)
+        left = _execute(plan, brief, catalogue, run, executor, options)
+        following = stage.next(catalogue, run)
+        if following is None or left:
+            break
+        stage = following
+        cells = stage.cells
+    group.broadcast("")
     records = _records(cells, run)
-    due = set(brief.todo)
     for line in spent([record for record in records if record.identity in due]):
         say(line)
     (show or _show_results)(records, options, matrix.name)
@@ -105,18 +120,23 @@ def carry_out(
 
 
 def _show_plan(
-    cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, seen: Sequence[str], options: Options
+    stage: Stage,
+    cells: Sequence[Cell],
+    catalogue: Catalogue,
+    run: RunDir,
+    seen: Sequence[str],
+    options: Options,
 ) -> int:
     """Do a dry run and return its exit code."""
     blocked = dict.fromkeys(seen)
     if processes.group().main:
         plan = make_plan(cells, run)
         _say_damaged(plan)
-        blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, catalogue), *seen])
+        blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, stage.later, catalogue), *seen])
         for line in blocked:
             say(f"before it runs: {line}")
         estimator = Estimator(catalogue, options.out, plan.past)
-        show_plan(plan, estimator, as_json=options.json, verbose=options.verbose)
+        show_plan(plan, estimator, len(stage.later), as_json=options.json, verbose=options.verbose)
     processes.close()
     return 2 if blocked else 0
 
@@ -147,9 +167,17 @@ def _executor(options: Options) -> Executor[Any] | None:
 
 
 def _begin(
-    matrix: Named[MatrixSpec], cells: Sequence[Cell], catalogue: Catalogue, run: RunDir, options: Options
+    matrix: Named[MatrixSpec],
+    stage: Stage,
+    cells: Sequence[Cell],
+    catalogue: Catalogue,
+    run: RunDir,
+    options: Options,
+    started: str,
+    tried: Collection[str],
 ) -> tuple[Plan, Brief]:
-    """The plan, and what workers are to do, after recording both in the run directory.
+    """The plan, and what workers are to do, after recording both in the run directory. `tried`: cells that an
+    earlier stage of this run has worked.
 
     Raises:
         PerbenchError: this machine lacks what the plan needs; or other processes work on its cells, and the
@@ -158,20 +186,30 @@ def _begin(
     with run.lock(wait=options.wait, notify=say):
         plan = make_plan(cells, run)
         _say_damaged(plan)
-        if missing := _absent(plan, catalogue):
+        if missing := _absent(plan, stage.later, catalogue):
             raise PerbenchError("\n".join(missing))
-        started = now()
         run.describe(
             matrix=matrix.name,
             spec=matrix.spec.model_dump(mode="json", by_alias=True),
             command=_command(),
             started=started,
             cells={cell.identity: cell.labels for cell in cells},
+            choices=stage.choices,
             notify=say,
         )
         leases = run.leases()
+        plan = plan.without(tried)
         todo = [step.cell for step in plan.todo]
-        brief = brief_of(matrix, options, _command(), todo, run, started=started, expiry=leases.expiry)
+        brief = brief_of(
+            matrix,
+            options,
+            _command(),
+            todo,
+            run,
+            started=started,
+            expiry=leases.expiry,
+            chosen=stage.chosen,
+        )
         if not options.wait and (others := Board(todo, run, leases, brief.again).others()):
             raise PerbenchError(
                 f"{run.path} is in use by {others[0]}, which works on {others[0].what}; wait for it, or omit "
@@ -209,7 +247,6 @@ def _execute(
                 track, cached = options.track, options.cached
                 worker = Worker(catalogue, run, _command(), progress.say, track=track, cached=cached)
                 Member(board, worker, progress).work()
-                processes.group().broadcast("")
             elif todo:
                 progress.say(f"others may join: {brief.join_command(options.out)}")
                 count = options.workers or executor.workers
@@ -235,16 +272,18 @@ def _command() -> str:
     return shorten(shlex.join(["perbench", *sys.argv[1:]]))
 
 
-def _absent(plan: Plan, catalogue: Catalogue) -> list[str]:
-    """What this machine lacks for the plan's work."""
-    distinct = {(step.cell.kind, id(step.cell.task), id(step.cell.model)): step.cell for step in plan.todo}
+def _absent(plan: Plan, later: Sequence[Cell], catalogue: Catalogue) -> list[str]:
+    """What this machine lacks for the plan's work, and for what may follow."""
+    due = [*(step.cell for step in plan.todo), *later]
+    distinct = {(cell.kind, id(cell.task), id(cell.model)): cell for cell in due}
     models = [cell.model for cell in distinct.values()]
     for cell in distinct.values():
         spec = cell.task.spec
         helpers = persona_helpers(spec.persona) if cell.kind == "train" else helpers_of(spec)
         models += map(catalogue.model, sorted(helpers))
-    references = {step.cell.trainer.reference() for step in plan.todo if step.cell.trainer is not None}
-    models += [catalogue.model(name) for name in sorted(references - {None, "initial"})]
+    references = {cell.trainer.reference() for cell in due if cell.trainer is not None}
+    named = [name for name in references if name is not None and name != "initial"]
+    models += [catalogue.model(name) for name in sorted(named)]
     return absent([cell.task.spec for cell in distinct.values()], models)
 
 

@@ -25,11 +25,11 @@ from perbench.specs.compose import (
     source_of,
     task_spec,
 )
-from perbench.specs.expand import variants
+from perbench.specs.expand import every_task, trainings, variants
 from perbench.specs.load import load_model
 from perbench.specs.matrices import matrix_of
 from perbench.specs.matrix import MatrixSpec
-from perbench.specs.rows import TaskVariant, task_variants
+from perbench.specs.rows import TaskVariant
 from perbench.specs.yaml import Document, Place
 
 
@@ -65,12 +65,13 @@ def used(matrices: Mapping[str, Mapping[str, Any]]) -> Used:
         document = Document(dict(values), {(): Place(f"matrix {name} of run.json")})
         spec = matrix_of(name, None, document).spec
         catalogue = Catalogue(spec, {}, None, draft=True)
-        rows = [*spec.sources, *spec.targets]
-        for variant, labelled in zip(task_variants(rows), catalogue.tasks(rows), strict=True):
+        for variant in every_task(spec):
+            labelled = catalogue.task(variant)
             _task(found, labelled.label, labelled.named, variant, spec)
-        for method, kind in ((spec.trainers, "trainer"), (spec.identifiers, "identifier")):
-            for row in variants(method):
-                _named(found, kind, row.name)
+        for trained in trainings(spec):
+            _named(found, "trainer", trained.trainer.name)
+        for identifier in variants(spec.identifiers):
+            _named(found, "identifier", identifier.name)
         for model in [*spec.models, *_references(spec)]:
             _model(found, model)
     return found
@@ -101,8 +102,8 @@ def _model(found: Used, name: str) -> None:
 
 def _references(spec: MatrixSpec) -> Iterator[str]:
     """The frozen models that trainers compare with."""
-    for row in variants(spec.trainers):
-        name = plugins.load_trainer(row.name, row.params).reference()
+    for one in trainings(spec):
+        name = plugins.load_trainer(one.trainer.name, one.trainer.params).reference()
         if name not in (None, "initial"):
             yield name
 

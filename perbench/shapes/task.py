@@ -23,6 +23,8 @@ class DataSpec(Strict):
 
     train_split: str = "train"
     test_split: str = "test"
+    val_split: str | None = None
+    """On which a matrix with `select` chooses among the models trained on this task."""
     overlap: Literal["accepted"] | None = None
     """For targets: evaluate even after a training that saw some of the answers (perbench.data.overlap)."""
 
@@ -111,10 +113,14 @@ class PromptSpec(Strict):
         return faults
 
 
+Split = Literal["train", "val", "test"]
+
+
 class ExamplesSpec(Strict):
     """Number of examples drawn from each split, with a fixed seed; None for all."""
 
     train: Count | None = 2000
+    val: Count | None = 500
     test: Count | None = 500
 
 

@@ -211,7 +211,7 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
                 f"--baseline {asked}: these runs have no record of this trainer.{suggest(asked, trainers)}"
             )
         return asked
-    named = sorted({spec["baseline"] for spec in specs if spec.get("baseline")})
+    named = sorted({_trainer_of(spec["baseline"]) for spec in specs if spec.get("baseline")})
     if len(named) > 1:
         raise PerbenchError(
             f"the runs measure gains over different baselines: {', '.join(named)}; "
@@ -219,6 +219,10 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
         )
     wanted = named[0] if named else default_baseline()
     return wanted if wanted in trainers else None
+
+
+def _trainer_of(baseline: str | Mapping[str, Any]) -> str:
+    return baseline if isinstance(baseline, str) else str(baseline["trainer"])
 
 
 def default_baseline() -> str | None:

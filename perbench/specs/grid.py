@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
 
-def leaves(mapping: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Values other than non-empty mappings, by key path."""
+def leaves(
+    mapping: Mapping[str, Any],
+    prefix: tuple[str, ...] = (),
+    whole: Callable[[Mapping[str, Any]], bool] = lambda value: False,
+) -> dict[tuple[str, ...], Any]:
+    """Values other than non-empty mappings, by key path; `whole`: whether a mapping is a value itself."""
     found: dict[tuple[str, ...], Any] = {}
     for key, value in mapping.items():
-        if isinstance(value, Mapping) and value:
-            found.update(leaves(value, (*prefix, key)))
+        if isinstance(value, Mapping) and value and not whole(value):
+            found.update(leaves(value, (*prefix, key), whole))
         else:
             found[(*prefix, key)] = value
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from perbench.errors import Problem, SpecError
 from perbench.shapes.base import Named
 from perbench.specs import yaml
+from perbench.specs.contests import select_problems
 from perbench.specs.faults import check
 from perbench.specs.load import find
 from perbench.specs.matrix import MatrixSpec
@@ -34,6 +35,8 @@ def matrix_of(
     problems = apply_sets(document, sets)
     spec, found = check(MatrixSpec, document.data, document.place)
     problems += found + name_problems(document)
+    if spec is not None and not problems:
+        problems += select_problems(spec, document)
     if spec is None or problems:
         raise SpecError(in_order(problems))
     return Named(name, spec, path)

@@ -10,7 +10,7 @@ from perbench.errors import suggest
 from perbench.shapes.base import Strict
 from perbench.shapes.fields import LATER, sampled
 from perbench.shapes.templates import Count, refuse
-from perbench.specs.rows import TaskRow, task_variants
+from perbench.specs.rows import OWN, TaskRow, task_variants
 
 NonEmpty = Field(min_length=1)
 Schedule = Literal["cosine", "linear", "constant"]
@@ -138,9 +138,51 @@ class MethodRow(Strict):
 
 class TrainerRow(MethodRow):
     """A trainer that may have its own `training` settings: TrainingSpec keys that replace the matrix's for
-    it; a list as a value is an axis here, too."""
+    it; a list as a value is an axis here, too.
+
+    A hyperparameter or training key may have a value, or a list, for each source: {"fam/a": 1e-5, "fam/b":
+    2e-5}. `sources` restricts the row to some of the matrix's sources, by task or name in tables; `targets`
+    replace the matrix's for its models.
+    """
 
     training: dict[str, Any] = {}
+    sources: Annotated[list[str], NonEmpty] | None = None
+    targets: Annotated[list[str | TaskRow], NonEmpty] | None = None
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _own(cls, value: object) -> object:
+        return listed_own(value)
+
+
+def listed_own(value: object) -> object:
+    """`targets: own` is a list of one."""
+    return [OWN] if value == OWN else value
+
+
+class SelectSpec(Strict):
+    """Of the trainings that differ only in the values of `axis` (and in their seeds), one is chosen by its
+    score on its own source, and only that one is evaluated on the targets."""
+
+    axis: str | Annotated[list[str], NonEmpty]
+    """Training keys ("learning_rate", "lora.rank") or hyperparameters of trainers ("alpha")."""
+    on: Literal["val", "test"] = "val"
+    """The source's split that chooses. The number of a model that was chosen on the test split is biased
+    upward (docs/statistics.md)."""
+    by: str = "headline"
+    """A metric of the sources, or their headlines."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return (self.axis,) if isinstance(self.axis, str) else tuple(self.axis)
+
+
+class BaselineSpec(Strict):
+    """Gains over a trainer's models on another variant of the same task: that which is named `target` by its
+    row's `as`."""
+
+    trainer: str
+    target: str
 
 
 class MatrixSpec(Strict):
@@ -150,7 +192,8 @@ class MatrixSpec(Strict):
     task's name, or a TaskRow that changes keys of its spec. `tasks` overrides keys of a task's spec wherever
     it is named, by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
     identification are evaluated for every identifier on every base model. Gains are measured against the
-    trainer `baseline`.
+    trainer `baseline`. The target OWN, or a row of it, is each model's own source. `profile` is the one of
+    the file's `profiles` that was applied (`perbench.specs.profiles`).
     """
 
     summary: str
@@ -161,9 +204,20 @@ class MatrixSpec(Strict):
     identifiers: list[str | MethodRow] = []
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], NonEmpty] = [0]
     base_rows: bool = True
-    baseline: str | None = None
+    baseline: str | BaselineSpec | None = None
+    select: SelectSpec | None = None
     training: dict[str, Any] = {}
     tasks: dict[str, dict[str, Any]] = {}
+    profile: str | None = None
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _own(cls, value: object) -> object:
+        return listed_own(value)
+
+    @property
+    def base_trainer(self) -> str | None:
+        return self.baseline.trainer if isinstance(self.baseline, BaselineSpec) else self.baseline
 
     @model_validator(mode="after")
     def _consistent(self) -> MatrixSpec:
@@ -174,10 +228,8 @@ class MatrixSpec(Strict):
         if not self.trainers and not self.base_rows and not self.identifiers:
             faults.append("nothing to run: no trainers, no base_rows, no identifiers")
         names = [row if isinstance(row, str) else row.name for row in self.trainers]
-        if self.baseline is not None and self.baseline not in names:
-            faults.append(
-                f"baseline {self.baseline!r} is not among the trainers.{suggest(self.baseline, names)}"
-            )
+        if (base := self.base_trainer) is not None and base not in names:
+            faults.append(f"baseline {base!r} is not among the trainers.{suggest(base, names)}")
         for axis in ("models", "sources", "targets", "seeds"):
             values = getattr(self, axis)
             if axis in ("sources", "targets"):

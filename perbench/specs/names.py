@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from perbench import plugins
-from perbench.contracts.trainer import Trainer
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
 from perbench.specs.compose import owner_of, protocols
-from perbench.specs.faults import check, path_fault
-from perbench.specs.grid import grid, leaves, nest
+from perbench.specs.faults import path_fault
+from perbench.specs.grid import grid, leaves
+from perbench.specs.listed import items, strings, task_names, task_rows
 from perbench.specs.load import checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
+from perbench.specs.methods import axis_values, row_problems, training_problems
 from perbench.specs.readers import idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
 from perbench.specs.yaml import Document, KeyPath, Place
@@ -26,7 +26,7 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     tasks also remove the file's overrides for them, its identifiers with the last target that uses them, and
     its baseline with the trainers."""
     problems = []
-    before, touched = set(_task_names(document)), set()
+    before, touched = set(task_names(document)), set()
     for text in sets:
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
@@ -43,20 +43,21 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
             problems.append(place.problem(fault))
     overrides = document.data.get("tasks")
     if isinstance(overrides, dict) and "tasks" not in touched:
-        for name in before.difference(_task_names(document), touched).intersection(overrides):
+        for name in before.difference(task_names(document), touched).intersection(overrides):
             del overrides[name]
     if "targets" in touched and "identifiers" not in touched and not _identifies(document):
         document.data.pop("identifiers", None)
     if "trainers" in touched and "baseline" not in touched:
-        names = [row.get("name") if isinstance(row, dict) else row for row in _list(document, "trainers")]
-        if document.data.get("baseline") not in names:
+        names = [row.get("name") if isinstance(row, dict) else row for row in items(document, "trainers")]
+        baseline = document.data.get("baseline")
+        if (baseline.get("trainer") if isinstance(baseline, dict) else baseline) not in names:
             document.data.pop("baseline", None)
     return problems
 
 
 def _identifies(document: Document) -> bool:
     """Whether a target is of protocol identification, or is faulty and may have been meant to be."""
-    for _, name, _ in _task_rows(document, "targets"):
+    for _, _, name, _ in task_rows(document, "targets"):
         try:
             task, _ = checked_task(name)
         except PerbenchError:
@@ -70,7 +71,7 @@ def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
     head, _, rest = dotted.partition(".")
     if head == "tasks" and rest:
         # A task's name may hold dots: use the one at the start of the path, else up to the first dot.
-        names = [name for name in _task_names(document) if rest.startswith(f"{name}.")]
+        names = [name for name in task_names(document) if rest.startswith(f"{name}.")]
         task = max(names, key=len, default=rest.partition(".")[0])
         return ["tasks", task, rest[len(task) + 1 :]], None
     keys = dotted.split(".")
@@ -81,114 +82,25 @@ def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
 
 def name_problems(document: Document) -> list[Problem]:
     """Faults of the names in a matrix, whatever else is wrong with it."""
-    problems = _training(document)
-    for index, name in _strings(document, "models"):
+    problems = training_problems(document)
+    for index, name in strings(document, "models"):
         problems += model_problems(name, document.place(("models", index)))
     for axis in ("trainers", "identifiers"):
-        rows = _list(document, axis)
+        rows = items(document, axis)
         for index, row in enumerate(rows):
             if row in rows[:index]:
                 problems.append(
                     document.place((axis, index)).problem(f"{axis}: names a row twice; remove one")
                 )
-            problems += _row(document, (axis, index), row)
+            problems += row_problems(document, (axis, index), row)
     return problems + _tasks(document)
-
-
-def _list(document: Document, key: str) -> list[Any]:
-    value = document.data.get(key)
-    return value if isinstance(value, list) else []
-
-
-def _strings(document: Document, key: str) -> Iterator[tuple[int, str]]:
-    return ((index, item) for index, item in enumerate(_list(document, key)) if isinstance(item, str))
-
-
-def _task_rows(document: Document, axis: str) -> Iterator[tuple[KeyPath, str, dict[str, Any]]]:
-    """Sources or targets: where each names its task, the task, and the row's overrides by dotted path."""
-    for index, row in enumerate(_list(document, axis)):
-        if isinstance(row, str):
-            yield (axis, index), row, {}
-        elif isinstance(row, dict) and isinstance(row.get("task"), str):
-            changes = {key: value for key, value in row.items() if key not in ("task", "as")}
-            yield (axis, index, "task"), row["task"], changes
-
-
-def _task_names(document: Document) -> list[str]:
-    return [name for axis in ("sources", "targets") for _, name, _ in _task_rows(document, axis)]
-
-
-def _training(document: Document) -> list[Problem]:
-    settings: list[tuple[KeyPath, Any]] = [(("training",), document.data.get("training"))]
-    for index, row in enumerate(_list(document, "trainers")):
-        if isinstance(row, dict):
-            settings.append((("trainers", index, "training"), row.get("training")))
-    problems: list[Problem] = []
-    for where, training in settings:
-        for keys, value in leaves(training).items() if isinstance(training, dict) else ():
-            for item, place in _axis(document, (*where, *keys), value, problems):
-                problems += check(TrainingSpec, nest({keys: item}), lambda _, place=place: place)[1]  # type: ignore[misc]
-    return problems
-
-
-def _axis(
-    document: Document, where: KeyPath, value: Any, problems: list[Problem]
-) -> Iterator[tuple[Any, Place]]:
-    """The values of a hyperparameter with their places; a list is an axis."""
-    place = document.place(where)
-    if not isinstance(value, list):
-        yield value, place
-        return
-    name = where[-1]
-    if not value:
-        problems.append(place.problem(f"{name}: an empty axis; name at least one value or remove the key"))
-    if any(item in value[:index] for index, item in enumerate(value)):
-        problems.append(place.problem(f"{name}: the axis names a value twice; remove one"))
-    for index, item in enumerate(value):
-        yield item, document.place((*where, index))
-
-
-def _row(document: Document, where: KeyPath, row: Any) -> list[Problem]:
-    """A trainer or identifier: a name, or a mapping with a name and hyperparameters."""
-    kind = str(where[0])[:-1]
-    params = row.get("params", {}) if isinstance(row, dict) else {}
-    name = row.get("name") if isinstance(row, dict) else row
-    if not isinstance(name, str) or not isinstance(params, dict):
-        return []
-    try:
-        cls = plugins.get(kind, name).load_class()
-    except PerbenchError as error:
-        return [document.place((*where, "name")).problem(str(error))]
-    problems: list[Problem] = []
-    given = set()
-    for key, value in params.items():
-        here = (*where, "params", key)
-        for item, place in _axis(document, here, value, problems):
-            problems += [
-                place.problem(f"{name}: {fault}") for about, fault in cls.faults({key: item}) if about == key
-            ]
-        given.add(key)
-    required = [fault for about, fault in cls.faults({}) if about not in given]
-    problems += [document.place(where).problem(f"{name}: {fault}") for fault in required]
-    return problems or _references(document, where, cls, params)
-
-
-def _references(document: Document, where: KeyPath, cls: type[Any], params: dict[str, Any]) -> list[Problem]:
-    """Unavailable frozen reference models, at the hyperparameter that names them."""
-    problems: list[Problem] = []
-    for point in grid(params) if issubclass(cls, Trainer) else []:
-        model = cls(**point).reference()
-        if model is not None and model != "initial":
-            keys = [key for key, value in point.items() if value == model]
-            problems += model_problems(model, document.place((*where, "params", *keys[:1])))
-    return problems
 
 
 def _tasks(document: Document) -> list[Problem]:
     problems: list[Problem] = []
     overrides = document.data.get("tasks")
     overrides = overrides if isinstance(overrides, dict) else {}
-    named = set(_task_names(document))
+    named = set(task_names(document))
     for name in overrides:
         if name not in named:
             fault = f"tasks: {name!r} is neither a source nor a target; remove it or add it to targets."
@@ -199,13 +111,13 @@ def _tasks(document: Document) -> list[Problem]:
     idle_in: dict[str, list[dict[str, str]]] = {}
     axes: tuple[Literal["sources", "targets"], ...] = ("sources", "targets")
     for axis in axes:
-        for where, name, changes in _task_rows(document, axis):
+        for row, where, name, changes in task_rows(document, axis):
             place = document.place(where)
-            loaded = _variants(document, where, name, changes, overrides.get(name), problems)
+            loaded = _variants(document, row, where, name, changes, overrides.get(name), problems)
             complete = complete and bool(loaded) and None not in loaded
             found = [idle(task.spec, axis, own_adapters=own_adapters) for task in loaded if task is not None]
             idle_in.setdefault(name, []).extend(found)
-            problems += idle_in_row(document, where[:2], changes, found)
+            problems += idle_in_row(document, row, changes, found)
             owners = {task.spec.protocol: owner_of(task.spec) for task in loaded if task is not None}
             if axis == "sources":
                 problems += [
@@ -214,6 +126,13 @@ def _tasks(document: Document) -> list[Problem]:
                     )
                     for protocol, owner in sorted(owners.items())
                     if not owner.trains
+                ]
+                problems += _selects(document, [task for task in loaded if task is not None])
+            elif row[0] == "trainers":
+                problems += [
+                    place.problem(f"target {name!r} is of protocol {protocol}, which is for identifiers")
+                    for protocol, owner in sorted(owners.items())
+                    if owner.cells != "eval"
                 ]
             elif any(owner.cells == "identify" for owner in owners.values()):
                 benchmarks.append((name, place))
@@ -240,6 +159,27 @@ def _tasks(document: Document) -> list[Problem]:
     return problems
 
 
+def _selects(document: Document, sources: Sequence[Named[TaskSpec]]) -> Iterator[Problem]:
+    """Sources whose models cannot be chosen among as the matrix's `select` says."""
+    select = document.data.get("select")
+    if not isinstance(select, dict):
+        return
+    by, on = select.get("by", "headline"), select.get("on", "val")
+    for task in sources:
+        metrics = task.spec.metrics
+        if on == "val" and task.spec.data.val_split is None:
+            yield document.place(("select",)).problem(
+                f"select: task {task.name} has no validation split. Name one in its file, data.val_split, or "
+                f"in the matrix, tasks: {{{task.name}: {{data.val_split: NAME}}}}; or choose on the test "
+                "split, select.on: test, which is biased"
+            )
+        if by not in ("headline", *metrics):
+            known = suggest(str(by), metrics)
+            yield document.place(("select", "by")).problem(
+                f"select.by: {by!r} is not among the metrics of {task.name}.{known}"
+            )
+
+
 def _training_protocols() -> str:
     """ "generation tasks", for messages."""
     found = [name for name, cls in protocols().items() if cls.trains]
@@ -253,13 +193,14 @@ def _protocols(cells: str) -> str:
 
 def _own_adapters(document: Document) -> bool:
     """Whether any training continues with users' own adapters."""
-    rows = [row for row in _list(document, "trainers") if isinstance(row, dict)]
+    rows = [row for row in items(document, "trainers") if isinstance(row, dict)]
     settings = [part.get("training") for part in (document.data, *rows)]
     return any(one.get("per_user") not in (None, False) for one in settings if isinstance(one, dict))
 
 
 def _variants(
     document: Document,
+    row: KeyPath,
     where: KeyPath,
     name: str,
     changes: dict[str, Any],
@@ -272,12 +213,12 @@ def _variants(
     shared = {key: (value, document.place(("tasks", name, key))) for key, value in given.items()}
     axes: dict[str, Any] = {}
     for keys, value in leaves(changes).items():
-        key, here = ".".join(keys), (*where[:2], *keys)
+        key, here = ".".join(keys), (*row, *keys)
         if key in axes:
             problems.append(document.place(here).problem(f"{key} is in the row twice; remove one"))
         axes[key] = (value, document.place(here))
         if is_axis(key, value):
-            axes[key] = list(_axis(document, here, value, problems))
+            axes[key] = list(axis_values(document, here, value, problems))
     return [_task(name, {**shared, **point}, place, problems) for point in grid(axes)]
 
 

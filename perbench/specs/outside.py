@@ -11,7 +11,9 @@ from perbench.specs.rows import TaskRow, moved_rows
 
 def outside(spec: MatrixSpec) -> Iterator[tuple[str, str]]:
     """The files and programs that a matrix names: by which key, and the value."""
-    rows = [row for row in (*spec.sources, *spec.targets) if isinstance(row, TaskRow)]
+    trainers = [row for row in spec.trainers if not isinstance(row, str)]
+    named = (*spec.sources, *spec.targets, *(one for row in trainers for one in row.targets or ()))
+    rows = [row for row in named if isinstance(row, TaskRow)]
     for task, given in [*spec.tasks.items(), *((row.task, row.overrides) for row in rows)]:
         for key, value in moved_rows(given).items():
             yield f"tasks.{task}.{key}", str(value)

@@ -15,6 +15,12 @@ from perbench.specs.compose import data_spec, sources, task_spec
 from perbench.specs.faults import holds_list
 from perbench.specs.grid import grid, leaves
 
+OWN = "own"
+"""As a target: the task that a model was trained on."""
+
+VALIDATION = "validation"
+"""In the name of a task in tables: its validation split."""
+
 
 class TaskRow(Strict):
     """`task` with other values for keys of its spec, as mappings or by dotted path; a list is an axis unless
@@ -40,14 +46,44 @@ class TaskVariant:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     tag: str = ""
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Equal for the same task under the same name."""
+        return self.label(), json.dumps(dict(self.overrides), sort_keys=True, default=str)
+
     def label(self, name: str | None = None) -> str:
         """ "longlamp/pag (prompt=official)"; `name` is the task's if it is given by its file."""
         return f"{name or self.task} ({self.tag})" if self.tag else name or self.task
 
 
+def own_variant(source: TaskVariant, target: TaskVariant) -> TaskVariant:
+    """A target of a model trained on `source`: OWN is replaced by it, with the changes of both."""
+    if target.task != OWN:
+        return target
+    tag = ", ".join(filter(None, (source.tag, target.tag)))
+    return TaskVariant(source.task, {**source.overrides, **target.overrides}, tag)
+
+
 def task_variants(rows: Sequence[str | TaskRow]) -> list[TaskVariant]:
     """Every row with every combination of its lists, in order."""
     return [variant for row in rows for variant in _variants(row)]
+
+
+def targets_in(matrix: Mapping[str, Any]) -> list[TaskVariant]:
+    """All targets of a resolved matrix in JSON, those of trainers' rows and OWN included."""
+    trainers = [row for row in matrix.get("trainers", ()) if isinstance(row, Mapping)]
+    given = [matrix["targets"], *(row.get("targets") for row in trainers)]
+    targets = [variant for rows in given for variant in task_variants(_read(rows or ()))]
+    sources = task_variants(_read(matrix.get("sources", ())))
+    return [
+        own_variant(source, target)
+        for target in targets
+        for source in (sources if target.task == OWN else [target])
+    ]
+
+
+def _read(rows: Sequence[Any]) -> list[str | TaskRow]:
+    return [row if isinstance(row, str) else TaskRow.model_validate(row) for row in rows]
 
 
 def _variants(row: str | TaskRow) -> list[TaskVariant]:
@@ -83,6 +119,12 @@ def moved_rows(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inner(value: Any) -> list[tuple[tuple[str, ...], Any]]:
     return [*leaves(value).items()] if isinstance(value, Mapping) else [((), value)]
+
+
+def validation_label(label: str) -> str:
+    """The name in tables of a task's validation split: "longlamp/pag (validation)"."""
+    task, bracket, tag = label.partition(" (")
+    return f"{task} ({tag.removesuffix(')')}, {VALIDATION})" if bracket else f"{label} ({VALIDATION})"
 
 
 def task_of(label: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from perbench.store.check import DamagedRecord, read_record
 from perbench.store.leases import Lease, Leases
 from perbench.store.leftovers import sweep
 from perbench.store.record import CellRecord, Labels
+from perbench.store.selection import Choice
 
 RUN_SCHEMA = 1
 RUN = "run.json"
@@ -124,6 +125,7 @@ class RunDir:
         command: str,
         started: str,
         cells: Mapping[str, Labels] = MappingProxyType({}),
+        choices: Sequence[Choice] = (),
         notify: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Record in run.json what runs on this directory: the resolved matrix, its cells by identity, and the
@@ -131,8 +133,8 @@ class RunDir:
 
         `matrices` maps a matrix's name to its latest resolved spec, `plans` to the identities of its latest
         cells: among records with the same labels, those are shown. `names` are all participants of these
-        cells, as in `Labels.names`. A repeated command only increases a count. A damaged run.json is
-        replaced, without its content; `notify` is called with the fault.
+        cells, as in `Labels.names`; `choices` those of its selection. A repeated command only increases a
+        count. A damaged run.json is replaced, without its content; `notify` is called with the fault.
         """
         try:
             known = self.description()
@@ -143,16 +145,20 @@ class RunDir:
         plans = {**known.get("plans", {}), matrix: list(cells)}
         taking_part = dict.fromkeys(chain.from_iterable(labels.names for labels in cells.values()))
         names = {**known.get("names", {}), matrix: list(taking_part)}
+        held = {**known.get("choices", {}), matrix: [one.model_dump(mode="json") for one in choices]}
+        made = {name: found for name, found in held.items() if found}
         commands = list(known.get("commands", []))
         same = [entry for entry in commands if entry["command"] == command]
         if same:
-            same[0].update(last=started, runs=same[0]["runs"] + 1)
+            again = same[0]["last"] != started  # else it is another stage of the same run
+            same[0].update(last=started, runs=same[0]["runs"] + again)
         else:
             commands.append(
                 {"command": command, "matrix": matrix, "first": started, "last": started, "runs": 1}
             )
         self.guard()
         described = {"matrices": matrices, "plans": plans, "names": names, "commands": commands}
+        described |= {"choices": made} if made else {}
         write_sealed(self.path / RUN, {"schema_version": RUN_SCHEMA, **described}, RUN, guard=self.guard)
 
     def description(self) -> dict[str, Any]:
