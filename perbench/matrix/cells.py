@@ -28,7 +28,7 @@ from perbench.matrix.identity import (
 from perbench.matrix.offers import check_identifier, check_roles, trainable_models
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
-from perbench.shapes.task import TaskSpec
+from perbench.shapes.task import Split, TaskSpec
 from perbench.specs.compose import engine_inputs, helpers_of, owner_of
 from perbench.specs.contests import Candidacy, candidacies
 from perbench.specs.expand import Training, Variant, base_targets, trainings, variants
@@ -193,9 +193,9 @@ class _Model:
 class _Task:
     """A task of the matrix, with what its cells share: found once, and only if there are such cells."""
 
-    def __init__(self, catalogue: Catalogue, task: LabelledTask, split: Literal[val, test] = "test") -> None:
+    def __init__(self, catalogue: Catalogue, task: LabelledTask, split: Split = "test") -> None:
         self._catalogue, self.label, self.named = catalogue, task.label, task.named
-        self._split: Literal[val, test] = split
+        self._split = split
         if split == "val":
             self.label = validation_label(task.label)
 
