@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perbench.contracts.source import Source
     from perbench.progress import Tick
     from perbench.shapes.task import TaskSpec
+    from perbench.stats.spread import Statistic
     from perbench.store.record import Better, Metric, Scores
 
 EXAMPLES = frozenset(
@@ -229,10 +230,16 @@ class Protocol(Owner[K]):
         """Scores of stored samples; pure."""
 
     @classmethod
+    def statistic(cls, metric: Metric) -> Statistic | None:
+        """That of `Scores.sums` of a corpus-level metric of its own; None: the text metric of this name has
+        it (`TextMetric.of_sums`)."""
+        return None
+
+    @classmethod
     def implied(cls, scores: Scores, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
         """For checks of published results without samples: those of a record's `metrics` that follow from
         its per-sample scores otherwise than as their means, or have values by turn. All others with scores
-        of their name must be their means, those with sums the metric's `of_sums`.
+        of their name must be their means, those with sums what `statistic` makes of these.
 
         Raises:
             ValueError: ids or scores that `score` never gives.

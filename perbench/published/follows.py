@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from perbench.errors import PerbenchError
 from perbench.metrics import text_metric
 from perbench.published.read import AGAIN, FileFault
 from perbench.published.shape import Published
+from perbench.stats.spread import Statistic
 from perbench.store.record import CellRecord, Metric, Scores
 
 CLOSE = 1e-9
@@ -73,35 +75,47 @@ def recomputed(
         if name in implied:
             found[name] = implied[name]
         elif name in scores.scores:
-            low, high = metric.bounds or (None, None)
-            scale = Scale(bounds=(-math.inf if low is None else low, math.inf if high is None else high))
-            mean = mean_metric(scores.scores[name], scores.clusters, metric.signature, scale=scale)
+            mean = mean_metric(scores.scores[name], scores.clusters, metric.signature, scale=_scale(metric))
             found[name] = mean.model_copy(update={"by_turn": metric.by_turn})
-        elif name in scores.sums and (corpus := _of_sums(name, metric, scores)) is not None:
-            found[name] = corpus
+        elif name in scores.sums and (own := statistic_of(protocol, name, metric)) is not None:
+            found[name] = _of_sums(name, metric, scores, *own)
     return found
 
 
-def _of_sums(name: str, metric: Metric, scores: Scores) -> Metric | None:
-    """None if the metric's plugin is not installed."""
+def statistic_of(
+    protocol: type[Protocol[Any]] | None, name: str, metric: Metric
+) -> tuple[Statistic, Scale] | None:
+    """That of the sums of a corpus-level metric, and its scale; None if its plugin is not installed."""
+    own = protocol.statistic(metric) if protocol is not None else None
+    if own is not None:
+        return own, _scale(metric)
     try:
-        owner = text_metric(name)
+        found = text_metric(name)
     except PerbenchError:
         return None
+    return partial(found.of_sums, name), found.scale
+
+
+def _of_sums(name: str, metric: Metric, scores: Scores, statistic: Statistic, scale: Scale) -> Metric:
     pairs = zip(scores.sums[name], scores.clusters, strict=True)
     there = [(row, user) for row, user in pairs if row is not None]
     counted: dict[str, Any] = {"n": len(there), "missing": len(scores.ids) - len(there)}
     try:
         return summed_metric(
-            lambda sums: owner.of_sums(name, sums),
+            statistic,
             [row for row, _ in there],
             [user for _, user in there],
-            scale=owner.scale,
+            scale=scale,
             signature=metric.signature,
             **counted,
         )
     except UNREADABLE as error:
         raise ValueError(f"sums of {name} cannot be read by the metric: {error}") from None
+
+
+def _scale(metric: Metric) -> Scale:
+    low, high = metric.bounds or (None, None)
+    return Scale(bounds=(-math.inf if low is None else low, math.inf if high is None else high))
 
 
 def protocol_of(record: CellRecord) -> type[Protocol[Any]] | None:

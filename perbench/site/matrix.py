@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from statistics import fmean, median
 
 import numpy as np
@@ -22,7 +21,7 @@ from perbench.contracts.results import (
     interval_aside,
 )
 from perbench.errors import PerbenchError
-from perbench.metrics import text_metric
+from perbench.published.follows import protocol_of, statistic_of
 from perbench.site.columns import ColumnKey, columns_of, told_apart
 from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
@@ -172,14 +171,15 @@ def method_of(
         scores = entry.scores
         if scores is not None and metric in scores.scores:
             rows = np.array(scores.scores[metric], dtype=np.float64)[:, None]
-        elif scores is not None and any(scores.sums.get(metric, ())):
+        elif scores is not None and any(scores.sums.get(metric, ())) and metric in entry.record.metrics:
             held = scores.sums[metric]
             width = next(len(row) for row in held if row is not None)
             rows = np.array([row or [np.nan] * width for row in held], dtype=np.float64)
-            try:
-                statistic = partial(text_metric(metric).of_sums, metric)
-            except PerbenchError:  # its plugin is not installed
+            record = entry.record
+            found = statistic_of(protocol_of(record), metric, record.metrics[metric])
+            if found is None:  # its plugin is not installed
                 return None
+            statistic = found[0]
         else:
             return None
         kept = [place for place, name in enumerate(scores.ids) if only is None or only(name)]

@@ -109,15 +109,26 @@ def test_a_group_is_all_its_documents(lm_root: Path, engine: TransformersEngine)
     assert (scored.metrics["acc"].n, scored.metrics["acc"].missing) == (2, 2)
 
 
-def test_what_is_no_mean_is_left_out_and_told(lm_root: Path, engine: TransformersEngine) -> None:
-    store = MemoryStore()
-    task = load_task("lm_eval:tiny_choice")
-    with pytest.raises(PerbenchError, match="'tiny_rolling' names no metric"):
-        load_task("lm_eval:tiny_rolling")
-    run(task, load_examples(task, "test"), One(engine), store, seed=0, tick=lambda *_: None)
-    rows = [{**row, "unscored": ["word_perplexity"]} for row in store.rows]
-    notes = owner_of(task.spec).score(rows).notes
-    assert notes == ["metric word_perplexity absent: lm-eval does not average it over documents"]
+def test_metrics_without_a_value_are_noted_with_their_reason(
+    lm_root: Path, engine: TransformersEngine
+) -> None:
+    folder = lm_root / "lm_eval"
+    with (folder / "utils.py").open("a") as file:
+        file.write("def both(doc, results):\n    return {'own': 1.0, 'odd': {}, 'seen': 2}\n")
+        file.write("def top(items):\n    return max(items)\n")
+    listed = "metric_list:\n- {metric: own, aggregation: !function utils.top, higher_is_better: true}\n"
+    listed += "- {metric: seen, aggregation: mean, higher_is_better: true}\n"
+    given = (folder / "tiny_choice.yaml").read_text().replace("task: tiny_choice", "task: tiny_own")
+    (folder / "tiny_own.yaml").write_text(f"{given}process_results: !function utils.both\n{listed}")
+    scored, _ = evaluate("tiny_own", engine, MemoryStore(), 2)
+    assert {name: metric.value for name, metric in scored.metrics.items()} == {"seen": 2.0}
+    odd, own = scored.notes
+    assert odd.startswith("metric odd absent: ")
+    assert "dict" in odd
+    assert own.startswith("metric own absent: ")
+    assert "function top" in own
+    assert load_task("lm_eval:tiny_own").spec.headline == "seen"
+    assert load_task("lm_eval:tiny_rolling").spec.headline == "word_perplexity"
 
 
 @pytest.mark.parametrize("fuse", [0, 2, 5])

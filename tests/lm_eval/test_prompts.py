@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("lm_eval")
 
 from perbench.engines.transformers.engine import TransformersEngine
-from perbench.protocols.lm_eval.documents import _model
+from perbench.protocols.lm_eval.model import served
 from tests.prompts.shapes import CHATML_THINK
 
 
@@ -17,7 +17,7 @@ def test_a_thought_is_closed_and_padding_is_a_token_of_the_model(tiny_model_dir:
     engine = TransformersEngine(tiny_model_dir, dtype="float32")
     engine.tokenizer.chat_template = CHATML_THINK
     engine.tokenizer.add_special_tokens({"pad_token": "[PAD]"})
-    model = _model(engine)
+    model = served(engine, 8)
     asked = [{"role": "user", "content": "U"}]
     closed = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert model.apply_chat_template(asked) == f"<|im_start|>user\nU<|im_end|>\n{closed}"

@@ -32,7 +32,7 @@ _CHANGING = Path()
 
 class TransformersEngine(Engine):
     """`model` is the torch module being served; any of `stop_tokens` ends an answer, unless `sampling.end`
-    says otherwise."""
+    says otherwise. `own_generation`: the options of the checkpoint, which are not used here."""
 
     offers = EVERYTHING
     tokenizer: Any = None
@@ -89,6 +89,7 @@ class TransformersEngine(Engine):
                     f"{folder}: neither generation_config.json nor the chat template ends a turn"
                 )
         # generate() takes unset options from here, such as a checkpoint's own temperature or penalties.
+        self.own_generation = model.generation_config
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
 

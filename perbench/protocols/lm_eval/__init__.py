@@ -16,6 +16,8 @@ from .section import Documents, LmEvalSpec
 if TYPE_CHECKING:
     from perbench.contracts.data import Dataset
     from perbench.contracts.run import Engines, Scored
+    from perbench.stats.spread import Statistic
+    from perbench.store.record import Metric
 
 
 class Keys(Strict):
@@ -30,7 +32,7 @@ class LmEval(Protocol[Keys]):
     reads = frozenset({"examples.test"})
     fields = ()
     late = True
-    version = 1
+    version = 2
     source = Documents
     prefix = PREFIX
 
@@ -86,6 +88,14 @@ class LmEval(Protocol[Keys]):
         return {}  # lm-eval does not report its tokens
 
     def score(self, samples: Sequence[Sample]) -> Scored:
-        from .documents import score
+        from .catalogue import group_metrics
+        from .scores import score
 
-        return score(Documents(self.spec.data).keys.lm_eval, self.keys.lm_eval, samples)
+        name = Documents(self.spec.data).keys.lm_eval
+        return score(name, self.keys.lm_eval, samples, group_metrics(name))
+
+    @classmethod
+    def statistic(cls, metric: Metric) -> Statistic | None:
+        from .scores import statistic
+
+        return statistic(metric.signature)

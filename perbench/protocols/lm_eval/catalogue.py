@@ -6,7 +6,8 @@ Folders `lm_eval/` of plugin roots are searched first, then lm-eval's own tasks.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +17,18 @@ from perbench.contracts.base import folders
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.errors import PerbenchError, suggest
 
+from .aggregates import LOWER, MEAN, computes
+
 PREFIX = "lm_eval:"
 """Prefix of a target's name: "lm_eval:drop"."""
 INSTALL = "pip install 'perbench[lm-eval]'"
-DEFAULTS = {"multiple_choice": "acc", "loglikelihood": "acc", "generate_until": "exact_match"}
-"""Headline of a task without a metric list, by output type."""
+DEFAULTS = {
+    "multiple_choice": ("acc", "acc_norm"),
+    "loglikelihood": ("perplexity", "acc"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "generate_until": ("exact_match",),
+}
+"""Metrics of a task without a metric list, by output type."""
 
 
 def lm_eval_version() -> str:
@@ -106,33 +114,75 @@ def _portable(value: Any, folder: Path) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class GroupMetric:
+    """A metric that a group aggregates over its tasks: of these filters (None: of all), its tasks weighted by
+    their documents or equally."""
+
+    metric: str
+    filters: tuple[str, ...] | None
+    by_size: bool
+
+
+def group_metrics(name: str) -> list[GroupMetric]:
+    """What the group itself aggregates; empty for tasks, tags and groups that do not say it.
+
+    Raises:
+        PerbenchError: as `manager`.
+    """
+    entry = manager(name).task_index[name]
+    listed = (entry.cfg or {}).get("aggregate_metric_list") if entry.kind.name == "GROUP" else None
+    found = []
+    for one in [listed] if isinstance(listed, dict) else listed or ():
+        filters = one.get("filter_list")
+        filters = [filters] if isinstance(filters, str) else filters
+        by_size = bool(one.get("weight_by_size", True))
+        found.append(GroupMetric(one["metric"], None if filters is None else tuple(filters), by_size))
+    return found
+
+
 def headline(name: str) -> str:
-    """The first metric of the task, with the name of its filter unless that is "none".
+    """The group's first own metric, else the task's first metric that is computed here; with the name of its
+    filter unless that is "none".
 
     Raises:
         PerbenchError: as `leaves`; also for a task that names no metric.
     """
-    config = leaves(name)[0]
-    named = config.get("metric_list") or [{"metric": DEFAULTS.get(config.get("output_type", ""), "")}]
-    metric = str(named[0]["metric"]).partition(" of ")[0]
-    if not metric:
+    named = [(metric, filtered) for leaf in leaves(name) for metric, filtered in _metrics(leaf)]
+    for rule in group_metrics(name):
+        for metric, filtered in named:
+            if metric == rule.metric and (rule.filters is None or filtered in rule.filters):
+                return metric_name(metric, filtered)
+    if not named:
         raise PerbenchError(f"lm-eval's task {name!r} names no metric, so it has no headline")
-    filters = config.get("filter_list")
-    return metric_name(metric, filters[0]["name"] if filters else "none")
+    return metric_name(*named[0])
+
+
+def _metrics(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(metric, filter) of a task, in order; those that are computed here first."""
+    kind = config.get("output_type") or "generate_until"
+    listed = config.get("metric_list") or [{"metric": name} for name in DEFAULTS.get(kind, ())]
+    known = [one for one in listed if computes(one.get("aggregation") or MEAN)]
+    filters = [one["name"] for one in config.get("filter_list") or ()] or ["none"]
+    ordered = [*known, *(one for one in listed if one not in known)]
+    return [(str(one["metric"]).partition(" of ")[0], filtered) for one in ordered for filtered in filters]
 
 
 def lower_is_better(name: str, metric: str) -> bool:
-    """Whether the task, or one of its group, declares a metric, filter or not, as lower is better.
+    """Whether lower values of a metric, filter or not, are better: by the task or one of its group, else by
+    lm-eval.
 
     Raises:
         PerbenchError: as `leaves`.
     """
-    named = (entry for leaf in leaves(name) for entry in leaf.get("metric_list") or ())
-    return any(
-        str(entry["metric"]).partition(" of ")[0] == metric.partition(",")[0]
-        and entry.get("higher_is_better") is False
-        for entry in named
-    )
+    plain = metric.partition(",")[0]
+    said = [
+        entry["higher_is_better"]
+        for leaf in leaves(name)
+        for entry in leaf.get("metric_list") or ()
+        if str(entry["metric"]).partition(" of ")[0] == plain and "higher_is_better" in entry
+    ]
+    return False in said if said else plain in LOWER
 
 
 def metric_name(metric: str, filtered: str) -> str:

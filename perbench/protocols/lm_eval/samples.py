@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class DocumentSample(TypedDict):
@@ -17,8 +17,12 @@ class DocumentSample(TypedDict):
     """The first prompt."""
     reference: str
     response: str
-    metrics: dict[str, float]
-    unscored: list[str]
-    """Metrics that lm-eval does not average over documents."""
+    metrics: dict[str, float | None]
+    """Those whose value for the task is a mean over documents; None: not a number (NaN)."""
+    corpus: dict[str, list[Any]]
+    """[aggregation, what it reads of this document] of all others, such as ["weighted_perplexity",
+    [log-likelihood, words]]."""
+    unscored: dict[str, str]
+    """Why a metric has no value here."""
     warnings: NotRequired[list[str]]
     """lm-eval's warnings while the document's chunk was evaluated."""
