@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from perbench.contracts.base import Inputs, K, Owner, Role
 from perbench.lm.contrast import Pair as Pair
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Engine, Generation
+    from perbench.contracts.engine import Engine, Generation, Seeds
     from perbench.shapes.sampling import DecodingSpec, SamplingSpec
 
 
@@ -18,6 +18,8 @@ class Decoding(Owner[K]):
     """`Keys` are keys of `decoding`."""
 
     spec: DecodingSpec
+    together: ClassVar[bool] = False
+    """Whether `decode` takes several batches with a seed for each prompt, as `Engine.generate` does."""
 
     def roles(self) -> Sequence[Role]:
         message = (
@@ -35,6 +37,6 @@ class Decoding(Owner[K]):
 
     @abstractmethod
     def decode(
-        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         """One answer per prompt, in order. Equal calls give equal answers, as in `Engine.generate`."""

@@ -20,6 +20,9 @@ TokenIds = Sequence[int]
 Conversation = Sequence[Mapping[str, str]]
 """Messages {"role", "content"}: optionally a system message, then user and assistant alternately, ending with
 the user."""
+Seeds = int | Sequence[int]
+"""One seed for all prompts, or one for each. Prompts of one seed are drawn together, as by a call of their
+own; without sampling seeds have no effect."""
 Combine = Callable[["Tensor", "Tensor"], "Tensor"]
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: by the model itself; filtered: the server withholds prompt or answer; tool_call: the model wants
@@ -54,6 +57,9 @@ class Engine(ABC):
     """Samples generated together, and repeated after a kill. Part of a number's definition: sampling draws
     for a whole batch, so another size gives other (equally valid) samples. With several engines, the largest
     applies."""
+    together: int = 1
+    """Batches that one call computes best, each with its own seed. No part of a number's definition, but for
+    rounding."""
     alone: bool = False
     """Whether an answer is independent of the others in its batch. Its seed then omits the batch number, so
     that a cache recognises the request in any batch."""
@@ -80,7 +86,12 @@ class Engine(ABC):
 
     @abstractmethod
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+        self,
+        conversations: Sequence[Conversation],
+        sampling: SamplingSpec,
+        *,
+        seed: Seeds,
+        skip: bool = False,
     ) -> list[Generation]:
         """The answer to each conversation's last message, in order; otherwise as `generate`.
 
@@ -89,7 +100,9 @@ class Engine(ABC):
                 returned instead.
         """
 
-    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
+    def generate(
+        self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: Seeds
+    ) -> list[Generation]:
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
         other sets of prompts in a call may not, so callers keep their batches fixed."""
         raise self._lacks("takes messages, not token ids")
@@ -101,7 +114,7 @@ class Engine(ABC):
         sampling: SamplingSpec,
         *,
         combine: Combine,
-        seed: int,
+        seed: Seeds,
     ) -> list[Generation]:
         """As `generate`, with each token from two contexts: the softmax of `combine` applied to the logits
         [E, V] after `prompts` and after `without`, float32, before temperature and top_p. `prompt_tokens`

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perbench.contracts.base import Role
 from perbench.contracts.decoding import Decoding, Pair
-from perbench.contracts.engine import Engine, Generation
+from perbench.contracts.engine import Engine, Generation, Seeds
 from perbench.shapes.base import Strict
 from perbench.shapes.sampling import SamplingSpec
 
@@ -26,6 +26,7 @@ class Keys(Strict):
 
 class ContextSteering(Decoding[Keys]):
     Keys = Keys
+    together = True
     version = 1
 
     def roles(self) -> Sequence[Role]:
@@ -39,7 +40,7 @@ class ContextSteering(Decoding[Keys]):
         return len(prompt.factual) + len(prompt.counterfactual) + 2 * answer
 
     def decode(
-        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         factual, counterfactual = [one.factual for one in prompts], [one.counterfactual for one in prompts]
         return engine.steer(factual, counterfactual, sampling, combine=self.combine, seed=seed)

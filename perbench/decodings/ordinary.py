@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from perbench.contracts.base import Inputs, NoKeys, Role
 from perbench.contracts.decoding import Decoding, Pair
-from perbench.contracts.engine import Engine, Generation
+from perbench.contracts.engine import Engine, Generation, Seeds
 from perbench.shapes.sampling import SamplingSpec
 
 
 class Ordinary(Decoding[NoKeys]):
+    together = True
     version = 1
 
     def roles(self) -> Sequence[Role]:
@@ -20,6 +21,6 @@ class Ordinary(Decoding[NoKeys]):
         return {}
 
     def decode(
-        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         return engine.generate([prompt.factual for prompt in prompts], sampling, seed=seed)

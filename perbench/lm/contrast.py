@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-__all__ = ["Contrast", "batches", "contrast", "even_groups", "packs", "response_hidden", "response_logp"]
+__all__ = [
+    "Contrast",
+    "batches",
+    "contrast",
+    "even_groups",
+    "packs",
+    "response_hidden",
+    "response_logp",
+    "slack",
+]
 
 
 class Pair(Protocol):
@@ -63,7 +72,7 @@ def response_hidden(
         for index in range(len(rows)):
             first[index], length = length, length + len(rows[index])
     else:
-        for group in even_groups([len(row) for row in rows], _slack(body, device)):
+        for group in even_groups([len(row) for row in rows], slack(body, device)):
             width = len(rows[group[0]])
             ids = torch.tensor([[*rows[i], *[0] * (width - len(rows[i]))] for i in group], device=device)
             passes.append(body(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1))
@@ -93,7 +102,8 @@ SLACK = {"cpu": 32.0, "cuda": 512.0}
 """Estimated number of tokens that cost as much as the overhead of another pass, by device."""
 
 
-def _slack(body: nn.Module, device: Any) -> float:
+def slack(body: nn.Module, device: Any) -> float:
+    """Padding worth another pass on this device, in tokens."""
     # Processes that share a model's layers must run the same number of passes.
     shared = any(hasattr(parameter, "full_tensor") for parameter in body.parameters())
     return float("inf") if shared else SLACK.get(device.type, SLACK["cuda"])

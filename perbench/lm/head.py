@@ -229,6 +229,17 @@ def kernel_logp(
     return logp
 
 
+def _base(model: Any) -> Any:
+    """The model without peft's wrapper; its layers stay."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def body_of(model: Any) -> Any:
+    """The model without its head (peft layers inside stay active); None if it has no separate body."""
+    base = _base(model)
+    return getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
+
+
 def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
     """The model without its head (peft layers inside stay active) and its head, computing in autocast's dtype
     if enabled, else in the weight's.
@@ -236,8 +247,7 @@ def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
     Raises:
         PerbenchError: there is no separate linear head, or an adapter changes it.
     """
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    body = getattr(base, getattr(base, "base_model_prefix", "") or "-", None)
+    base, body = _base(model), body_of(model)
     layer = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     name = type(base).__name__
     if body is None or type(layer) is not nn.Linear:

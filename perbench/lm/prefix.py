@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,48 @@ def can_continue(body: Any) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Pass:
+    """What one pass read: sequences, one per row."""
+
+    indices: Sequence[int]
+    """Of the sequences."""
+    hidden: Tensor
+    """States [rows, longest rest, D] of what follows the shared prefixes, padded on the right."""
+    cache: Any
+    """Keys and values of the prefixes, padded on the left, and of what follows, padded on the right."""
+    starts: Sequence[int]
+    """A row's first column in the cache; its sequence has no gap from there."""
+
+
+def continued(
+    body: Any,
+    groups: Sequence[tuple[int, Sequence[int]]],
+    sequences: Sequence[Sequence[int]],
+    token_budget: int,
+) -> Iterator[Pass]:
+    """Read `sequences` by the groups of `shared_prefixes`, all with a prefix: each prefix once.
+
+    `token_budget` bounds the padded tokens of the cache in a pass over the rest of the sequences.
+    """
+    from perbench.lm.padding import batches
+
+    for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
+        bundle = [groups[i] for i in chosen]
+        prefixes = [sequences[members[0]][:prefix] for prefix, members in bundle]
+        width = max(map(len, prefixes))
+        cache = _read(body, prefixes, width)
+        rows = [(row, index) for row, (_, members) in enumerate(bundle) for index in members]
+        rest = [sequences[index][len(prefixes[row]) :] for row, index in rows]
+        for batch in batches([width + len(tail) for tail in rest], token_budget):
+            picked = [rows[i][0] for i in batch]
+            before = [prefixes[row] for row in picked]
+            hidden, copied = _continue(body, cache, picked, before, [rest[i] for i in batch])
+            yield Pass(
+                [rows[i][1] for i in batch], hidden, copied, [width - len(prefix) for prefix in before]
+            )
+
+
 def continued_hidden(
     body: Any,
     groups: Sequence[tuple[int, Sequence[int]]],
@@ -79,32 +122,18 @@ def continued_hidden(
     responses: Sequence[Sequence[int]],
     token_budget: int,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order).
-
-    `token_budget` bounds the padded tokens of the cache in a pass over the rest of the sequences.
-    """
+    """Batches of (indices, states [N, D] at the positions that predict their response tokens, in order);
+    otherwise as `continued`."""
     import torch
 
-    from perbench.lm.padding import batches
-
-    for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
-        bundle = [groups[i] for i in chosen]
-        prefixes = [prompts[members[0]][:prefix] for prefix, members in bundle]
-        width = max(map(len, prefixes))
-        cache = _read(body, prefixes, width)
-        rows = [(row, index) for row, (_, members) in enumerate(bundle) for index in members]
-        rest = [(*prompts[index], *responses[index][:-1])[len(prefixes[row]) :] for row, index in rows]
-        for batch in batches([width + len(tail) for tail in rest], token_budget):
-            picked = [rows[i][0] for i in batch]
-            hidden = _continue(
-                body, cache, picked, [prefixes[row] for row in picked], [rest[i] for i in batch]
-            )
-            indices = [rows[i][1] for i in batch]
-            states = [
-                hidden[row, len(rest[i]) - len(responses[index]) : len(rest[i])]
-                for row, (i, index) in enumerate(zip(batch, indices, strict=True))
-            ]
-            yield indices, torch.cat(states)
+    lengths = {index: prefix for prefix, members in groups for index in members}
+    whole = [(*prompt, *answer[:-1]) for prompt, answer in zip(prompts, responses, strict=True)]
+    for one in continued(body, groups, whole, token_budget):
+        states = []
+        for row, index in enumerate(one.indices):
+            stop = len(whole[index]) - lengths[index]
+            states.append(one.hidden[row, stop - len(responses[index]) : stop])
+        yield list(one.indices), torch.cat(states)
 
 
 def _read(body: Any, prefixes: Sequence[Sequence[int]], width: int) -> Any:
@@ -129,9 +158,9 @@ def _continue(
     rows: Sequence[int],
     prefixes: Sequence[Sequence[int]],
     tails: Sequence[Sequence[int]],
-) -> Tensor:
-    """States [len(rows), longest tail, D] of the tails, each after its row of the cache, padded on the
-    right."""
+) -> tuple[Tensor, Any]:
+    """States [len(rows), longest tail, D] of the tails, each after its row of the cache, padded on the right;
+    and their own cache."""
     import torch
     from transformers import DynamicCache
 
@@ -155,4 +184,4 @@ def _continue(
     states: Tensor = body(
         input_ids=ids, past_key_values=copied, use_cache=True, **(options if padded else {})
     ).last_hidden_state
-    return states
+    return states, copied

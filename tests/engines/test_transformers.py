@@ -15,6 +15,7 @@ import torch
 from perbench.engines.transformers import engine as transformers
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
+from perbench.lm.decode import decode
 from perbench.lm.models import load_causal_lm
 from perbench.prompts.chat import chat_text, encode, encode_response
 from perbench.shapes.sampling import SamplingSpec
@@ -323,11 +324,8 @@ def test_an_answer_is_stored_as_it_was_generated(
     tokenizer.save_pretrained(tmp_path / "model")
     engine = TransformersEngine(tmp_path / "model", dtype="float32")
     rows: list[list[int]] = []
-    plain = engine._rows
     monkeypatch.setattr(
-        engine,
-        "_rows",
-        lambda *given, **options: [rows.append(row) or row for row in plain(*given, **options)],
+        "perbench.lm.decode.decode", lambda *given: rows.extend(made := decode(*given)) or made
     )
     talks = [[{"role": "user", "content": f"deer {i}"}] for i in range(60)]
     answers = engine.chat(talks, SamplingSpec(max_new_tokens=4, temperature=1.0), seed=0)

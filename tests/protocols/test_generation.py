@@ -123,6 +123,25 @@ def test_killed_anywhere_and_resumed_equals_uninterrupted(
     }
 
 
+def test_batches_computed_together_give_the_samples_of_each_alone(
+    stores: Any, engine: TransformersEngine, whole: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    generate = engine.generate
+
+    def noted(prompts: Any, *given: Any, **options: Any) -> Any:
+        calls.append(len(prompts))
+        return generate(prompts, *given, **options)
+
+    monkeypatch.setattr(engine, "generate", noted)
+    run(TASK, DATASET, One(engine), stores(), seed=4, tick=quiet)
+    monkeypatch.setattr(engine, "together", 1)
+    store = stores()
+    run(TASK, DATASET, One(engine), store, seed=4, tick=quiet)
+    assert calls == [BATCH + 3, BATCH, 3]
+    assert store.rows == whole.rows
+
+
 def test_a_finished_cell_generates_nothing(stores: Any, engine: TransformersEngine, whole: Store) -> None:
     store = stores(whole.rows, fuse=len(whole.rows))
     ticks: list[tuple[int, int]] = []
@@ -269,6 +288,8 @@ def test_killed_among_users_and_started_again(
 
 class Refusing(TransformersEngine):
     """Answers, but refuses what it is asked first in each batch."""
+
+    together = 1
 
     def generate(self, *args: Any, **options: Any) -> list[Any]:
         first, *others = super().generate(*args, **options)

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import EVERYTHING
-from perbench.contracts.engine import LEFT_OUT, Combine, Conversation, Engine, Generation, TokenIds
+from perbench.contracts.engine import LEFT_OUT, Combine, Conversation, Engine, Generation, Seeds, TokenIds
 from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
 from perbench.lm.context import TooLong, context_of
-from perbench.lm.contrast import batches, response_logp
+from perbench.lm.contrast import response_logp
 from perbench.lm.device import device
-from perbench.lm.finite import Finite
+from perbench.lm.finite import check_finite
 from perbench.lm.models import load_causal_lm, load_tokenizer
 from perbench.prompts.chat import chat_text, decode_response, encode, end_of_sequence, end_of_turn
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
 TOKEN_BUDGET = 32768
 """Padded tokens of prompts and answers generated at once; bounds the key-value cache."""
@@ -35,6 +36,7 @@ class TransformersEngine(Engine):
     says otherwise. `own_generation`: the options of the checkpoint, which are not used here."""
 
     offers = EVERYTHING
+    together = 4
     tokenizer: Any = None
 
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
@@ -105,7 +107,12 @@ class TransformersEngine(Engine):
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+        self,
+        conversations: Sequence[Conversation],
+        sampling: SamplingSpec,
+        *,
+        seed: Seeds,
+        skip: bool = False,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.chat`."""
         prompts = []
@@ -123,23 +130,16 @@ class TransformersEngine(Engine):
         answers = dict(zip(fitting, found, strict=True))
         return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
 
-    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        """See `perbench.contracts.engine.Engine.generate`. The batch is split by a fixed token budget;
-        `new_tokens` counts the stop token, while the text holds no special token.
+    def generate(
+        self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: Seeds
+    ) -> list[Generation]:
+        """See `perbench.contracts.engine.Engine.generate`. What is computed together is bounded by a fixed
+        token budget; `new_tokens` counts the stop token, while the text holds no special token.
 
         Raises:
             TooLong: a prompt and its answer exceed the model's context.
         """
-        lengths = [len(prompt) for prompt in prompts]
-
-        def answer(group: list[int]) -> list[Generation]:
-            chosen = [prompts[index] for index in group]
-            rows = self._rows(chosen, sampling, **_drawing(sampling))
-            return [
-                self._answer(len(prompt), row, sampling) for prompt, row in zip(chosen, rows, strict=True)
-            ]
-
-        return self._in_groups(lengths, TOKEN_BUDGET, sampling, seed, answer)
+        return self._write([(prompt,) for prompt in prompts], sampling, seed, lambda logits: logits[:, 0])
 
     def steer(
         self,
@@ -148,33 +148,28 @@ class TransformersEngine(Engine):
         sampling: SamplingSpec,
         *,
         combine: Combine,
-        seed: int,
+        seed: Seeds,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.steer`; batches and errors as in `generate`."""
-        from .steering import Steering
+        pairs = list(zip(prompts, without, strict=True))
+        return self._write(pairs, sampling, seed, lambda logits: combine(logits[:, 0], logits[:, 1]))
 
-        lengths = [max(len(one), len(other)) for one, other in zip(prompts, without, strict=True)]
-        steering = Steering(combine, sampling)
-
-        def answer(group: list[int]) -> list[Generation]:
-            pairs = [*(prompts[index] for index in group), *(without[index] for index in group)]
-            rows = self._rows(pairs, sampling, steering)
-            read = [len(prompts[index]) + len(without[index]) for index in group]
-            kept = rows[: len(group)]
-            return [self._answer(count, row, sampling) for count, row in zip(read, kept, strict=True)]
-
-        return self._in_groups(lengths, TOKEN_BUDGET // 2, sampling, seed, answer)
-
-    def _in_groups(
+    def _write(
         self,
-        lengths: Sequence[int],
-        token_budget: int,
+        prompts: Sequence[Sequence[TokenIds]],
         sampling: SamplingSpec,
-        seed: int,
-        answer: Callable[[list[int]], list[Generation]],
+        seed: Seeds,
+        combine: Callable[[Tensor], Tensor],
     ) -> list[Generation]:
+        """`prompts`: the contexts of each answer; `combine`: their logits [n, C, V] into one [n, V]."""
         import torch
 
+        from perbench.lm.decode import can_decode, decode
+        from perbench.lm.draws import Draws, packs
+
+        from .forced import generated
+
+        lengths = [max(map(len, contexts)) for contexts in prompts]
         room, longest = self.context, max(lengths, default=0)
         if room is not None and longest + sampling.max_new_tokens > room:
             raise TooLong(
@@ -182,60 +177,32 @@ class TransformersEngine(Engine):
                 f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's "
                 "max_length, or under protocol preference its preference.turns"
             )
+        if not prompts:
+            return []
+        write, stop = decode if can_decode(self.model) else generated, self._stops(sampling)
         answers: dict[int, Generation] = {}
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.inference_mode(), torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            for group in batches([length + sampling.max_new_tokens for length in lengths], token_budget):
-                answers.update(zip(group, answer(group), strict=True))
-        return [answers[index] for index in range(len(lengths))]
+        generators: dict[int, Any] = {}
+        sizes = [length + sampling.max_new_tokens for length in lengths]
+        seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
+        drawn = seeds if sampling.temperature > 0 else None
+        with torch.inference_mode():
+            for pack in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):
+                members = [index for _, group in pack for index in group]
+                chosen = [prompts[index] for index in members]
+                first = [contexts[0] for contexts in chosen]
+                draws = Draws(sampling, pack, first, self.model.device, generators)
 
-    def _rows(
-        self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *processors: Any, **options: Any
-    ) -> list[list[int]]:
-        """The padded new tokens of each prompt."""
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+                def choose(logits: Tensor, rows: Sequence[int], draws: Draws = draws) -> Tensor:
+                    check_finite(logits.amax(-1), "logits")  # a padded vocabulary may hold -inf
+                    return draws(combine(logits), rows)
 
-        stop = sorted(self._stops(sampling))
-        width = max(map(len, prompts))
-        # Left padding, so that every answer directly follows its prompt. It is masked, but a repetition
-        # penalty reads it, so a prompt is padded with a token of its own.
-        ids = torch.tensor([[*prompt[:1] * (width - len(prompt)), *prompt] for prompt in map(tuple, prompts)])
-        mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        config = GenerationConfig(  # type: ignore[no-untyped-call]
-            max_new_tokens=sampling.max_new_tokens,
-            eos_token_id=stop,
-            pad_token_id=0,  # any valid id: what follows the end of an answer is cut
-            use_cache=True,
-            **options,
-        )
-        device = self.model.device
-        output = self.model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([Finite(), *processors]),
-        )
-        rows: list[list[int]] = output[:, width:].tolist()
-        return rows
+                rows = write(self.model, chosen, sampling.max_new_tokens, stop, choose)
+                for index, row in zip(members, rows, strict=True):
+                    ended = row[-1] in stop
+                    text = decode_response(self.tokenizer, row[:-1] if ended else row)
+                    read = sum(map(len, prompts[index]))
+                    answers[index] = Generation(text, "stop" if ended else "length", read, len(row))
+        return [answers[index] for index in range(len(prompts))]
 
     def _stops(self, sampling: SamplingSpec) -> frozenset[int]:
         return self.stop_tokens if sampling.end == "turn" else frozenset({end_of_sequence(self.tokenizer)})
-
-    def _answer(self, prompt_tokens: int, row: list[int], sampling: SamplingSpec) -> Generation:
-        stops = self._stops(sampling)
-        end = next((place for place, token in enumerate(row) if token in stops), None)
-        text = decode_response(self.tokenizer, row[:end])
-        if end is None:
-            return Generation(text, "length", prompt_tokens, len(row))
-        return Generation(text, "stop", prompt_tokens, end + 1)
-
-
-def _drawing(sampling: SamplingSpec) -> dict[str, Any]:
-    """GenerationConfig's sampling options."""
-    penalty = {"repetition_penalty": sampling.repetition_penalty} if sampling.repetition_penalty != 1 else {}
-    if sampling.temperature == 0:
-        return {"do_sample": False, **penalty}
-    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    return {"do_sample": True, **drawn, **penalty}

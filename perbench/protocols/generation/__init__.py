@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perbench.contracts.run import Engines, Scored
     from perbench.contracts.shown import Shown
 
-    from .answers import Chats, Prompts
+    from .answers import Chats, Numbered, Prompts
 
 
 class Keys(Strict):
@@ -107,12 +107,13 @@ class GenerationProtocol(Protocol[Keys]):
         asked = asker(self.spec, dataset, engines.subject, seed)
         # By length, to reduce padding; longest first, so that memory runs out at once or never.
         order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], examples[i].id))
+        size = engines.subject.batch
         return [
             Batch(
-                [examples[i].id for i in batch],
-                partial(self._answer, dataset, engines, asked, user, number, batch),
+                [examples[i].id for _, batch in batches for i in batch],
+                partial(self._answer, dataset, engines, asked, user, batches),
             )
-            for user, number, batch in grouped(examples, order, engines.subject.batch, engines.users)
+            for user, batches in grouped(examples, order, size, engines.users, asked.together)
         ]
 
     def independent(self) -> Independent:
@@ -126,18 +127,18 @@ class GenerationProtocol(Protocol[Keys]):
         engines: Engines,
         asked: Prompts | Chats,
         user: str | None,
-        number: int,
-        batch: Sequence[int],
+        batches: Sequence[Numbered],
         stored: Mapping[str, Sample],
     ) -> Sequence[Sample]:
         from .answers import sample
 
         own = () if user is None else (user,)  # a user's samples depend on no other user
         with engines.subject_of(user):
-            answers = asked.answers(batch, *own, number)
+            answers = asked.answers(batches, *own)
+        members = [i for _, batch in batches for i in batch]
         samples = [
             sample(dataset.examples[i], asked.prompts[i], answer)
-            for i, answer in zip(batch, answers, strict=True)
+            for i, answer in zip(members, answers, strict=True)
         ]
         if engines.users is not None:
             for one in samples:
@@ -147,7 +148,7 @@ class GenerationProtocol(Protocol[Keys]):
             from .swap import swap_logp
 
             there = [place for place, one in enumerate(samples) if missing.reason(one) is None]
-            texts = [(dataset.examples[batch[place]], samples[place]["response"]) for place in there]
+            texts = [(dataset.examples[members[place]], samples[place]["response"]) for place in there]
             found = swap_logp(self.spec, swap.others, texts, dataset.examples, engines.scorer(swap.scorer))
             for place, logp in zip(there, found, strict=True):
                 samples[place]["persona_swap"] = logp

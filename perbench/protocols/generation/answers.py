@@ -23,18 +23,27 @@ if TYPE_CHECKING:
     from perbench.shapes.task import TaskSpec
 
 
+Numbered = tuple[int, Sequence[int]]
+"""A batch: its number among its user's, and the indices of its examples."""
+
+
 def grouped(
-    examples: Sequence[Example], order: Sequence[int], size: int, users: Mapping[str, Path] | None
-) -> list[tuple[str | None, int, Sequence[int]]]:
-    """(user of the adapter, batch number within the user, indices); None, for no adapter, comes first."""
+    examples: Sequence[Example],
+    order: Sequence[int],
+    size: int,
+    users: Mapping[str, Path] | None,
+    together: int,
+) -> list[tuple[str | None, Sequence[Numbered]]]:
+    """(user of the adapter, batches of `size`, at most `together` of them); None, for no adapter, comes
+    first."""
     groups: dict[str | None, list[int]] = {}
     for index in order:
         user = examples[index].user
         groups.setdefault(user if user in (users or {}) else None, []).append(index)
     return [
-        (user, number, batch)
+        (user, some)
         for user in sorted(groups, key=lambda user: (user is not None, user or ""))
-        for number, batch in enumerate(chunks(groups[user], size))
+        for some in chunks(list(enumerate(chunks(groups[user], size))), together)
     ]
 
 
@@ -50,15 +59,23 @@ class Prompts:
         self.lengths = [len(prompt.factual) for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed
 
-    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
-        asked = [i for i in batch if i not in self._skipped]
-        found = dict(zip(asked, self._answers(asked, *place), strict=True)) if asked else {}
-        return [found.get(i, LEFT_OUT) for i in batch]
+    @property
+    def together(self) -> int:
+        """Batches per call of `answers`."""
+        return self._engine.together if decoding_of(self._task.decoding).together else 1
 
-    def _answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
-        prompts = [self.prompts[i] for i in batch]
-        seed = derive_seed("generation", self._seed, *place)
-        return decoding_of(self._task.decoding).decode(self._engine, prompts, self._task.sampling, seed=seed)
+    def answers(self, batches: Sequence[Numbered], *place: str) -> list[Generation]:
+        """Of all examples of the batches, in order; every batch has its own seed, from `place` and number."""
+        seeds = {number: derive_seed("generation", self._seed, *place, number) for number, _ in batches}
+        asked = [(i, seeds[number]) for number, batch in batches for i in batch if i not in self._skipped]
+        found: dict[int, Generation] = {}
+        if asked:
+            prompts = [self.prompts[i] for i, _ in asked]
+            seed = [seed for _, seed in asked] if len(batches) > 1 else asked[0][1]
+            decoding, sampling = decoding_of(self._task.decoding), self._task.sampling
+            answers = decoding.decode(self._engine, prompts, sampling, seed=seed)
+            found = {i: answer for (i, _), answer in zip(asked, answers, strict=True)}
+        return [found.get(i, LEFT_OUT) for _, batch in batches for i in batch]
 
 
 class Chats:
@@ -69,9 +86,13 @@ class Chats:
         self.lengths = [prompt.tokens for prompt in self.prompts]
         self._task, self._engine, self._seed = task, engine, seed
 
-    def answers(self, batch: Sequence[int], *place: str | int) -> list[Generation]:
+    together = 1
+
+    def answers(self, batches: Sequence[Numbered], *place: str) -> list[Generation]:
+        ((number, batch),) = batches
         messages = [self.prompts[i].messages for i in batch]
-        seed = derive_seed("generation", self._seed, *(() if self._engine.alone else place))
+        own = () if self._engine.alone else (*place, number)
+        seed = derive_seed("generation", self._seed, *own)
         return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from perbench.contracts.base import Role
 from perbench.contracts.decoding import Decoding, Pair
-from perbench.contracts.engine import Engine, Generation
+from perbench.contracts.engine import Engine, Generation, Seeds
 from perbench.shapes.base import Strict
 from perbench.shapes.sampling import SamplingSpec
 
@@ -31,6 +31,7 @@ class MyDecoding(Decoding[Keys]):
     """log p = (1 - share) log p_c + share log p_nc up to a constant."""
 
     Keys = Keys
+    together = True  # `seed` is passed on as it came
 
     def roles(self) -> Sequence[Role]:
         message = "my_decoding needs logits, but {model} is {what}, which gives none; use a local model"
@@ -40,7 +41,7 @@ class MyDecoding(Decoding[Keys]):
         return len(prompt.factual) + len(prompt.counterfactual) + 2 * answer
 
     def decode(
-        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: int
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         factual, counterfactual = [one.factual for one in prompts], [one.counterfactual for one in prompts]
         return engine.steer(factual, counterfactual, sampling, combine=self.combine, seed=seed)
