@@ -37,7 +37,7 @@ EXAMPLES = frozenset(
 )
 """Keys of tasks whose data are rows."""
 PROMPTS = frozenset(
-    ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length")
+    ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length", "max_prompt")
 )
 """Keys of tasks whose prompts use a form of `prompts` with the persona."""
 ANSWERS = ("sampling", "max_missing", "headline", "data.overlap")

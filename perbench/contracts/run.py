@@ -73,13 +73,13 @@ def ask(
     *,
     seed: int,
 ) -> list[Generation]:
-    """As `Engine.chat`; requests that are too long are missing if the task sets `on_too_long: skip`.
+    """As `Engine.chat`; requests that are too long are missing unless the task sets `on_too_long: fail`.
 
     Raises:
         TooLong: the task sets `fail`.
     """
     try:
-        return engine.chat(conversations, sampling, seed=seed, skip=task.on_too_long == "skip")
+        return engine.chat(conversations, sampling, seed=seed, skip=task.on_too_long != "fail")
     except TooLong as error:
         raise TooLong(f"{error}, or set the task's on_too_long: skip") from None
 

@@ -116,6 +116,7 @@ class PerbenchLM(HFLM):  # type: ignore[misc]
                 max_new_tokens=chosen["max_gen_toks"],
                 temperature=float(chosen.get("temperature") or 0) if chosen.get("do_sample") else 0.0,
                 top_p=float(chosen.get("top_p", 1.0)),
+                repetition_penalty=float(chosen.get("repetition_penalty", 1.0)),
             )
             # lm-eval cuts what is too long at its beginning.
             room = self.max_length - sampling.max_new_tokens

@@ -35,6 +35,10 @@ def independent(task: Named[TaskSpec]) -> Independent | None:
     """
     owner = owner_of(task.spec)
     own = owner.independent()
+    if task.spec.sampling.end != "turn":
+        raise PerbenchError(
+            f"{task.name}: lm-eval's models end answers their own way; set sampling.end: turn"
+        )
     roles = [*decoding_of(task.spec.decoding).roles(), *(owner.roles() if own is None else ())]
     for role in roles:
         lacking = [message for need, message in role.needs.items() if need not in OFFERS]
@@ -53,6 +57,8 @@ def output_of(own: Independent | None) -> str:
 def sampled(sampling: SamplingSpec) -> dict[str, Any]:
     """lm-eval's `generation_kwargs` for a task's sampling."""
     options: dict[str, Any] = {"until": [], "max_gen_toks": sampling.max_new_tokens}
+    if sampling.repetition_penalty != 1:
+        options["repetition_penalty"] = sampling.repetition_penalty
     if sampling.temperature == 0:
         return {**options, "do_sample": False}
     return {**options, "do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p}

@@ -150,11 +150,13 @@ def _stood_in(persona: PersonaSpec) -> bool:
 
 def _trained(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:
     from perbench.prompts.messages import guessed
-    from perbench.prompts.pair import build_pair
+    from perbench.prompts.pair import build_pairs
 
     if tokenizer is None:
         return guessed(spec, example, None)[0]
-    pair = build_pair(spec, example, tokenizer, with_response=True)
+    (pair,) = build_pairs(spec, [example], tokenizer, with_response=True, context=None)
+    if pair is None:
+        return 0
     alone = cell.trainer is not None and not cell.trainer.factual
     return len(pair.counterfactual if alone else pair.factual) + len(pair.response)
 

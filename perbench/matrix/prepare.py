@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perbench import processes
 from perbench.contracts.data import Dataset
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from perbench.persona.build import BuiltPersonas
     from perbench.prompts.pair import PromptPair
 
-SKIPPED = "examples_skipped_too_long"
-"""Count in a training's record; the prefix `own_` marks users' own adapters."""
+SKIPPED, CUT = "examples_skipped_too_long", "responses_cut"
+"""Counts in a training's record; the prefix `own_` marks users' own adapters."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Preparation:
                 raise CellError(f"its training did not finish: {why}")
             weights = serving_weights(cell, cell.needs, trained, record)
             checkpoint, users = weights.checkpoint, weights.users
-            notes = [*left_out(cell.labels.source, record.counts), *notes]
+            notes = [*left_out(cell.labels.source, record.counts, record.inputs), *notes]
         data, counts = self._with_personas(cell)
         ids = owner_of(cell.task.spec).sample_ids(data, cell.dev)
         counts = {**counts, **folder.mend(ids)}
@@ -109,18 +109,19 @@ class Preparation:
         if not made:
             raise PerbenchError(
                 f"{cell.labels.source}: all {len(pairs)} training examples are too long and skipped "
-                "(on_too_long: skip); raise max_length, or use a model with a larger context"
+                f"(on_too_long: {cell.task.spec.on_too_long}); raise max_length, or use a model with more "
+                "context"
             )
         counts = {
             **counts,
             "examples": len(made),
             "persona_items_kept": sum(pair.kept for pair in made.values()),
             "persona_items_trimmed": sum(pair.trimmed for pair in made.values()),
-            **({SKIPPED: skipped} if (skipped := len(pairs) - len(made)) else {}),
+            **_too_long("", len(pairs) - len(made), made.values()),
         }
         own, own_counts = self._own_pairs(cell)
         counts |= own_counts
-        notes = left_out(cell.labels.source, counts)
+        notes = left_out(cell.labels.source, counts, cell.inputs)
         return TrainingInput([*made.values()], [*made], own, counts, [*notes, *self._template_notes(cell)])
 
     def _own_pairs(self, cell: Cell) -> tuple[dict[str, dict[str, PromptPair]] | None, dict[str, int]]:
@@ -140,7 +141,7 @@ class Preparation:
             "users_with_adapter": len(found),
             "own_examples": made,
             "own_examples_held_out": own.held_out,
-            **({f"own_{SKIPPED}": skipped} if (skipped := len(examples) - made) else {}),
+            **_too_long("own_", len(examples) - made, [p for own in found.values() for p in own.values()]),
         }
 
     def _built_pairs(self, cell: Cell, examples: Sequence[Example]) -> list[PromptPair | None]:
@@ -185,13 +186,27 @@ class Preparation:
         return self._notes[key]
 
 
-def left_out(source: str | None, counts: Mapping[str, int]) -> list[str]:
-    """Notes about training examples skipped as too long, from the counts of a training on `source`: for its
-    record, and for evaluations of the model."""
-    stages = (("examples", SKIPPED, ""), ("own_examples", f"own_{SKIPPED}", " (users' own adapters)"))
-    return [
-        f"left out of training on {source}{whose}: {skipped} of {counts[kept] + skipped} examples, as too "
-        "long (on_too_long: skip)"
-        for kept, name, whose in stages
-        if (skipped := counts.get(name, 0))
-    ]
+def _too_long(whose: str, skipped: int, pairs: Iterable[PromptPair]) -> dict[str, int]:
+    """The counts of what was too long."""
+    found = {SKIPPED: skipped, CUT: sum(pair.cut > 0 for pair in pairs)}
+    return {f"{whose}{name}": count for name, count in found.items() if count}
+
+
+def left_out(source: str | None, counts: Mapping[str, int], inputs: Mapping[str, Any]) -> list[str]:
+    """Notes about training examples skipped or cut as too long, from the counts and inputs of a training on
+    `source`: for its record, and for evaluations of the model."""
+    found, setting = [], f"(on_too_long: {inputs['source'].get('on_too_long')})"
+    for prefix, whose in (("", ""), ("own_", " (users' own adapters)")):
+        kept = counts.get(f"{prefix}examples", 0)
+        skipped, cut = (counts.get(f"{prefix}{name}", 0) for name in (SKIPPED, CUT))
+        if skipped:
+            found.append(
+                f"left out of training on {source}{whose}: {skipped} of {kept + skipped} examples, as too "
+                f"long {setting}"
+            )
+        if cut:
+            found.append(
+                f"cut in training on {source}{whose}: the responses of {cut} of {kept} examples, as too long "
+                f"{setting}"
+            )
+    return found

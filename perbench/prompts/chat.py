@@ -75,6 +75,17 @@ def encode_answer(tokenizer: Any, text: str, *, end: Literal["turn", "eos"] = "t
     return found if facts.end_text else [*found, *facts.end]
 
 
+def cut_answer(
+    tokenizer: Any, answer: Sequence[int], room: int, *, end: Literal["turn", "eos"] = "turn"
+) -> tuple[int, ...]:
+    """The ids of `encode_answer` in at most `room` tokens: the last ones before the end are left out. Empty
+    if only the end would fit."""
+    last = end_of_turn(tokenizer) if end == "turn" else (end_of_sequence(tokenizer),)
+    if len(answer) <= room:
+        return tuple(answer)
+    return (*answer[: room - len(last)], *last) if room > len(last) else ()
+
+
 def encode_response(tokenizer: Any, text: str, *, generated: bool = False) -> list[int]:
     """`encode_answer` without the end of turn; empty if the template trims the text entirely. White space
     that dialogues have before every answer is not repeated for text that was `generated` with it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perbench.api import Example
 from perbench.contracts.engine import Conversation
 from perbench.errors import PerbenchError
-from perbench.prompts.pair import turns_with, turns_without
+from perbench.prompts.pair import prompt_room, turns_with, turns_without
 from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.shapes.task import TaskSpec
 
@@ -44,7 +44,7 @@ def build_request(task: TaskSpec, example: Example) -> ChatRequest:
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(rendered), task.persona)
     costs = [estimated(rendered[i] + form.join) for i in order]
-    room = task.max_length - task.sampling.max_new_tokens
+    room = prompt_room(task, task.sampling.max_new_tokens)
     room -= sum(estimated(turn) for turn in turns_with(form, example, "") if turn is not None)
     kept = affordable(costs, min(room, task.persona.max_tokens or room))
     persona = form.join.join(rendered[i] for i in sorted(order[:kept]))
@@ -58,8 +58,10 @@ def guessed(task: TaskSpec, example: Example, answer: int | None) -> tuple[int, 
     reference is the answer."""
     items = example.persona[: task.persona.k]
     persona = _length(*(str(value) for item in items for value in item.values()))
-    bare = _length(example.question) + (_length(example.reference) if answer is None else answer)
-    return min(bare + min(persona, task.persona.max_tokens or persona), task.max_length), bare
+    question, answer = _length(example.question), _length(example.reference) if answer is None else answer
+    prompt = question + min(persona, task.persona.max_tokens or persona)
+    prompt = min(prompt, task.max_prompt or prompt)
+    return min(prompt + answer, task.max_length), question + answer
 
 
 def _length(*texts: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong
-from perbench.prompts.chat import chat_text, encode, encode_answer
+from perbench.prompts.chat import chat_text, cut_answer, encode, encode_answer
 from perbench.prompts.persona import affordable, by_priority, persona_texts
 from perbench.shapes.task import PromptSpec, TaskSpec
 from perbench.shapes.templates import placeholders
@@ -18,13 +18,15 @@ from perbench.shapes.templates import placeholders
 @dataclass(frozen=True)
 class PromptPair:
     """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged; it is empty for
-    generation. Of the history's `k` items, `factual` holds `kept`; `trimmed` did not fit."""
+    generation. Of the history's `k` items, `factual` holds `kept`; `trimmed` did not fit. `cut`: tokens of
+    the response left out."""
 
     factual: tuple[int, ...]
     counterfactual: tuple[int, ...]
     response: tuple[int, ...]
     kept: int
     trimmed: int
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TurnPair:
 def build_pairs(
     task: TaskSpec, examples: Sequence[Example], tokenizer: Any, *, with_response: bool, context: int | None
 ) -> list[PromptPair | None]:
-    """`build_pair` of each example; None for one that is too long under `on_too_long: skip`.
+    """`build_pair` of each example; None for one that is too long, unless the task sets `on_too_long: fail`.
 
     Raises:
         PerbenchError: as `build_pair`.
@@ -72,18 +74,38 @@ def build_pair(
     """The example's prompts under the task's prompt form and the model's chat template.
 
     Prompt and response together (for generation, prompt and `sampling.max_new_tokens`) take at most
-    `task.max_length` tokens. Only the history is trimmed, by whole items. Without any item left, the factual
+    `task.max_length` tokens, the prompt `task.max_prompt` of them. Only the history is trimmed, by whole
+    items, and under `on_too_long: cut` the response. Without any item left, the factual
     prompt equals the counterfactual one.
 
     Raises:
         TooLong: the example's request and response alone exceed `task.max_length`, or `context`, the model's
             context size.
     """
-    response: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
     if with_response:
-        response = tuple(encode_answer(tokenizer, example.reference, end=task.sampling.end))
+        whole = tuple(encode_answer(tokenizer, example.reference, end=task.sampling.end))
+    response = whole
+    if with_response and task.on_too_long == "cut":
+        room = _response_room(task, example, tokenizer, context)
+        response = cut_answer(tokenizer, whole, room, end=task.sampling.end) or whole
     found = turns(task, example, tokenizer, response if with_response else None, context=context)
-    return PromptPair(found.factual.ids, found.counterfactual.ids, response, found.kept, found.trimmed)
+    prompts = found.factual.ids, found.counterfactual.ids
+    return PromptPair(*prompts, response, found.kept, found.trimmed, len(whole) - len(response))
+
+
+def _response_room(task: TaskSpec, example: Example, tokenizer: Any, context: int | None) -> int:
+    """Tokens for the response of an example, beside its request without history."""
+    assert task.prompt is not None, "tasks with personas name their prompt"
+    request = len(_turns(tokenizer, *turns_without(task.prompts[task.prompt], example)).ids)
+    room = task.max_length - (task.max_prompt or request)
+    return room if context is None else min(room, context - request)
+
+
+def prompt_room(task: TaskSpec, answer: int) -> int:
+    """Tokens for a prompt before an answer of so many."""
+    room = task.max_length - answer
+    return room if task.max_prompt is None else min(room, task.max_prompt)
 
 
 def turns(
@@ -101,21 +123,11 @@ def turns(
     """
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
-    room = task.max_length - (task.sampling.max_new_tokens if response is None else len(response))
+    answer = task.sampling.max_new_tokens if response is None else len(response)
+    room = prompt_room(task, answer)
     without = _turns(tokenizer, *turns_without(form, example))
-    beyond = context is not None and len(without.ids) + task.max_length - room > context
-    if len(without.ids) > room or beyond:
-        answer = (
-            f"max_new_tokens {task.sampling.max_new_tokens}"
-            if response is None
-            else f"response {len(response)}"
-        )
-        limit = f"the model's context of {context}" if beyond else f"max_length {task.max_length}"
-        way_out = "set" if beyond else "raise max_length, or set"
-        raise TooLong(
-            f"example {example.id}: the request takes {len(without.ids)} tokens without history, which "
-            f"with {answer} exceeds {limit}; {way_out} on_too_long: skip"
-        )
+    if fault := _too_long(task, len(without.ids), answer, response is not None, context):
+        raise TooLong(f"example {example.id}: {fault}")
     try:
         items = persona_texts(task, form, example.persona)
     except PerbenchError as error:
@@ -123,6 +135,28 @@ def turns(
     order = by_priority(len(items), task.persona)
     factual, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
     return TurnPair(factual or without, without, kept, len(order) - kept)
+
+
+def _too_long(task: TaskSpec, request: int, answer: int, given: bool, context: int | None) -> str | None:
+    """The fault of a request of so many tokens without history; `given`: the answer is not generated."""
+    what = f"response {answer}" if given else f"max_new_tokens {answer}"
+    takes, way_out = f"the request takes {request} tokens without history", "set on_too_long: skip"
+    if context is not None and request + answer > context:
+        return f"{takes}, which with {what} exceeds the model's context of {context}; {way_out}"
+    if request + answer > task.max_length:
+        return (
+            f"{takes}, which with {what} exceeds max_length {task.max_length}; raise max_length, or {way_out}"
+        )
+    if task.max_prompt is None:
+        return None
+    if request > task.max_prompt:
+        return f"{takes}, which exceeds max_prompt {task.max_prompt}; raise max_prompt, or {way_out}"
+    if given and answer > task.max_length - task.max_prompt:
+        left = f"max_length {task.max_length} less max_prompt {task.max_prompt}"
+        return (
+            f"the response takes {answer} tokens, which exceeds {left}; raise max_length, or {way_out} or cut"
+        )
+    return None
 
 
 def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:
@@ -134,7 +168,7 @@ def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequ
     response = len(encode_answer(tokenizer, example.reference, end=task.sampling.end))
     items = list(persona) or [""]
     order = by_priority(len(items), task.persona)
-    room = task.max_length - response
+    room = prompt_room(task, response)
     found, _ = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
     return (found or _turns(tokenizer, *turns_without(form, example))).ids
 

@@ -145,8 +145,12 @@ class TaskSpec(Strict):
     examples: ExamplesSpec = ExamplesSpec()
     max_length: Count = 5000
     """Maximum tokens of prompt and response together; only the persona is trimmed to fit."""
-    on_too_long: Literal["fail", "skip"] = "fail"
-    """What happens to an example that exceeds `max_length`, or the model's context, without any history."""
+    max_prompt: Count | None = None
+    """Maximum tokens of the prompt; a response that is trained on has the rest of `max_length`. None: a
+    prompt has what its response leaves."""
+    on_too_long: Literal["fail", "skip", "cut"] = "fail"
+    """What happens to an example that exceeds `max_length`, `max_prompt` or the model's context without any
+    history. cut: its response is cut where that suffices, else it is skipped."""
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Maximum share of missing answers (refused, filtered...); beyond it the cell fails."""
     sampling: SamplingSpec = SamplingSpec()

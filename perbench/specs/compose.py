@@ -273,6 +273,12 @@ class _Task(TaskSpec):
             names = ", ".join(absent)
             faults.append(f"fields.extra: protocol {name} also reads these fields of a row: [{names}]")
         faults += self._source_faults(type(source_of(self.data)), owner.source)
+        if self.max_prompt is not None and self.max_prompt >= self.max_length:
+            faults.append(
+                f"max_prompt: {self.max_prompt} leaves nothing of max_length {self.max_length} for an answer"
+            )
+        if self.on_too_long == "cut" and not owner.trains:
+            faults.append(f"on_too_long: protocol {name} has no responses to cut; set skip or fail")
         missing = absent_keys(type(owner), self)
         faults += [f"protocol {name} needs a `{key}:` section" for key in missing]
         if owner.prompted:

@@ -71,8 +71,49 @@ def test_users_own_examples_are_counted_without_what_is_skipped(
             assert f"1 of {record.counts['own_examples'] + 1} examples" in note
 
 
+def test_cut_responses_are_counted_in_both_stages_and_said_at_the_number(
+    root: Root, runs: Runs, tmp_path: Path
+) -> None:
+    rows = writing_rows(7, 5)
+    rows[0]["past"] = ["deer " * 900, *rows[0]["past"]]
+    write_rows(root.path / "data/writing/test.jsonl", rows)
+    learnt = writing_rows(0, 11)
+    learnt[0]["answer"] = learnt[2]["answer"] = "deer " * 900
+    learnt[4]["ask"] = "deer " * 900  # which cannot be cut
+    write_rows(root.path / "data/writing/train.jsonl", learnt)
+    root.task("writing", on_too_long="cut", max_length=300)
+    per_user = {"batch_size": 2, "learning_rate": 0.02}
+    training = {**MATRIX["training"], "epochs": 1.0, "per_user": per_user}
+    root.matrix(trainers=["ce"], targets=["tiny/writing"], identifiers=[], base_rows=False, training=training)
+    out, wide = tmp_path / "run", {"COLUMNS": "200"}
+    code, printed, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out), env=wide)
+    assert code == 0, errors
+    skipped = "left out of training on tiny/writing: 1 of 11 examples, as too long (on_too_long: cut)"
+    cut = "cut in training on tiny/writing: the responses of 2 of 10 examples, as too long (on_too_long: cut)"
+    own = "cut in training on tiny/writing (users' own adapters): the responses of 1 of "
+    for record, _ in read_records(out):
+        assert {skipped, cut} < set(record.notes)
+        assert [note for note in record.notes if note.startswith(own)]
+        if record.kind == "train":
+            counts = record.counts
+            assert (counts["examples"], counts["examples_skipped_too_long"], counts["responses_cut"]) == (
+                10,
+                1,
+                2,
+            )
+            assert counts["own_responses_cut"] == 1
+            assert "own_examples_skipped_too_long" not in counts
+    assert cut in printed
+    site = tmp_path / "site"
+    code, _, errors = runs(root.path, "leaderboard", "build", "--out", str(site), str(out))
+    assert code == 0, errors
+    assert cut in (site / "index.html").read_text()
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(tmp_path / "new"), "--dry-run")
+    assert code == 0, errors
+
+
 def test_nothing_is_said_where_nothing_was_left_out() -> None:
-    assert left_out("a", {"examples": 5}) == []
+    assert left_out("a", {"examples": 5}, {"source": {}}) == []
 
 
 def test_a_training_that_would_skip_all_says_so(root: Root, runs: Runs, tmp_path: Path) -> None:
