@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
-from perbench.specs.compose import owner_of, source_of
+from perbench.specs.compose import owner_of, source_of, summariser_of
 from perbench.specs.grid import leaves
 from perbench.specs.yaml import Document, KeyPath
 
@@ -48,6 +48,8 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
     found |= {
         f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt
     }
+    summariser = summariser_of(persona)
+    found |= summariser.idle() if summariser is not None else {}
     return found | owner.idle() | source_of(task.data).idle()
 
 

@@ -19,8 +19,9 @@ from perbench.persona.rankings.bm25 import bm25
 from perbench.persona.rankings.latest import latest
 from perbench.persona.rankings.random import shuffled
 from perbench.persona.retrieve import by_score, query_of
+from perbench.prompts.persona import render_items
 from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
-from perbench.specs.compose import persona_spec, task_spec
+from perbench.specs.compose import persona_spec, ranked_text, task_spec
 
 PAG = 'Generate an abstract for the title "On deer" using the following items: deer, woods; items: dogs'
 KINDS = ("latest", "random", "bm25", "dense")
@@ -191,3 +192,16 @@ def test_the_best_are_kept_longest(ranking: list[int], k: int) -> None:
         spec = persona_spec().model_validate({"retrieve": "bm25", "k": k, "order": order})
         stands = standing(ranking, spec)
         assert [stands[place] for place in by_priority(len(stands), spec)] == ranking[:k]
+
+
+@pytest.mark.parametrize("name", ["books", "cds", "movies_tv"])
+def test_reviews_are_ranked_by_the_text_of_nextquills_contriever(name: str) -> None:
+    from perbench.specs.load import load_task
+
+    item = {"item_title": "A", "item_description": "B", "rating": 4.0, "title": "C", "text": "D", "asin": "7"}
+    published = (
+        f"{item['item_title']} {item['item_description']} {item['rating']} {item['title']} {item['text']}"
+    )
+    for retrieve in ("bm25", "dense"):
+        text = ranked_text(load_task(f"reviews/{name}", overrides={"persona.retrieve": retrieve}).spec)
+        assert render_items(text or "", [item]) == [published]

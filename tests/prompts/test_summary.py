@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from perbench.api import Example
 from perbench.contracts.engine import Generation
@@ -32,13 +33,14 @@ class Counting:
         self.asked: list[str] = []
         self.absent: dict[int, Generation] = {}
         self.opened = 0
+        self.drawn: list[tuple[SamplingSpec, Any]] = []
 
     def open(self) -> Any:
         self.opened += 1
         return self
 
-    def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: int) -> list[Generation]:
-        assert sampling.temperature == 0
+    def chat(self, conversations: Sequence[Any], sampling: SamplingSpec, *, seed: Any) -> list[Generation]:
+        self.drawn.append((sampling, seed))
         answers = []
         for (message,) in conversations:
             self.asked.append(message["content"])
@@ -120,6 +122,54 @@ def test_a_killed_run_goes_on_from_the_last_answers(monkeypatch: pytest.MonkeyPa
         *("summary 1", "summary 2", "summary 1")
     ]
     assert len(rest.asked) == 1
+
+
+def test_summaries_are_greedy_unless_they_are_to_be_sampled() -> None:
+    engine, histories = Counting(), [["a", "b"], ["c"]]
+    summarise(histories, SPEC, "digest", engine.open)
+    assert engine.drawn == [(SamplingSpec(max_new_tokens=256, temperature=0.0), 0)]
+    warm = SummarySpec(model="m", block=2, temperature=0.6, top_p=0.9, max_new_tokens=150)
+    summarise(histories, warm, "digest", engine.open)
+    ((sampling, seeds),) = engine.drawn[1:]
+    assert sampling == SamplingSpec(max_new_tokens=150, temperature=0.6, top_p=0.9)
+    assert len(set(seeds)) == 2
+    # A request has its seed and its answer whatever is asked beside it.
+    alone = Counting()
+    summarise([["c"]], warm, "other digest", alone.open)
+    assert alone.drawn[0][1][0] in seeds
+    asked = len(engine.asked)
+    summarise([["c"]], warm, "digest", engine.open)
+    assert len(engine.asked) == asked
+    summarise([["c"]], warm.model_copy(update={"seed": 1}), "digest", engine.open)
+    assert len(engine.asked) == asked + 1
+    assert engine.drawn[-1][1][0] not in seeds
+
+
+def test_a_chat_model_draws_the_same_summaries_alone_and_in_company(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    engine = TransformersEngine(tiny_model_dir, dtype="float32")
+    warm = SummarySpec(model="m", temperature=1.0, max_new_tokens=12)
+    histories = [["I hunt deer."], ["I bake bread.", "I read."], ["Tea."]]
+    together = summarise(histories, warm, "one", lambda: engine)
+    alone = [summarise([history], warm, "two", lambda: engine)[0] for history in histories]
+    assert together == alone
+    greedy = summarise(histories, warm.model_copy(update={"temperature": 0.0}), "one", lambda: engine)
+    assert [one.text for one in greedy] != [one.text for one in together]
+
+
+def test_sampling_enters_identities_only_if_it_is_set() -> None:
+    from perbench.matrix.identity import target_inputs
+
+    def summary(**changes: Any) -> Any:
+        spec = task(summarise="recurrent", summary={"model": "m", **changes})
+        return target_inputs("t", spec, {"m": {"weights": "w"}})["persona"]["summary"]
+
+    assert not {"temperature", "top_p", "seed"} & summary().keys()
+    assert summary(temperature=0.6, seed=3).items() >= {"temperature": 0.6, "seed": 3}.items()
+    for key, value in {"temperature": -1.0, "top_p": 0.0, "seed": -1}.items():
+        with pytest.raises(ValidationError, match=key):
+            SummarySpec(model="m", **{key: value})  # type: ignore[arg-type]
 
 
 def test_long_items_are_read_in_part_and_counted() -> None:

@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field
 
 from perbench.api import Example
 from perbench.contracts.base import Asked, Role
+from perbench.contracts.engine import Seeds
 from perbench.contracts.persona import Models, Rewritten, Summariser
 from perbench.disk.cache import DiskCache
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
+from perbench.seeds import derive_seed
 from perbench.shapes.base import Strict
-from perbench.shapes.fields import ModelName
+from perbench.shapes.fields import LATER, ModelName
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.templates import Count
 
@@ -26,11 +30,24 @@ if TYPE_CHECKING:
 class SummarySpec(Strict):
     """`model` summarises the first `block` items, then updates its summary with each further block."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     model: ModelName
     block: Count = 5
     max_new_tokens: Count = 256
     item_words: Count = 400
     """Words of an item that the summariser reads; truncated items are counted."""
+    temperature: Annotated[float, Field(ge=0), LATER] = 0.0
+    """0 is greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1), LATER] = 1.0
+    seed: Annotated[int, Field(ge=0), LATER] = 0
+    """Of sampled summaries; each request has a seed of its own, derived from it."""
+
+    @property
+    def sampling(self) -> SamplingSpec:
+        return SamplingSpec(
+            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p
+        )
 
 
 class Keys(Strict):
@@ -42,7 +59,14 @@ class Recurrent(Summariser[Keys]):
     version = 1
 
     def roles(self) -> Sequence[Role]:
-        return [Role("summariser", self.keys.summary.model)]
+        spec = self.keys.summary
+        return [Role("summariser", spec.model, sampling=spec.sampling, sampling_key="persona.summary")]
+
+    def idle(self) -> dict[str, str]:
+        if self.keys.summary.temperature > 0:
+            return {}
+        keys = (f"persona.summary.{key}" for key in ("top_p", "seed"))
+        return dict.fromkeys(keys, "under persona.summary.temperature 0")
 
     def inputs(self, helpers: Mapping[str, Any]) -> dict[str, Any]:
         found = super().inputs(helpers)
@@ -112,8 +136,8 @@ class Summary:
 def summarise(
     histories: Sequence[Sequence[str]], spec: SummarySpec, digest: str, engine: Callable[[], Engine]
 ) -> list[Summary]:
-    """A summary of each history, its items in order. Greedy decoding; answers are cached on disk by (model,
-    request).
+    """A summary of each history, its items in order. Answers are cached on disk by (model, request); sampled
+    ones also by sampling and seed, which with the request fixes the draw.
 
     Args:
         digest: identifies the model.
@@ -167,8 +191,10 @@ class _Asker:
 
     def __call__(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
         """{"text", "finish_reason", "missing"} of each, as in `perbench.contracts.engine.Generation`."""
-        longest = self._spec.max_new_tokens
-        keys = [canonical_digest([self._digest, VERSION, longest, request]) for request in requests]
+        spec = self._spec
+        drawn = [spec.temperature, spec.top_p, spec.seed] if spec.temperature else []
+        asked = [self._digest, VERSION, spec.max_new_tokens, *drawn]
+        keys = [canonical_digest([*asked, request]) for request in requests]
         text_of = dict(zip(keys, requests, strict=True))
         known = {key: json.loads(value) for key, value in self._cache.get(list(text_of)).items()}
         # Old entries do not record whether an answer is missing: an empty one may be.
@@ -187,11 +213,12 @@ class _Asker:
         return [found[key] for key in keys]
 
     def _generate(self, requests: Sequence[str]) -> list[Mapping[str, Any]]:
-        sampling = SamplingSpec(max_new_tokens=self._spec.max_new_tokens, temperature=0.0)
+        conversations = [[{"role": "user", "content": request}] for request in requests]
+        seed: Seeds = 0
+        if self._spec.temperature:
+            seed = [derive_seed("summary", self._spec.seed, request) for request in requests]
         try:
-            answers = self._engine().chat(
-                [[{"role": "user", "content": request}] for request in requests], sampling, seed=0
-            )
+            answers = self._engine().chat(conversations, self._spec.sampling, seed=seed)
         except PerbenchError as error:
             raise PerbenchError(
                 f"persona.summary, model {self._spec.model}: {error}; if a request is too long for it, "

@@ -77,7 +77,8 @@ class PersonaDialogue:
 
 def strip_actions(text: str) -> str:
     """Remove `*stage directions*`, which simulators add even when asked not to; as in ALOE's code, they do
-    not span lines. Bold text stays."""
+    not span lines, and bold text stays. That code then turns all white space, line breaks included, into
+    single spaces; here lines stay."""
     return re.sub(r"[^\S\n]{2,}", " ", re.sub(r"\*[^*\n]*\*", "", text)).strip()
 
 
