@@ -31,6 +31,7 @@ EXTRAS = {
     "lm-eval": "targets lm_eval:TASK",
     "ray": "--executor ray",
     "slurm": "--executor slurm",
+    "vllm": "engine vllm",
 }
 """What perbench's extras are for."""
 

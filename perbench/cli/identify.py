@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     from perbench import plugins
     from perbench.errors import PerbenchError
+    from perbench.matrix import options
     from perbench.specs.matrices import matrix_of
     from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag
 
@@ -124,7 +125,7 @@ def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
     }
     if bare:
         values["tasks"] = {BUILT_IN: {**ROW, "data.files": str(Path(args.task).resolve())}}
-    return matrix_of("identify", None, Document(values, places), args.set)
+    return matrix_of("identify", None, Document(values, places), options.sets_of(args))
 
 
 def _params(texts: Sequence[str], names: Sequence[str]) -> Iterator[tuple[str, str, Any, str]]:

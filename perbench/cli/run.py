@@ -44,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
         pack = Pack(args.pack)
         out = args.out if args.out is not None else Path("runs", pack.manifest.run)
-        return repeat(pack, args.matrix, args.set, options.read(args, out, dry_run=args.dry_run))
+        return repeat(pack, args.matrix, options.sets_of(args), options.read(args, out, dry_run=args.dry_run))
     if args.matrix is None:
         raise PerbenchError("name a matrix by --matrix, or a pack by --from")
-    matrix = load_matrix(args.matrix, args.set)
+    matrix = load_matrix(args.matrix, options.sets_of(args))
     tail = f"-limit{args.limit}" if args.limit is not None else ""
     out = args.out if args.out is not None else Path("runs", f"{matrix.name}{tail}")
     return carry_out(matrix, options.read(args, out, dry_run=args.dry_run))

@@ -64,6 +64,9 @@ class MemoryStore:
                 if sample.get(key) != value:
                     raise Fault(f"sample {sample['id']}: {key} comes back from JSON as {value!r}")
 
+    def arrange(self, ids: Sequence[str]) -> None:
+        self.rows.sort(key=lambda row: ids.index(row["id"]))
+
 
 class ByLength(Identifier):
     """An identifier for protocols that evaluate identifiers."""

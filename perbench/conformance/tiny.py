@@ -18,8 +18,9 @@ CORPUS = [
 ]
 
 
-def write_model(folder: Path) -> None:
-    """Write a 2-layer Llama with a byte-level BPE tokenizer and a ChatML template, as a local HF folder."""
+def write_model(folder: Path, *, heads: int = 4) -> None:
+    """Write a 2-layer Llama with a byte-level BPE tokenizer and a ChatML template, as a local HF folder.
+    `heads`, an even number that divides 64: some kernels need heads of 32 or more."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -46,8 +47,8 @@ def write_model(folder: Path) -> None:
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=2048,
         initializer_range=0.2,  # sharper predictions than the default: no contrast or gradient is all zero
         bos_token_id=tokenizer.bos_token_id,

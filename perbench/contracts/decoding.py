@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from perbench.contracts.base import Inputs, K, Owner, Role
@@ -40,3 +40,11 @@ class Decoding(Owner[K]):
         self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         """One answer per prompt, in order. Equal calls give equal answers, as in `Engine.generate`."""
+
+    def stream(
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Generation]]:
+        """As `Engine.stream`, of a `continuous` engine; by default one after another."""
+        for place, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            (answer,) = self.decode(engine, [prompt], sampling, seed=seed)
+            yield place, answer

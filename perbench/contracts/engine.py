@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,6 +63,9 @@ class Engine(ABC):
     alone: bool = False
     """Whether an answer is independent of the others in its batch. Its seed then omits the batch number, so
     that a cache recognises the request in any batch."""
+    continuous: bool = False
+    """Whether `stream` answers many prompts side by side: protocols then hand it a whole target instead of
+    batches."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -106,6 +109,15 @@ class Engine(ABC):
         """Answers in prompt order. The same prompts, sampling and seed give the same answers on one machine;
         other sets of prompts in a call may not, so callers keep their batches fixed."""
         raise self._lacks("takes messages, not token ids")
+
+    def stream(
+        self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Generation]]:
+        """Every prompt's place and answer, as answers finish. An answer depends only on its prompt and its
+        own seed, whatever else is asked. By default one after another."""
+        for place, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            (answer,) = self.generate([prompt], sampling, seed=seed)
+            yield place, answer
 
     def steer(
         self,

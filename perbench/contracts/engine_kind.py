@@ -29,6 +29,11 @@ class Host:
     """Called with every request that costs money, and every answer."""
     say: Callable[[str], None] = lambda line: None
     """Shows a line to the user."""
+    longest: int | None = None
+    """Tokens of the longest request with its answer that the run's tasks allow; None: unknown. Longer ones
+    must be served all the same."""
+    rank: int = 0
+    """The largest rank of the LoRA adapters that are to be served, 0 for none; likewise."""
 
 
 class EngineKind(Owner[K]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,14 @@ NEEDED = ("id", "user")
 @dataclass(frozen=True)
 class Batch:
     """Samples made together. `make` gets all stored samples by id, and returns one sample for each of `ids`,
-    in order; an incomplete batch is made again as a whole."""
+    in order; an incomplete batch is made again as a whole.
+
+    Samples of a `streamed` batch depend on no other: `make` yields only those that are not stored, in any
+    order, and each is stored as it comes."""
 
     ids: Sequence[str]
-    make: Callable[[Mapping[str, Sample]], Sequence[Sample]]
+    make: Callable[[Mapping[str, Sample]], Iterable[Sample]]
+    streamed: bool = False
 
 
 @dataclass
@@ -63,26 +67,47 @@ def resume(
     for batch in batches:
         if all(name in stored for name in batch.ids):
             continue
+        spent, written, made = 0.0, 0, 0
         begun = time.perf_counter()
-        made = batch.make(stored)
-        spent = time.perf_counter() - begun
-        for sample in made:
-            if absent := [key for key in NEEDED if key not in sample]:
-                raise CellError(
-                    f"make() gives a sample without {', '.join(absent)}; it holds {', '.join(sample)}"
-                )
-        _same([sample["id"] for sample in made], batch.ids, "make()", "its batch")
-        due = [sample for sample in made if sample["id"] not in stored]
-        store.append(due)
-        stored.update((sample["id"], sample) for sample in due)
-        found.samples += made
+        for part in _parts(batch, stored):
+            spent += time.perf_counter() - begun
+            due = [sample for sample in part if sample["id"] not in stored]
+            store.append(due)
+            stored.update((sample["id"], sample) for sample in due)
+            found.samples += part
+            if any(missing.reason(sample) is not None for sample in part):
+                missing.check(list(stored.values()), len(planned), most_missing)
+            made += len(part)
+            written += sum(sample.get("new_tokens", 0) for sample in part)
+            speed = {"tok/s": written / spent} if written else {"ex/s": made / spent}
+            tick(len(stored), len(planned), speed)
+            begun = time.perf_counter()
         found.seconds += spent
-        missing.check(list(stored.values()), len(planned), most_missing)
-        written = sum(sample.get("new_tokens", 0) for sample in made)
-        tick(
-            len(stored), len(planned), {"tok/s": written / spent} if written else {"ex/s": len(made) / spent}
-        )
+    if any(batch.streamed for batch in batches):
+        store.arrange([name for batch in batches for name in batch.ids])
     return found
+
+
+def _parts(batch: Batch, stored: Mapping[str, Sample]) -> Iterator[list[Sample]]:
+    """The samples that are stored together, checked."""
+    if not batch.streamed:
+        made = [_whole(sample) for sample in batch.make(stored)]
+        _same([sample["id"] for sample in made], batch.ids, "make()", "its batch")
+        yield made
+        return
+    left = dict.fromkeys(name for name in batch.ids if name not in stored)
+    for sample in batch.make(stored):
+        if _whole(sample)["id"] not in left:
+            _same([sample["id"]], (), "make()", "its batch")
+        del left[sample["id"]]
+        yield [sample]
+    _same((), list(left), "make()", "its batch")
+
+
+def _whole(sample: Sample) -> Sample:
+    if absent := [key for key in NEEDED if key not in sample]:
+        raise CellError(f"make() gives a sample without {', '.join(absent)}; it holds {', '.join(sample)}")
+    return sample
 
 
 def _same(found: Sequence[str], wanted: Sequence[str], what: str, where: str) -> None:

@@ -1,8 +1,9 @@
 """The interface between protocols and a run.
 
 A protocol appends finished samples in fixed batches, in a fixed order. Every batch has its own seed; an
-incomplete batch is computed again as a whole, and only missing samples are appended. A run that was killed
-and restarted therefore stores the same samples as an uninterrupted one.
+incomplete batch is computed again as a whole, and only missing samples are appended. Or samples are streamed:
+each has its own seed and is appended when it is finished; in the end they are put in order. A run that was
+killed and restarted therefore stores the same samples as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class SampleStore(Protocol):
     def samples(self) -> Sequence[Mapping[str, Any]]: ...
 
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def arrange(self, ids: Sequence[str]) -> None:
+        """Order all samples as `ids`, so that nothing depends on which was finished first."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from perbench.contracts.base import Inputs, NoKeys, Role
 from perbench.contracts.decoding import Decoding, Pair
@@ -24,3 +24,8 @@ class Ordinary(Decoding[NoKeys]):
         self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seed: Seeds
     ) -> list[Generation]:
         return engine.generate([prompt.factual for prompt in prompts], sampling, seed=seed)
+
+    def stream(
+        self, engine: Engine, prompts: Sequence[Pair], sampling: SamplingSpec, *, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Generation]]:
+        return engine.stream([prompt.factual for prompt in prompts], sampling, seeds=seeds)

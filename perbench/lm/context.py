@@ -32,6 +32,19 @@ def context_in(folder: Path) -> int | None:
         raise PerbenchError(f"{folder}: the model's config does not load: {error}") from error
 
 
+def check_room(room: int | None, prompt: int, new: int) -> None:
+    """Check a prompt and the most tokens of its answer against a model's context.
+
+    Raises:
+        TooLong: they exceed it.
+    """
+    if room is not None and prompt + new > room:
+        raise TooLong(
+            f"a prompt of {prompt} tokens and max_new_tokens {new} exceed the model's context of {room}; "
+            "lower the task's max_length, or under protocol preference its preference.turns"
+        )
+
+
 def check_context(room: int | None, prompt: int, answer: int, *, what: str) -> None:
     """Check that a prompt and its response, both in tokens, fit the model's context of `room`.
 

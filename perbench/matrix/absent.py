@@ -33,4 +33,5 @@ def absent_for(spec: MatrixSpec) -> list[str]:
     trainers = (one.trainer for one in trainings(spec))
     references = (plugins.load_trainer(one.name, one.params).reference() for one in trainers)
     names |= dict.fromkeys(name for name in references if name not in (None, "initial"))
-    return absent(tasks, [load_model(name) for name in names])
+    serving = dict.fromkeys(spec.models, spec.serving)
+    return absent(tasks, [load_model(name, serving.get(name, {})) for name in names])

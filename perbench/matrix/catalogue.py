@@ -19,6 +19,7 @@ from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
 from perbench.specs.compose import engine_of, owner_of, served_by, source_of
+from perbench.specs.expand import training_variants, variants
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskVariant
@@ -129,6 +130,23 @@ class Catalogue:
             self._overlaps[key] = seen.overlap(tested.examples)
         return self._overlaps[key]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest request with its answer that the targets allow; some protocols bound them
+        otherwise."""
+        return max(task.named.spec.max_length for task in self.tasks(self._spec.targets))
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of the LoRA adapters that the matrix trains, 0 for none."""
+        settings = [
+            training
+            for variant in variants(self._spec.trainers)
+            for training, _ in training_variants(self._spec, variant)
+        ]
+        ranks = [one.lora.rank for one in settings if one.method == "lora"]
+        return max([*ranks, *(one.per_user.rank for one in settings if one.per_user is not None)], default=0)
+
     def model(self, name: str) -> Named[ModelSpec]:
         return self._model(name)[0]
 
@@ -161,7 +179,7 @@ class Catalogue:
 
     def _model(self, name: str) -> tuple[Named[ModelSpec], Inputs]:
         if name not in self._models:
-            named = load_model(name)
+            named = load_model(name, self._spec.serving if name in self._spec.models else {})
             try:
                 self._models[name] = named, model_inputs(named)
             except PerbenchError as error:

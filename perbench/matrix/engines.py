@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class EnginePool:
             return self.subject
         if self._subject is None or self._serving is None or self._serving[0] != model:
             self.release_subject()
-            self._subject = self.open(model)
+            self._subject = self.open(model, subject=True)
         # A failure from here on must not leave one cell's weights serving another.
         self._serving = None
         self._subject.load_adapter(checkpoint)
@@ -103,11 +104,12 @@ class EnginePool:
         if checkpoint is None:
             return self.subject
         if self._base is None:
-            self._base = self.open(base)
+            self._base = self.open(base, subject=True)
         return self._base
 
-    def open(self, model: Named[ModelSpec]) -> Engine:
-        """An engine owned by the caller; requests to paid models are booked."""
+    def open(self, model: Named[ModelSpec], *, subject: bool = False) -> Engine:
+        """An engine owned by the caller; requests to paid models are booked. `subject`: of the model under
+        evaluation, which serves trained weights, and requests of the targets' lengths only."""
         self._kinds[model.name] = engine_of(model)
 
         def book(use: EndpointUse) -> None:
@@ -117,7 +119,10 @@ class EnginePool:
         def weights() -> Path:
             return self._catalogue.resolve(model).folder
 
-        return self._kinds[model.name].open(Host(weights, self._cached, book, self._say))
+        host = Host(weights, self._cached, book, self._say)
+        if subject:
+            host = replace(host, longest=self._catalogue.longest, rank=self._catalogue.rank)
+        return self._kinds[model.name].open(host)
 
     def price(self, model: str, use: EndpointUse) -> tuple[float, str] | None:
         """The cost of a model's answers, by its name; None for models that this run has not opened."""

@@ -59,6 +59,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="set a key of the matrix, such as training.learning_rate=1e-4; may be repeated",
     )
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="what serves the models of weights (default: as their files say); its keys: --set engine.KEY=…",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="use at most N examples of every split")
     add_data(parser)
     parser.add_argument(
@@ -73,6 +78,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     add_workers(parser)
     parser.add_argument("--json", action="store_true", help="print results as JSON")
+
+
+def sets_of(args: argparse.Namespace) -> list[str]:
+    """`--engine` and `--set` as changes to the matrix."""
+    return [*([f"engine={{name: {args.engine}}}"] if args.engine is not None else []), *args.set]
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -258,7 +268,7 @@ def one_cell(
         "seeds": [args.seed],
         "base_rows": args.trainer is None and identifier is None,
     }
-    return matrix_of(name, None, Document(values, places), args.set)
+    return matrix_of(name, None, Document(values, places), sets_of(args))
 
 
 def positive(text: str) -> int:

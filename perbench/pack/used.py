@@ -73,7 +73,7 @@ def used(matrices: Mapping[str, Mapping[str, Any]]) -> Used:
         for identifier in variants(spec.identifiers):
             _named(found, "identifier", identifier.name)
         for model in [*spec.models, *_references(spec)]:
-            _model(found, model)
+            _model(found, model, spec.serving if model in spec.models else {})
     return found
 
 
@@ -93,11 +93,11 @@ def _file(found: Used, kind: str, given: str, named: Named[Any]) -> None:
         found.given[given] = named.name
 
 
-def _model(found: Used, name: str) -> None:
+def _model(found: Used, name: str, serving: Mapping[str, Any] = {}) -> None:
     if name not in found.models:
         found.models[name] = load_model(name)
         _file(found, "model", name, found.models[name])
-        _named(found, "engine", engine_name(found.models[name].spec))
+    _named(found, "engine", engine_name(load_model(name, serving).spec))
 
 
 def _references(spec: MatrixSpec) -> Iterator[str]:

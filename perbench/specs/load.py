@@ -12,7 +12,7 @@ from perbench import plugins
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
 from perbench.shapes.base import Named, Strict
 from perbench.shapes.fields import MODEL, RUBRIC, marked_keys
-from perbench.shapes.model import ModelSpec
+from perbench.shapes.model import WEIGHTS, ModelSpec
 from perbench.shapes.reported import ReportedTable
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
@@ -22,6 +22,9 @@ from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
 S = TypeVar("S", bound=Strict)
+
+
+SERVING = Place("engine")
 
 
 def load_task(
@@ -150,9 +153,12 @@ def _task_document(name_or_path: str | Path) -> tuple[str, Path | None, Document
     return name, path, yaml.read(path)
 
 
-def load_model(name: str) -> Named[ModelSpec]:
+def load_model(name: str, serving: Mapping[str, Any] = {}, place: Place = SERVING) -> Named[ModelSpec]:
     """A model by its name in the registry, its YAML file, a local folder, a name with an engine's prefix
     (`openai/<model>`), or its hub name `owner/name`.
+
+    Args:
+        serving: `MatrixSpec.serving`, which replaces these keys of a model of weights; given at `place`.
 
     Raises:
         SpecError: every fault of the YAML file.
@@ -161,26 +167,49 @@ def load_model(name: str) -> Named[ModelSpec]:
     if name.endswith((".yaml", ".yml")) or ("model", name) in plugins.discover("model"):
         name, path = find("model", name)
         document = yaml.read(path)
+        _serve(document, serving, place)
         spec, problems = check(model_spec(), document.data, document.place)
         if spec is None:
             raise SpecError(problems)
         return Named(name, spec, path)
     if Path(name).is_dir():
-        return _bare(name.rstrip("/"), summary="local folder", path=str(Path(name).resolve()))
+        folder = {"summary": "local folder", "path": str(Path(name).resolve())}
+        return _bare(name.rstrip("/"), folder, serving, place)
     for cls in engines().values():
         if cls.prefix is not None and name.startswith(cls.prefix) and name != cls.prefix:
-            return _bare(name, **cls.values(name.removeprefix(cls.prefix)))
+            return _bare(name, cls.values(name.removeprefix(cls.prefix)), serving, place)
     if re.fullmatch(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", name):
-        return _bare(name, summary="from the hub", hub=name)
+        return _bare(name, {"summary": "from the hub", "hub": name}, serving, place)
     raise PerbenchError(
         f"unknown model {name!r}: not in the registry, a local folder or a hub name owner/name."
         + suggest(name, plugins.names("model"))
     )
 
 
-def _bare(name: str, **values: Any) -> Named[ModelSpec]:
+def _bare(name: str, values: dict[str, Any], serving: Mapping[str, Any], place: Place) -> Named[ModelSpec]:
     """A model without a file."""
-    return Named(name, model_spec().model_validate(values), None)
+    document = Document(values, {(): place})
+    _serve(document, serving, place)
+    spec, problems = check(model_spec(), document.data, document.place)
+    if spec is None:
+        raise SpecError(problems)
+    return Named(name, spec, None)
+
+
+def _serve(document: Document, serving: Mapping[str, Any], place: Place) -> None:
+    """Let another engine serve a model of weights: its keys are added, those of the others removed."""
+    if not serving or not any(document.data.get(key) for key in WEIGHTS):
+        return
+    for name, cls in engines().items():
+        if name != serving["engine"]:
+            for key in cls.Keys.model_fields:
+                document.data.pop(key, None)
+    for key, value in serving.items():
+        if isinstance(value, dict):
+            for inner, own in value.items():
+                put(document, [key, inner], own, place)
+        else:
+            put(document, [key], value, place)
 
 
 def load_rubric(name_or_path: str | Path) -> Named[Rubric]:
@@ -245,10 +274,12 @@ def put(document: Document, keys: Sequence[str], value: Any, place: Place) -> st
     return None
 
 
-def model_problems(name: str, place: Place) -> list[Problem]:
-    """Faults of a model named at `place`."""
+def model_problems(
+    name: str, place: Place, serving: Mapping[str, Any] = {}, served: Place | None = None
+) -> list[Problem]:
+    """Faults of a model named at `place`; `serving` as in `load_model`, given at `served`."""
     try:
-        load_model(name)
+        load_model(name, serving, served or place)
     except SpecError as error:
         return list(error.problems)
     except PerbenchError as error:

@@ -193,7 +193,8 @@ class MatrixSpec(Strict):
     it is named, by dotted path ({"embedded/dialogue": {"dialogue.turns": 3}}). Targets of protocol
     identification are evaluated for every identifier on every base model. Gains are measured against the
     trainer `baseline`. The target OWN, or a row of it, is each model's own source. `profile` is the one of
-    the file's `profiles` that was applied (`perbench.specs.profiles`).
+    the file's `profiles` that was applied (`perbench.specs.profiles`). `engine` serves all `models` of
+    weights, whatever their files say: its name, or {name: vllm} with keys of its section.
     """
 
     summary: str
@@ -209,6 +210,7 @@ class MatrixSpec(Strict):
     training: dict[str, Any] = {}
     tasks: dict[str, dict[str, Any]] = {}
     profile: str | None = None
+    engine: str | dict[str, Any] | None = None
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -218,6 +220,13 @@ class MatrixSpec(Strict):
     @property
     def base_trainer(self) -> str | None:
         return self.baseline.trainer if isinstance(self.baseline, BaselineSpec) else self.baseline
+
+    @property
+    def serving(self) -> dict[str, Any]:
+        """`engine` as keys of a model's file: {"engine": "vllm", "vllm": {...}}; empty without one."""
+        given = {"name": self.engine} if isinstance(self.engine, str) else dict(self.engine or {})
+        name = given.pop("name", None)
+        return {} if name is None else {"engine": name, **({name: given} if given else {})}
 
     @model_validator(mode="after")
     def _consistent(self) -> MatrixSpec:
@@ -237,5 +246,7 @@ class MatrixSpec(Strict):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
                 faults.append(f"{axis} names {', '.join(twice)} twice; remove one")
+        if isinstance(self.engine, dict) and not isinstance(self.engine.get("name"), str):
+            faults.append("engine: a mapping names the engine, too: {name: vllm, ...}")
         refuse(faults)
         return self

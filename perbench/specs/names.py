@@ -83,8 +83,9 @@ def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
 def name_problems(document: Document) -> list[Problem]:
     """Faults of the names in a matrix, whatever else is wrong with it."""
     problems = training_problems(document)
+    serving, served = _serving(document)
     for index, name in strings(document, "models"):
-        problems += model_problems(name, document.place(("models", index)))
+        problems += model_problems(name, document.place(("models", index)), serving, served)
     for axis in ("trainers", "identifiers"):
         rows = items(document, axis)
         for index, row in enumerate(rows):
@@ -94,6 +95,13 @@ def name_problems(document: Document) -> list[Problem]:
                 )
             problems += row_problems(document, (axis, index), row)
     return problems + _tasks(document)
+
+
+def _serving(document: Document) -> tuple[dict[str, Any], Place]:
+    """`MatrixSpec.serving` of a matrix that may have faults, and where it is given."""
+    given, place = document.data.get("engine"), document.place(("engine",))
+    named = isinstance(given, str) or (isinstance(given, dict) and isinstance(given.get("name"), str))
+    return MatrixSpec.model_construct(engine=given).serving if named else {}, place
 
 
 def _tasks(document: Document) -> list[Problem]:

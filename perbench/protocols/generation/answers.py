@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,19 @@ class Prompts:
             answers = decoding.decode(self._engine, prompts, sampling, seed=seed)
             found = {i: answer for (i, _), answer in zip(asked, answers, strict=True)}
         return [found.get(i, LEFT_OUT) for _, batch in batches for i in batch]
+
+    def stream(self, places: Sequence[int], ids: Sequence[str]) -> Iterator[tuple[int, Generation]]:
+        """The answers to the examples at `places`, which have these ids, as they finish."""
+        seeds = {i: derive_seed("generation", self._seed, name) for i, name in zip(places, ids, strict=True)}
+        yield from ((i, LEFT_OUT) for i in places if i in self._skipped)
+        asked = [i for i in places if i not in self._skipped]
+        found = decoding_of(self._task.decoding).stream(
+            self._engine,
+            [self.prompts[i] for i in asked],
+            self._task.sampling,
+            seeds=[seeds[i] for i in asked],
+        )
+        yield from ((asked[place], answer) for place, answer in found)
 
 
 class Chats:

@@ -1,0 +1,178 @@
+"""One running vLLM per set of weights: engines of one base model share it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from perbench.contracts.engine import TokenIds
+from perbench.errors import PerbenchError
+
+from .section import RANKS, Vllm
+from .start import Log, failed, options, start
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """`name` identifies its content, by which vLLM's prefix cache tells adapters apart."""
+
+    name: str
+    path: Path
+    rank: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt, and the arguments of `vllm.SamplingParams`; `length`: with the answer, in tokens."""
+
+    prompt: TokenIds
+    length: int
+    params: dict[str, Any]
+
+
+@dataclass
+class _Running:
+    llm: Any
+    log: Log
+    length: int
+    rank: int
+    done: dict[str, Any] = field(default_factory=dict)
+    """Finished outputs that nobody has taken yet: several callers may wait for theirs."""
+    left: int = 0
+    adapters: dict[str, int] = field(default_factory=dict)
+
+
+class Server:
+    """Started when first used; again, with more room, when a request or an adapter needs more than planned.
+
+    `room` is the model's context; `longest` and `rank` are what to expect; `merged` is the folder of the
+    weights, if it is to be deleted with the server.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: Vllm,
+        dtype: str,
+        *,
+        room: int,
+        longest: int | None,
+        rank: int,
+        merged: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self._folder, self._spec, self._dtype = folder, spec, dtype
+        self._room, self._rank = room, rank
+        self._longest = min(room, longest) if longest is not None else room
+        self._merged = merged
+        self._held: list[_Running] = []
+        self._number = 0
+        weakref.finalize(self, _close, self._held)
+
+    def answers(
+        self, requests: Sequence[Request], adapter: Adapter | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """The places of requests and their `vllm.RequestOutput`, as they finish.
+
+        Raises:
+            PerbenchError: vLLM does not start, refuses the adapter, or died.
+        """
+        if not requests:
+            return
+        rank = adapter.rank if adapter is not None else 0
+        running = self._need(max(one.length for one in requests), rank)
+        core = running.llm.llm_engine
+        waiting: dict[str, int] = {}
+        try:
+            lora = self._lora(running, adapter) if adapter is not None else None
+            from vllm import SamplingParams
+
+            for place, one in enumerate(requests):
+                self._number += 1
+                name = str(self._number)
+                params = SamplingParams(**one.params)
+                core.add_request(name, {"prompt_token_ids": list(one.prompt)}, params, lora_request=lora)
+                waiting[name] = place
+                running.left += 1
+            while waiting:
+                for name in [name for name in running.done if name in waiting]:
+                    running.left -= 1
+                    place, output = waiting.pop(name), running.done.pop(name)
+                    yield place, output
+                if waiting:
+                    running.done |= {out.request_id: out for out in core.step() if out.finished}
+        except Exception as error:  # vLLM raises its own and other libraries' types
+            dead = type(error).__name__ == "EngineDeadError"
+            told = failed(error, running.log, "died" if dead else "refused a request")
+            if dead:
+                self.close()
+            raise told from error
+        finally:
+            if waiting and self._held:  # the caller stopped early
+                with suppress(Exception):
+                    core.abort_request([*waiting], internal=False)
+                for name in waiting:
+                    running.done.pop(name, None)
+                running.left -= len(waiting)
+
+    def close(self) -> None:
+        """Stop vLLM; the next request starts it again."""
+        _close(self._held)
+
+    def _need(self, length: int, rank: int) -> _Running:
+        """vLLM with room for requests and adapters of these sizes."""
+        if self._held and length <= self._held[0].length and rank <= self._held[0].rank:
+            return self._held[0]
+        known = self._held[0] if self._held else None
+        if known is not None and known.left:
+            raise PerbenchError(
+                f"engine vllm: a request of {length} tokens, beyond the {known.length} that vLLM was started "
+                f"with, while others run; set vllm.max_model_len: {max(length, self._longest)} or more"
+            )
+        length = max(self._longest if length <= self._longest else self._room, known.length if known else 0)
+        rank = reserved(max(rank, self._rank, known.rank if known else 0), self._spec)
+        self.close()
+        log = Log()
+        llm = start(options(self._folder, self._spec, self._dtype, length, rank), self._spec, log)
+        self._held.append(_Running(llm, log, length, rank))
+        return self._held[0]
+
+    def _lora(self, running: _Running, adapter: Adapter) -> Any:
+        from vllm.lora.request import LoRARequest
+
+        number = running.adapters.get(adapter.name)
+        found = LoRARequest(adapter.name, number or len(running.adapters) + 1, str(adapter.path))
+        if number is None:
+            running.llm.llm_engine.add_lora(found)  # here, so that a fault stops no other request
+            running.adapters[adapter.name] = found.lora_int_id
+        return found
+
+
+def reserved(rank: int, spec: Vllm) -> int:
+    """The room for adapters that vLLM reserves: 0 for none.
+
+    Raises:
+        PerbenchError: the rank is larger than it or the settings allow.
+    """
+    most = spec.max_lora_rank or RANKS[-1]
+    if rank > most:
+        raise PerbenchError(
+            f"engine vllm: an adapter of rank {rank}, but vllm.max_lora_rank allows {most}; raise it (at "
+            f"most {RANKS[-1]}), lower training.lora.rank, or set vllm.adapters: merge"
+        )
+    if not rank:
+        return 0
+    return spec.max_lora_rank or next(size for size in RANKS if size >= rank)
+
+
+def _close(held: list[_Running]) -> None:
+    """Stop the processes and free the device."""
+    while held:
+        running = held.pop()
+        with suppress(Exception), running.log.capture():
+            running.llm.llm_engine.engine_core.shutdown()
+        running.log.file.close()
