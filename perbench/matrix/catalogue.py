@@ -19,7 +19,7 @@ from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
 from perbench.specs.compose import engine_of, owner_of, served_by, source_of
-from perbench.specs.expand import training_variants, variants
+from perbench.specs.expand import every_task, trainings
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskVariant
@@ -132,18 +132,14 @@ class Catalogue:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest request with its answer that the targets allow; some protocols bound them
+        """Tokens of the longest request with its answer that the tasks allow; some protocols bound them
         otherwise."""
-        return max(task.named.spec.max_length for task in self.tasks(self._spec.targets))
+        return max(self.task(variant).named.spec.max_length for variant in every_task(self._spec))
 
     @property
     def rank(self) -> int:
         """The largest rank of the LoRA adapters that the matrix trains, 0 for none."""
-        settings = [
-            training
-            for variant in variants(self._spec.trainers)
-            for training, _ in training_variants(self._spec, variant)
-        ]
+        settings = [one.spec for one in trainings(self._spec)]
         ranks = [one.lora.rank for one in settings if one.method == "lora"]
         return max([*ranks, *(one.per_user.rank for one in settings if one.per_user is not None)], default=0)
 
