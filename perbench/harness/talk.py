@@ -39,6 +39,10 @@ class Memory:
     def append(self, samples: Sequence[Mapping[str, Any]]) -> None:
         self.rows += samples
 
+    def arrange(self, ids: Sequence[str]) -> None:
+        places = {name: place for place, name in enumerate(ids)}
+        self.rows.sort(key=lambda row: places[row["id"]])
+
 
 class LmEvalEngine(Engine):
     """Any model of lm-eval that generates, as the engine under evaluation. With a tokenizer, dialogues are

@@ -54,6 +54,9 @@ class Store:
         self.kept += samples
         self.writes.append(len(samples))
 
+    def arrange(self, ids: Sequence[str]) -> None:
+        raise AssertionError("nothing was streamed")
+
 
 class Words(Identifier):
     """Scores a word by its place; remembers what it was given."""
