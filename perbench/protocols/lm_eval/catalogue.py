@@ -6,18 +6,19 @@ Folders `lm_eval/` of plugin roots are searched first, then lm-eval's own tasks.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from perbench.contracts.base import folders
-from perbench.disk.digests import canonical_digest, read_sha256
+from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, suggest
 
 from .aggregates import LOWER, MEAN, computes
+from .configs import Config, Function, expand, refuse
+from .reads import portable
 
 PREFIX = "lm_eval:"
 """Prefix of a target's name: "lm_eval:drop"."""
@@ -67,51 +68,13 @@ def _manager(folders: tuple[str, ...], *, own: bool) -> Any:
     return tasks.TaskManager(include_path=list(folders), include_defaults=own)
 
 
-def leaves(name: str) -> list[dict[str, Any]]:
-    """The configurations of a task, or of all tasks of a group or tag, as lm-eval reads them from YAML; paths
-    are replaced by digests of the files.
+def leaves(name: str) -> list[Config]:
+    """The configurations of a task, or of all tasks of a group or tag.
 
     Raises:
-        PerbenchError: as `manager`; also for a task written in Python, which has no configuration.
+        PerbenchError: as `manager` and `expand`.
     """
-    return list(_leaves(manager(name).task_index, name))
-
-
-def _leaves(index: Any, name: str) -> Iterator[dict[str, Any]]:
-    entry = index.get(name)
-    if entry is None:
-        raise PerbenchError(f"lm-eval has no task {name!r}.{suggest(name, list(index))}")
-    if entry.kind.name == "TASK":
-        yield _portable(entry.cfg, Path(entry.yaml_path).parent)
-        return
-    children = sorted(entry.tags) if entry.kind.name == "TAG" else (entry.cfg or {}).get("task")
-    if entry.kind.name == "PY_TASK" or not isinstance(children, list):
-        raise PerbenchError(
-            f"lm-eval's task {name!r} is written in Python; only tasks in YAML can be targets"
-        )
-    for child in children:
-        if isinstance(child, str):
-            yield from _leaves(index, child)
-        else:  # a task's name with changes to its configuration
-            for leaf in _leaves(index, child.get("task") or child.get("group") or ""):
-                yield {**leaf, **_portable(child, Path(entry.yaml_path).parent)}
-
-
-def _portable(value: Any, folder: Path) -> Any:
-    """`value` with functions and files identified by their file's digest instead of its path."""
-    if isinstance(value, dict):
-        return {str(key): _portable(inner, folder) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_portable(inner, folder) for inner in value]
-    if not isinstance(value, str) or "\n" in value:
-        return value
-    if value.startswith(f"{folder}/"):  # `!function utils.clean`
-        module, _, function = value.rpartition(".")
-        if Path(f"{module}.py").is_file():
-            return f"{function} of {read_sha256(Path(f'{module}.py'))}"
-    if len(value) < 4096 and "/" in value and Path(value).is_file():
-        return read_sha256(Path(value))
-    return value
+    return list(expand(manager(name).task_index, name))
 
 
 @dataclass(frozen=True)
@@ -162,10 +125,19 @@ def _metrics(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(metric, filter) of a task, in order; those that are computed here first."""
     kind = config.get("output_type") or "generate_until"
     listed = config.get("metric_list") or [{"metric": name} for name in DEFAULTS.get(kind, ())]
-    known = [one for one in listed if computes(one.get("aggregation") or MEAN)]
+    known = [one for one in listed if _computed(one)]
     filters = [one["name"] for one in config.get("filter_list") or ()] or ["none"]
     ordered = [*known, *(one for one in listed if one not in known)]
-    return [(str(one["metric"]).partition(" of ")[0], filtered) for one in ordered for filtered in filters]
+    return [(_called(one["metric"]), filtered) for one in ordered for filtered in filters]
+
+
+def _called(metric: Any) -> str:
+    return metric.last if isinstance(metric, Function) else str(metric)
+
+
+def _computed(listed: Mapping[str, Any]) -> bool:
+    kind = listed.get("aggregation") or MEAN
+    return isinstance(kind, str) and computes(kind)
 
 
 def lower_is_better(name: str, metric: str) -> bool:
@@ -180,7 +152,7 @@ def lower_is_better(name: str, metric: str) -> bool:
         entry["higher_is_better"]
         for leaf in leaves(name)
         for entry in leaf.get("metric_list") or ()
-        if str(entry["metric"]).partition(" of ")[0] == plain and "higher_is_better" in entry
+        if _called(entry["metric"]) == plain and "higher_is_better" in entry
     ]
     return False in said if said else plain in LOWER
 
@@ -195,6 +167,7 @@ def spec_values(name: str) -> dict[str, Any]:
     Raises:
         PerbenchError: as `headline`.
     """
+    refuse(leaves(name))
     return {
         "summary": f"{name} of lm-evaluation-harness",
         "protocol": "lm_eval",
@@ -209,4 +182,4 @@ def describe(name: str, limit: int | None) -> tuple[str, dict[str, Any]]:
     """(digest, description) of a task's documents by its configurations, without loading them. `limit` keeps
     each task's first documents."""
     described = {"lm_eval": name, "version": lm_eval_version(), "limit": limit}
-    return canonical_digest({**described, "tasks": leaves(name)}), described
+    return canonical_digest({**described, "tasks": [portable(leaf) for leaf in leaves(name)]}), described
