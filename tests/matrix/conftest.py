@@ -148,25 +148,27 @@ class Root:
         file.write_text(text)
 
 
+def write_root(path: Path, model: Path) -> Root:
+    """A root at `path` with a model of this folder."""
+    root = Root(path)
+    for name, shift in (("writing", 0), ("other", 5)):
+        write_rows(root.path / "data" / name / "train.jsonl", writing_rows(shift, 6))
+        write_rows(root.path / "data" / name / "test.jsonl", writing_rows(shift + 7, 5))
+        root.task(name)
+    people = [{"name": f"p{i}", "profile": f"a {WORDS[i]} fan", "personality": "calm"} for i in range(2)]
+    write_rows(root.path / "data" / "talk" / "test.jsonl", people)
+    root.task("talk")
+    rows = [{**row, "gold": [row["answer"].split()[1]]} for row in writing_rows(0, 3)]
+    write_rows(root.path / "data" / "qa" / "test.jsonl", rows)
+    root.task("qa")
+    root.write("leaderboard/models/tiny", {"summary": "tiny random model", "path": str(model)})
+    root.matrix()
+    return root
+
+
 @pytest.fixture
 def make_root(tiny_model_dir: Path, tmp_path: Path) -> Callable[[], Root]:
-    def make() -> Root:
-        root = Root(tmp_path / "root")
-        for name, shift in (("writing", 0), ("other", 5)):
-            write_rows(root.path / "data" / name / "train.jsonl", writing_rows(shift, 6))
-            write_rows(root.path / "data" / name / "test.jsonl", writing_rows(shift + 7, 5))
-            root.task(name)
-        people = [{"name": f"p{i}", "profile": f"a {WORDS[i]} fan", "personality": "calm"} for i in range(2)]
-        write_rows(root.path / "data" / "talk" / "test.jsonl", people)
-        root.task("talk")
-        rows = [{**row, "gold": [row["answer"].split()[1]]} for row in writing_rows(0, 3)]
-        write_rows(root.path / "data" / "qa" / "test.jsonl", rows)
-        root.task("qa")
-        root.write("leaderboard/models/tiny", {"summary": "tiny random model", "path": str(tiny_model_dir)})
-        root.matrix()
-        return root
-
-    return make
+    return lambda: write_root(tmp_path / "root", tiny_model_dir)
 
 
 @pytest.fixture
