@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
 from perbench.console.printing import console, folded, guarded, guarded_streams, printable
@@ -38,14 +39,17 @@ class Running:
 
 
 class Progress:
-    """Shows the whole run (`cells` in all) and the running cell.
+    """Shows the whole run (`cells` in all), the running cell, and those of other processes.
 
-    On a terminal: the cell's name and two bars with the time left; elsewhere plain lines.
+    On a terminal: the cell's name and two bars with the time left, and a line per other process; elsewhere
+    plain lines of what begins and ends.
     """
 
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
         self._cells = cells
         self._done = 0
+        self._part = 0.0
+        self._since: dict[tuple[str, str], float] = {}
         self._stream = guarded(stream if stream is not None else sys.stderr)
         self._bars: Any = None
         self._whole: Any = None
@@ -59,7 +63,7 @@ class Progress:
         self._bars = _bars(console(self._stream))
         # rich takes over stdout and stderr while bars are shown, and would obey escapes.
         with self._bars, guarded_streams():
-            self._whole = self._bars.add_task("all cells", total=self._cells, figures="", name="")
+            self._whole = self._bars.add_task("all cells", total=self._cells, whole=0, figures="", name="")
             yield self
         self._bars = None
 
@@ -97,22 +101,32 @@ class Progress:
         elif running.result:
             self.say(f"{number}   {running.result}")
 
-    def finished(self, name: str, result: str) -> None:
-        """Count and show a cell that another process has finished."""
+    def finished(self, name: str, result: str | None) -> None:
+        """Count a cell that another process has finished, and show it unless `result` is None."""
         self._done += 1
-        self.say(f"[{self._done}/{self._cells}] {name}{f': {result}' if result else ''}")
+        if result is not None:
+            self.say(f"[{self._done}/{self._cells}] {name}{f': {result}' if result else ''}")
+        self._advance()
+
+    def begin(self) -> None:
+        """Count time from now: what was finished before says nothing of what is left."""
         if self._bars is not None:
-            self._bars.update(self._whole, completed=self._done)
+            self._bars.reset(self._whole, completed=self._done, whole=self._done)
 
     def crew(self, rows: Sequence[tuple[str, str, int, int]]) -> None:
         """On a terminal, show what other processes work on: (worker, cell, units done, of how many)."""
         if self._bars is None:
             return
-        for task in self._bars.task_ids[1:]:
-            self._bars.remove_task(task)
-        for worker, name, done, total in rows:
-            shown = {"figures": "", "name": printable(name)}
-            self._bars.add_task(printable(worker), completed=done, total=total or None, **shown)
+        now = time.monotonic()
+        self._since = {row[:2]: self._since.get(row[:2], now) for row in rows}
+        self._bars.crew = [(*row, now - self._since[row[:2]]) for row in rows]
+        self._advance()
+
+    def _advance(self) -> None:
+        if self._bars is not None:
+            parts = sum(done / total for _, _, done, total, _ in self._bars.crew if total)
+            part = min(self._done + self._part + parts, self._cells)
+            self._bars.update(self._whole, completed=part, whole=self._done)
 
     def _on_bars(self, name: str) -> Tick:
         task = self._bars.add_task("this cell", total=None, figures="", name=name)
@@ -120,36 +134,65 @@ class Progress:
         def tick(done: int, total: int, figures: dict[str, float]) -> None:
             room = self._bars.console.width - BESIDE - 2 * len(f"{total:,}")
             self._bars.update(task, completed=done, total=total, figures=_fitting(figures, room))
-            self._bars.update(self._whole, completed=self._done + done / max(total, 1))
+            self._part = done / max(total, 1)
+            self._advance()
 
         return tick
 
     def _end(self) -> None:
         self._done += 1
+        self._part = 0.0
         if self._bars is not None:
             self._bars.remove_task(self._bars.task_ids[-1])
-            self._bars.update(self._whole, completed=self._done)
+            self._advance()
 
 
+PERIOD = 600.0
+"""Seconds of the past from which the time left is estimated."""
+BESIDE_CREW = 6
+"""Lines of a terminal that are not for other processes."""
 BAR = 20
 BESIDE = 9 + BAR + len("/ 0:00:00 left 0:00:00") + 8
 """Columns of a bar's line without its counts and figures."""
 
 
 def _bars(console: Console) -> Any:
-    """The running cell's name and bar, and below them the bar of all cells."""
+    """A line per other process, the running cell's name and bar, and below them the bar of all cells."""
     from rich import progress as rich
+    from rich.table import Table
     from rich.text import Text
 
     class NamedBars(rich.Progress):
+        crew: Sequence[tuple[str, str, int, int, float]] = ()
+        """Of each other process: worker, cell, units done, of how many, seconds since it was seen first."""
+
         def get_renderables(self) -> Iterator[Any]:
+            if self.crew:
+                yield from self._crew()
             for task in self.tasks[1:]:
                 yield Text(task.fields["name"], no_wrap=True, overflow="ellipsis")
             yield self.make_tasks_table([*self.tasks[1:], *self.tasks[:1]])
 
+        def _crew(self) -> Iterator[Any]:
+            room = max(1, self.console.height - BESIDE_CREW)
+            table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+            table.add_column(no_wrap=True, max_width=self.console.width // 4)
+            table.add_column(no_wrap=True, justify="right")
+            table.add_column(no_wrap=True, justify="right")
+            table.add_column(no_wrap=True, ratio=1)
+            for worker, name, done, total, seconds in self.crew[:room]:
+                part = f"{done:,}/{total:,}" if total else "starting"
+                clock = str(timedelta(seconds=int(seconds)))
+                table.add_row(printable(worker), part, clock, printable(name))
+            yield table
+            if len(self.crew) > room:
+                yield Text(f"and {len(self.crew) - room} more")
+
     class Count(rich.ProgressColumn):
         def render(self, task: rich.Task) -> Text:
-            return Text("starting" if task.total is None else f"{int(task.completed):,}/{int(task.total):,}")
+            if task.total is None:
+                return Text("starting")
+            return Text(f"{task.fields.get('whole', int(task.completed)):,}/{int(task.total):,}")
 
     class Left(rich.TimeRemainingColumn):
         def render(self, task: rich.Task) -> Text:
@@ -166,6 +209,7 @@ def _bars(console: Console) -> Any:
         console=console,
         transient=True,
         refresh_per_second=4,
+        speed_estimate_period=PERIOD,
     )
 
 

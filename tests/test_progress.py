@@ -84,3 +84,28 @@ def test_a_cell_counts_as_done_even_when_it_fails() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_other_workers_have_a_line_each(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", "12")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    progress = Progress(30, stream)
+    cell = f"eval {'a-model-with-a-long-name' * 9} \x1b[31mred"
+    with progress.shown():
+        progress.crew([(f"w{n}", cell, n, 8) for n in range(3)])
+        progress._bars.refresh()
+        progress.finished("train b", "loss 2.1")
+        progress.crew([(f"node-{n:02}.cluster:123456", cell, 0, 0) for n in range(20)])
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", stream.getvalue())]
+    assert max(map(len, lines)) <= width
+    for n in range(3):
+        assert re.search(rf"^w{n} +{n}/8 +0:00:00 +eval a-model", "\n".join(lines), re.M)
+    assert "[1/30] train b: loss 2.1" in lines
+    assert any("1/30" in line and line.startswith("all cells") for line in lines)
+    assert any(line.startswith("node-05.cluster:123") and "starting" in line for line in lines)
+    assert not any(line.startswith("node-19") for line in lines)
+    assert "and 14 more" in [line.strip() for line in lines]

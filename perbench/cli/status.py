@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from perbench.matrix.status import Status
+
+MOST = 10
+"""Failed cells that are listed."""
 SUMMARY = "show what the workers of a run do now, and what is left"
 
 
@@ -17,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from perbench.console.printing import console
     from perbench.matrix.status import status_of
-    from perbench.progress import counted, duration
+    from perbench.progress import counted
 
     found = status_of(args.directory)
     if args.json:
@@ -33,9 +39,24 @@ def run(args: argparse.Namespace) -> int:
             part = f"{one.done:,}/{one.total:,}" if one.total else "starting"
             table.add_row(one.worker, str(one), one.what, part)
         console().print(table)
-    time = "unknown" if found.seconds is None else f"about {duration(found.seconds)}"
+    for name, message in [*found.failed.items()][:MOST]:
+        print(f"FAILED {args.directory / 'cells' / name}: {message}")
+    if len(found.failed) > MOST:
+        print(f"and {len(found.failed) - MOST:,} more that failed")
+    for name in found.damaged:
+        print(f"damaged: {args.directory / 'cells' / name}; it runs again")
     print(
-        f"{counted(found.done, 'cell')} done, {found.failed:,} failed, {found.left:,} left, of which "
-        f"{len(found.running):,} running; time left: {time if found.left else 'none'}"
+        f"{counted(found.done, 'cell')} done, {len(found.failed):,} failed, {found.left:,} left, of which "
+        f"{len(found.running):,} running{_outlook(found)}"
     )
     return 0
+
+
+def _outlook(found: Status) -> str:
+    from perbench.progress import duration
+
+    if found.running:
+        return f"; time left: {'unknown' if found.seconds is None else f'about {duration(found.seconds)}'}"
+    if (found.left or found.failed) and found.command is not None:
+        return f"; to go on: {found.command}"
+    return ""

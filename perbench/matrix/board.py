@@ -33,6 +33,7 @@ class Board:
         self._again = again
         self._refused: set[str] = set()
         self._last: Cell | None = None
+        self._news: list[Cell] = []
         self._models: dict[str, dict[str, Cell]] = {}
         self._groups: dict[str, dict[str, Cell]] = {}
         for cell in cells:
@@ -68,6 +69,15 @@ class Board:
             return Claim(cell, lease)
         return None
 
+    def look(self) -> list[Cell]:
+        """The cells that others have finished since the last look."""
+        folders = self._run.begun()  # few of many cells, at first
+        for cell in [*self.unfinished.values()]:
+            if lease_name(cell) in folders:
+                self.finished(cell)
+        news, self._news = self._news, []
+        return news
+
     def others(self) -> list[Holder]:
         """Who holds unfinished cells."""
         names = {lease_name(cell) for cell in self.unfinished.values()}
@@ -77,8 +87,8 @@ class Board:
         """Leave a cell to others: this worker could not write its record."""
         self._refused.add(cell.identity)
 
-    def finished(self, cell: Cell) -> bool:
-        """Whether a cell has a record of this run, by whichever worker."""
+    def finished(self, cell: Cell, *, mine: bool = False) -> bool:
+        """Whether a cell has a record of this run, by whichever worker; by this one if it is `mine`."""
         if cell.identity not in self.unfinished:
             return True
         seal = record_seal(self._run, cell)
@@ -87,6 +97,7 @@ class Board:
         del self.unfinished[cell.identity]
         self._models[cell.model.name].pop(cell.identity)
         self._groups[_group(cell)].pop(cell.identity)
+        self._news += [] if mine else [cell]
         return True
 
     def _ready(self, cell: Cell) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from perbench.matrix.board import Board, Claim
 from perbench.matrix.brief import read_brief
 from perbench.matrix.run import BrokenDevice, Worker
 from perbench.matrix.summary import in_short
+from perbench.matrix.watch import Watch
 from perbench.progress import Progress, counted
 from perbench.store import LostLock, RunDir
 from perbench.store.leases import born
@@ -28,11 +30,22 @@ if TYPE_CHECKING:
     from perbench.store import CellRecord
 
 
-class Member:
-    """Works the cells of a board in this process."""
+LOOK = 2.0
+"""Seconds between looks at what others do."""
 
-    def __init__(self, board: Board, worker: Worker, progress: Progress) -> None:
-        self._board, self._worker, self._progress = board, worker, progress
+
+class Member:
+    """Works the cells of a board in this process.
+
+    Args:
+        watch: shows what others do meanwhile.
+    """
+
+    def __init__(
+        self, board: Board, worker: Worker, progress: Progress, watch: Callable[[str], object]
+    ) -> None:
+        self._board, self._worker, self._progress, self._watch = board, worker, progress, watch
+        self._looked = -math.inf
         self.failed = 0
         """Cells that failed here."""
 
@@ -43,6 +56,7 @@ class Member:
         """
         waiting = False
         while not self._board.ended:
+            self._look()
             if (claim := self._board.claim()) is not None:
                 waiting = False
                 self._work(claim)
@@ -59,7 +73,12 @@ class Member:
         cell, lease, left = claim.cell, claim.lease, True
         try:
             with self._progress.cell(str(cell)) as running:
-                record = self._worker.work(cell, lease, self._board.leases.every, running)
+
+                def tick(done: int, total: int, figures: dict[str, float]) -> None:
+                    running(done, total, figures)
+                    self._look(lease.holder.token)
+
+                record = self._worker.work(cell, lease, self._board.leases.every, tick)
                 running.ends(in_short(record) if record is not None else None)
             self._count(claim, record)
         except BrokenDevice:
@@ -72,11 +91,17 @@ class Member:
         finally:
             lease.release() if left else lease.abandon()
 
+    def _look(self, own: str = "") -> None:
+        now = time.monotonic()
+        if now - self._looked >= LOOK:
+            self._looked = now
+            self._watch(own)
+
     def _count(self, claim: Claim, record: CellRecord | None) -> None:
         if record is None:
             self._board.refuse(claim.cell)
         else:
-            self._board.finished(claim.cell)
+            self._board.finished(claim.cell, mine=True)
             self.failed += record.error is not None
 
 
@@ -124,8 +149,11 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
     say(f"worker {name} is process {process} on {host}{f', with GPU {gpus}' if gpus else ''}")
     leases = run.leases(name, expiry=brief.expiry)
     board = Board(cells, run, leases, brief.again)
-    member = Member(board, worker, progress)
+    watch = Watch(board, run, progress, lines=False)
+    member = Member(board, worker, progress, watch.look)
     with progress.shown():
+        watch.look()
+        progress.begin()
         member.work()
     group.broadcast("")
     code = group.broadcast(2 if board.unfinished else 1 if member.failed else 0)

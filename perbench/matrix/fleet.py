@@ -13,10 +13,9 @@ from typing import Any
 from perbench.contracts.executor import Executor, Running, WorkerStart
 from perbench.errors import PerbenchError
 from perbench.matrix.board import Board
-from perbench.matrix.cells import Cell
-from perbench.matrix.summary import in_short
+from perbench.matrix.watch import Watch
 from perbench.progress import Progress
-from perbench.store import CellRecord, DamagedRecord, RunDir
+from perbench.store import RunDir
 from perbench.store.rundir import POLL
 
 SETTLED = frozenset({0, 1, 2, 3})
@@ -59,7 +58,8 @@ class Fleet:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._executor, self._board, self._run, self._progress = executor, board, run, progress
+        self._executor, self._board, self._progress = executor, board, progress
+        self._watch = Watch(board, run, progress, lines=True)
         self._slots = [Slot(start) for start in starts]
         self._clock, self._sleep = clock, sleep
 
@@ -102,24 +102,9 @@ class Fleet:
 
     def _look(self) -> None:
         """Show what has happened on disk."""
-        for cell in [*self._board.unfinished.values()]:
-            if self._board.finished(cell):
-                self._show(cell)
-                for slot in self._slots:
-                    slot.deaths = 0
-        self._progress.crew([(one.worker, one.what, one.done, one.total) for one in self._board.others()])
-
-    def _show(self, cell: Cell) -> None:
-        try:
-            record: CellRecord | None = self._run.cell(cell.kind, cell.identity).record()
-        except DamagedRecord as damage:
-            self._progress.finished(str(cell), str(damage))
-            return
-        if record is None:
-            return
-        place = self._run.cell(cell.kind, cell.identity).path / "cell.json"
-        failed = record.error is not None and f"FAILED: {record.error.message}\n  traceback: {place}"
-        self._progress.finished(str(cell), failed or in_short(record) or "")
+        if self._watch.look():
+            for slot in self._slots:
+                slot.deaths = 0
 
     def _end(self, grace: float) -> None:
         """Have all workers end: by themselves within `grace`, else as asked within GRACE, else at once."""

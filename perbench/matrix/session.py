@@ -35,6 +35,7 @@ from perbench.matrix.run import Worker
 from perbench.matrix.select import told
 from perbench.matrix.stages import Stage, first_stage
 from perbench.matrix.summary import as_json, spent
+from perbench.matrix.watch import Watch
 from perbench.plugins import family_name
 from perbench.progress import Progress, counted
 from perbench.shapes.base import Named
@@ -246,7 +247,7 @@ def _execute(
             if executor is None:
                 track, cached = options.track, options.cached
                 worker = Worker(catalogue, run, _command(), progress.say, track=track, cached=cached)
-                Member(board, worker, progress).work()
+                Member(board, worker, progress, Watch(board, run, progress, lines=True).look).work()
             elif todo:
                 progress.say(f"others may join: {brief.join_command(options.out)}")
                 count = options.workers or executor.workers

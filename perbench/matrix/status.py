@@ -11,20 +11,22 @@ from perbench.errors import PerbenchError
 from perbench.store import DamagedRecord, RunDir
 from perbench.store.check import RECORD
 from perbench.store.leases import Holder
-from perbench.store.rundir import WHOLE, cells_of
+from perbench.store.rundir import RUN, cells_of
 
 
 @dataclass(frozen=True)
 class Status:
-    """Of the cells of a directory's latest plans: how many are `done` and `failed`, and how many are `left`,
-    those included that are `running`, by folder name. `seconds` are left with as many workers as now, None if
-    unknown."""
+    """Of the cells of a directory's latest plans: how many are `done`, which have `failed` with what message,
+    which are `damaged`, and how many are `left`, damaged ones and those that are `running` included; all by
+    folder name. `seconds` are left with as many workers as now, None if unknown; `command` is the latest."""
 
     done: int
-    failed: int
+    failed: dict[str, str]
+    damaged: list[str]
     left: int
     running: dict[str, Holder]
     seconds: float | None
+    command: str | None
 
     def as_json(self) -> dict[str, Any]:
         cells = [
@@ -39,8 +41,9 @@ class Status:
             }
             for name, one in self.running.items()
         ]
-        counts = {"done": self.done, "failed": self.failed, "left": self.left}
-        return {**counts, "running": cells, "seconds_left": self.seconds}
+        counts = {"done": self.done, "failed": len(self.failed), "left": self.left}
+        faults = {"failures": self.failed, "damaged": self.damaged}
+        return {**counts, **faults, "running": cells, "seconds_left": self.seconds, "command": self.command}
 
 
 def status_of(path: Path) -> Status:
@@ -48,36 +51,36 @@ def status_of(path: Path) -> Status:
     Raises:
         PerbenchError: `path` is no run directory, or its run.json is damaged.
     """
-    if not (path / "run.json").exists():
+    if not (path / RUN).exists():
         cells_of(path)  # names run directories nearby
     run = RunDir(path)
     try:
-        plans = run.description().get("plans", {})
+        described = run.description()
     except DamagedRecord as damage:
         raise PerbenchError(str(damage)) from None
+    plans = described.get("plans", {})
+    commands: list[dict[str, Any]] = described.get("commands", [])
     planned = {identity[:16] for identities in plans.values() for identity in identities}
-    spent: dict[str, list[float]] = {}
-    states: dict[str, str] = {}
-    for file in path.glob(f"cells/*/{RECORD}"):
-        kind, _, identity = file.parent.name.partition("-")
-        if identity not in planned:
+    held = {name: one for name, one in run.leases().held().items() if name.partition("-")[2] in planned}
+    spent: list[float] = []
+    failed: dict[str, str] = {}
+    damaged, done = [], 0
+    for name in sorted(run.begun()):
+        if name.partition("-")[2] not in planned or name in held:  # one that runs again is not finished
             continue
         try:
-            record = json.loads(file.read_bytes())
-            states[identity] = record["status"]
-            spent.setdefault(kind, []).append(float(record["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # damaged: left to do
-    held = {name: one for name, one in run.leases().held().items() if name != WHOLE}
-    for name in held:
-        states.pop(name.partition("-")[2], None)  # it runs again
-    left = len(planned) - len(states)
-    every = [seconds for group in spent.values() for seconds in group]
-    mean = sum(every) / len(every) if every else None
-    return Status(
-        sum(state == "done" for state in states.values()),
-        sum(state == "failed" for state in states.values()),
-        left,
-        held,
-        left * mean / len(held) if mean is not None and held else None if left else 0.0,
-    )
+            record = json.loads((path / "cells" / name / RECORD).read_bytes())
+            spent.append(float(record["seconds"]))
+            if record["status"] == "failed":
+                failed[name] = str(record["error"]["message"])
+            else:
+                done += 1
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            damaged.append(name)
+    left = len(planned) - done - len(failed)
+    work = left - sum(one.done / one.total for one in held.values() if 0 <= one.done <= one.total != 0)
+    seconds = work * sum(spent) / len(spent) / len(held) if spent and held else None if left else 0.0
+    last = max(commands, key=lambda one: str(one.get("last")), default={}).get("command")
+    return Status(done, failed, damaged, left, held, seconds, str(last) if last else None)

@@ -140,8 +140,13 @@ class Lease:
             raise LostLock(f"{self.path} was taken over by {other or 'another process'}", taken=True)
 
     def progress(self, done: int, total: int) -> None:
-        """Told with the next heartbeat."""
-        self.holder = replace(self.holder, done=done, total=total)
+        """Told with the next heartbeat; at once if it is the first beyond earlier holders, which decides
+        whether the cell is given up after this one's death."""
+        with self._lock:
+            further = self.holder.done <= self.holder.best < done
+            self.holder = replace(self.holder, done=done, total=total)
+        if further:
+            self.beat()
 
     def hung(self, seconds: float) -> None:
         """Tell who takes over that this worker made no progress for `seconds`, and ends itself."""

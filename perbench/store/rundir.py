@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,6 +55,13 @@ class RunDir:
         """A cell's folder, for reading, and for writing with its `lease`, else with the directory's lock."""
         guard = self.guard if lease is None else lease.check
         return CellDir(cell_folder(self.path, kind, identity), kind, identity, guard, say)
+
+    def begun(self) -> set[str]:
+        """The names of the folders of cells that were ever started."""
+        try:
+            return set(os.listdir(self.path / "cells"))
+        except FileNotFoundError:
+            return set()
 
     def guard(self) -> None:
         """Call before each write.

@@ -86,12 +86,14 @@ def run_killed(
     kills: int,
     seed: int,
     pauses: tuple[float, float],
+    at_work: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Killed:
     """`perbench WORDS` with a run directory `out`, while random workers are killed at random moments.
 
     Args:
         pauses: seconds between two kills, least and most.
+        at_work: whether to kill only workers that hold a cell.
     """
     found, dice = Killed(), random.Random(seed)
     head = subprocess.Popen(
@@ -106,12 +108,13 @@ def run_killed(
             with suppress(subprocess.TimeoutExpired):
                 head.wait(dice.uniform(*pauses))
                 break
-            if workers := workers_of(head.pid):
-                name = dice.choice(sorted(workers))
-                held = [one.what for one in RunDir(out).leases().held().values() if one.pid == workers[name]]
+            workers, held = workers_of(head.pid), RunDir(out).leases().held().values()
+            cells = {one.worker: one.what for one in held if one.pid == workers.get(one.worker)}
+            if names := sorted(cells if at_work else workers):
+                name = dice.choice(names)
                 with suppress(ProcessLookupError):
                     os.kill(workers[name], signal.SIGKILL)
-                    second, what = time.monotonic() - began, held[0] if held else ""
+                    second, what = time.monotonic() - began, cells.get(name, "")
                     found.kills.append((second, name, what))
                     say(f"{len(found.kills)}. at {second:.0f} s {name} {what or '-'}")
         found.code = head.wait()

@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,12 +38,17 @@ class Runs:
         *words: str,
         kill: tuple[str, int] | None = None,
         full: int | None = None,
+        hang: int | None = None,
+        skew: float = 0.0,
         env: Mapping[str, str] | None = None,
     ) -> tuple[int, str, str]:
         """(status, stdout, stderr) of `perbench WORDS`; `kill`: die by SIGKILL in the n-th call of a
-        function; `full`: the n-th write of samples finds the disk full; `env`: further variables."""
+        function; `full`: the n-th write of samples finds the disk full; `hang`: the n-th call of a model
+        never returns, and hours pass; `skew`: seconds by which the machine's clock is ahead; `env`: further
+        variables."""
         output, errors = root.parent / "stdout", root.parent / "stderr"
-        request = {"words": words, "root": str(root), "kill": kill, "full": full, "env": dict(env or {})}
+        request = {"words": words, "root": str(root), "kill": kill, "full": full}
+        request |= {"hang": hang, "skew": skew, "env": dict(env or {})}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(
@@ -110,6 +117,10 @@ def _child(request: dict[str, Any]) -> None:
         _arm(*request["kill"])
     if request["full"]:
         _fill_disk(request["full"])
+    if request["hang"]:
+        _hang(request["hang"])
+    real = time.time
+    time.time = lambda: real() + request["skew"]
     if folder := os.environ.get("DELETE_AT_APPEND"):
         from perbench.store import CellDir
 
@@ -172,6 +183,20 @@ def _fill_disk(count: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cell.path / "samples.jsonl"))
 
     _replace(CellDir, "append", count, full)
+
+
+def _hang(count: int) -> None:
+    from perbench.engines.transformers.engine import TransformersEngine
+    from perbench.matrix.run import Hang
+
+    passed = [0.0]
+    Hang.__init__.__defaults__ = (lambda: time.monotonic() + passed[0],)
+
+    def forever(*_: Any, **__: Any) -> None:
+        passed[0] += 1e4
+        threading.Event().wait()
+
+    _replace(TransformersEngine, "generate", count, forever)
 
 
 def _replace(owner: Any, name: str, count: int, last: Callable[..., None]) -> None:

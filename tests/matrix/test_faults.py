@@ -115,7 +115,7 @@ def test_a_worker_that_slept_through_its_lease_leaves_the_cell_to_the_other(
             catalogue, cells = brief.cells()
             board = Board(cells, run, other, brief.again)
             worker = Worker(catalogue, run, brief.command, print)
-            Member(board, worker, Progress(len(cells))).work()
+            Member(board, worker, Progress(len(cells)), lambda own: None).work()
         append(cell, samples)
 
     monkeypatch.setattr(CellDir, "append", sleeping)
@@ -211,6 +211,18 @@ def test_what_would_come_again_is_not_tried_again(
 ) -> None:
     once(monkeypatch, TransformersEngine, "generate", ValueError("a mistake"))
     assert cli.main(words(tmp_path / "run")) == 1
+    assert [one["status"] for one in records(tmp_path / "run").values()].count("failed") == 1
+
+
+def test_waits_between_tries_grow(
+    matrix: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(faults, "FIRST_WAIT", 2.0)
+    monkeypatch.setattr("perbench.matrix.run.time.sleep", waits.append)
+    once(monkeypatch, TransformersEngine, "generate", OSError(errno.EIO, "io"), times=faults.TRIES)
+    assert cli.main(words(tmp_path / "run")) == 1
+    assert [wait for wait in waits if wait >= 2] == [2.0, 8.0]
     assert [one["status"] for one in records(tmp_path / "run").values()].count("failed") == 1
 
 

@@ -203,7 +203,7 @@ def test_a_lease_of_another_shape_does_no_harm(
     out: Path, value: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     leases = RunDir(out).leases("w1")
-    lease = leases.claim("eval-0123")
+    lease = leases.claim(f"eval-{read_brief(RunDir(out)).todo[0][:16]}")
     assert lease is not None
     lease.path.write_text(json.dumps({**json.loads(lease.path.read_text()), **value}))
     assert cli.main(["status", str(out)]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.fleet import MOST_RESTARTS, Fleet
 from perbench.matrix.status import status_of
+from perbench.matrix.watch import Watch
 from perbench.progress import Progress
 from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, Failure, RunDir
@@ -148,13 +150,74 @@ def test_status_tells_what_runs_where_and_how_much_is_left(
     claim.lease.progress(3, 8)
     claim.lease.beat()
     found = status_of(out)
-    assert (found.done, found.failed, found.left) == (1, 1, len(cells) - 2)
-    assert found.seconds == 2.0 * (len(cells) - 2)
-    assert cli.main(["status", str(out)]) == 0
-    shown = capsys.readouterr().out
-    for part in ("w7", "3/8", f"{len(cells) - 2} left"):
+    left = len(cells) - 2
+    failed = {lease_name(cells[1]): "went wrong"}
+    assert (found.done, found.failed, found.damaged, found.left) == (1, failed, [], left)
+    assert found.seconds == 2.0 * (left - 3 / 8)
+    shown = status(out, capsys)
+    for part in ("w7", "3/8", f"{left} left", "1 running", f"{lease_name(cells[1])}: went wrong"):
         assert part in shown
-    assert cli.main(["status", str(tmp_path / "nowhere")]) == 2
+
+
+def status(out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert cli.main(["status", str(out)]) == 0
+    return capsys.readouterr().out
+
+
+def test_status_of_a_run_where_nothing_runs(
+    cells: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert cli.main(["status", str(out)]) == 2
+    assert "not a run directory" in capsys.readouterr().err
+    run, command = RunDir(out), "perbench run --matrix small"
+    with run.lock():
+        labels = {cell.identity: cell.labels for cell in cells[:2]}
+        run.describe(matrix="small", spec={}, command=command, started="1", cells=labels)
+    shown = status(out, capsys)
+    assert "0 cells done, 0 failed, 2 left, of which 0 running" in shown
+    assert command in shown
+    finish(out, cells[0])
+    finish(out, cells[1])
+    shown = status(out, capsys)
+    assert "2 cells done, 0 failed, 0 left" in shown
+    assert command not in shown
+    finish(out, cells[2])  # of an earlier plan
+    (run.cell(cells[1].kind, cells[1].identity).path / "cell.json").write_text("{")
+    shown = status(out, capsys)
+    assert f"damaged: {run.cell(cells[1].kind, cells[1].identity).path}" in shown
+    assert "1 cell done, 0 failed, 1 left" in shown
+    (out / "run.json").write_text("{")
+    assert cli.main(["status", str(out)]) == 2
+    assert str(out / "run.json") in capsys.readouterr().err
+
+
+def test_a_worker_shows_what_others_finish_and_do(cells: list[Cell], tmp_path: Path) -> None:
+    """However they were started, and whether this one works meanwhile or looks for work."""
+    board, other = board_of(cells, tmp_path, "w1"), board_of(cells, tmp_path, "far:7")
+    stream, crew = io.StringIO(), []
+    progress = Progress(len(cells), stream)
+    progress.crew = crew.append  # type: ignore[method-assign, assignment]
+    watch = Watch(board, RunDir(tmp_path), progress, lines=True)
+    own, theirs = board.claim(), other.claim()
+    assert own is not None
+    assert theirs is not None
+    theirs.lease.progress(3, 8)
+    theirs.lease.beat()
+    assert not watch.look(own.lease.holder.token)
+    assert crew[-1] == [("far:7", str(theirs.cell), 3, 8)]
+    finish(tmp_path, theirs.cell, "failed")
+    theirs.lease.release()
+    assert not board.finished(own.cell)
+    assert board.finished(theirs.cell)  # as found on the way to the next cell
+    assert watch.look()
+    assert not watch.look()
+    assert stream.getvalue().count(f"[1/{len(cells)}] {theirs.cell}: FAILED: went wrong") == 1
+    assert crew[-1] == [("w1", str(own.cell), 0, 0)]
+    finish(tmp_path, own.cell)
+    board.finished(own.cell, mine=True)
+    assert not watch.look()
 
 
 class Scripted(Running):

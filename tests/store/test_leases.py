@@ -187,6 +187,23 @@ def test_a_cell_whose_workers_die_without_progress_is_given_up() -> None:
     assert (further.heir(fresh).deaths, further.heir(fresh).best) == (1, 5)
 
 
+def test_the_first_progress_of_a_worker_outlives_its_sudden_death(tmp_path: Path) -> None:
+    """Also between two heartbeats."""
+    name, leases = "cell", Leases(tmp_path, "w1")
+    lease = claimed(leases.claim(name))
+    for done in (0, 2, 3):
+        lease.progress(done, 8)
+    lease.path.write_text(lease.path.read_text().replace(lease.holder.born, "1"))  # it died
+    heir = claimed(leases.claim(name))
+    assert heir.before is not None
+    assert heir.before.done == 2
+    assert (heir.holder.best, heir.holder.deaths) == (2, 1)
+    heir.progress(2, 8)  # what it resumes from
+    assert '"done": 0' in heir.path.read_text()
+    heir.progress(4, 8)
+    assert '"done": 4' in heir.path.read_text()
+
+
 def test_a_worker_that_hung_tells_its_heir(tmp_path: Path) -> None:
     lease = claimed(Leases(tmp_path, "a").claim("cell"))
     lease.hung(90.0)
