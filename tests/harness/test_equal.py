@@ -10,8 +10,9 @@ import pytest
 
 from perbench import plugins
 from perbench.engines.transformers.engine import TransformersEngine
+from perbench.harness.folder import notes, task_folder
 from tests.harness.conftest import LONGLAMP, logged, own
-from tests.matrix.conftest import Root
+from tests.matrix.conftest import WRITING, Root
 
 Theirs = Callable[..., dict[str, Any]]
 GREEDY = {"sampling.temperature": 0.0, "sampling.max_new_tokens": 12, "max_length": 900}
@@ -85,3 +86,37 @@ def test_a_dialogue_is_held(
     results = found["results"]["perbench_tiny_talk"]
     assert results["pmi,none"] == pytest.approx(scored.metrics["pmi"].value, abs=1e-4)
     assert results["samples,none"] == 4
+
+
+def test_a_choice_of_a_plugin_root(root: Root, theirs: Theirs, engine: TransformersEngine) -> None:
+    folder = root.path / "protocols"
+    folder.mkdir()
+    (folder / "choice.py").write_text((Path(__file__).parent / "choice.py").read_text())
+    kept: dict[str, Any] = {key: value for key, value in WRITING.items() if key != "metrics"}
+    kept["fields"] = {key: value for key, value in kept["fields"].items() if key != "item_example"}
+    among = ["I hunt deer.", "I paint houses, slowly.", "No."]
+    given = {**kept, "protocol": "choice", "headline": "accuracy", "choice": {"among": among}}
+    root.write("tasks/tiny/choice", {**given, "data": {"files": "../../data/writing"}})
+    assert notes(task_folder({})) == []
+    found = theirs("perbench_tiny_choice")
+    assert found["configs"]["perbench_tiny_choice"]["output_type"] == "multiple_choice"
+    samples, scored = own("tiny/choice", engine)
+    rows = logged(found, "perbench_tiny_choice")
+    assert rows.keys() == samples.keys()
+    for name, row in rows.items():
+        (sample,) = row["samples"]
+        assert sample["response"] == samples[name]["response"]
+        assert sample["logp"] == pytest.approx(samples[name]["logp"], abs=1e-4)
+        assert row["accuracy"] == samples[name]["right"]
+    assert found["results"]["perbench_tiny_choice"]["accuracy,none"] == scored.metrics["accuracy"].value
+
+
+def test_a_tag_and_a_group_per_folder(root: Root) -> None:
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(task_folder({})), include_defaults=False)
+    assert {"perbench_embedded", "perbench_longlamp", "perbench_tiny"} <= set(manager.all_groups)
+    assert manager.all_tags == ["perbench"]
+    tagged = manager.task_index["perbench"].tags
+    assert {"perbench_longlamp_prw", "perbench_aloe_dialogue", "perbench_tiny_qa"} <= tagged
+    assert tagged == set(manager.all_subtasks)
