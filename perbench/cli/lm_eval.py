@@ -76,7 +76,7 @@ def _write(args: argparse.Namespace) -> int:
         written.append(task)
         print(f"{found.file}: {found.examples} examples")
         if not found.redistributable:
-            print(f"perbench: {task}: do not publish its texts: {found.license}", file=sys.stderr)
+            print(f"perbench: {task}: check its license before you publish: {found.license}", file=sys.stderr)
     write_groups(args.folder, written)
     return 0
 

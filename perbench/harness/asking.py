@@ -11,8 +11,9 @@ from perbench.contracts.independent import Reply, Request
 from perbench.errors import PerbenchError
 from perbench.harness.rows import Asked
 from perbench.lm.template import pin, template_of
-from perbench.prompts.chat import as_rendered, chat_text, encode, opening
+from perbench.prompts.chat import as_rendered, chat_text, encode, end_of_sequence, end_of_turn, opening
 from perbench.shapes.base import Named
+from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import TaskSpec
 
 log = logging.getLogger("lm_eval.perbench")
@@ -100,11 +101,23 @@ class Asker:
             )
 
 
-def options(asker: Asker, given: Mapping[str, Any]) -> dict[str, Any]:
+def options(asker: Asker, given: Mapping[str, Any], sampling: SamplingSpec) -> dict[str, Any]:
     """lm-eval's generation options, completed for models in this process so that only they decide."""
     if not asker.local:
         return {**given}
-    return {**PLAIN, **({"top_k": 0} if given.get("do_sample") else {}), **given}
+    plain = {**PLAIN, **({"top_k": 0} if given.get("do_sample") else {})}
+    if any(cls.__name__ == "HFLM" for cls in type(asker.lm).__mro__):
+        # In a batch, the text of an answer that is done would go on unless a stop token ends it.
+        plain["eos_token_id"] = _stops(asker, sampling)
+    return {**plain, **given}
+
+
+def _stops(asker: Asker, sampling: SamplingSpec) -> list[int]:
+    if sampling.end == "eos":
+        return [end_of_sequence(asker.tokenizer)]
+    named = asker.lm.model.generation_config.eos_token_id
+    own = {named} if isinstance(named, int) else set(named or ())
+    return sorted({*own, *end_of_turn(asker.tokenizer)[-1:]})
 
 
 class Plan:
@@ -145,7 +158,7 @@ class Plan:
         prompt = self.asker.rendered(request.system, [request.user])
         if request.answer is None:
             self.asker.check_length(prompt, given["max_gen_toks"])
-            return "generate_until", (prompt, options(self.asker, given))
+            return "generate_until", (prompt, options(self.asker, given, self.asker.task.spec.sampling))
         if not isinstance(prompt, str):
             raise PerbenchError(
                 f"{self.asker.task.name}: it asks for log-probs, which a server of chats does not give; use "

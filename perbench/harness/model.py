@@ -18,7 +18,7 @@ from perbench.harness.trained import find_weights
 from perbench.harness.version import check_version, one_line_errors
 from perbench.lm.finite import check_finite
 from perbench.matrix.engines import open_model
-from perbench.prompts.chat import as_rendered, encode, opening
+from perbench.prompts.chat import as_rendered, encode, end_of_sequence, opening
 from perbench.seeds import derive_seed
 from perbench.shapes.sampling import SamplingSpec
 
@@ -117,6 +117,7 @@ class PerbenchLM(HFLM):  # type: ignore[misc]
                 temperature=float(chosen.get("temperature") or 0) if chosen.get("do_sample") else 0.0,
                 top_p=float(chosen.get("top_p", 1.0)),
                 repetition_penalty=float(chosen.get("repetition_penalty", 1.0)),
+                end="eos" if chosen.get("eos_token_id") == [end_of_sequence(self.tokenizer)] else "turn",
             )
             # lm-eval cuts what is too long at its beginning.
             room = self.max_length - sampling.max_new_tokens

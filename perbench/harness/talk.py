@@ -80,7 +80,7 @@ class LmEvalEngine(Engine):
                 found[number] = LEFT_OUT
                 continue
             asked[number] = prompt
-        chosen = options(self._asker, given)
+        chosen = options(self._asker, given, sampling)
         requests = [
             Instance("generate_until", {}, (prompt, {**chosen}), number, metadata=("perbench", number, 1))
             for number, prompt in asked.items()

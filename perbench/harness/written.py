@@ -53,7 +53,7 @@ def write_task(
         "examples": len(asked),
         "trimmed_by": "characters" if model is None else model,
         "perbench": __version__,
-        "spec": _portable(spec.model_dump(mode="json")),
+        "spec": _portable(spec.model_dump(mode="json", exclude_unset=True)),
     }
     write_text(folder / f"{name}.yaml", yaml_text(config(rows.task, rows.own, **source)))
     return Written(task, folder / f"{name}.yaml", len(asked), spec.license, spec.redistributable)

@@ -1,0 +1,123 @@
+"""`--model perbench`: trained models of a run, users' own adapters included; files of `lm-eval write`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perbench.cli import main
+from perbench.engines.transformers.engine import TransformersEngine
+from perbench.errors import PerbenchError
+from perbench.store import read_records
+from tests.harness.conftest import logged, own
+from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
+
+Theirs = Callable[..., dict[str, Any]]
+GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
+
+
+@pytest.fixture
+def run(root: Root, tiny_model_dir: Path, tmp_path: Path) -> Path:
+    """A training with users' own adapters; one user has no history."""
+    stranger = {"user": "stranger", "ask": "Who are you?", "answer": "Nobody.", "past": []}
+    write_rows(root.path / "data/writing/test.jsonl", [*writing_rows(7, 5), stranger])
+    root.task("writing", sampling=GREEDY)
+    root.write(
+        "leaderboard/models/tiny", {"summary": "tiny", "path": str(tiny_model_dir), "dtype": "float32"}
+    )
+    root.matrix(
+        trainers=["ce"],
+        targets=["tiny/writing"],
+        identifiers=[],
+        training={
+            **MATRIX["training"],
+            "epochs": 1.0,
+            "per_user": {"batch_size": 2, "learning_rate": 0.02},
+        },
+    )
+    out = tmp_path / "run"
+    assert main(["run", "--matrix", "small", "--out", str(out)]) == 0
+    return out
+
+
+def test_answers_are_those_of_the_run(run: Path, theirs: Theirs, capsys: pytest.CaptureFixture[str]) -> None:
+    from perbench.harness.model import PerbenchLM
+
+    cells = {
+        record.labels.trainer: [json.loads(line) for line in (folder / "samples.jsonl").open()]
+        for record, folder in read_records(run)
+        if record.kind == "eval"
+    }
+    for trainer, stored in cells.items():
+        model = PerbenchLM(run=str(run), trainer=trainer or "base")
+        rows = logged(theirs("perbench_tiny_writing", model=model), "perbench_tiny_writing")
+        expected = {row["id"]: row["response"] for row in stored if "id" in row}
+        assert {name: row["filtered_resps"][0] for name, row in rows.items()} == expected
+    assert {row["own_adapter"] for row in cells["ce"] if "id" in row} == {True, False}
+
+    with pytest.raises(PerbenchError, match=r"trainer=cee.*Did you mean 'ce'"):
+        PerbenchLM(run=str(run), trainer="cee")
+    with pytest.raises(PerbenchError, match=r"0 trainings match(.|\n)*cell="):
+        PerbenchLM(run=str(run), trainer="ce", seed=7)
+    with pytest.raises(PerbenchError, match=r"'trainr'.*Did you mean 'trainer'"):
+        PerbenchLM(run=str(run), trainr="ce")
+    with pytest.raises(PerbenchError, match="run=DIR"):
+        PerbenchLM(trainer="ce")
+
+    # The whole command, with all arguments passed on.
+    output = run.parent / "results"
+    words = ["--model", "perbench", "--model_args", f"run={run},trainer=ce,source=tiny/writing"]
+    words += ["--tasks", "perbench_tiny_writing", "--apply_chat_template", "--limit", "2"]
+    assert main(["lm-eval", "run", *words, "--log_samples", "--output_path", str(output)]) == 0
+    (results,) = output.rglob("results_*.json")
+    assert json.loads(results.read_text())["n-samples"]["perbench_tiny_writing"]["effective"] == 2
+    assert "rouge1" in capsys.readouterr().out
+
+    (folder,) = (folder for record, folder in read_records(run) if record.kind == "train")
+    with (folder / "checkpoint/final/adapter_model.safetensors").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(PerbenchError, match="trained weights have changed"):
+        PerbenchLM(run=str(run), trainer="ce")
+
+
+def test_written_tasks_need_no_other_file(
+    root: Root, theirs: Theirs, tiny_model_dir: Path, engine: TransformersEngine, tmp_path: Path
+) -> None:
+    root.task("writing", sampling=GREEDY)
+    model = {"summary": "tiny", "path": str(tiny_model_dir), "dtype": "float32"}
+    root.write("leaderboard/models/tiny", model)
+    out = tmp_path / "written"
+    words = ["tiny/writing", "tiny/talk", "--limit", "2", "--model", "tiny"]
+    assert main(["lm-eval", "write", str(out), *words]) == 0
+    samples, _ = own("tiny/writing", engine, limit=2)
+    for folder in (root.path / "data", root.path / "tasks"):
+        folder.rename(folder.with_name(f"{folder.name}.gone"))
+    rows = logged(theirs("perbench_tiny_writing", folder=out), "perbench_tiny_writing")
+    assert {name: row["samples"] for name, row in rows.items()} == {
+        name: [sample] for name, sample in samples.items()
+    }
+    text = (out / "perbench_tiny_writing.yaml").read_text().replace("!function", "")
+    found = yaml.safe_load(text)
+    assert found["generation_kwargs"] == {"until": [], "max_gen_toks": 6, "do_sample": False}
+    about = found["perbench"]
+    assert (about["license"], about["headline"], about["examples"]) == ("Apache-2.0", "rouge1", 2)
+    assert about["trimmed_by"] == "tiny"
+    assert str(root.path) not in text
+    assert theirs("perbench_tiny_talk", folder=out)["results"]["perbench_tiny_talk"]["samples,none"] == 4
+
+    file = out / "perbench_tiny_writing.jsonl"
+    file.write_text(file.read_text().replace("Once", "Twice"))
+    with pytest.raises(PerbenchError, match=r"perbench_tiny_writing.jsonl has been changed"):
+        theirs("perbench_tiny_writing", folder=out)
+
+
+def test_writing_tasks_without_data(root: Root, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["lm-eval", "write", str(tmp_path / "out"), "longlamp/prw"]) == 2
+    assert "perbench data prepare longlamp" in capsys.readouterr().err
+    assert main(["lm-eval", "write", str(tmp_path / "out"), "longlamp/prv"]) == 2
+    assert "Did you mean 'longlamp/prw'?" in capsys.readouterr().err
