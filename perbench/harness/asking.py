@@ -105,7 +105,7 @@ def options(asker: Asker, given: Mapping[str, Any], sampling: SamplingSpec) -> d
     """lm-eval's generation options, completed for models in this process so that only they decide."""
     if not asker.local:
         return {**given}
-    plain = {**PLAIN, **({"top_k": 0} if given.get("do_sample") else {})}
+    plain: dict[str, Any] = {**PLAIN, **({"top_k": 0} if given.get("do_sample") else {})}
     if any(cls.__name__ == "HFLM" for cls in type(asker.lm).__mro__):
         # In a batch, the text of an answer that is done would go on unless a stop token ends it.
         plain["eos_token_id"] = _stops(asker, sampling)

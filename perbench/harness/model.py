@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
 
+from perbench.contracts.run import chunks
 from perbench.errors import PerbenchError, suggest
 from perbench.harness.tasks import lm_eval_name
 from perbench.harness.trained import find_weights
@@ -105,27 +106,39 @@ class PerbenchLM(HFLM):  # type: ignore[misc]
         return self._by_user(requests, self._generated)
 
     def _generated(self, requests: Sequence[Any], user: str | None) -> list[str]:
-        """In batches by length, as by perbench; each with a seed of its own."""
+        """In batches by length, as by perbench; each batch has a seed of its own."""
         prompts = [encode(self.tokenizer, request.args[0]) for request in requests]
         options = [normalize_gen_kwargs(request.args[1], self.max_gen_toks) for request in requests]
-        order = sorted(range(len(requests)), key=lambda i: (str(options[i]), -len(prompts[i])))
+        alike: dict[str, list[int]] = {}
+        for place, chosen in enumerate(options):
+            alike.setdefault(repr(chosen), []).append(place)
         found: dict[int, str] = {}
-        for number, batch in enumerate(_batches(order, options, self._engine.batch)):
-            chosen = options[batch[0]]
-            sampling = SamplingSpec(
-                max_new_tokens=chosen["max_gen_toks"],
-                temperature=float(chosen.get("temperature") or 0) if chosen.get("do_sample") else 0.0,
-                top_p=float(chosen.get("top_p", 1.0)),
-                repetition_penalty=float(chosen.get("repetition_penalty", 1.0)),
-                end="eos" if chosen.get("eos_token_id") == [end_of_sequence(self.tokenizer)] else "turn",
-            )
+        for group in alike.values():
+            chosen = options[group[0]]
+            sampling = self._sampling(chosen)
             # lm-eval cuts what is too long at its beginning.
             room = self.max_length - sampling.max_new_tokens
-            seed = derive_seed("lm_eval", torch.initial_seed(), user or "", number)
-            answers = self._engine.generate([prompts[i][-room:] for i in batch], sampling, seed=seed)
-            for i, answer in zip(batch, answers, strict=True):
-                found[i] = _until(answer.text, options[i].get("until") or [])
+            order = sorted(group, key=lambda i: -len(prompts[i]))
+            size = self._engine.batch
+            for batch in chunks(list(enumerate(order)), size * self._engine.together):
+                seeds = [
+                    derive_seed("lm_eval", torch.initial_seed(), user or "", at // size) for at, _ in batch
+                ]
+                asked = [prompts[i][-room:] for _, i in batch]
+                answers = self._engine.generate(asked, sampling, seed=seeds)
+                for (_, i), answer in zip(batch, answers, strict=True):
+                    found[i] = _until(answer.text, chosen.get("until") or [])
         return [found[i] for i in range(len(requests))]
+
+    def _sampling(self, chosen: Mapping[str, Any]) -> SamplingSpec:
+        ends = chosen.get("eos_token_id") == [end_of_sequence(self.tokenizer)]
+        return SamplingSpec(
+            max_new_tokens=chosen["max_gen_toks"],
+            temperature=float(chosen.get("temperature") or 0) if chosen.get("do_sample") else 0.0,
+            top_p=float(chosen.get("top_p", 1.0)),
+            repetition_penalty=float(chosen.get("repetition_penalty", 1.0)),
+            end="eos" if ends else "turn",
+        )
 
     def _by_user(self, requests: Sequence[Any], ask: Callable[[list[Any], str | None], list[T]]) -> list[T]:
         """The replies in order, each by the adapter of the request's user."""
@@ -152,18 +165,6 @@ class PerbenchLM(HFLM):  # type: ignore[misc]
         own = None if user is None else self._weights.users[user]
         self._engine.load_adapter(self._weights.checkpoint, own)
         self._model = self._engine.model
-
-
-def _batches(order: Sequence[int], options: Sequence[Any], size: int) -> Iterator[list[int]]:
-    """Consecutive requests with the same options."""
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) == size or options[i] != options[batch[0]]):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _until(text: str, stops: Sequence[str]) -> str:

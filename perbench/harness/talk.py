@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from perbench.contracts.data import Dataset, Example
-from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation
+from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, Seeds
 from perbench.errors import PerbenchError
 from perbench.harness.asking import Asker, options
 from perbench.harness.tasks import sampled
@@ -62,7 +62,12 @@ class LmEvalEngine(Engine):
         return self._asker.tokenizer
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+        self,
+        conversations: Sequence[Conversation],
+        sampling: SamplingSpec,
+        *,
+        seed: Seeds,
+        skip: bool = False,
     ) -> list[Generation]:
         from lm_eval.api.instance import Instance
 
@@ -85,7 +90,7 @@ class LmEvalEngine(Engine):
             Instance("generate_until", {}, (prompt, {**chosen}), number, metadata=("perbench", number, 1))
             for number, prompt in asked.items()
         ]
-        with _seeded(seed):
+        with _seeded(seed if isinstance(seed, int) else seed[0]):
             texts = self._asker.lm.generate_until(requests, disable_tqdm=True) if requests else []
         for (number, prompt), text in zip(asked.items(), texts, strict=True):
             read, new = self._count(str(prompt)), self._count(text)
