@@ -102,11 +102,21 @@ class Asker:
 
 
 def options(asker: Asker, given: Mapping[str, Any], sampling: SamplingSpec) -> dict[str, Any]:
-    """lm-eval's generation options, completed for models in this process so that only they decide."""
+    """lm-eval's generation options, completed for models in this process so that only they decide.
+
+    Raises:
+        PerbenchError: lm-eval cannot tell the model where answers end.
+    """
+    by_transformers = any(cls.__name__ == "HFLM" for cls in type(asker.lm).__mro__)
+    if sampling.end != "turn" and not by_transformers:
+        raise PerbenchError(
+            f"{asker.task.name}: sampling.end: {sampling.end} needs --model hf or perbench; or set turn: "
+            '--metadata \'{"set": {"sampling.end": "turn"}}\''
+        )
     if not asker.local:
         return {**given}
     plain: dict[str, Any] = {**PLAIN, **({"top_k": 0} if given.get("do_sample") else {})}
-    if any(cls.__name__ == "HFLM" for cls in type(asker.lm).__mro__):
+    if by_transformers:
         # In a batch, the text of an answer that is done would go on unless a stop token ends it.
         plain["eos_token_id"] = _stops(asker, sampling)
     return {**plain, **given}

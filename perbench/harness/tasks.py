@@ -35,10 +35,6 @@ def independent(task: Named[TaskSpec]) -> Independent | None:
     """
     owner = owner_of(task.spec)
     own = owner.independent()
-    if task.spec.sampling.end != "turn":
-        raise PerbenchError(
-            f"{task.name}: lm-eval's models end answers their own way; set sampling.end: turn"
-        )
     roles = [*decoding_of(task.spec.decoding).roles(), *(owner.roles() if own is None else ())]
     for role in roles:
         lacking = [message for need, message in role.needs.items() if need not in OFFERS]
