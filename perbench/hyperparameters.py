@@ -85,13 +85,18 @@ class Hyperparameters:
 
     @classmethod
     def faults(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
-        """(hyperparameter, fault) for each fault."""
+        """(hyperparameter, fault) for each fault: of values alone, else of values together."""
+        return cls.invalid(params) or cls.conflicts(cls._model()(**params).model_dump())
+
+    @classmethod
+    def invalid(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
+        """`faults` of values alone."""
         from pydantic import ValidationError
 
         model = cls._model()
         found = []
         try:
-            found += cls.conflicts(model(**params).model_dump())
+            model(**params)
         except ValidationError as error:
             for fault in error.errors():
                 name = str(fault["loc"][0]) if fault["loc"] else "?"

@@ -165,9 +165,9 @@ def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     text = ranked_text(task)
     if text is not None:
         persona["item_text"] = text
-    later = {"on_too_long": task.on_too_long} if task.on_too_long != "fail" else {}
-    later |= {"max_prompt": task.max_prompt} if task.max_prompt is not None else {}
-    return {"prompt": form, "persona": persona, "max_length": task.max_length, **later}
+    long = {"on_too_long": task.on_too_long} if task.on_too_long != "fail" else {}
+    cap = {"max_prompt": task.max_prompt} if task.max_prompt is not None else {}
+    return {"prompt": form, "persona": persona, "max_length": task.max_length, **long, **cap}
 
 
 def _persona(spec: PersonaSpec, helpers: Mapping[str, Inputs]) -> Inputs:

@@ -48,12 +48,6 @@ class PerUserSpec(Strict):
     weight_decay: Annotated[float | None, Field(ge=0), LATER] = None
     max_grad_norm: Annotated[float | None, Field(gt=0), LATER] = None
 
-    @model_validator(mode="after")
-    def _of_items(self) -> PerUserSpec:
-        if self.data == "examples" and self.history != "others":
-            refuse(["history: is not used under data examples, whose histories are their own; remove it"])
-        return self
-
 
 class TrainingSpec(Strict):
     """One training run. Defaults follow PerCE, App. B.1, where specified (betas, warm-up, epochs, length)."""

@@ -91,13 +91,32 @@ def row_problems(document: Document, where: KeyPath, row: Any) -> list[Problem]:
         here = (*where, "params", key)
         for item, place in values(document, here, value, problems):
             problems += [
-                place.problem(f"{name}: {fault}") for about, fault in cls.faults({key: item}) if about == key
+                place.problem(f"{name}: {fault}") for about, fault in cls.invalid({key: item}) if about == key
             ]
         given.add(key)
-    required = [fault for about, fault in cls.faults({}) if about not in given]
+    required = [fault for about, fault in cls.invalid({}) if about not in given]
     problems += [document.place(where).problem(f"{name}: {fault}") for fault in required]
     problems += _row_sources(document, where, row)
-    return problems or _references(document, where, cls, params)
+    if problems:
+        return problems
+    points = _points(document, params)
+    found = dict.fromkeys(fault for point in points for fault in cls.faults(point))
+    for about, fault in found:
+        key = about if about in params else next(iter(params))
+        problems.append(document.place((*where, "params", key)).problem(f"{name}: {fault}"))
+    return problems or _references(document, where, cls, points)
+
+
+def _points(document: Document, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of a row's values, source by source."""
+    by_source = given_by_source(names_of_sources(document))
+    named = {key: value for key, value in params.items() if isinstance(value, dict) and by_source(value)}
+    if not named:
+        return grid(params)
+    shared = {key: value for key, value in params.items() if key not in named}
+    sources = dict.fromkeys(source for values in named.values() for source in values)
+    own = [{key: values[source] for key, values in named.items() if source in values} for source in sources]
+    return [point for one in own for point in grid({**shared, **one})]
 
 
 def _row_sources(document: Document, where: KeyPath, row: Any) -> Iterator[Problem]:
@@ -110,15 +129,12 @@ def _row_sources(document: Document, where: KeyPath, row: Any) -> Iterator[Probl
             yield document.place((*where, "sources", index)).problem(fault)
 
 
-def _references(document: Document, where: KeyPath, cls: type[Any], params: dict[str, Any]) -> list[Problem]:
+def _references(
+    document: Document, where: KeyPath, cls: type[Any], points: list[dict[str, Any]]
+) -> list[Problem]:
     """Unavailable frozen reference models, at the hyperparameter that names them."""
     problems: list[Problem] = []
-    by_source = given_by_source(names_of_sources(document))
-    listed = {
-        key: list(value.values()) if isinstance(value, dict) and by_source(value) else value
-        for key, value in params.items()
-    }
-    for point in grid(listed) if issubclass(cls, Trainer) else []:
+    for point in points if issubclass(cls, Trainer) else []:
         model = cls(**point).reference()
         if model is not None and model != "initial":
             keys = [key for key, value in point.items() if value == model]

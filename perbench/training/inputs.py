@@ -55,6 +55,12 @@ def _read(trainer: Trainer, pair: PromptPair) -> list[tuple[int, ...]]:
 
 def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
     """Raise a PerbenchError for settings that the trainer does not support."""
+    own = spec.per_user
+    if own is not None and own.data == "examples" and own.history != "others":
+        raise PerbenchError(
+            f"per_user.history {own.history} with per_user.data examples: their histories are their own; "
+            "remove it"
+        )
     compares = trainer.factual and trainer.counterfactual != "none"
     for key, stage in zip(("lora.dropout", "per_user.dropout"), spec.stages, strict=False):
         if stage.lora.dropout and (compares or trainer.reference() is not None):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from perbench.cli import main
 from perbench.errors import PerbenchError
 from perbench.plugins import load_trainer
 from perbench.specs.matrix import LoraSpec, PerUserSpec, TrainingSpec
@@ -81,7 +83,6 @@ def test_dropout_is_refused_in_any_stage_of_trainers_that_compare() -> None:
         ({"per_user": {"max_grad_norm": 0.0}}, "per_user.max_grad_norm"),
         ({"per_user": {"weight_decay": -0.1}}, "per_user.weight_decay"),
         ({"per_user": {"warmup_ratio": 2.0}}, "per_user.warmup_ratio"),
-        ({"per_user": {"data": "examples", "history": "earlier"}}, "history: is not used"),
     ],
 )
 def test_values_out_of_range_are_named(values: dict[str, Any], fault: str) -> None:
@@ -89,3 +90,44 @@ def test_values_out_of_range_are_named(values: dict[str, Any], fault: str) -> No
         TrainingSpec(**values)
     (found,) = error.value.errors()
     assert fault in f"{'.'.join(map(str, found['loc']))} {found['msg']}"
+
+
+def test_a_history_of_items_needs_items() -> None:
+    spec = TrainingSpec(per_user=PerUserSpec(data="examples", history="earlier"))
+    with pytest.raises(PerbenchError, match=r"per_user\.history earlier .*data examples"):
+        check_settings(load_trainer("ce", {}), spec)
+    check_settings(load_trainer("ce", {}), TrainingSpec(per_user=PerUserSpec(data="both", history="earlier")))
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("{name: perce, params: {clip_min: 6.0, clip_max: 7.0}}", None),
+        (
+            "{name: perce, params: {clip_min: [0.5, 6.0], clip_max: 3.0}}",
+            "clip_min=6.0 is above clip_max=3.0",
+        ),
+        ("{name: perce, params: {clip_max: 0.5}}", "clip_min=0.8 is above clip_max=0.5"),
+        ("{name: nextquill, params: {causal_weight: uniform, normalise: paper}}", None),
+        ("{name: nextquill, params: {causal_weight: uniform}}", "causal_weight=uniform"),
+        (
+            "{name: perce, params: {clip_min: {embedded/sotu_writing: 6.0, embedded/chitchat_reply: 0.5},"
+            " clip_max: {embedded/sotu_writing: 7.0, embedded/chitchat_reply: 1.0}}}",
+            None,
+        ),
+    ],
+)
+def test_values_are_checked_together_and_not_against_defaults_that_they_replace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, told: str | None
+) -> None:
+    (tmp_path / "leaderboard" / "matrices").mkdir(parents=True)
+    file = tmp_path / "leaderboard" / "matrices" / "small.yaml"
+    sources = "[embedded/sotu_writing, embedded/chitchat_reply]"
+    file.write_text(
+        f"summary: s\nmodels: [smollm2-135m]\ntrainers:\n  - {row}\nsources: {sources}\n"
+        "targets: [embedded/sotu_writing]\n"
+    )
+    code = main(["validate", str(file)])
+    printed = "".join(capsys.readouterr())
+    assert (code == 0) == (told is None), printed
+    assert told is None or f"small.yaml:4: {row.split()[1][:-1]}: {told}" in printed

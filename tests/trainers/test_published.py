@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from perbench.api import View
 from perbench.errors import PerbenchError
 from perbench.lm.contrast import contrast
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.training.batch import TokenLoss, by_example
-from tests.trainers.test_gold import HIDDEN, Tokens, View
+from tests.trainers.test_gold import HIDDEN, Tokens
 from tests.trainers.test_reference import assert_same, logits, other_model
 
 LENGTHS = [4, 1, 7]
