@@ -28,6 +28,10 @@ def _submitit() -> Any:
         raise PerbenchError("--executor slurm: pip install 'perbench[slurm]'") from None
 
 
+REQUEUES = 1000
+"""Times that a job is queued again because its time is up: as often as it takes."""
+
+
 class SlurmKeys(Strict):
     """What `sbatch` is asked for: time in `minutes`, `partition`, `account`, `qos`, `cpus` and `memory_gb` of
     each worker, and further `options` by their long names ({constraint: a100}). `cluster: local` runs the
@@ -103,7 +107,9 @@ class Slurm(Executor[SlurmKeys]):
         """As one job array."""
         submitit = _submitit()
         keys = self.keys
-        executor = submitit.AutoExecutor(folder=str(_jobs(workers[0].log)), cluster=keys.cluster)
+        executor = submitit.AutoExecutor(
+            folder=str(_jobs(workers[0].log)), cluster=keys.cluster, slurm_max_num_timeout=REQUEUES
+        )
         more = {"partition": keys.partition, "account": keys.account, "qos": keys.qos}
         wanted: dict[str, Any] = {
             "name": "perbench",

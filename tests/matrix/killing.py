@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from perbench.store import RunDir
 from tests.matrix.conftest import Root, write_root, write_rows, writing_rows
 
+LIMIT = 600
+"""Seconds that a busy machine may need for what a test waits for."""
 PAUSE = "SECONDS_PER_STEP"
 """Variable: the plugins of `slow_root` wait so long in each update and each batch, which takes no CPU."""
 WAITING = f'time.sleep(float(os.environ.get("{PAUSE}", "0")))'
@@ -127,10 +130,23 @@ def run_killed(
 def workers_of(head: int) -> dict[str, int]:
     """The live workers of a run's first process on this machine, by name."""
     found = {}
-    for child in Path(f"/proc/{head}/task/{head}/children").read_text().split():
+    for child in children(head):
         with suppress(OSError):
             words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
             alive = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
             if "work" in words and alive:
-                found[words[words.index("--name") + 1]] = int(child)
+                found[words[words.index("--name") + 1]] = child
     return found
+
+
+def children(process: int) -> list[int]:
+    return [*map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())]
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What `found` gives once it is true."""
+    for _ in range(LIMIT * 20):
+        if value := found():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {LIMIT} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import signal
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from perbench import cli
+from perbench import cli, plugins
 from perbench.console.signals import kept_handlers
+from perbench.contracts.executor import WorkerStart
 from perbench.errors import PerbenchError
 from perbench.executors.ray import Ray, RayKeys
 from perbench.matrix.brief import Brief, read_brief
@@ -20,6 +22,7 @@ from perbench.specs.matrices import load_matrix
 from perbench.specs.matrix import MatrixSpec
 from perbench.store import RunDir
 from tests.matrix.conftest import Root
+from tests.matrix.killing import children, until
 from tests.matrix.runs import Runs, results
 
 POLITE = '''
@@ -113,6 +116,58 @@ def test_ray_leaves_signals_to_perbench(monkeypatch: pytest.MonkeyPatch) -> None
     before = signal.getsignal(signal.SIGTERM)
     Ray(RayKeys())._connect()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+PREEMPTED = """
+import signal, sys
+from pathlib import Path
+log = Path(sys.argv[1])
+starts = log.read_text().count("started") if log.exists() else 0
+def note(what):
+    with log.open("a") as file:
+        file.write(what + " ")
+def saved(*_):
+    note("saved")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, saved)
+note("started")
+if not starts:
+    signal.pause()
+"""
+
+
+@needs("submitit")
+def test_a_preempted_slurm_job_has_its_worker_save_and_is_queued_again(tmp_path: Path) -> None:
+    """Through submitit's own queue for one machine, which sends no signals of its own."""
+    executor = plugins.get("executor", "slurm").load_class()
+    log = tmp_path / "log"
+    words = (sys.executable, "-c", PREEMPTED, str(log))
+    start = WorkerStart(0, "w1", words, tmp_path / "w1.log")
+    (running,) = executor(executor.Keys(cluster="local")).start_all([start])
+    until(lambda: log.exists() and log.read_text() == "started ")
+    (job,) = children(running._job._process.pid)
+    os.kill(job, signal.SIGUSR2)  # as Slurm does before it takes the machine away
+    until(lambda: running.ended() is not None)
+    assert running.ended() == 0
+    assert log.read_text() == "started saved started "
+
+
+@pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
+@pytest.mark.parametrize("count", [[], ["--workers", "2"]])
+def test_an_executor_without_its_package_names_the_extra(
+    root: Root,
+    tmp_path: Path,
+    name: str,
+    package: str,
+    count: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    out = tmp_path / "run"
+    assert cli.main(["run", "--matrix", "small", "--out", str(out), "--executor", name, *count]) == 2
+    assert f"'perbench[{name}]'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_what_is_asked_of_workers_survives_its_journey(root: Root, runs: Runs, tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +29,8 @@ from perbench.progress import Progress
 from perbench.store import CellDir, RunDir, leases
 from perbench.store.leases import MOST_DEATHS, Holder, born
 from tests.matrix.conftest import Root
+from tests.matrix.killing import until
 from tests.matrix.runs import results
-
-LIMIT = 600
-"""Seconds that a busy machine may need for what a test waits for."""
 
 
 @pytest.fixture
@@ -60,15 +56,6 @@ def wanted(matrix: Root, tmp_path: Path, undisturbed: dict[str, Any]) -> dict[st
 
 def words(out: Path, *more: str) -> list[str]:
     return ["run", "--matrix", "small", "--out", str(out), *more]
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What `found` gives once it is true."""
-    for _ in range(LIMIT * 20):
-        if value := found():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not within {LIMIT} s")
 
 
 def planned(matrix: Root, out: Path) -> list[Cell]:
