@@ -190,8 +190,7 @@ def _plan(folder: Path, size: Size) -> tuple[str, dict[str, float]]:
 def _resume(folder: Path, size: Size) -> tuple[str, dict[str, float]]:
     cells = _write_matrix(folder, size)
     out = folder / f"run-{cells}"
-    if not out.exists():
-        _write_records(f"scale_{cells}", out)
+    _write_records(f"scale_{cells}", out)
     return f"{cells:,} cells", _perbench("run", "--matrix", f"scale_{cells}", "--out", str(out))
 
 
@@ -275,7 +274,7 @@ def _write_matrix(folder: Path, size: Size) -> int:
 
 
 def _write_records(matrix: str, out: Path) -> None:
-    """A finished record for each cell of the plan, with invented samples and scores."""
+    """A finished record for each cell of the plan that has none, with invented samples and scores."""
     from perbench.contracts.metric import Scale, mean_metric
     from perbench.matrix.catalogue import Catalogue
     from perbench.matrix.cells import expand
@@ -285,6 +284,8 @@ def _write_records(matrix: str, out: Path) -> None:
 
     spec, run = load_matrix(matrix).spec, RunDir(out)
     for cell in expand(spec, Catalogue(spec, {}, None)):
+        if run.cell(cell.kind, cell.identity).path.exists():
+            continue
         fields: dict[str, Any] = {"notes": [MARK], "command": COMMAND}
         if cell.kind != "train":
             draw = random.Random(cell.identity)

@@ -13,6 +13,8 @@ from perbench.disk.cache import DiskCache
 SETTLED = 2.0
 """Seconds without a change after which a file's times reveal a later change: many file systems have coarse
 timestamps, and two writes within one step look the same."""
+SMALL, LARGE = 2**16, 2**20
+"""Bytes of a file that are read at once: first, then."""
 KNOWN: dict[str, str] = {}
 """sha256 of files read by this process, by `file_state`."""
 REMEMBERED = DiskCache("sha256")
@@ -42,8 +44,13 @@ def text_digest(text: str) -> str:
 
 def read_sha256(path: Path) -> str:
     """sha256 of a file's content, always read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        size = SMALL  # hashlib.file_digest prepares for a large file, which takes longer than a small one
+        while part := file.read(size):
+            digest.update(part)
+            size = LARGE
+    return digest.hexdigest()
 
 
 def content_sha256(path: Path) -> str:

@@ -96,7 +96,7 @@ def carry_out(
     while True:
         for line in told(stage.choices, said):
             say(line)
-        plan, brief = _begin(matrix, stage, cells, catalogue, run, options, started, due)
+        plan, brief, reused = _begin(matrix, stage, cells, catalogue, run, options, started, due)
         due |= dict.fromkeys(brief.todo)
         left = _execute(plan, brief, catalogue, run, executor, options)
         following = stage.next(catalogue, run)
@@ -105,7 +105,7 @@ def carry_out(
         stage = following
         cells = stage.cells
     group.broadcast("")
-    records = _records(cells, run)
+    records = reused if len(reused) == len(cells) else _records(cells, run)
     for line in spent([record for record in records if record.identity in due]):
         say(line)
     (show or _show_results)(records, options, matrix.name)
@@ -176,9 +176,9 @@ def _begin(
     options: Options,
     started: str,
     tried: Collection[str],
-) -> tuple[Plan, Brief]:
-    """The plan, and what workers are to do, after recording both in the run directory. `tried`: cells that an
-    earlier stage of this run has worked.
+) -> tuple[Plan, Brief, list[CellRecord]]:
+    """The plan, what workers are to do, after recording both in the run directory, and the reused records.
+    `tried`: cells that an earlier stage of this run has worked.
 
     Raises:
         PerbenchError: this machine lacks what the plan needs; or other processes work on its cells, and the
@@ -222,8 +222,8 @@ def _begin(
             f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
-        _relabel(plan, run)
-    return plan, brief
+        reused = _relabel(plan, run)
+    return plan, brief, reused
 
 
 def _execute(
@@ -297,13 +297,12 @@ def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> 
             )
 
 
-def _relabel(plan: Plan, run: RunDir) -> None:
-    """Update reused records to the names in the current matrix (names are not part of identities), and add
-    counts of overlaps that an older perbench did not record."""
+def _relabel(plan: Plan, run: RunDir) -> list[CellRecord]:
+    """The reused records, updated to the names in the current matrix (names are not part of identities), and
+    with counts of overlaps that an older perbench did not record."""
+    found = []
     for step in plan.steps:
-        folder = run.cell(step.cell.kind, step.cell.identity)
-        record = folder.record() if step.action == "reuse" else None
-        if record is None:
+        if (record := step.record) is None:
             continue
         labels = step.cell.labels
         counts = {**record.counts, **overlaps.counts(step.cell)}
@@ -311,7 +310,10 @@ def _relabel(plan: Plan, run: RunDir) -> None:
             before = overlaps.overlap_notes(record.labels, record.counts)
             notes = [note for note in record.notes if note not in before]
             notes += overlaps.overlap_notes(labels, counts)
-            folder.relabel(record.model_copy(update={"labels": labels, "counts": counts, "notes": notes}))
+            record = record.model_copy(update={"labels": labels, "counts": counts, "notes": notes})
+            run.cell(step.cell.kind, step.cell.identity).relabel(record)
+        found.append(record)
+    return found
 
 
 def _records(cells: list[Cell], run: RunDir) -> list[CellRecord]:
@@ -338,10 +340,10 @@ def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) 
 
     evaluated = any(record.kind != "train" for record in records)
     if options.json:
-        results = read_results(options.out, matrix) if evaluated else {"verdict": [], "sections": []}
+        results = read_results(options.out, matrix, records) if evaluated else {"verdict": [], "sections": []}
         print(json.dumps({**as_json(records, str(options.out)), **results}, ensure_ascii=False))
     elif evaluated:
-        print_finished(options.out, matrix)
+        print_finished(options.out, matrix, records)
 
 
 def _tell_failures(records: Sequence[CellRecord]) -> int:

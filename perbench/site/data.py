@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 from perbench.contracts.section import RowHead, Table, Value
 from perbench.site.load import load
 from perbench.site.view import SiteView, build_view
+from perbench.store import CellRecord
 
 
-def read_results(run: Path, matrix: str | None = None) -> dict[str, Any]:
-    """{"verdict", "sections"} of a run directory, or of one matrix's latest plan in it.
+def read_results(run: Path, matrix: str | None = None, known: Sequence[CellRecord] = ()) -> dict[str, Any]:
+    """{"verdict", "sections"} of a run directory, or of one matrix's latest plan in it; `known` as in
+    `perbench.site.load.load`.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
     """
-    view = build_view(load([run], matrix=matrix))
+    view = build_view(load([run], matrix=matrix, known=known))
     return {"verdict": view.verdict.lines, "sections": sections_of(view)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from perbench.site.format import number
 from perbench.site.load import load
 from perbench.site.terminal import mark_of, name_of, without_digests
 from perbench.site.view import SiteView, build_view, title
+from perbench.store import CellRecord
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,13 +30,14 @@ NAME_WIDTHS = 44, 30
 """Widths of the name column; the second is used if columns would be left out otherwise."""
 
 
-def print_finished(run: Path, matrix: str | None = None) -> None:
-    """Print the latest plan of a matrix in a run directory to stdout.
+def print_finished(run: Path, matrix: str | None = None, known: Sequence[CellRecord] = ()) -> None:
+    """Print the latest plan of a matrix in a run directory to stdout; `known` as in
+    `perbench.site.load.load`.
 
     Raises:
         PerbenchError: as `perbench.site.build`.
     """
-    print_screen(build_view(load([run], matrix=matrix)), console(), run)
+    print_screen(build_view(load([run], matrix=matrix, known=known)), console(), run)
 
 
 def print_screen(view: SiteView, console: Console, run: Path) -> None:

@@ -3,7 +3,7 @@ replaced by a later plan."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -37,19 +37,25 @@ class PlaceResults:
     plugins: Sequence[Plugin] = ()
 
 
-def load(places: Sequence[Path], baseline: str | None = None, matrix: str | None = None) -> Loaded:
+def load(
+    places: Sequence[Path],
+    baseline: str | None = None,
+    matrix: str | None = None,
+    known: Iterable[CellRecord] = (),
+) -> Loaded:
     """Read run directories, packs, published files and folders of these; their order does not matter.
 
     Args:
         baseline: the trainer that gains are measured against, instead of the matrices'.
         matrix: restricts to the cells of this matrix's latest plan.
+        known: records of the one place, a run directory, as in `perbench.store.read_records`.
 
     Raises:
         PerbenchError: a place is absent or empty, or holds only damaged records; or the matrices have
             different baselines.
     """
     damaged: list[DamagedRecord] = []
-    parts = [_part(place, matrix, damaged) for place in places]
+    parts = [_part(place, matrix, damaged, known) for place in places]
     entries = [entry for part in parts for entry in part.entries]
     if not entries and damaged:
         raise PerbenchError("\n".join(map(str, damaged)))
@@ -82,14 +88,18 @@ def load(places: Sequence[Path], baseline: str | None = None, matrix: str | None
     )
 
 
-def _part(place: Path, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+def _part(
+    place: Path, matrix: str | None, damaged: list[DamagedRecord], known: Iterable[CellRecord]
+) -> PlaceResults:
     files = published_files(place)
-    return _published(files, matrix, damaged) if files else _run(open_run(place), matrix, damaged)
+    return _published(files, matrix, damaged) if files else _run(open_run(place), matrix, damaged, known)
 
 
-def _run(opened: OpenedRun, matrix: str | None, damaged: list[DamagedRecord]) -> PlaceResults:
+def _run(
+    opened: OpenedRun, matrix: str | None, damaged: list[DamagedRecord], known: Iterable[CellRecord]
+) -> PlaceResults:
     before, run = len(damaged), opened.path
-    found = read_records(run, damaged)
+    found = read_records(run, damaged, known)
     if not found:
         if damaged[before:]:
             raise PerbenchError("\n".join(map(str, damaged[before:])))

@@ -40,7 +40,11 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     own = {path for entry in entries for path in _own_paths(entry.record)}
     if any(path[1] == "per_user" for path in own):
         own.add(("own_data",))
-    found = {entry.record.identity: _row(entry, loaded, varied, own) for entry in entries}
+    trained: dict[tuple[str | None, str], tuple[str, str]] = {}
+    for entry in entries:
+        if (at := _trained(entry)) not in trained:
+            trained[at] = _settings(entry, loaded, own)
+    found = {entry.record.identity: _row(entry, varied, *trained[_trained(entry)]) for entry in entries}
     held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)
@@ -48,11 +52,15 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     return {identity: named[row] for identity, row in found.items()}
 
 
-def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own: Iterable[Path]) -> ModelRow:
-    record, labels = entry.record, entry.record.labels
-    named = varied.get(labels.trainer or "", frozenset())
-    # Always show a trainer's own settings: its baseline was trained with others.
-    shown = {k: v for k, v in labels.trainer_params.items() if k in named or k.startswith("training.")}
+def _trained(entry: Entry) -> tuple[str | None, str]:
+    """The training that an entry is, or evaluates (None: the base model), and the entry's run."""
+    record = entry.record
+    return record.identity if record.kind == "train" else record.trained_by, entry.run
+
+
+def _settings(entry: Entry, loaded: Loaded, own: Iterable[Path]) -> tuple[str, str]:
+    """Setting and method of the model's training, as in `ModelRow`."""
+    record = entry.record
     trained = record.inputs if record.kind == "train" else loaded.trainings.get(record.trained_by or "")
     inputs = leaves(trained or {})
     method = {path: inputs[path] for path in inputs if path[0] == "trainer" or path in own}
@@ -61,6 +69,14 @@ def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own
     }
     if trained is None and record.trained_by is not None:
         setting = {("training",): entry.run}  # its record no longer exists
+    return key(nest(setting)), key(nest(method))
+
+
+def _row(entry: Entry, varied: Mapping[str, frozenset[str]], setting: str, method: str) -> ModelRow:
+    record, labels = entry.record, entry.record.labels
+    named = varied.get(labels.trainer or "", frozenset())
+    # Always show a trainer's own settings: its baseline was trained with others.
+    shown = {k: v for k, v in labels.trainer_params.items() if k in named or k.startswith("training.")}
     return ModelRow(
         model=labels.model,
         model_label=labels.model_label,
@@ -70,8 +86,8 @@ def _row(entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], own
         training=key(labels.training),
         params=key(labels.trainer_params),
         start=key({"model": record.inputs.get("model")}),
-        setting=key(nest(setting)),
-        method=key(nest(method)),
+        setting=setting,
+        method=method,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from perbench.disk.sealed import Unsealed, read_sealed, write_sealed
 from perbench.errors import NO_ROOM, PerbenchError, suggest
-from perbench.store.cell import CellDir, Kind, cell_folder
+from perbench.store.cell import CellDir, Kind, cell_folder, folder_name
 from perbench.store.check import DamagedRecord, read_record
 from perbench.store.leases import Lease, Leases
 from perbench.store.leftovers import sweep
@@ -237,17 +237,21 @@ def cells_of(path: Path) -> Path:
     raise PerbenchError(f"{path} is not a run directory: it has no cells/, nor published files.{way_out}")
 
 
-def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list[tuple[CellRecord, Path]]:
+def read_records(
+    path: Path, damaged: list[DamagedRecord] | None = None, known: Iterable[CellRecord] = ()
+) -> list[tuple[CellRecord, Path]]:
     """Every finished cell (done or failed) of a run directory with its folder, sorted by folder name.
 
     Unfinished cells are left out; so are damaged ones if a list `damaged` is given, which collects them.
+    `known` are records of this directory that the caller has just read; they are not read again.
 
     Raises:
         PerbenchError: `path` is not a run directory; or, without `damaged`, cells are damaged (all are
             listed).
     """
     faults: list[DamagedRecord] = []
-    found = list(each_record(sorted(cells_of(path).iterdir()), faults))
+    here = {folder_name(record.kind, record.identity): record for record in known}
+    found = list(each_record(sorted(cells_of(path).iterdir()), faults, here))
     if damaged is not None:
         damaged += faults
     elif faults:
@@ -255,13 +259,20 @@ def read_records(path: Path, damaged: list[DamagedRecord] | None = None) -> list
     return found
 
 
-def each_record(folders: Iterable[Path], damaged: list[DamagedRecord]) -> Iterator[tuple[CellRecord, Path]]:
-    """The finished cells among these folders, read one by one; `damaged` collects those left out."""
+def each_record(
+    folders: Iterable[Path],
+    damaged: list[DamagedRecord],
+    known: Mapping[str, CellRecord] = MappingProxyType({}),
+) -> Iterator[tuple[CellRecord, Path]]:
+    """The finished cells among these folders, read one by one; `damaged` collects those left out. `known` by
+    the folder's name, as in `read_records`."""
     for folder in folders:
-        try:
-            record = read_record(folder) if folder.is_dir() else None
-        except DamagedRecord as damage:
-            damaged.append(damage)
-            continue
+        record = known.get(folder.name)
+        if record is None:
+            try:
+                record = read_record(folder) if folder.is_dir() else None
+            except DamagedRecord as damage:
+                damaged.append(damage)
+                continue
         if record is not None:
             yield record, folder

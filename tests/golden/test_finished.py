@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.disk.sealed import write_sealed
+from perbench.store import CellRecord, cell, check, rundir
 from tests.golden.planned import HERE, make_root
 
 RUN = Path("finished")
@@ -140,6 +142,23 @@ def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFix
     shown = [{f"{value:.{digits}f}".replace("-", "−") for digits in (2, 3)} for value in headlines()]
     assert [texts for texts in shown if not any(text in table for text in texts)] == []
     assert results("*.json*") == before
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_run_that_reuses_every_cell_reads_each_record_once(
+    more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Counter[str]()
+    found = check.read_record
+
+    def counted(folder: Path) -> CellRecord | None:
+        read[folder.name] += 1
+        return found(folder)
+
+    for module in (rundir, cell):
+        monkeypatch.setattr(module, "read_record", counted)
+    assert cli.main(["run", "--matrix", "finished", "--out", str(RUN), *more]) == 0
+    assert read == dict.fromkeys((path.parent.name for path in RUN.glob("cells/*/cell.json")), 1)
 
 
 def test_a_run_without_its_records_resumes_to_the_same_results() -> None:
