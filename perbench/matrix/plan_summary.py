@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from perbench.matrix.estimate import CellEstimate
-    from perbench.matrix.plan import Plan, Step
+    from perbench.matrix.plan import Action, Plan, Step
 
 SHOWN = 12
 """Most lines of a group; the rest are summed up in one."""
 WIDEST = 44
 """Columns of a name; longer ones are folded."""
-ACTIONS = {"reuse": "reused", "resume": "resumed", "run": "to run"}
+ACTIONS: Mapping[Action, str] = {"reuse": "reused", "resume": "resumed", "run": "to run"}
 GROUPS: Mapping[str, Callable[[Labels], str | None]] = {
     "model": lambda labels: labels.model,
     "method": made_by,
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, Callable[[Labels], str | None]] = {
 class Sum:
     """Of some cells; `tokens` and `seconds` are those still to be spent, as far as they are known."""
 
-    actions: Counter[str]
+    actions: Counter[Action]
     tokens: int = 0
     exact: bool = True
     seconds: float = 0.0
@@ -77,7 +77,9 @@ def _why(step: Step) -> str | None:
     """The reason, without what only one cell has."""
     if step.damage is not None:
         return "damaged"
-    return {"reuse": None, "resume": "begun", "run": step.reason}[step.action]
+    if step.action == "reuse":
+        return None
+    return "begun" if step.action == "resume" else step.reason
 
 
 def summary_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table:
@@ -87,7 +89,7 @@ def summary_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table
 
     there = Counter(step.action for step in plan.steps)
     shown = {action: head for action, head in ACTIONS.items() if there[action]}
-    columns = shown if len(shown) > 1 else {}  # of one kind all cells are
+    columns: Mapping[Action, str] = shown if len(shown) > 1 else {}  # of one kind all cells are
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("by")
     table.add_column("", overflow="fold", max_width=WIDEST)
@@ -118,7 +120,7 @@ def _shortened(found: Mapping[str, Sum]) -> list[tuple[str, Sum]]:
     return [*lines[: SHOWN - 1], (f"… {counted(len(lines) - SHOWN + 1, 'other')}", rest)]
 
 
-def _cells(one: Sum, actions: Sequence[str]) -> list[str]:
+def _cells(one: Sum, actions: Sequence[Action]) -> list[str]:
     return [f"{one.actions.total():,}", *(f"{one.actions[action]:,}" for action in actions)]
 
 
