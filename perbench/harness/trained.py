@@ -75,7 +75,7 @@ def find_weights(run: Path, **wanted: Any) -> Weights:
         )
     ((record, path),) = found
     model = _model(record.labels.model, folder)
-    if model_inputs(model) != record.inputs["model"]:
+    if _weights(model_inputs(model)) != _weights(record.inputs["model"]):
         raise PerbenchError(
             f"{run}: the base model {record.labels.model} is not the one that was trained: its files, or the "
             "commit of its revision, have changed"
@@ -89,6 +89,11 @@ def find_weights(run: Path, **wanted: Any) -> Weights:
     if faults:
         raise PerbenchError(f"{run}: the trained weights have changed: {'; '.join(faults)}")
     return Weights(model, final, users, record.labels.source)
+
+
+def _weights(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies the weights in a model's inputs."""
+    return {name: value for name, value in inputs.items() if name not in ("dtype", "prompts")}
 
 
 def _matches(record: CellRecord, wanted: Mapping[str, Any]) -> bool:

@@ -12,16 +12,30 @@ from perbench import plugins
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.harness.folder import notes, task_folder
 from tests.harness.conftest import LONGLAMP, logged, own
-from tests.matrix.conftest import WRITING, Root
+from tests.matrix.conftest import WRITING, Root, write_rows
 
 Theirs = Callable[..., dict[str, Any]]
 GREEDY = {"sampling.temperature": 0.0, "sampling.max_new_tokens": 12, "max_length": 900}
 PRW = {"data": {"longlamp": LONGLAMP}}
 
 
-def test_longlamp_reviews(theirs: Theirs, engine: TransformersEngine) -> None:
-    found = theirs("perbench_longlamp_prw", metadata={"set": GREEDY}, **PRW)
-    samples, scored = own("longlamp/prw", engine, overrides=GREEDY, **PRW)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {
+            "prompt": "official",
+            "persona.retrieve": "bm25",
+            "persona.k": 2,
+            "sampling.repetition_penalty": 1.2,
+        },
+    ],
+    ids=["system", "retrieved"],
+)
+def test_longlamp_reviews(theirs: Theirs, engine: TransformersEngine, changed: dict[str, Any]) -> None:
+    overrides = {**GREEDY, **changed}
+    found = theirs("perbench_longlamp_prw", metadata={"set": overrides}, **PRW)
+    samples, scored = own("longlamp/prw", engine, overrides=overrides, **PRW)
     rows = logged(found, "perbench_longlamp_prw")
     assert rows.keys() == samples.keys()
     for name, row in rows.items():
@@ -120,3 +134,41 @@ def test_a_tag_and_a_group_per_folder(root: Root) -> None:
     tagged = manager.task_index["perbench"].tags
     assert {"perbench_longlamp_prw", "perbench_aloe_dialogue", "perbench_tiny_qa"} <= tagged
     assert tagged == set(manager.all_subtasks)
+
+
+def test_a_judged_conversation_is_held(
+    root: Root, tiny_model_dir: Path, theirs: Theirs, engine: TransformersEngine
+) -> None:
+    tiny = {"summary": "tiny", "path": str(tiny_model_dir), "dtype": "float32"}
+    root.write("leaderboard/models/tiny", tiny)
+    people = [
+        {"user": f"u{i}", "question": f"What about {i}?", "preference": f"I like {i}."} for i in range(3)
+    ]
+    write_rows(root.path / "data/pref/test.jsonl", people)
+    given = {
+        "summary": "Preferences.",
+        "protocol": "preference",
+        "license": "Apache-2.0",
+        "data": {"files": "../../data/pref"},
+        "fields": {"user": "user", "question": "question", "extra": ["preference"]},
+        "sampling": {"max_new_tokens": 5, "temperature": 0.0},
+        "headline": "accurate",
+        "preference": {
+            "turns": 0,
+            "judge": {"model": "tiny", "rubric": "prefeval", "method": "likeliest"},
+        },
+    }
+    root.write("tasks/tiny/pref", given)
+    assert notes(task_folder({})) == []
+    found = theirs("perbench_tiny_pref")
+    samples, scored = own("tiny/pref", engine)
+    rows = logged(found, "perbench_tiny_pref")
+    for name, row in rows.items():
+        (sample,) = row["samples"]
+        expected = samples[name]
+        assert (sample["first_reply"], sample["response"]) == (expected["first_reply"], expected["response"])
+        assert sample["checks"] == expected["checks"]
+    results = found["results"]["perbench_tiny_pref"]
+    for metric, value in scored.metrics.items():
+        assert results[f"{metric},none"] == pytest.approx(value.value, nan_ok=True)
+    assert found["higher_is_better"]["perbench_tiny_pref"]["hallucinates"] is False
