@@ -178,15 +178,13 @@ def _first_line(error: Exception) -> str:
 
 
 def native_dtype() -> torch.dtype:
-    """bfloat16 if the device computes it natively (CUDA from capability 8, CPUs with AVX512-BF16 or AMX),
-    else float32: emulated bfloat16 is slower and less exact."""
+    """`perbench.lm.native.native`."""
     import torch
 
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native else torch.float32
+    from perbench.lm.native import native
+
+    found: torch.dtype = getattr(torch, native())
+    return found
 
 
 def load_tokenizer(folder: Path) -> Any:

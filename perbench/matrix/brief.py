@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from perbench.disk.digests import canonical_digest, read_sha256
 from perbench.disk.sealed import read_sealed, write_sealed
 from perbench.errors import PerbenchError
+from perbench.lm.native import native
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.options import Options
@@ -132,7 +133,8 @@ class Brief:
             if identity not in cells:
                 raise PerbenchError(
                     "this process has other data, models, plugins or settings than the first: its plan has "
-                    f"no cell {identity[:16]}; use the same files and versions on all machines"
+                    f"no cell {identity[:16]}; use the same files and versions on all machines (and name the "
+                    f"dtype in the models' files if the machines differ: `auto` is {native()} here)"
                 )
         return catalogue, [cells[identity] for identity in self.todo]
 

@@ -14,7 +14,8 @@ from perbench.data.own import OwnData, own_data
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, SpecError
 from perbench.lm import models
-from perbench.matrix.identity import PROMPTS, Inputs
+from perbench.lm.native import USUAL, native
+from perbench.matrix.identity import COMPUTED, PROMPTS, Inputs
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
@@ -38,7 +39,14 @@ def model_inputs(model: Named[ModelSpec]) -> Inputs:
 
 def helper_inputs(model: Named[ModelSpec]) -> Inputs:
     """What identifies a model besides the one under evaluation, including its engine."""
-    return {**model_inputs(model), **served_by(model)}
+    return {**model_inputs(model), **served_by(model), **computed(model)}
+
+
+def computed(model: Named[ModelSpec]) -> Inputs:
+    """The dtype that a model of `dtype: auto` computes in on this machine, unless it is the usual one."""
+    if model.spec.dtype != "auto" or not engine_of(model).weights or native() == USUAL:
+        return {}
+    return {COMPUTED: native()}
 
 
 def _weights_digest(inputs: Inputs) -> str:
@@ -156,7 +164,8 @@ class Catalogue:
 
     def helper_inputs(self, name: str) -> Inputs:
         """`model_inputs` of a model besides the one under evaluation."""
-        return {**self.model_inputs(name), **served_by(self.model(name))}
+        model = self.model(name)
+        return {**self.model_inputs(name), **served_by(model), **computed(model)}
 
     def resolve(self, model: Named[ModelSpec]) -> models.ResolvedModel:
         """`perbench.lm.models.resolve` of a model of this catalogue.

@@ -13,7 +13,7 @@ from perbench.api import Example, Identifier, Trainer
 from perbench.contracts.data import Dataset
 from perbench.data.overlap import Overlap
 from perbench.errors import PerbenchError
-from perbench.matrix.catalogue import Catalogue, LabelledTask
+from perbench.matrix.catalogue import Catalogue, LabelledTask, computed
 from perbench.matrix.identity import (
     Inputs,
     Shared,
@@ -189,6 +189,10 @@ class _Model:
     def engine(self) -> str | Inputs:
         return engine_inputs(self.named)
 
+    @cached_property
+    def computed(self) -> Inputs:
+        return computed(self.named)
+
 
 class _Task:
     """A task of the matrix, with what its cells share: found once, and only if there are such cells."""
@@ -313,6 +317,7 @@ def _eval_cell(catalogue: Catalogue, model: _Model, trained: Cell | None, target
         target=target.as_target,
         data=data.digest,
         engine=model.engine,
+        computed=model.computed,
         seed=seed,
     )
     if trained is not None:
@@ -337,6 +342,7 @@ def _identify_cell(catalogue: Catalogue, model: _Model, variant: Variant, target
         data=data.digest,
         dev=dev.digest if dev is not None else None,
         engine=model.engine,
+        computed=model.computed if identifier.needs_model else {},
     )
     labels = Labels(
         model=model.label,

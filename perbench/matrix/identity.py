@@ -31,6 +31,9 @@ PROMPTS = {"version": 2, "day": CLOCK.date().isoformat()}
 files. Version 1 tokenised responses, and decoded answers, as the start of a text, let templates read the
 clock and left thoughts open."""
 
+COMPUTED = "computed"
+"""Key of the dtype that `dtype: auto` stood for, if not the usual one."""
+
 Inputs = dict[str, Any]
 
 
@@ -97,10 +100,12 @@ def eval_inputs(
     target: Inputs,
     data: str,
     engine: str | Inputs,
+    computed: Inputs,
     seed: int,
 ) -> Inputs:
     """Inputs of an eval cell. `train` is the train cell's identity, None for the base model; `target` is from
-    `target_inputs`, `engine` from `specs.compose.engine_inputs`."""
+    `target_inputs`, `engine` from `specs.compose.engine_inputs`, `computed` from
+    `perbench.matrix.catalogue.computed`."""
     return {
         "version": EVAL_VERSION,
         "model": model,
@@ -108,6 +113,7 @@ def eval_inputs(
         "target": target,
         "data": data,
         "engine": engine,
+        **computed,
         "seed": seed,
     }
 
@@ -120,6 +126,7 @@ def identify_inputs(
     data: str,
     dev: str | None,
     engine: str | Inputs,
+    computed: Inputs,
 ) -> Inputs:
     """Inputs of an identify cell. `dev` is the digest of the split on which thresholds are chosen, None if
     the task has none; the others as in `eval_inputs`."""
@@ -131,6 +138,7 @@ def identify_inputs(
         "data": data,
         "dev": dev,
         "engine": engine,
+        **computed,
     }
 
 

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError
+from perbench.lm.native import USUAL
 from perbench.matrix.cells import Cell
-from perbench.matrix.identity import differing
+from perbench.matrix.identity import COMPUTED, differing
 from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
 from perbench.store import CellRecord, DamagedRecord, Labels, RunDir, read_records
@@ -205,6 +206,9 @@ def _changed(cell: Cell, same: Sequence[CellRecord]) -> str | None:
     if not same:
         return None
     paths = min((differing(record.inputs, cell.inputs) for record in same), key=len)
+    if paths == [COMPUTED]:
+        known = cell.inputs.get(COMPUTED, USUAL)
+        return f"{COMPUTED} (`dtype: auto` is {known} here, and {known} was not recorded)"
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return ", ".join(paths[:SHOWN]) + more
 

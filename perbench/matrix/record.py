@@ -10,11 +10,13 @@ from typing import Any
 from perbench import processes
 from perbench.errors import PerbenchError
 from perbench.lm.memory import peak_mb
+from perbench.lm.native import native
 from perbench.matrix import overlaps
 from perbench.matrix.cells import Cell
 from perbench.matrix.prepare import EvaluationInput, TrainingInput
 from perbench.matrix.work import WorkResult
 from perbench.plugins.faults import fault_of
+from perbench.specs.compose import engine_of
 from perbench.store import CellDir, CellRecord, EndpointUse, Failure
 from perbench.store.environment import capture, shorten
 from perbench.store.ledger import Ledger, caveats
@@ -80,17 +82,19 @@ def record_of(
         peak_memory_mb=peak_mb(),
         started=attempt.started,
         finished=now(),
-        environment={**capture(), "data": cell.data.source, **_trained_how(cell)},
+        environment={**capture(), "data": cell.data.source, **_computed_how(cell)},
         command=command,
         trained_by=cell.needs.identity if cell.needs is not None else None,
         **found,
     )
 
 
-def _trained_how(cell: Cell) -> dict[str, Any]:
-    """Machine-dependent settings of a training."""
+def _computed_how(cell: Cell) -> dict[str, Any]:
+    """Machine-dependent settings."""
     if cell.training is None:
-        return {}
+        named = cell.model.spec.dtype
+        weights = engine_of(cell.model).weights
+        return {"dtype": native() if named == "auto" else named} if weights else {}
     from perbench.training.network import precision
 
     return {"precision": precision(cell.training), "processes": processes.group().world}

@@ -14,7 +14,14 @@ from perbench.data import load_examples
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import helper_inputs
 from perbench.matrix.cells import describe
-from perbench.matrix.identity import EVAL_VERSION, IDENTIFY_VERSION, Inputs, differing, target_inputs
+from perbench.matrix.identity import (
+    COMPUTED,
+    EVAL_VERSION,
+    IDENTIFY_VERSION,
+    Inputs,
+    differing,
+    target_inputs,
+)
 from perbench.matrix.overlaps import overlap_notes
 from perbench.shapes.base import Named
 from perbench.shapes.task import Split, TaskSpec
@@ -30,6 +37,8 @@ SCORING = ("metrics", "headline")
 """Keys of a task that change its scores only."""
 ABSENT = "absent"
 """Marks a helper model whose weights are not on this machine."""
+ELSEWHERE = (".address", f".{COMPUTED}")
+"""Ends of keys of helper models that differ between machines."""
 VERSIONS = {"eval": EVAL_VERSION, "identify": IDENTIFY_VERSION}
 
 
@@ -144,9 +153,9 @@ def same_task(
         wanted = target_inputs(name, task.spec, _helpers(task.spec, absent=not helpers))
         unknown = tuple(f"{'.'.join(path[:-1])}." for path in leaves(wanted) if path[-1] == ABSENT)
         paths = differing(record.inputs["target"], wanted)
-        # The judge's current address does not affect stored samples.
+        # The judge's current address, and what this machine would compute in, do not affect stored samples.
         changed.append(
-            [path for path in paths if not path.endswith(".address") and not path.startswith(unknown)]
+            [path for path in paths if not path.endswith(ELSEWHERE) and not path.startswith(unknown)]
         )
         if not changed[-1]:
             return task

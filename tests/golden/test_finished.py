@@ -19,6 +19,7 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.disk.sealed import write_sealed
+from perbench.lm.native import USUAL
 from perbench.store import CellRecord, cell, check, rundir
 from tests.golden.planned import HERE, make_root
 
@@ -32,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     shutil.copytree(HERE / "finished", RUN)
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PERBENCH_INCLUDE", str(make_root(tmp_path / "root")))
+    monkeypatch.setattr("perbench.matrix.catalogue.native", lambda: USUAL)  # on every machine the same
     yield
     monkeypatch.undo()
     plugins.discover()  # looks at the roots anew

@@ -107,6 +107,7 @@ def evaluation(spec: TaskSpec, **changes: Any) -> str:
         "target": "t",
         "data": "d",
         "engine": "transformers",
+        "computed": {},
         "seed": 0,
         "helpers": {},
     }
@@ -310,6 +311,7 @@ def test_what_dropouts_noise_depends_on_is_in() -> None:
         {"target": "o"},
         {"data": "o"},
         {"engine": "vllm"},
+        {"computed": {"computed": "float32"}},
         {"seed": 1},
         {"model": {"hub": "o"}},
     ],
