@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perbench.conformance.tiny import write_model
+from perbench.store.rundir import read_records
 from tests.matrix.killing import PAUSE, run_killed, slow_root, workers_of
 from tests.matrix.runs import results
 
@@ -67,6 +68,9 @@ def kills(folder: Path, args: argparse.Namespace) -> bool:
         pauses=(1.0, args.longest),
         say=lambda line: print(f"  {line}", flush=True),
     )
+    for record, _ in read_records(killed):
+        if record.error is not None:
+            print(f"  {record.kind} {record.labels.trainer} {record.labels.target}: {record.error.message}")
     again = 0
     code = found.code
     while code not in (0, None) and again < 3:  # as a user would
@@ -138,7 +142,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--seeds", type=int, default=4, help="of the matrix: 14 cells each, and one")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds that a step waits, with kills")
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds between two kills, at most")
+    longest = "seconds between two kills, at most; workers that die before they get anywhere fail their cell"
+    parser.add_argument("--longest", type=float, default=20.0, help=longest)
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

@@ -53,7 +53,7 @@ class Slow(Decoding):
 '''
 
 
-def slow_root(path: Path, model: Path, seeds: int = 1, rows: int = 20) -> Root:
+def slow_root(path: Path, model: Path, seeds: int = 1, rows: int = 40) -> Root:
     """A root with a matrix "killed" of 15 cells for the first seed, of which some take their time."""
     root = write_root(path, model)
     for folder, name, text in (("trainers", "slow_ce", TRAINER), ("decodings", "slow", DECODING)):
