@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from perbench.contracts.base import Asked, K, Owner, known_names
@@ -157,6 +158,11 @@ class Protocol(Owner[K]):
     def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
         """The ids of a finished cell's samples: by default one sample per example."""
         return [example.id for example in dataset.examples]
+
+    def late_ids(self, dataset: Dataset, folder: Callable[[], Path]) -> Sequence[str]:
+        """`sample_ids` of a `late` protocol; `folder` is that of the weights and tokenizer of the model under
+        evaluation, before training."""
+        return self.sample_ids(dataset)
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         """All samples of an evaluation, in a fixed order; every batch has its own seed."""

@@ -93,7 +93,11 @@ class Preparation:
             checkpoint, users = weights.checkpoint, weights.users
             notes = [*left_out(cell.labels.source, record.counts, record.inputs), *notes]
         data, counts = self._with_personas(cell)
-        ids = owner_of(cell.task.spec).sample_ids(data, cell.dev)
+        owner = owner_of(cell.task.spec)
+        if owner.late:
+            ids = owner.late_ids(data, lambda: self.catalogue.resolve(cell.model).folder)
+        else:
+            ids = owner.sample_ids(data, cell.dev)
         counts = {**counts, **folder.mend(ids)}
         return EvaluationInput(data, ids, counts, notes, checkpoint, users)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Role
@@ -77,7 +78,12 @@ class LmEval(Protocol[Keys]):
     def sample_ids(self, dataset: Dataset, dev: Dataset | None = None) -> Sequence[str]:
         from .documents import sample_ids
 
-        return sample_ids(dataset)
+        return sample_ids(self.keys.lm_eval, dataset)
+
+    def late_ids(self, dataset: Dataset, folder: Callable[[], Path]) -> Sequence[str]:
+        from .documents import sample_ids
+
+        return sample_ids(self.keys.lm_eval, dataset, folder)
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         from .documents import batches

@@ -61,6 +61,16 @@ def manager(name: str) -> Any:
     return found
 
 
+def manager_with(name: str, metadata: Mapping[str, Any]) -> Any:
+    """A new `manager` that passes `metadata` to the function that makes the documents of a task."""
+    tasks: Any = importlib.import_module("lm_eval.tasks")
+    known = manager(name)
+    places = known.include_path
+    own = _manager(tuple(places), own=False) if places else None
+    defaults = own is None or name not in own.task_index
+    return tasks.TaskManager(include_path=places, include_defaults=defaults, metadata=dict(metadata))
+
+
 @lru_cache(maxsize=4)
 def _manager(folders: tuple[str, ...], *, own: bool) -> Any:
     # Indexing lm-eval's own tasks takes seconds, so roots are searched first.

@@ -7,10 +7,12 @@ resumes, and aggregates over documents with intervals (`scores`).
 from __future__ import annotations
 
 import contextlib
+import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.resume import Batch, Sample
@@ -18,7 +20,7 @@ from perbench.contracts.run import Engines, chunks
 from perbench.errors import PerbenchError
 from perbench.seeds import derive_seed
 
-from .catalogue import lm_eval_version, manager, metric_name
+from .catalogue import leaves, lm_eval_version, manager, manager_with, metric_name
 from .model import served
 from .samples import DocumentSample
 from .values import stored
@@ -55,10 +57,11 @@ _loaded: dict[str, _Loaded] = {}
 """Tasks loaded by `sample_ids` for the next `batches`: loading the documents of a group takes minutes."""
 
 
-def sample_ids(dataset: Dataset) -> list[str]:
-    """The ids of a finished cell's samples; keeps the loaded documents for the next `batches`."""
+def sample_ids(wanted: LmEvalSpec, dataset: Dataset, folder: Callable[[], Path] | None = None) -> list[str]:
+    """The ids of a finished cell's samples; keeps the loaded documents for the next `batches`. `folder` is
+    the model's."""
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
-    found = _loaded[name] = _load(name)
+    found = _loaded[name] = _load(name, wanted, folder)
     return [f"{leaf}/{number}" for leaf in found.tasks for number in found.documents(leaf, limit)]
 
 
@@ -69,7 +72,7 @@ def batches(wanted: LmEvalSpec, dataset: Dataset, engines: Engines, seed: int) -
         PerbenchError: the task or its documents do not load, or the model is not in this process.
     """
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
-    found = _loaded.pop(name) if name in _loaded else _load(name)
+    found = _loaded.pop(name) if name in _loaded else _load(name, wanted)
     with listening(found.heard), _random(found.states):
         model = served(engines.subject, BATCH)
         requests = {leaf: _requests(model, task, limit, wanted) for leaf, task in found.tasks.items()}
@@ -87,11 +90,13 @@ def batches(wanted: LmEvalSpec, dataset: Dataset, engines: Engines, seed: int) -
     ]
 
 
-def _load(name: str) -> _Loaded:
+def _load(name: str, wanted: LmEvalSpec, folder: Callable[[], Path] | None = None) -> _Loaded:
     """The tasks of a name (several for a group), with their documents."""
     loaded = _Loaded({})
+    made = any(leaf.get("custom_dataset") for leaf in leaves(name))
+    given = {**(wanted.metadata or {}), **(_of_model(name, folder()) if made and folder is not None else {})}
     with listening(loaded.heard), _random():
-        found = manager(name)
+        found = manager_with(name, given) if made else manager(name)
         try:
             loaded.tasks = found.load([name])["tasks"]
         except Exception as error:  # the dataset client raises its own and its HTTP library's types
@@ -102,6 +107,26 @@ def _load(name: str) -> _Loaded:
             ) from error
         loaded.states = _states()
     return loaded
+
+
+def _of_model(name: str, folder: Path) -> dict[str, str]:
+    """What lm-eval tells functions that make documents of the model: they load its tokenizer, and may trust
+    its code.
+
+    Raises:
+        PerbenchError: it has code.
+    """
+    code = [path.name for path in sorted(folder.glob("*.py"))]
+    for config in ("config.json", "tokenizer_config.json"):
+        path = folder / config
+        if path.is_file() and "auto_map" in json.loads(path.read_text("utf-8")):
+            code.append(f"auto_map in {config}")
+    if code:
+        raise PerbenchError(
+            f"lm-eval's task {name} makes its documents with the model's tokenizer and may run the code that "
+            f"the model brings ({code[0]}), which perbench does not; leave it out for this model"
+        )
+    return {"pretrained": str(folder)}
 
 
 def _requests(model: Any, task: Any, limit: int | None, wanted: LmEvalSpec) -> dict[int, list[Any]]:

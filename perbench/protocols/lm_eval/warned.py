@@ -14,6 +14,7 @@ from perbench.store.environment import shorten
 LOGGERS = ("lm_eval", "datasets", "transformers")
 ABOUT_THE_CALL = re.compile(
     r"`pretrained` model kwarg is not of type `str`|already-initialized model through `pretrained`"
+    r"|Custom kwargs can be passed to `--metadata` in console"
 )
 """Warnings of every call by perbench that users cannot act on."""
 FOR_DEVELOPERS = (
