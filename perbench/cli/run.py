@@ -21,6 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "packed run), reuse its cells, and run what is missing; plugins in it are run only with --include; "
         "--matrix chooses among several matrices",
     )
+    parser.add_argument(
+        "--profile", metavar="NAME", help="apply a profile of the matrix (default: the first that it lists)"
+    )
     options.add_common(parser)
     options.add_track(parser)
     parser.add_argument(
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         return repeat(pack, args.matrix, options.sets_of(args), options.read(args, out, dry_run=args.dry_run))
     if args.matrix is None:
         raise PerbenchError("name a matrix by --matrix, or a pack by --from")
-    matrix = load_matrix(args.matrix, options.sets_of(args))
+    matrix = load_matrix(args.matrix, options.sets_of(args), args.profile)
     tail = f"-limit{args.limit}" if args.limit is not None else ""
     out = args.out if args.out is not None else Path("runs", f"{matrix.name}{tail}")
     return carry_out(matrix, options.read(args, out, dry_run=args.dry_run))

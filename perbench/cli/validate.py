@@ -77,12 +77,15 @@ def _key(spec: type[Strict], path: str) -> bool:
 
 
 def _load_spec(kind: str, name: str) -> None:
-    spec = plugins.loader(kind)(name)
     if kind == "matrix":
         from perbench.matrix.absent import absent_for
+        from perbench.specs.matrices import every_profile
 
-        for line in absent_for(spec.spec):
-            print(f"matrix {spec.name}, before it runs: {line}", file=sys.stderr)
+        for matrix in every_profile(name):
+            for line in absent_for(matrix.spec):
+                print(f"matrix {matrix.name}, before it runs: {line}", file=sys.stderr)
+        return
+    spec = plugins.loader(kind)(name)
     if kind == "task":
         from perbench.data.check import check_rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,14 @@ from perbench.stats.paired import ALPHA, Aligned, Estimate
 from perbench.stats.spread import FEWEST_USERS
 from perbench.store.check import DamagedRecord
 from perbench.store.record import Better, CellRecord, Scores
+from perbench.store.selection import Choice
 
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, AttributeError)
 """Exceptions that code may raise on values from untrusted files."""
+CHOSEN_ON_TEST = (
+    "biased upward: a setting was chosen by test scores on the model's own task, so its scores there "
+    "come out too high"
+)
 FEW_USERS = 5
 """Intervals over fewer users carry a remark."""
 
@@ -82,6 +88,21 @@ class Loaded:
     """How many cells of the latest plans have no record yet."""
     plugins: tuple[Plugin, ...] = ()
     """Files of plugins that came with the records, to be read as text only."""
+    choices: tuple[Choice, ...] = ()
+    """Those of the matrices' selections."""
+    aside: frozenset[str] = frozenset()
+    """Identities of cells that only served a choice: tables of results leave them out."""
+    settled: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
+    """By the identity of a training, the choices that it won: their axes do not tell its rows apart."""
+    profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By identity, the profiles of the matrices that planned a cell."""
+    baseline_target: str | None = None
+    """The variant of each target on which the baseline is evaluated, if it is another."""
+
+    @property
+    def results(self) -> tuple[Entry, ...]:
+        """The entries that tables of results hold."""
+        return tuple(entry for entry in self.entries if entry.record.identity not in self.aside)
 
     @property
     def unverifiable(self) -> int:
@@ -91,11 +112,12 @@ class Loaded:
 @dataclass(frozen=True)
 class Flag:
     """A caveat of a value. `text` is for a page; `short` for a terminal's table, explained below by `key`, or
-    by `text` without a `key`."""
+    by `text` without a `key`. A `grave` one is shown in red, at every value."""
 
     text: str
     short: str
     key: str = ""
+    grave: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,18 @@ class ModelRow:
     method: str
     apart: tuple[str, ...] = ("", "", "")
     runs: frozenset[str] = field(default=frozenset(), compare=False)
+    chosen: str = ""
+    """Values that a selection chose, or the matrix gives by source, as JSON: {"learning_rate": 2e-05}."""
+    chosen_on: str = ""
+    """ "val", "test", or "" if no selection chose them."""
+
+    @property
+    def flags(self) -> tuple[Flag, ...]:
+        """Caveats of all of its values."""
+        if self.chosen_on != "test":
+            return ()
+        text = f"biased upward on {self.source}"
+        return (Flag(text, "biased upward", CHOSEN_ON_TEST, grave=True),)
 
 
 @dataclass(frozen=True)
@@ -143,6 +177,8 @@ class TargetColumn:
     metric: str = ""
     protocol: str = ""
     task: str = ""
+    profile: str = ""
+    """The profiles of its cells, if others of the results have others."""
 
     @property
     def title(self) -> str:
@@ -150,9 +186,9 @@ class TargetColumn:
         return " · ".join(filter(None, (self.target, self.apart)))
 
     @property
-    def kind(self) -> tuple[str, str | None, Better | None]:
+    def kind(self) -> tuple[str, str | None, Better | None, str]:
         """Equal for columns whose gains may be averaged."""
-        return self.protocol, self.headline, self.better
+        return self.protocol, self.headline, self.better, self.profile
 
 
 @dataclass(frozen=True)
@@ -224,6 +260,23 @@ class Matrix:
     trained: Mapping[ModelRow, tuple[CellRecord, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    sparse: bool = False
+    """Whether models are evaluated on targets of their own, so that some cells of the table are not meant to
+    be."""
+
+    @cached_property
+    def _met(self) -> frozenset[tuple[str | None, int]]:
+        return frozenset(
+            (row.source, place)
+            for row, outcomes in self.rows
+            for place, one in enumerate(outcomes)
+            if one.status != "no record"
+        )
+
+    def meant(self, row: ModelRow, place: int) -> bool:
+        """Whether a row is evaluated on a column; in a sparse table, as far as other rows of its source
+        show."""
+        return not self.sparse or (row.source, place) in self._met
 
     @property
     def gains(self) -> list[Estimate]:

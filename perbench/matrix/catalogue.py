@@ -110,7 +110,7 @@ class Catalogue:
                 if not self._draft or isinstance(error, SpecError):
                     raise
                 self.unresolved.append(f"data of {task.name}, {split}: {error}")
-                self._datasets[key] = Dataset([], UNRESOLVED)
+                self._datasets[key] = Dataset([], f"{UNRESOLVED} val" if split == "val" else UNRESOLVED)
         return self._datasets[key]
 
     def own_data(self, task: Named[TaskSpec], training: TrainingSpec) -> OwnData | None:

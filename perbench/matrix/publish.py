@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perbench.contracts.results import Entry
+from perbench.contracts.results import Entry, Loaded
 from perbench.disk.files import write_text
 from perbench.disk.masking import without_paths
 from perbench.errors import PerbenchError
@@ -26,6 +26,7 @@ from perbench.specs.rows import task_of as task_name
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import read_samples, samples_withheld
 from perbench.store.pack import open_run
+from perbench.store.selection import Choice
 from perbench.store.withheld import sample_digests
 
 
@@ -55,7 +56,7 @@ def publish(run: Path, out: Path, *, samples: bool = False) -> Added:
     added = Added(left_out=list(map(str, loaded.damaged)))
     described = RunDir(run).description()
     folders = {record.identity: folder for record, folder in read_records(run, [])}
-    taken = _Taken(described.get("matrices", {}), folders, added, samples)
+    taken = _Taken(loaded, described.get("matrices", {}), folders, added, samples)
     trainings = {entry.record.identity: entry for entry in loaded.entries if entry.record.kind == "train"}
     evaluated = {entry.record.trained_by for entry in loaded.entries}
     if out.exists() and not out.is_dir():
@@ -83,6 +84,7 @@ def publish(run: Path, out: Path, *, samples: bool = False) -> Added:
 class _Taken:
     """Takes cells of a run for publication."""
 
+    loaded: Loaded
     matrices: Mapping[str, Any]
     folders: Mapping[str, Path]
     added: Added
@@ -108,10 +110,17 @@ class _Taken:
             record=record,
             run=entry.run,
             scores=entry.scores if done else None,
+            choices=self._choices(entry.record),
+            profiles=list(self.loaded.profiles.get(entry.record.identity, ())),
             digests=digests,
             samples=samples,
             sha256="",
         )
+
+    def _choices(self, record: CellRecord) -> list[Choice]:
+        """The choices in which a cell took part, or its training."""
+        mine = {record.identity, record.trained_by}
+        return [one for one in self.loaded.choices if not mine.isdisjoint(one.trainings)]
 
     def _samples(self, record: CellRecord) -> tuple[list[str], list[dict[str, Any]] | None]:
         folder, rows = self.folders[record.identity], None

@@ -53,16 +53,16 @@ def packed_matrices(
 def _as_written(name: str, spec: Mapping[str, Any], options: argparse.Namespace) -> Path | None:
     """The file of a matrix, registered or named by the command in this folder, if it still says the same."""
     given = Path(options.matrix or name)
-    registered = plugins.discover("matrix").get(("matrix", name))
+    registered = plugins.discover("matrix").get(("matrix", options.matrix or name))
     if given.suffix not in (".yaml", ".yml"):
         if options.matrix is None or registered is None:
             return None
         given = registered.path
     try:
-        today = load_matrix(given, options.set).spec.model_dump(mode="json", by_alias=True)
+        found = load_matrix(given, options.set, spec.get("profile")).spec
     except PerbenchError:
         return None
-    return given if today == spec else None
+    return given if found.model_dump(mode="json", by_alias=True) == spec else None
 
 
 def _options(command: str) -> argparse.Namespace:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from perbench.shapes.base import Strict
 from perbench.store.record import CellRecord, Scores
+from perbench.store.selection import Choice
 
 SCHEMA: Literal[1] = 1
 MOST_BYTES = 32 * 2**20
@@ -22,6 +23,10 @@ class PublishedCell(Strict):
     record: CellRecord
     run: str
     scores: Scores | None = None
+    choices: list[Choice] = []
+    """Of its matrices' selections, those in which it took part."""
+    profiles: list[str] = []
+    """Of its matrices."""
     digests: list[str] = []
     """The seals of all stored samples, in order: they prove which samples a run holds."""
     samples: list[dict[str, Any]] | None = None
@@ -34,7 +39,7 @@ class MatrixPart(Strict):
     """What a matrix says about the target of a file: the rows and changes that define the task."""
 
     summary: str = ""
-    baseline: str | None = None
+    baseline: str | dict[str, str] | None = None
     targets: list[str | dict[str, Any]] = []
     tasks: dict[str, dict[str, Any]] = {}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.results import Entry
+from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError
 from perbench.site.load import load as load_entries
 from perbench.store.record import Labels
@@ -22,7 +22,9 @@ OF_METRIC = ("value", "ci_low", "ci_high", "n", "missing", "better")
 @dataclass(frozen=True)
 class Results:
     """`records` has a row per cell: identity, run, kind, status, labels, headline, seconds, error; per metric
-    "METRIC.value" and the like (OF_METRIC); "counts.NAME". `samples` has a row per sample of a cell, with
+    "METRIC.value" and the like (OF_METRIC); "counts.NAME"; candidate, whether it only served a selection;
+    chosen_on, "val" or "test" if a selection chose its model (by "test": scores on its own task are biased
+    upward); the profile of its matrix. `samples` has a row per sample of a cell, with
     identity, kind, labels, id, cluster (its user) and a column per metric with per-sample scores. Missing
     values are NaN or None. Hyperparameters are JSON, so that rows can be grouped by them.
 
@@ -48,7 +50,7 @@ def load(*runs: str | Path) -> Results:
             "perbench.results needs the package pandas; run: pip install 'perbench[results]'"
         ) from error
     loaded = load_entries([Path(run) for run in runs])
-    records = pandas.DataFrame([_row(entry) for entry in loaded.entries])
+    records = pandas.DataFrame([{**_row(entry), **_chosen(entry, loaded)} for entry in loaded.entries])
     numeric = [name for name in records if name.endswith((".value", ".ci_low", ".ci_high"))]
     samples = pandas.DataFrame(_columns(loaded.entries))
     scores = samples.columns[len(LABELS) + 4 :]
@@ -78,6 +80,16 @@ def _row(entry: Entry) -> dict[str, Any]:
         values = (metric.value, low, high, metric.n, metric.missing, record.better_of(name))
         row |= {f"{name}.{part}": value for part, value in zip(OF_METRIC, values, strict=True)}
     return row | {f"counts.{name}": count for name, count in record.counts.items()}
+
+
+def _chosen(entry: Entry, loaded: Loaded) -> dict[str, Any]:
+    record = entry.record
+    won = loaded.settled.get(record.trained_by or record.identity, ())
+    return {
+        "candidate": record.identity in loaded.aside,
+        "chosen_on": next((one.on for one in won if one.on != "source"), None),
+        "profile": " ".join(loaded.profiles.get(record.identity, ())) or None,
+    }
 
 
 def _columns(entries: tuple[Entry, ...]) -> dict[str, list[Any]]:

@@ -15,8 +15,11 @@ from perbench.store import CellRecord
 
 @dataclass(frozen=True)
 class Alert:
+    """`grave`: shown with every number, in a terminal, too."""
+
     text: str
     level: Literal["bad", "warn", ""] = ""
+    grave: bool = False
 
 
 def facts(loaded: Loaded) -> str:
@@ -39,12 +42,27 @@ def alerts(loaded: Loaded) -> list[Alert]:
     found = []
     if failed := sum(record.status == "failed" for record in records):
         found.append(Alert(f"{failed} of {counted(len(records), 'cell')} failed", "bad"))
+    if biased := _chosen_on_test(loaded):
+        who = "1 model was" if biased == 1 else f"{biased} models were"
+        where = f"{who} chosen by test scores on the task trained on"
+        found.append(Alert(f"{where}: scores there are biased upward", "bad", grave=True))
+    if len(profiles := sorted({name for names in loaded.profiles.values() for name in names})) > 1:
+        found.append(
+            Alert(f"profiles {', '.join(profiles)} side by side: each row names its own", "bad", grave=True)
+        )
+    if open_ := sum(one.winner is None for one in loaded.choices):
+        found.append(Alert(f"{open_} of {counted(len(loaded.choices), 'selection')} not made"))
     if loaded.waiting:
         found.append(Alert(f"{loaded.waiting} not run"))
     planned = {entry.run for entry in loaded.entries if entry.planned}
     if stale := sum(not entry.planned and entry.run in planned for entry in loaded.entries):
         found.append(Alert(f"{stale} from an older plan"))
     return [*found, *_cut(records)]
+
+
+def _chosen_on_test(loaded: Loaded) -> int:
+    choices = [one for one in loaded.choices if one.on == "test" and one.winner is not None]
+    return len(choices)
 
 
 def _cut(records: Sequence[CellRecord]) -> list[Alert]:

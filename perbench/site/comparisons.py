@@ -122,7 +122,9 @@ def compare(matrix: Matrix, over: str) -> Comparisons:
         name = method_of(row, over)
         found.trainers[name] = row.trainer
         others: Sequence[Outcome | None] = cells[base] if base is not None else [None] * len(outcomes)
-        for column, outcome, other in zip(matrix.columns, outcomes, others, strict=True):
+        for place, (column, outcome, other) in enumerate(zip(matrix.columns, outcomes, others, strict=True)):
+            if not matrix.meant(row, place):
+                continue
             gain = outcome.gain
             if gain is not None and gain.adjusted is not None:
                 one = Comparison(row, column, gain, outcome.own)

@@ -12,7 +12,8 @@ from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.progress import counted
 from perbench.site.format import number
 from perbench.site.load import load
-from perbench.site.terminal import mark_of, name_of, without_digests
+from perbench.site.rows import ON_TEST
+from perbench.site.terminal import mark_of, painted, without_digests
 from perbench.site.view import SiteView, build_view, title
 from perbench.store import CellRecord
 
@@ -49,6 +50,8 @@ def print_screen(view: SiteView, console: Console, run: Path) -> None:
     room = LINES - sum(len(console.render_lines(line)) for line in [*before, *after])
     for line in before:
         console.print(line)
+    for alert in (alert for alert in view.alerts if alert.grave):
+        console.print(alert.text, style="bold red")
     if main is not None:
         if before:
             console.print()
@@ -118,7 +121,9 @@ def _print_table(table: Table, console: Console, room: int) -> None:
         for heading in heads[:count]:
             found.add_column(heading, no_wrap=True, overflow="ellipsis")
         for head, values in rows:
-            found.add_row(_row_name(head, several), *(_cell(values[place]) for place in places[:count]))
+            found.add_row(
+                painted(_row_name(head, several)), *(_cell(values[place]) for place in places[:count])
+            )
         return found
 
     unbound = console.options.update_width(10_000)
@@ -150,7 +155,8 @@ def _heading(column: ColumnHead) -> str:
 
 def _row_name(head: RowHead, several: bool) -> str:
     source = f"<- {head.trained_on}" if head.trained_on else ""
-    name = " ".join(filter(None, (name_of(head), head.detail, source)))
+    marked = ON_TEST if any(flag.grave for flag in head.flags) and ON_TEST not in head.variation else ""
+    name = " ".join(filter(None, (head.name, marked, head.variation, head.detail, source)))
     return f"{name}, {head.model}" if several and head.model else name
 
 

@@ -4,7 +4,7 @@ replaced by a later plan."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from perbench.contracts.results import Entry, Loaded
 from perbench.errors import PerbenchError, suggest
 from perbench.plugins import Plugin
 from perbench.published import MatrixPart, PublishedCell, published_files, read_published
+from perbench.site.choices import Roles, choices_of, joined, roles_of
 from perbench.site.write import LIST
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import SAMPLES, read_samples, read_scores, samples_withheld
@@ -35,6 +36,7 @@ class PlaceResults:
     planned: Collection[str] = ()
     recorded: Collection[str] = ()
     plugins: Sequence[Plugin] = ()
+    roles: Roles = field(default_factory=Roles)
 
 
 def load(
@@ -75,6 +77,7 @@ def load(
     planned, recorded = (
         {identity for part in parts for identity in getattr(part, name)} for name in ("planned", "recorded")
     )
+    roles = joined([part.roles for part in parts])
     return Loaded(
         kept,
         superseded,
@@ -85,6 +88,11 @@ def load(
         damaged=tuple(damaged),
         waiting=len(planned - recorded),
         plugins=tuple(plugin for part in parts for plugin in part.plugins),
+        choices=roles.choices,
+        aside=roles.aside,
+        settled=roles.settled,
+        profiles=roles.profiles,
+        baseline_target=_baseline_target(baseline, specs),
     )
 
 
@@ -128,6 +136,12 @@ def _run(
             why = left_out.why if left_out is not None else ""
             planned_now = record.identity in planned
             entries.append(Entry(record, scores, run.resolve().name, planned_now, here, opened.pack, why))
+    try:
+        choices = choices_of(described, plans)
+    except ValueError:
+        damaged.append(DamagedRecord(run / "run.json", "its choices are not in their form", "run it again"))
+        choices = {}
+    profiles = {name: spec.get("profile") for name, spec in matrices.items()}
     return PlaceResults(
         entries,
         _replaced(entries),
@@ -137,6 +151,7 @@ def _run(
         planned,
         {record.identity for record, _ in found},
         opened.plugins,
+        roles_of([record for record, _ in found], plans, choices, profiles),
     )
 
 
@@ -144,6 +159,7 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
     """Published cells are all shown: superseded ones of their runs were not published. Matrices of different
     submitters that name different baselines name none."""
     entries: list[Entry] = []
+    cells: list[PublishedCell] = []
     matrices: dict[str, MatrixPart] = {}
     for file in files:
         try:
@@ -153,6 +169,7 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
             continue
         if matrix is None or matrix in found.matrices:
             entries += [_entry(cell, file) for _, cell in found.placed]
+            cells += [cell for _, cell in found.placed]
             matrices |= {spec.model_dump_json(): spec for spec in found.matrices.values()}
     agreed = len({spec.baseline for spec in matrices.values()} - {None}) <= 1
     return PlaceResults(
@@ -163,7 +180,17 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
             for key in sorted(matrices)
         ],
         recorded={entry.record.identity for entry in entries},
+        roles=_published_roles(cells),
     )
+
+
+def _published_roles(cells: Sequence[PublishedCell]) -> Roles:
+    """Of published cells, each with the choices that it took part in."""
+    plans = {cell.record.identity: [cell.record.identity] for cell in cells}
+    choices = {cell.record.identity: cell.choices for cell in cells if cell.choices}
+    found = roles_of([cell.record for cell in cells], plans, choices, {})
+    profiles = {cell.record.identity: tuple(cell.profiles) for cell in cells if cell.profiles}
+    return replace(found, profiles=profiles)
 
 
 def _entry(cell: PublishedCell, file: Path) -> Entry:
@@ -229,6 +256,13 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
         )
     wanted = named[0] if named else default_baseline()
     return wanted if wanted in trainers else None
+
+
+def _baseline_target(asked: str | None, specs: Sequence[Mapping[str, Any]]) -> str | None:
+    """The variant of the target that gains are measured against, if all matrices with a baseline agree."""
+    given = [spec["baseline"] for spec in specs if spec.get("baseline")] if asked is None else []
+    found = {one["target"] if isinstance(one, Mapping) else None for one in given}
+    return found.pop() if len(found) == 1 else None
 
 
 def _trainer_of(baseline: str | Mapping[str, Any]) -> str:

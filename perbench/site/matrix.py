@@ -27,7 +27,7 @@ from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
 from perbench.site.naming import metric_title, task_title
 from perbench.site.rows import baseline_of, order, rows_of
-from perbench.specs.rows import task_of
+from perbench.specs.rows import own_targets, task_of
 from perbench.stats.paired import ALPHA, Aligned, Estimate, Method, Sampled, holm_adjusted
 from perbench.stats.spread import rank_ranges
 from perbench.store import CellRecord
@@ -53,7 +53,7 @@ def matrix_of(loaded: Loaded) -> Matrix:
         PerbenchError: two cells of one target hold the same sample under different users, or two records of
             one seed are indistinguishable.
     """
-    entries = [entry for entry in loaded.entries if entry.record.kind == "eval"]
+    entries = [entry for entry in loaded.results if entry.record.kind == "eval"]
     rows_by = rows_of(loaded)
     places = columns_of(entries)
     groups: dict[tuple[ModelRow, ColumnKey], _Group] = defaultdict(_Group)
@@ -65,12 +65,14 @@ def matrix_of(loaded: Loaded) -> Matrix:
     _check_seeds(groups.values())
     rows = sorted(set(rows_by.values()), key=lambda row: order(row, loaded.baseline))
     apart = told_apart(held)
+    planned = _profiles(held, loaded)
     order_of = sorted(
         apart, key=lambda place: (task_of(place.target), natural(place.target), natural(apart[place]))
     )
     found, paired = {}, []
     for key in order_of:
-        found[key], scores = _outcomes(key, groups, rows, loaded.baseline)
+        elsewhere = _elsewhere(key, apart, loaded.baseline_target)
+        found[key], scores = _outcomes(key, groups, rows, loaded.baseline, elsewhere)
         paired.append(scores)
     gains = [one.gain for outcomes in found.values() for one in outcomes if one.gain is not None]
     tests = sum(gain.p is not None for gain in gains)
@@ -79,17 +81,23 @@ def matrix_of(loaded: Loaded) -> Matrix:
         found[key] = [one if one.gain is None else replace(one, gain=next(adjusted)) for one in outcomes]
     table = [(row, tuple(found[key][place] for key in order_of)) for place, row in enumerate(rows)]
     columns = tuple(
-        _column(key, apart[key], [outcomes[i] for _, outcomes in table], tests)
+        _column(key, apart[key], planned.get(key, ""), [outcomes[i] for _, outcomes in table], tests)
         for i, key in enumerate(order_of)
     )
     return Matrix(
-        columns, tuple(table), loaded.baseline, _unrecorded(loaded), tuple(paired), _trained(loaded, rows_by)
+        columns,
+        tuple(table),
+        loaded.baseline,
+        _unrecorded(loaded),
+        tuple(paired),
+        _trained(loaded, rows_by),
+        sparse=any(map(own_targets, loaded.matrices)),
     )
 
 
 def _trained(loaded: Loaded, rows_by: Mapping[str, ModelRow]) -> dict[ModelRow, tuple[CellRecord, ...]]:
     held: dict[ModelRow, list[CellRecord]] = defaultdict(list)
-    for entry in sorted(loaded.entries, key=lambda entry: entry.record.labels.seed):
+    for entry in sorted(loaded.results, key=lambda entry: entry.record.labels.seed):
         if entry.record.kind == "train":
             held[rows_by[entry.record.identity]].append(entry.record)
     return {row: tuple(records) for row, records in held.items()}
@@ -113,8 +121,10 @@ def _outcomes(
     groups: Mapping[tuple[ModelRow, ColumnKey], _Group],
     rows: Sequence[ModelRow],
     baseline: str | None,
+    elsewhere: ColumnKey | None = None,
 ) -> tuple[list[Outcome], Paired]:
-    """A column: each row's value, its gain over its baseline row, and its rank; and the scores behind it."""
+    """A column: each row's value, its gain over its baseline row, and its rank; and the scores behind it. The
+    baseline's values are those of the column `elsewhere`, if given."""
     headline = key.headline or ""
     done = {row: groups[row, key].done() if (row, key) in groups else [] for row in rows}
     methods = {
@@ -149,6 +159,11 @@ def _outcomes(
             own=own,
         )
         base = baseline_of(row, rows, baseline)
+        if base is not None and elsewhere is not None and made.mean is not None:
+            other = groups[base, elsewhere].done() if (base, elsewhere) in groups else []
+            other_gain = _gain(done[row], made.mean, other, headline)
+            found.append(replace(made, versus="gain" if other_gain else "none", gain=other_gain))
+            continue
         if base == row and made.mean is not None:
             made = replace(made, versus="baseline")
         elif base in means and made.mean is not None and made.mean.value is not None:
@@ -159,6 +174,40 @@ def _outcomes(
             made = replace(made, versus="gain" if gain else "none", gain=gain)
         found.append(made)
     return found, Paired(table, places)
+
+
+def _elsewhere(
+    key: ColumnKey, apart: Mapping[ColumnKey, str], baseline_target: str | None
+) -> ColumnKey | None:
+    """The column of a task's variant on which the baseline is evaluated; None if it is this one."""
+    if baseline_target is None or f"({baseline_target})" in key.target:
+        return None
+    wanted = (f"{key.target} ({baseline_target})", f"{key.target.removesuffix(')')}, {baseline_target})")
+    return next((one for one in apart if one.target in wanted and one.headline == key.headline), None)
+
+
+def _gain(entries: Sequence[Entry], mean: Mean, over: Sequence[Entry], headline: str) -> Estimate | None:
+    """The gain over a model that is evaluated on another variant of the same examples."""
+    pair = [method_of(found, headline, trained=True) for found in (entries, over)]
+    if pair[0] is not None and pair[1] is not None:
+        gain = Aligned([pair[0], pair[1]]).gain(0, 1)
+        return gain if gain.value is not None else None
+    values = [one.record.metrics[headline].value for one in over if headline in one.record.metrics]
+    known = [value for value in values if value is not None]
+    if mean.value is None or not known:
+        return None
+    return Estimate(mean.value - fmean(known), mean.n, 0, 0)
+
+
+def _profiles(held: Mapping[ColumnKey, Sequence[Entry]], loaded: Loaded) -> dict[ColumnKey, str]:
+    """The profiles of a column's cells, where the columns differ in them."""
+    found = {
+        key: frozenset(name for entry in entries for name in loaded.profiles.get(entry.record.identity, ()))
+        for key, entries in held.items()
+    }
+    if len(set(found.values())) < 2:
+        return {}
+    return {key: " and ".join(sorted(names)) for key, names in found.items()}
 
 
 def method_of(
@@ -233,7 +282,9 @@ def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
     return dict(enumerate(rank_ranges(pairs, count))) if any(p is not None for *_, p in pairs) else {}
 
 
-def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome], tests: int) -> TargetColumn:
+def _column(
+    key: ColumnKey, apart: str, profile: str, outcomes: Sequence[Outcome], tests: int
+) -> TargetColumn:
     means = [one.mean for one in outcomes if one.mean]
     records = [record for one in outcomes for record in one.records]
     gains = [one.gain for one in outcomes if one.gain]
@@ -244,7 +295,7 @@ def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome], tests: int)
     detectable = [least for least in found if least is not None]
     return TargetColumn(
         target=key.target,
-        apart=apart,
+        apart=", ".join(filter(None, (apart, profile and f"profile {profile}"))),
         headline=key.headline,
         better=better_of(records, key.headline or ""),
         digits=digits_for(bound for mean in means for bound in (mean.value, *(mean.ci or ()))),
@@ -256,6 +307,7 @@ def _column(key: ColumnKey, apart: str, outcomes: Sequence[Outcome], tests: int)
         metric=metric_title(key.protocol, key.headline or ""),
         protocol=key.protocol,
         task=task_title(key.protocol),
+        profile=profile,
     )
 
 

@@ -67,7 +67,7 @@ class Standing:
 
 def kinds_of(matrix: Matrix) -> list[TaskKind]:
     """Those with the most columns first; without metrics of which neither side is better."""
-    places: dict[tuple[str, str | None, Better | None], list[int]] = defaultdict(list)
+    places: dict[tuple[str, str | None, Better | None, str], list[int]] = defaultdict(list)
     for place, column in enumerate(matrix.columns):
         if column.better is not None and column.headline is not None:
             places[column.kind].append(place)
@@ -140,7 +140,6 @@ class _Peers:
         self.matrix, self.key, self.methods = matrix, key, methods
         self.cells: Mapping[ModelRow, Sequence[Outcome]] = dict(matrix.rows)
         self.rows = list(self.cells)
-        self.sources = len({_place(row) for rows in methods for row in rows})
 
     def standings(self, kinds: Sequence[TaskKind]) -> Iterator[Standing]:
         ranks = [self._ranks(kind) for kind in kinds]
@@ -150,14 +149,19 @@ class _Peers:
                 for kind, of_kind in zip(kinds, ranks, strict=True)
             )
             done = [one for row in rows for one in self.cells[row] if one.mean and one.mean.value is not None]
-            planned = self.sources * len(self.matrix.columns)
+            planned = self._planned(range(len(self.matrix.columns)))
             yield Standing(rows, self.key, self._is_baseline(rows), means, len(done), planned)
+
+    def _planned(self, places: Sequence[int]) -> int:
+        """Over the sources of all methods, how many columns their models are evaluated on."""
+        sources = {_place(row): row for rows in self.methods for row in rows}
+        return sum(self.matrix.meant(row, place) for row in sources.values() for place in places)
 
     def _is_baseline(self, rows: Sequence[ModelRow]) -> bool:
         return all(baseline_of(row, self.rows, self.matrix.baseline) == row for row in rows)
 
     def _mean(self, rows: Sequence[ModelRow], kind: TaskKind) -> MeanGain:
-        parts, of = [], self.sources * len(kind.places)
+        parts, of = [], self._planned(kind.places)
         for row in rows:
             base = baseline_of(row, self.rows, self.matrix.baseline)
             for place in kind.places:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,9 @@ from perbench.site.apart import Namesake, Path, key, tell_apart
 from perbench.site.format import natural, variation
 from perbench.specs.grid import leaves, nest
 from perbench.store import CellRecord
+
+ON_TEST = "chosen on TEST"
+"""Said in red of models that a matrix chose by test scores."""
 
 
 def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]:
@@ -35,7 +38,7 @@ def varied_params(records: Sequence[CellRecord]) -> Mapping[str, frozenset[str]]
 def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     """The row of each train and eval cell, by identity. Models of one name trained on other data, with other
     settings or from other weights get separate rows."""
-    entries = [entry for entry in loaded.entries if entry.record.kind != "identify"]
+    entries = [entry for entry in loaded.results if entry.record.kind != "identify"]
     varied = varied_params([entry.record for entry in entries])
     own = {path for entry in entries for path in _own_paths(entry.record)}
     if any(path[1] == "per_user" for path in own):
@@ -44,11 +47,13 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     for entry in entries:
         if (at := _trained(entry)) not in trained:
             trained[at] = _settings(entry, loaded, own)
-    found = {entry.record.identity: _row(entry, varied, *trained[_trained(entry)]) for entry in entries}
+    found = {
+        entry.record.identity: _row(entry, loaded, varied, *trained[_trained(entry)]) for entry in entries
+    }
     held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)
-    named = _told_apart(held)
+    named = _told_apart(held, loaded.profiles)
     return {identity: named[row] for identity, row in found.items()}
 
 
@@ -58,11 +63,21 @@ def _trained(entry: Entry) -> tuple[str | None, str]:
     return record.identity if record.kind == "train" else record.trained_by, entry.run
 
 
+def _settled(entry: Entry, loaded: Loaded) -> tuple[dict[str, Any], set[str]]:
+    """Values that a selection chose, or the matrix gives by source, by axis; and the splits that chose."""
+    settled = loaded.settled.get(_trained(entry)[0] or "", ())
+    values = {axis: value for one in settled if one.winner for axis, value in one.winner.values.items()}
+    return values, {one.on for one in settled} - {"source"}
+
+
 def _settings(entry: Entry, loaded: Loaded, own: Iterable[Path]) -> tuple[str, str]:
     """Setting and method of the model's training, as in `ModelRow`."""
     record = entry.record
     trained = record.inputs if record.kind == "train" else loaded.trainings.get(record.trained_by or "")
     inputs = leaves(trained or {})
+    for axis in _settled(entry, loaded)[0]:
+        inputs.pop(("trainer", "params", axis), None)
+        inputs.pop(("training", *axis.split(".")), None)
     method = {path: inputs[path] for path in inputs if path[0] == "trainer" or path in own}
     setting = {
         path: inputs[path] for path in inputs if path not in method and path[0] not in ("model", "seed")
@@ -72,23 +87,36 @@ def _settings(entry: Entry, loaded: Loaded, own: Iterable[Path]) -> tuple[str, s
     return key(nest(setting)), key(nest(method))
 
 
-def _row(entry: Entry, varied: Mapping[str, frozenset[str]], setting: str, method: str) -> ModelRow:
+def _row(
+    entry: Entry, loaded: Loaded, varied: Mapping[str, frozenset[str]], setting: str, method: str
+) -> ModelRow:
     record, labels = entry.record, entry.record.labels
     named = varied.get(labels.trainer or "", frozenset())
+    values, how = _settled(entry, loaded)
+    params = {k: v for k, v in labels.trainer_params.items() if k.removeprefix("training.") not in values}
     # Always show a trainer's own settings: its baseline was trained with others.
-    shown = {k: v for k, v in labels.trainer_params.items() if k in named or k.startswith("training.")}
+    shown = {k: v for k, v in params.items() if k in named or k.startswith("training.")}
+    training = {k: v for k, v in labels.training.items() if k not in values}
     return ModelRow(
         model=labels.model,
         model_label=labels.model_label,
         trainer=labels.trainer,
         source=labels.source,
-        variation=", ".join(filter(None, (variation(shown), variation(labels.training)))),
-        training=key(labels.training),
-        params=key(labels.trainer_params),
+        variation=", ".join(filter(None, (variation(shown), variation(training), _chosen(values, how)))),
+        training=key(training),
+        params=key(params),
         start=key({"model": record.inputs.get("model")}),
         setting=setting,
         method=method,
+        chosen=key(values) if values else "",
+        chosen_on="test" if "test" in how else "val" if how else "",
     )
+
+
+def _chosen(values: Mapping[str, Any], how: Collection[str]) -> str:
+    """ "chosen on validation: learning_rate=2e-05"."""
+    where = ON_TEST if "test" in how else "chosen on validation" if how else ""
+    return ": ".join(filter(None, (where, variation(values))))
 
 
 def _own_paths(record: CellRecord) -> list[Path]:
@@ -96,8 +124,10 @@ def _own_paths(record: CellRecord) -> list[Path]:
     return [tuple(name.split(".")) for name in record.labels.trainer_params if name.startswith("training.")]
 
 
-def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, ModelRow]:
-    """Rows with distinguishing words, by the rows without."""
+def _told_apart(
+    held: Mapping[ModelRow, Sequence[Entry]], by_cell: Mapping[str, Sequence[str]]
+) -> dict[ModelRow, ModelRow]:
+    """Rows with distinguishing words, by the rows without. `by_cell`: profiles by identity."""
     sizes = {
         entry.record.identity: entry.record.counts.get("examples")
         for entries in held.values()
@@ -105,6 +135,7 @@ def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, Mode
         if entry.record.kind == "train"
     }
     size, runs, apart = {}, {}, {}
+    profiles = _profiles(held, by_cell)
     for row, entries in held.items():
         trained = [entry.record.trained_by or entry.record.identity for entry in entries]
         size[row] = next((found for name in trained if (found := sizes.get(name)) is not None), None)
@@ -126,12 +157,23 @@ def _told_apart(held: Mapping[ModelRow, Sequence[Entry]]) -> dict[ModelRow, Mode
     return {
         row: replace(
             row,
-            variation=", ".join(filter(None, (row.variation, *apart[row]))),
+            variation=", ".join(filter(None, (row.variation, *apart[row], profiles[row]))),
             apart=tuple(apart[row]),
             runs=frozenset(runs[row]),
         )
         for row in held
     }
+
+
+def _profiles(
+    held: Mapping[ModelRow, Sequence[Entry]], by_cell: Mapping[str, Sequence[str]]
+) -> dict[ModelRow, str]:
+    """The profiles whose matrices planned a row: "profile as_code"."""
+    found = {
+        row: sorted({name for entry in entries for name in by_cell.get(entry.record.identity, ())})
+        for row, entries in held.items()
+    }
+    return {row: f"profile {' and '.join(names)}" if names else "" for row, names in found.items()}
 
 
 def _named(row: ModelRow) -> list[Path]:
@@ -161,6 +203,7 @@ def head_of(row: ModelRow) -> RowHead:
     return RowHead(
         name=row.trainer or "base model",
         variation=row.variation,
+        flags=row.flags,
         trained_on=row.source or "",
         model=row.model,
         model_label=row.model_label,

@@ -43,7 +43,7 @@ def as_json(section: str, table: Table) -> str:
 def _lines(table: Table) -> Iterator[dict[str, Any]]:
     for head, values in table.rows:
         for column, value in zip(table.columns, values, strict=True):
-            yield {**_place(table, head, column), **_value(value)}
+            yield {**_place(table, head, column), **_value(value, head)}
 
 
 def _place(table: Table, head: RowHead, column: ColumnHead) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _place(table: Table, head: RowHead, column: ColumnHead) -> dict[str, Any]:
     }
 
 
-def _value(value: Value | str) -> dict[str, Any]:
+def _value(value: Value | str, head: RowHead) -> dict[str, Any]:
     found = Value(text=value) if isinstance(value, str) else value
     gain = found.gain
     low, high = found.ci or (None, None)
@@ -83,7 +83,7 @@ def _value(value: Value | str) -> dict[str, Any]:
         "rank_best": best,
         "rank_worst": worst,
         "seeds": " ".join(str(record.labels.seed) for record in found.records),
-        "caveats": "; ".join(flag.text for flag in found.flags),
+        "caveats": "; ".join(flag.text for flag in (*head.flags, *found.flags)),
         "cells": " ".join(record.identity for record in found.records),
     }
 

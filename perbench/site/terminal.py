@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perbench.console.printing import console
+from perbench.console.printing import console, printable
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.progress import counted
 from perbench.site.format import interval, number
 from perbench.site.load import load
+from perbench.site.rows import ON_TEST
 from perbench.site.view import ShownSection, SiteView, build_view
 
 if TYPE_CHECKING:
     from rich import table as rich_table
     from rich.console import Console
+    from rich.text import Text
 
 
 WIDEST = 10_000
@@ -87,8 +89,19 @@ def _drawn(first: str, headings: Sequence[str], lines: Sequence[Line]) -> rich_t
     for heading in (first, *headings):
         table.add_column(heading, overflow="fold")
     for name, cells in lines:
-        table.add_row(name, *cells)
+        table.add_row(painted(name), *cells)
     return table
+
+
+def painted(text: str) -> str | Text:
+    """A row's name; in red, that its setting was chosen by test scores."""
+    from rich.text import Text
+
+    if ON_TEST not in text:
+        return text
+    found = Text(printable(text))
+    found.highlight_words([ON_TEST, "biased upward"], "bold red")
+    return found
 
 
 def _caption(table: Table) -> str:

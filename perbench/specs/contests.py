@@ -49,19 +49,36 @@ def _candidacy(one: Training, axes: Sequence[str]) -> Candidacy:
     return Candidacy(canonical_digest(rest), values)
 
 
+def without_idle_axes(spec: MatrixSpec) -> MatrixSpec:
+    """The matrix without the axes of its `select` along which sets have left nothing to choose."""
+    if spec.select is None:
+        return spec
+    varied = _varied(spec, [*trainings(spec)])
+    axes = [axis for axis in spec.select.axes if axis in varied]
+    select = spec.select.model_copy(update={"axis": axes}) if axes else None
+    return spec if len(axes) == len(spec.select.axes) else spec.model_copy(update={"select": select})
+
+
 def select_problems(spec: MatrixSpec, document: Document) -> Iterator[Problem]:
     """Axes along which there is nothing to choose."""
     if spec.select is None:
         return
     found = [*trainings(spec)]
-    held: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for one in candidacies(spec, found):
-        for axis, value in one.values.items() if one is not None else ():
-            held[axis][one.contest].add(canonical_digest(value))  # type: ignore[union-attr]
+    varied = _varied(spec, found)
     listed = {name for one in found for name in (*one.varied, *one.trainer.params)}
     for axis in spec.select.axes:
-        if not any(len(values) > 1 for values in held[axis].values()):
+        if axis not in varied:
             yield document.place(("select", "axis")).problem(
                 f"select.axis: no trainer has several values of {axis!r} on one source; list them, or remove "
                 f"select.{suggest(axis, listed - {axis})}"
             )
+
+
+def _varied(spec: MatrixSpec, found: Sequence[Training]) -> set[str]:
+    """The axes along which some candidates differ."""
+    held: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for one in candidacies(spec, found):
+        for axis, value in one.values.items() if one is not None else ():
+            assert one is not None
+            held[axis][one.contest].add(canonical_digest(value))
+    return {axis for axis, contests in held.items() if any(len(values) > 1 for values in contests.values())}

@@ -12,7 +12,7 @@ from perbench.specs import yaml
 from perbench.specs.compose import owner_of, protocols
 from perbench.specs.faults import path_fault
 from perbench.specs.grid import grid, leaves
-from perbench.specs.listed import items, strings, task_names, task_rows
+from perbench.specs.listed import items, names_of_sources, strings, task_names, task_rows
 from perbench.specs.load import checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.methods import axis_values, row_problems, training_problems
@@ -23,17 +23,18 @@ from perbench.specs.yaml import Document, KeyPath, Place
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Sets that leave out
-    tasks also remove the file's overrides for them, its identifiers with the last target that uses them, and
-    its baseline with the trainers."""
+    tasks also remove the file's overrides for them, its identifiers with the last target that uses them,
+    values given for sources that are left out, and its baseline with the trainers."""
     problems = []
     before, touched = set(task_names(document)), set()
+    sources = names_of_sources(document)
     for text in sets:
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
         if not equals:
             problems.append(place.problem("expected PATH=VALUE, such as training.learning_rate=1e-4"))
             continue
-        keys, fault = _set_path(document, key.strip())
+        keys, fault = set_path(document, key.strip())
         touched.add(keys[1] if keys[0] == "tasks" and len(keys) > 1 else keys[0])
         try:
             fault = fault or put(document, keys, yaml.parse_value(value, str(place.source)), place)
@@ -45,6 +46,8 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
     if isinstance(overrides, dict) and "tasks" not in touched:
         for name in before.difference(task_names(document), touched).intersection(overrides):
             del overrides[name]
+    if "sources" in touched:
+        _leave_out(document, sources - names_of_sources(document))
     if "targets" in touched and "identifiers" not in touched and not _identifies(document):
         document.data.pop("identifiers", None)
     if "trainers" in touched and "baseline" not in touched:
@@ -53,6 +56,26 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
         if (baseline.get("trainer") if isinstance(baseline, dict) else baseline) not in names:
             document.data.pop("baseline", None)
     return problems
+
+
+def _leave_out(document: Document, sources: frozenset[str]) -> None:
+    """Remove the values that are given for some sources, and trainers that are for these only."""
+    rows = [row for row in items(document, "trainers") if isinstance(row, dict)]
+    for place in (document.data, *rows):
+        for key in ("training", "params"):
+            _without(place.get(key), sources)
+    for row in rows:
+        if isinstance(row.get("sources"), list):
+            row["sources"] = [name for name in row["sources"] if name not in sources]
+            if not row["sources"]:
+                document.data["trainers"].remove(row)
+
+
+def _without(values: Any, sources: frozenset[str]) -> None:
+    for key, value in [*values.items()] if isinstance(values, dict) else ():
+        _without(value, sources)
+        if key in sources or (isinstance(value, dict) and not value):
+            del values[key]
 
 
 def _identifies(document: Document) -> bool:
@@ -67,7 +90,8 @@ def _identifies(document: Document) -> bool:
     return False
 
 
-def _set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
+def set_path(document: Document, dotted: str) -> tuple[list[str], str | None]:
+    """The keys of a dotted path into a matrix, and its fault, if any."""
     head, _, rest = dotted.partition(".")
     if head == "tasks" and rest:
         # A task's name may hold dots: use the one at the start of the path, else up to the first dot.

@@ -69,6 +69,13 @@ def task_variants(rows: Sequence[str | TaskRow]) -> list[TaskVariant]:
     return [variant for row in rows for variant in _variants(row)]
 
 
+def own_targets(matrix: Mapping[str, Any]) -> bool:
+    """Whether some models of a resolved matrix in JSON have targets of their own."""
+    rows = [row for row in matrix.get("trainers", ()) if isinstance(row, Mapping)]
+    own = [row for row in matrix.get("targets", ()) if OWN in (row, isinstance(row, Mapping) and row["task"])]
+    return bool(own) or any(row.get("targets") for row in rows)
+
+
 def targets_in(matrix: Mapping[str, Any]) -> list[TaskVariant]:
     """All targets of a resolved matrix in JSON, those of trainers' rows and OWN included."""
     trainers = [row for row in matrix.get("trainers", ()) if isinstance(row, Mapping)]

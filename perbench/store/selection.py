@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
 
 from perbench.disk.digests import canonical_digest
 from perbench.shapes.base import Strict
@@ -15,7 +17,9 @@ class Candidate(Strict):
     of its trainings, and of the evaluations it is compared by; `scores` are theirs by seed, `score` the mean
     over the seeds that count."""
 
-    values: dict[str, Any]
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    values: Annotated[dict[str, Any], Field(min_length=1)]
     trainings: list[str]
     cells: list[str] = []
     scores: dict[str, float] = {}
@@ -35,10 +39,16 @@ class Choice(Strict):
     on: Literal["val", "test", "source"]
     metric: str = ""
     better: Better | None = None
-    candidates: list[Candidate]
+    candidates: Annotated[list[Candidate], Field(min_length=1)]
     chosen: int | None = None
     seeds: list[int] = []
     notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Choice:
+        if self.chosen is not None and not 0 <= self.chosen < len(self.candidates):
+            raise ValueError(f"chosen: there is no candidate {self.chosen}")
+        return self
 
     @property
     def winner(self) -> Candidate | None:
@@ -55,7 +65,7 @@ class Choice(Strict):
 
     @property
     def axes(self) -> list[str]:
-        return list(self.candidates[0].values) if self.candidates else []
+        return list(self.candidates[0].values)
 
     def losers(self, trained_by: str | None, identity: str) -> bool:
         """Whether a cell is only of the comparison: a training that was not chosen, or an evaluation of one;

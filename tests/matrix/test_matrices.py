@@ -10,25 +10,65 @@ import pytest
 
 from perbench import cli, plugins
 from perbench.prepare.prepare import Request, prepare
+from perbench.specs.load import load_reported
 from perbench.specs.matrices import load_matrix
 
 NAMES = plugins.names("matrix")
 PAPERS = {
-    # cells to train and to evaluate, by hand: trainers x learning rates x sources, and base rows
-    "perce_table1": (2 * 5 * 3, 2 * 5 * 3 * 3 + 3),
-    "perce_table1_llama3_8b": (30, 93),
-    "perce_table1_qwen3_14b": (30, 93),
-    "perce_table1_references": (0, 2 * 3),
-    "perce_lr_robustness": (30, 90),
-    "perce_clip": (9 * 2 * 3, 9 * 2 * 3 * 3),
-    "perce_cross_task": (2 * 3 * 3, 2 * 3 * 3 * 3 + 3),
-    "perce_cross_task_llama3_8b": (30, 93),
-    "perce_aloe_transfer": (18, 18 + 1),
-    "perce_aloe_transfer_llama3_8b": (30, 30 + 1),
-    "nextquill_table1": ((2 + 2 + 9) * 3, (2 + 2 + 9) * 3 * 6),
-    "nextquill_table1_untrained": (0, 5 * 3),
-    "nextquill_ablation": (4 * 3, 4 * 3 * 6),
+    # Cells to train, to evaluate, and to evaluate after selection (trainers x settings x tasks, by hand);
+    # and the models on tasks in the paper's table.
+    "perce_table1": (2 * 5 * 3, 2 * 5 * 3, 0, 2 * 3),
+    "perce_table1_llama3_8b": (2 * 5 * 3, 2 * 5 * 3, 0, 2 * 3),
+    "perce_table1_qwen3_14b": (2 * 5 * 3, 2 * 5 * 3, 0, 2 * 3),
+    "perce_table1_references": (0, 2 * 3, 0, 2 * 3),
+    "perce_lr_robustness": (2 * 5 * 3, 2 * 5 * 3, 0, 2 * 5 * 3),
+    "perce_clip": (3 * 3 * 3, 3 * 3 * 3, 0, 3 * 3 * 3),
+    "perce_cross_task": (2 * 3, 2 * 3 * 3, 0, 2 * 3 * 3),
+    "perce_cross_task_llama3_8b": (2 * 5 * 3, 2 * 5 * 3, 2 * 3 * 2, 2 * 3 * 3),
+    "perce_aloe_transfer": (2 * 3, 2 * 3, 0, 2 * 3),
+    "perce_aloe_transfer_llama3_8b": (2 * 5 * 3, 2 * 5 * 3, 2 * 3, 2 * 3),
+    "nextquill_table1": ((2 + 2 + 9) * 3, (2 + 2 + 9) * 3, 0, 4 * 3),
+    "nextquill_table1_untrained": (0, 5 * 3, 0, 5 * 3),
+    "nextquill_ablation": (4 * 3, 4 * 3, 0, 4 * 3),
 }
+SOUND = {
+    # The same under profile sound: three seeds, and a validation split that chooses.
+    "perce_table1": (90, 90, 6 * 3),
+    "perce_cross_task": (90, 90, 6 * 3 * 3),
+    "perce_aloe_transfer_llama3_8b": (90, 90, 6 * 3),
+    "nextquill_table1": (39 * 3, (3 * 4 + 9 * 3) * 3, 3 * 3),
+}
+SHOWN = {
+    # The numbers that the papers print for models, by reported table: rows of models x tasks.
+    "perce_table1": ("perce_table1", {"Qwen3-4B": {"CE", "PerCE"}}, 3),
+    "perce_lr_robustness": ("perce_table2", {"Qwen3-4B": {"CE", "PerCE"}}, 3),
+    "perce_clip": ("perce_table3", {"Qwen3-4B": {"PerCE"}}, 3),
+    "perce_cross_task": ("perce_table4", {"Qwen3-4B": {"CE", "PerCE"}}, 3),
+    "perce_aloe_transfer": ("perce_table5", {"Qwen3-4B": {"CE", "PerCE"}}, 1),
+    "perce_cross_task_llama3_8b": ("perce_table8", {"Llama3-8B": {"CE", "PerCE"}}, 3),
+    "nextquill_table1": ("nextquill_table1", {"Qwen2.5-3B": {"SFT", "OPPU", "ContextSFT", "NextQuill"}}, 3),
+    "nextquill_table1_untrained": (
+        "nextquill_table1",
+        {"Qwen2.5-3B": {"Qwen", "Contriever", "LastedK", "LLM-TRSR", "CoS"}},
+        3,
+    ),
+    "nextquill_ablation": (
+        "nextquill_table2",
+        {"Qwen2.5-3B": {"Base Model", "+ CausalOnly", "+ NormOnly", "+ Full (NextQuill)"}},
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_counts_are_those_of_the_papers_tables(name: str) -> None:
+    table, wanted, tasks = SHOWN[name]
+    rows = [
+        row
+        for row in load_reported(table).spec.rows
+        if row.method in wanted.get(row.model, ()) and row.setting not in ("Mean", "Variance")
+    ]
+    assert len(rows) * tasks == PAPERS[name][3]
 
 
 def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
@@ -46,10 +86,20 @@ def test_a_plan_needs_neither_hub_nor_data(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     total, errors = plan(capsys, "--matrix", name, "--out", str(tmp_path / "run"))
     if name in PAPERS:
-        assert (total["train"], total["eval"]) == PAPERS[name]
+        assert (total["train"], total["eval"], total["after_selection"]) == PAPERS[name][:3]
         assert "before it runs: " in errors
     assert total["reuse"] == 0
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_sound_profile(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    total, _ = plan(capsys, "--matrix", name, "--profile", "sound", "--out", str(tmp_path / "run"))
+    assert (total["train"], total["eval"], total["after_selection"]) == SOUND[name]
 
 
 def test_every_matrix_of_a_paper_is_here() -> None:
@@ -69,7 +119,16 @@ def test_the_papers_hyperparameters() -> None:
     assert "lora" not in nextquill  # its dropout is noise between the passes that are compared
 
 
+CUT = [
+    "sources=[longlamp/pag]",
+    "training.learning_rate=[1e-3,1e-2]",
+    "training.epochs=1",
+    "tasks.longlamp/pag.persona.max_tokens=100",
+    "tasks.longlamp/pag.sampling.max_new_tokens=4",
+]
 SMALL = {
+    "perce_table1 as_paper": CUT,
+    "perce_table1 sound": [*CUT, "seeds=[0]"],
     "perce_cross_task": [
         "sources=[longlamp/pag]",
         "targets=[longlamp/pag]",
@@ -101,7 +160,13 @@ SMALL = {
     ],
 }
 """Matrices of the papers, cut for a model of a few thousand weights: by name, what is set."""
-CELLS = {"perce_cross_task": 2 + 3, "nextquill_table1": 3 + 3 * 2, "nextquill_table1_untrained": 15}
+CELLS = {
+    "perce_table1 as_paper": 2 * 2 * 2,
+    "perce_table1 sound": 2 * 2 * 2 + 2,
+    "perce_cross_task": 2 + 2,
+    "nextquill_table1": 3 + 3 * 2,
+    "nextquill_table1_untrained": 15,
+}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -121,7 +186,19 @@ def test_a_paper_matrix_runs_small_on_local_data(
         f"models=[{tiny_model_dir}]",
         *(text.format(tiny=tiny_model_dir) if "{tiny}" in text else text for text in SMALL[name]),
     ]
-    words = ["--matrix", name, "--out", str(tmp_path / "run"), "--limit", "2", "--data", data, "--json"]
+    matrix, *profile = name.split()
+    words = [
+        "--matrix",
+        matrix,
+        *(word for one in profile for word in ("--profile", one)),
+        "--out",
+        str(tmp_path / "run"),
+        "--limit",
+        "2",
+        "--data",
+        data,
+        "--json",
+    ]
     assert cli.main(["run", *words, *(word for text in sets for word in ("--set", text))]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["done"], found["failed"]) == (CELLS[name], 0)

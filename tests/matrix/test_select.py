@@ -16,10 +16,13 @@ from perbench import cli
 from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
+from perbench.matrix.publish import publish
 from perbench.matrix.select import decided, told
 from perbench.matrix.stages import Stage, first_stage
+from perbench.site.load import load
+from perbench.site.view import build_view
 from perbench.specs.matrices import load_matrix
-from perbench.store import CellRecord, Failure, Metric, RunDir
+from perbench.store import CellRecord, Failure, Metric, RunDir, read_records
 from perbench.store.selection import Candidate, Choice
 from tests.matrix.conftest import Root, write_rows, writing_rows
 from tests.matrix.runs import Runs
@@ -314,6 +317,26 @@ def test_a_run_chooses_and_goes_on_and_is_finished_when_run_again(
     assert "5 cells reused; to do: 0 train, 0 evaluate, 0 identify" in errors
     code, output, errors = runs(chosen_among.path, "rescore", str(out))
     assert code == 0, errors
+    added = publish(out, tmp_path / "published", samples=True)
+    assert not added.left_out
+    before, after = (build_view(load([path])) for path in (out, tmp_path / "published"))
+    (row, outcomes), *others = before.matrix.rows
+    assert not others
+    assert row.chosen_on == "val"
+    assert [one.status for one in outcomes] == ["done"]
+    assert [found for found, _ in after.matrix.rows] == [row]
+    assert [one.name for one in before.sections] == [one.name for one in after.sections]
+    assert "selection" in [one.name for one in after.sections]
+
+
+def test_workers_go_through_all_stages(chosen_among: Root, runs: Runs, tmp_path: Path) -> None:
+    matrix(chosen_among, seeds=[0], targets="own", training={"learning_rate": [0.001, 0.1], "epochs": 1.0})
+    out = tmp_path / "run"
+    code, _, errors = runs(chosen_among.path, "run", "--matrix", "small", "--out", str(out), "--workers", "1")
+    assert code == 0, errors
+    (made,) = RunDir(out).description()["choices"]["small"]
+    assert made["chosen"] is not None
+    assert len(read_records(out)) == 5
 
 
 def test_killed_between_the_stages_a_run_goes_on(chosen_among: Root, runs: Runs, tmp_path: Path) -> None:

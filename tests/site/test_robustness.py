@@ -43,6 +43,23 @@ def charts(bench: Bench) -> list[Chart]:
     return [block for block in robustness(bench).blocks if isinstance(block, Chart)]
 
 
+def test_the_mean_and_the_populations_variance_over_the_values_are_those_of_perces_table_2(
+    bench: Bench,
+) -> None:
+    printed = {
+        "perce": (0.3247, 0.3469, 0.3561, 0.3619, 0.3585),
+        "ce": (0.3560, 0.3728, 0.3687, 0.2339, 0.2261),
+    }
+    for trainer, found in printed.items():
+        for value, score in zip((2e-6, 5e-6, 8e-6, 2e-5, 5e-5), found, strict=True):
+            scored(bench, [score] * 3, trainer, **rate(value))
+    (table,) = robustness(bench).tables
+    assert [column.name for column in table.columns[-2:]] == ["mean", "variance"]
+    told = {head.name: [one.text or f"{one.value:.4f}" for one in row[-2:]] for head, row in table.rows}
+    assert told["perce"] == ["0.3496", "1.8"]  # 1.800 in the table
+    assert told["ce"] == ["0.3115", "44.65"]
+
+
 def test_a_curve_per_method_against_the_baseline(bench: Bench) -> None:
     for value, ce, perce in ((1e-5, LOW, HIGH), (1e-4, LOW, LOW)):
         scored(bench, ce, "ce", **rate(value))
@@ -76,7 +93,8 @@ def test_the_table_beside_holds_all_lines(bench: Bench) -> None:
     table = robustness(bench).blocks[-1]
     assert isinstance(table, Table)
     assert (table.title, table.caption) == ("fam/write", "ROUGE-L by learning_rate")
-    assert [column.name for column in table.columns] == [f"learning_rate {value}" for value in (1, 2, 3)]
+    rates = [f"learning_rate {value}" for value in (1, 2, 3)]
+    assert [column.name for column in table.columns] == [*rates, "mean", "variance"]
     # perce has one score, which makes no curve.
     assert [(head.name, head.trained_on) for head, _ in table.rows] == [("ce", "fam/write")]
 

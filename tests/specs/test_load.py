@@ -387,5 +387,7 @@ def test_every_built_in_spec_loads():
     specs = [plugin for plugin in plugins.discover().values() if plugin.kind in load]
     assert specs
     for plugin in specs:
-        assert load[plugin.kind](plugin.name).name == plugin.name
+        named = load[plugin.kind](plugin.name)
+        profile = getattr(named.spec, "profile", None)
+        assert named.name == (plugin.name if profile is None else f"{plugin.name}-{profile}")
         assert Path(plugin.path).is_file()

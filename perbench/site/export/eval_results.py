@@ -10,7 +10,7 @@ import yaml
 
 from perbench.contracts.results import Loaded, Matrix
 from perbench.disk.files import write_text
-from perbench.site.export.places import empty_folder, evaluated_models, slug
+from perbench.site.export.places import EvaluatedModel, empty_folder, evaluated_models, slug
 from perbench.store import CellRecord
 from perbench.store.record import Metric
 
@@ -45,7 +45,7 @@ def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], N
                 value=metric.value,
                 dataset_revision=revision if _is_commit(revision) else None,
                 date=record.finished,
-                notes=_notes(record, metric),
+                notes=_notes(model, record, metric),
             )
             file = folder / ".eval_results" / f"{slug(record.labels.target or '')}-{record.identity[:8]}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write(loaded: Loaded, matrix: Matrix, out: Path, left_out: Callable[[str], N
     return files
 
 
-def _notes(record: CellRecord, metric: Metric) -> str:
+def _notes(model: EvaluatedModel, record: CellRecord, metric: Metric) -> str:
     labels = record.labels
     parts = [f"perbench {labels.target}", f"{record.headline} ({metric.signature})"]
     if metric.ci is not None:
@@ -62,6 +62,7 @@ def _notes(record: CellRecord, metric: Metric) -> str:
     parts.append(f"n {metric.n}, {metric.missing} missing")
     if labels.trainer is not None:
         parts.append(f"trained by {labels.trainer} on {labels.source}")
+    parts += [flag.text for flag in model.row.flags]
     parts += [f"seed {labels.seed}", *record.notes, f"cell {record.identity[:16]}"]
     return "; ".join(parts)
 

@@ -79,7 +79,7 @@ def table(matrix: Matrix) -> str:
             lines.append(r"\addlinespace")
         group = row.model, row.source
         pairs = list(zip(outcomes, matrix.columns, best, strict=True))
-        lines.append(_line([*_names(row), *(_score(*pair, notes) for pair in pairs)]))
+        lines.append(_line([*_names(row, notes), *(_score(*pair, notes) for pair in pairs)]))
         if any(outcome.gain is not None for outcome in outcomes):
             gains = [_gain(outcome, column) for outcome, column, _ in pairs]
             over = rf"\quad gain over {escape(matrix.baseline or '')}"
@@ -120,9 +120,10 @@ def _head(column: TargetColumn, notes: _Notes) -> tuple[str, str]:
     return escape(column.title), escape(column.headline or "no headline") + arrow + notes.mark(remarks)
 
 
-def _names(row: ModelRow) -> list[str]:
+def _names(row: ModelRow, notes: _Notes) -> list[str]:
     method = " ".join(filter(None, (row.trainer or "base model", row.variation)))
-    return [escape(row.model), escape(method), escape(row.source or "--")]
+    mark = notes.mark([flag.text for flag in row.flags])
+    return [escape(row.model), escape(method) + mark, escape(row.source or "--")]
 
 
 def _best(matrix: Matrix, index: int) -> float | None:

@@ -32,7 +32,7 @@ class EvaluatedModel:
 def evaluated_models(loaded: Loaded) -> list[EvaluatedModel]:
     rows = rows_of(loaded)
     held: dict[tuple[ModelRow, int], list[CellRecord]] = defaultdict(list)
-    for entry in loaded.entries:
+    for entry in loaded.results:
         if entry.record.kind == "eval":
             held[rows[entry.record.identity], entry.record.labels.seed].append(entry.record)
     found = [

@@ -57,7 +57,7 @@ def _line(row: ModelRow, column: TargetColumn, outcome: Outcome) -> dict[str, An
         "seeds": _seeds(outcome, "done"),
         "seeds_failed": _seeds(outcome, "failed"),
         "own_task": outcome.own,
-        "caveats": "; ".join(_caveats(column, outcome)),
+        "caveats": "; ".join(_caveats(row, column, outcome)),
         "cells": " ".join(record.identity for record in outcome.records),
     }
 
@@ -66,7 +66,8 @@ def _seeds(outcome: Outcome, status: str) -> str:
     return " ".join(str(record.labels.seed) for record in outcome.records if record.status == status)
 
 
-def _caveats(column: TargetColumn, outcome: Outcome) -> Iterator[str]:
+def _caveats(row: ModelRow, column: TargetColumn, outcome: Outcome) -> Iterator[str]:
+    yield from (flag.text for flag in row.flags)
     yield from column.notes
     if outcome.mean is not None:
         yield from (flag.text for flag in outcome.mean.flags)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from perbench.contracts.results import Flag, Loaded, Matrix, interval_aside
+from perbench.contracts.results import Flag, Loaded, Matrix, ModelRow, interval_aside
 from perbench.contracts.section import ColumnHead, RowHead, Section, Table, Value
 from perbench.progress import counted
 from perbench.site.cost import Cost, cost
 from perbench.site.format import day
 from perbench.site.means import MeanGain, Standing, TaskKind, kinds_of, standings
+from perbench.site.rows import ON_TEST
 
 UNEVEN = "range below a time: single trainings; other work on the machine may have slowed some"
 UNRANKED = "too few users for any test between methods"
@@ -74,8 +76,23 @@ def _head(one: Standing) -> RowHead:
     row = one.row
     group = tuple(str(part) for part in one.group)
     return RowHead(
-        row.trainer or "", one.variation, model=row.model, model_label=row.model_label, group=group
+        row.trainer or "",
+        one.variation,
+        model=row.model,
+        model_label=row.model_label,
+        flags=_flags(one.rows),
+        group=group,
     )
+
+
+def _flags(rows: Sequence[ModelRow]) -> tuple[Flag, ...]:
+    """Of a method that has a row per source."""
+    grave = [row for row in rows if row.flags]
+    if not grave:
+        return ()
+    axes = ", ".join(dict.fromkeys(axis for row in grave for axis in json.loads(row.chosen)))
+    text = f"{axes} {ON_TEST}: biased upward"
+    return (replace(grave[0].flags[0], text=text),)
 
 
 def _values(one: Standing, kinds: Sequence[TaskKind], matrix: Matrix) -> tuple[Value, ...]:

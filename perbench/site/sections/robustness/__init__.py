@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from statistics import fmean, pvariance
 
 from perbench.contracts.chart import Axis, Chart, Empty, Panel, Point, Role, Series
 from perbench.contracts.results import Loaded, Matrix
@@ -163,26 +164,27 @@ def _tables(key: str, found: Sequence[Along], known: Sequence[Paper]) -> Iterato
             measured = {
                 at: replace(outcome_value(outcome, column), rank=None) for at, outcome in one.outcomes
             }
-            rows.append((head, tuple(measured.get(at, "—") for at in values)))
+            shown = (measured.get(at, "—") for at in values)
+            rows.append((head, (*shown, *_spread(one, values))))
             printed = beside(known, whose, column, (key,))
             for label in dict.fromkeys(paper.label for paper in printed.values()):
                 reported = True
                 texts = {at: paper for (at,), paper in printed.items() if paper.label == label}
-                rows.append(
-                    (
-                        replace(head, reported=label),
-                        tuple(
-                            Value(texts[at].value, text=texts[at].printed, better=column.better)
-                            if at in texts
-                            else "—"
-                            for at in values
-                        ),
-                    )
+                said = (
+                    Value(texts[at].value, text=texts[at].printed, better=column.better)
+                    if at in texts
+                    else "—"
+                    for at in values
                 )
+                rows.append((replace(head, reported=label), (*said, "—", "—")))
         yield Table(
             caption=f"{column.metric or column.headline} by {key}",
             first="trained",
-            columns=tuple(ColumnHead(f"{key} {tick(at)}") for at in values),
+            columns=(
+                *(ColumnHead(f"{key} {tick(at)}") for at in values),
+                ColumnHead("mean", metric="over the values"),
+                ColumnHead("variance", metric="of the values, × 10⁻⁴"),
+            ),
             rows=tuple(rows),
             target=column.target,
             apart=column.apart,
@@ -190,6 +192,17 @@ def _tables(key: str, found: Sequence[Along], known: Sequence[Paper]) -> Iterato
             notes=column.notes,
             compact=True,
         )
+
+
+def _spread(one: Along, values: Sequence[float]) -> tuple[Value | str, Value | str]:
+    """The mean and the population's variance over the values, if all have a score (PerCE, Table 2)."""
+    scored = [one.scored[at] for at in values if at in one.scored]
+    if len(scored) < len(values):
+        return "—", "—"
+    digits = one.column.digits + 1
+    better, variance = one.column.better, 1e4 * pvariance(scored)
+    text = f"{variance:.4g}"
+    return Value(fmean(scored), digits=digits, better=better), Value(variance, text=text, better="lower")
 
 
 # ---------------------------------------------------------------- the verdict

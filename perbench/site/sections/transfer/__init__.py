@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perbench.contracts.results import Loaded, Matrix, TargetColumn
-from perbench.contracts.section import ColumnHead, Section, Table
+from perbench.contracts.results import Loaded, Matrix, ModelRow, Outcome, TargetColumn
+from perbench.contracts.section import ColumnHead, Section, Table, Value
 from perbench.site.rows import head_of
 from perbench.site.values import outcome_value
 
@@ -25,11 +25,17 @@ class Transfer(Section):
             for c in (matrix.columns[place] for place in places)
         )
         rows = tuple(
-            (head_of(row), tuple(outcome_value(outcomes[place], matrix.columns[place]) for place in places))
+            (head_of(row), tuple(_value(matrix, row, outcomes, place) for place in places))
             for row, outcomes in matrix.rows
         )
         over = f", gain over {matrix.baseline}" if matrix.baseline else ""
         return [Table(f"Score{over}", "trained", columns, rows)]
+
+
+def _value(matrix: Matrix, row: ModelRow, outcomes: Sequence[Outcome], place: int) -> Value:
+    if not matrix.meant(row, place):
+        return Value(text="–", aside="not in the matrix")
+    return outcome_value(outcomes[place], matrix.columns[place])
 
 
 def _by_metric(columns: Sequence[TargetColumn]) -> list[int]:
