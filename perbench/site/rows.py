@@ -67,7 +67,7 @@ def _settled(entry: Entry, loaded: Loaded) -> tuple[dict[str, Any], set[str]]:
     """Values that a selection chose, or the matrix gives by source, by axis; and the splits that chose."""
     settled = loaded.settled.get(_trained(entry)[0] or "", ())
     values = {axis: value for one in settled if one.winner for axis, value in one.winner.values.items()}
-    return values, {one.on for one in settled} - {"source"}
+    return values, {str(one.on) for one in settled} - {"source"}
 
 
 def _settings(entry: Entry, loaded: Loaded, own: Iterable[Path]) -> tuple[str, str]:
