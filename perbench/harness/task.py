@@ -35,6 +35,11 @@ class Task(LmEvalTask):  # type: ignore[misc]
         one_line_errors()
         check_version()
         self._known = dict(config.get("metadata") or {})
+        for key in ("data", "set"):
+            if not isinstance(self._known.get(key, {}), Mapping):
+                raise PerbenchError(
+                    f'--metadata: {key} must be an object, as in \'{{"{key}": {{"KEY": "VALUE"}}}}\''
+                )
         self._rows = _rows(config["perbench"], self._known)
         described = {key: value for key, value in config["perbench"].items() if key not in ("spec", "roots")}
         self._config = TaskConfig(

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lm_eval")
-
 from perbench.conformance.protocol import MemoryStore
 from perbench.contracts.data import Dataset
 from perbench.contracts.run import Scored

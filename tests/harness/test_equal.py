@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("lm_eval")
+
 from perbench import plugins
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.harness.folder import notes, task_folder

@@ -14,18 +14,22 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("lm_eval")
+
 from perbench.cli import main
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.harness import version
 from perbench.harness.folder import task_folder
-from tests.harness.conftest import LONGLAMP, logged
+from tests.harness.conftest import LONGLAMP, logged, own
 from tests.matrix.conftest import Root
 from tests.prompts.shapes import CHATML
 
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 Theirs = Callable[..., dict[str, Any]]
-SHORT = {"set": {"sampling.temperature": 0.0, "sampling.max_new_tokens": 4, "max_length": 900}}
+SHORT: dict[str, dict[str, Any]] = {
+    "set": {"sampling.temperature": 0.0, "sampling.max_new_tokens": 4, "max_length": 900}
+}
 
 
 @pytest.fixture
@@ -63,6 +67,27 @@ def test_a_prompt_beyond_the_context_is_not_cut(theirs: Theirs) -> None:
             data={"longlamp": LONGLAMP},
             metadata={"set": {"sampling.max_new_tokens": 1850}},
         )
+
+
+def test_metadata_of_another_shape(theirs: Theirs) -> None:
+    with pytest.raises(PerbenchError, match="--metadata: data must be an object"):
+        theirs("perbench_longlamp_prw", metadata={"data": "longlamp"})
+    with pytest.raises(PerbenchError, match=r"sampling.temprature.*Did you mean 'temperature'"):
+        theirs("perbench_longlamp_prw", metadata={"set": {"sampling.temprature": 0}})
+
+
+def test_examples_that_the_task_skips(theirs: Theirs, engine: TransformersEngine) -> None:
+    skip = {**SHORT["set"], "max_length": 153, "on_too_long": "skip"}
+    given: dict[str, Any] = {"data": {"longlamp": LONGLAMP}}
+    found = theirs("perbench_longlamp_prw", metadata={"set": skip}, **given)
+    samples, scored = own("longlamp/prw", engine, overrides=skip, **given)
+    rows = logged(found, "perbench_longlamp_prw")
+    assert {name: row["samples"] for name, row in rows.items()} == {
+        name: [sample] for name, sample in samples.items()
+    }
+    assert 0 < sum("missing" in sample for sample in samples.values()) < len(samples)
+    value = found["results"]["perbench_longlamp_prw"]["rougeL,none"]
+    assert value == pytest.approx(scored.metrics["rougeL"].value)
 
 
 class Chats:

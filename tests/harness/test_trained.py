@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytest.importorskip("lm_eval")
+
 from perbench.cli import main
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
