@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from perbench import plugins
+from perbench.cli import agreement
 from perbench.errors import PerbenchError
 
 SUMMARY = "show what this machine has, what is missing, and the command that installs it"
@@ -47,10 +48,15 @@ class Check:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the checks as a JSON list")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    agreement.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.engine is not None:
+        return agreement.run(args)
+    if args.model is not None or args.set:
+        raise PerbenchError("--model and --set are for comparing engines: add --engine NAME")
     checks = []
     for part in PARTS:
         try:

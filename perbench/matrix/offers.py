@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from perbench import plugins
 from perbench.api import Identifier
@@ -96,3 +96,21 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
             f"identifier {name} reads tokens, but {model.name} is {engine.what}, which exposes none; use a "
             f"model whose weights are on this machine, or identifiers that only chat ({', '.join(chatting)})"
         )
+
+
+def mixed_engines(rows: Iterable[tuple[str, Named[ModelSpec]]]) -> list[str]:
+    """Tells targets whose models of weights are served by different engines; `rows` are (target, model)."""
+    found: dict[str, dict[str, str]] = {}
+    for target, model in rows:
+        if engine_of(model).weights:
+            found.setdefault(target, {}).setdefault(engine_name(model.spec), model.name)
+    mixed: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for target, engines in found.items():
+        if len(engines) > 1:
+            mixed.setdefault(tuple(sorted(engines.items())), []).append(target)
+    return [
+        f"{', '.join(targets[:3])}{' and others' if len(targets) > 3 else ''}: rows of one table by different "
+        f"engines ({', '.join(f'{name}: {model}' for name, model in engines)}); `perbench doctor --engine "
+        f"{engines[-1][0]} --against {engines[0][0]} --model {engines[-1][1]}` says whether they may share it"
+        for engines, targets in mixed.items()
+    ]

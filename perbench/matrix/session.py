@@ -28,6 +28,7 @@ from perbench.matrix.dry_run import show_plan
 from perbench.matrix.estimate import Estimator
 from perbench.matrix.fleet import Fleet, check_alone, starts_of, worker_env
 from perbench.matrix.memory import memory_lines
+from perbench.matrix.offers import mixed_engines
 from perbench.matrix.options import Options
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.record import now
@@ -83,7 +84,8 @@ def carry_out(
     planned(cells)
     possible = [*cells, *stage.later]
     seen = overlaps.refused(possible)
-    for line in overlaps.accepted(possible) if group.main else ():
+    rows = [(cell.labels.target or "", cell.model) for cell in possible if cell.kind != "train"]
+    for line in [*overlaps.accepted(possible), *mixed_engines(rows)] if group.main else ():
         say(line)
     if options.dry_run:
         return _show_plan(stage, cells, catalogue, run, seen, options)
