@@ -53,8 +53,8 @@ ROUNDING = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where an answer first differs. `gap`: by how much the second engine prefers its own token to the
-    first's, in natural log-probs; None if one answer ends there."""
+    """Where an answer first differs. `gap`: by how much the second engine's log-probs prefer its own token to
+    the first's, in nats; None if one answer ends there."""
 
     prompt: str
     token: int
@@ -90,11 +90,12 @@ class Agreement:
                 f"log-probs differ by {self.mean:.2g} on average, more than {limit:g} for {self.dtype}"
             )
         apart = 2 * max(self.largest, limit)
-        wide = [one for one in self.divergences if one.gap is not None and not one.gap <= apart]
+        wide = [one.gap for one in self.divergences if one.gap is not None and not abs(one.gap) <= apart]
         if wide:
+            most = max(map(abs, wide))
             found.append(
-                f"{len(wide)} of {self.prompts} answers differ where the tokens are up to "
-                f"{max(one.gap or 0.0 for one in wide):.2g} apart, more than rounding explains ({apart:.2g})"
+                f"{len(wide)} of {self.prompts} answers differ where the tokens are up to {most:.2g} apart, "
+                f"more than rounding explains ({apart:.2g})"
             )
         return found
 

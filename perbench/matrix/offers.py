@@ -11,7 +11,7 @@ from perbench.errors import PerbenchError
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import engine_of, owner_of, roles_of
+from perbench.specs.compose import engine_name, engine_of, owner_of, roles_of
 from perbench.specs.matrix import MatrixSpec
 
 Lookup = Callable[[str], Named[ModelSpec]]
@@ -101,16 +101,20 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
 def mixed_engines(rows: Iterable[tuple[str, Named[ModelSpec]]]) -> list[str]:
     """Tells targets whose models of weights are served by different engines; `rows` are (target, model)."""
     found: dict[str, dict[str, str]] = {}
-    for target, model in rows:
-        if engine_of(model).weights:
-            found.setdefault(target, {}).setdefault(engine_name(model.spec), model.name)
+    for target, named in rows:
+        if engine_of(named).weights:
+            found.setdefault(target, {}).setdefault(engine_name(named.spec), named.name)
     mixed: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for target, engines in found.items():
         if len(engines) > 1:
             mixed.setdefault(tuple(sorted(engines.items())), []).append(target)
-    return [
-        f"{', '.join(targets[:3])}{' and others' if len(targets) > 3 else ''}: rows of one table by different "
-        f"engines ({', '.join(f'{name}: {model}' for name, model in engines)}); `perbench doctor --engine "
-        f"{engines[-1][0]} --against {engines[0][0]} --model {engines[-1][1]}` says whether they may share it"
-        for engines, targets in mixed.items()
-    ]
+    lines = []
+    for engines, targets in mixed.items():
+        (one, _), (other, model) = engines[0], engines[-1]
+        listed = ", ".join(f"{engine}: {served}" for engine, served in engines)
+        lines.append(
+            f"{', '.join(targets[:3])}{' and others' if len(targets) > 3 else ''}: rows of one table by "
+            f"different engines ({listed}); whether they may share it says `perbench doctor --engine {other} "
+            f"--against {one} --model {model}`"
+        )
+    return lines
