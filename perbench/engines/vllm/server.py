@@ -43,7 +43,8 @@ class _Running:
     rank: int
     done: dict[str, Any] = field(default_factory=dict)
     """Finished outputs that nobody has taken yet: several callers may wait for theirs."""
-    left: int = 0
+    asked: dict[str, str] = field(default_factory=dict)
+    """Requests in progress, or not yet taken, and the names of their adapters."""
     adapters: dict[str, int] = field(default_factory=dict)
 
 
@@ -88,6 +89,9 @@ class Server:
         core = running.llm.llm_engine
         waiting: dict[str, int] = {}
         try:
+            used = adapter.name if adapter is not None else ""
+            while any(other != used for name, other in running.asked.items() if name not in running.done):
+                _step(running)  # on a CPU, vLLM applies an adapter to all requests of a batch
             lora = self._lora(running, adapter) if adapter is not None else None
             from vllm import SamplingParams
 
@@ -97,14 +101,14 @@ class Server:
                 params = SamplingParams(**one.params)
                 core.add_request(name, {"prompt_token_ids": list(one.prompt)}, params, lora_request=lora)
                 waiting[name] = place
-                running.left += 1
+                running.asked[name] = used
             while waiting:
                 for name in [name for name in running.done if name in waiting]:
-                    running.left -= 1
+                    del running.asked[name]
                     place, output = waiting.pop(name), running.done.pop(name)
                     yield place, output
                 if waiting:
-                    running.done |= {out.request_id: out for out in core.step() if out.finished}
+                    _step(running)
         except Exception as error:  # vLLM raises its own and other libraries' types
             dead = type(error).__name__ == "EngineDeadError"
             told = failed(error, running.log, "died" if dead else "refused a request")
@@ -112,12 +116,12 @@ class Server:
                 self.close()
             raise told from error
         finally:
-            if waiting and self._held:  # the caller stopped early
+            if waiting and running in self._held:  # the caller stopped early
                 with suppress(Exception):
                     core.abort_request([*waiting], internal=False)
                 for name in waiting:
                     running.done.pop(name, None)
-                running.left -= len(waiting)
+                    running.asked.pop(name, None)
 
     def close(self) -> None:
         """Stop vLLM; the next request starts it again."""
@@ -128,7 +132,7 @@ class Server:
         if self._held and length <= self._held[0].length and rank <= self._held[0].rank:
             return self._held[0]
         known = self._held[0] if self._held else None
-        if known is not None and known.left:
+        if known is not None and known.asked:
             raise PerbenchError(
                 f"engine vllm: a request of {length} tokens, beyond the {known.length} that vLLM was started "
                 f"with, while others run; set vllm.max_model_len: {max(length, self._longest)} or more"
@@ -167,6 +171,11 @@ def reserved(rank: int, spec: Vllm) -> int:
     if not rank:
         return 0
     return spec.max_lora_rank or next(size for size in RANKS if size >= rank)
+
+
+def _step(running: _Running) -> None:
+    outputs = running.llm.llm_engine.step()
+    running.done |= {out.request_id: out for out in outputs if out.finished}
 
 
 def _close(held: list[_Running]) -> None:
