@@ -45,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
         from perbench.pack.repeat import repeat
         from perbench.store.pack import Pack
 
+        if args.profile is not None:
+            raise PerbenchError(
+                "--profile is for a matrix that is not in a pack; --matrix names one of the pack's"
+            )
         pack = Pack(args.pack)
         out = args.out if args.out is not None else Path("runs", pack.manifest.run)
         return repeat(pack, args.matrix, options.sets_of(args), options.read(args, out, dry_run=args.dry_run))
