@@ -16,6 +16,7 @@ from perbench import plugins
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.models import load_causal_lm
 from perbench.protocols.lm_eval import documents
+from perbench.specs.load import load_task
 from tests.lm_eval.plain import numbers, ours, plain_model, plain_results
 from tests.lm_eval.table import write_table
 
@@ -161,3 +162,8 @@ def test_a_number_of_examples_does_not_override_a_task_that_says_0(
     scored, samples = ours(engine, task, **{"lm_eval.num_fewshot": 3})
     check(results, scored, samples, task)
     assert {sample["question"].count("Question:") for sample in samples} == {1 if task == "gen_zero" else 4}
+
+
+def test_the_headline_of_a_group_is_its_own_metric(root: Path) -> None:
+    """Its first task's is exact_match."""
+    assert load_task("lm_eval:grouped").spec.headline == "acc"

@@ -77,6 +77,28 @@ def test_general_ability_stands_beside_the_tasks(root: Root, runs: Runs, tmp_pat
     assert "Did you mean 'tiny_choice'?" in errors
 
 
+def test_perplexity_of_a_task_has_gains_by_document(root: Root, runs: Runs, tmp_path: Path) -> None:
+    """A value of sums over documents: shown, verified and compared by the sums."""
+    write_tasks(root.path, choice_rows(5))
+    root.matrix(trainers=["ce", "perce"], targets=["lm_eval:tiny_rolling"], identifiers=[], baseline="ce")
+    out = tmp_path / "run"
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out))
+    assert code == 0, errors
+    found = {r.labels.trainer: r for r, _ in read_records(out) if r.kind == "eval"}
+    assert {record.headline for record in found.values()} == {"word_perplexity"}
+    assert {record.better_of("word_perplexity") for record in found.values()} == {"lower"}
+    assert all(record.environment["dtype"] in ("bfloat16", "float32") for record in found.values())
+    code, output, errors = runs(root.path, "leaderboard", "show", str(out), "--json")
+    assert code == 0, errors
+    table = next(one for one in json.loads(output)["sections"] if one["name"] == "transfer")["tables"][0]
+    (value,) = next(row["values"] for row in table["rows"] if row["name"] == "perce")
+    low, high = value["gain"]["ci"]
+    assert low <= value["gain"]["value"] <= high
+    code, output, errors = runs(root.path, "verify", str(out), "--json")
+    assert code == 0, errors
+    assert all(one["faults"] == [] for one in json.loads(output))
+
+
 SUMMARY = {"model": "tiny", "max_new_tokens": 4}
 BUILT: list[dict[str, Any]] = [
     {"as": "bm25", "persona": {"retrieve": "bm25", "k": 1}},
