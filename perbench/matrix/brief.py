@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from perbench.lm.native import native
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.options import Options
+from perbench.matrix.select import choices, chosen, recorded
 from perbench.plugins.roots import included
 from perbench.shapes.base import Named
 from perbench.specs.matrix import MatrixSpec
@@ -137,6 +138,20 @@ class Brief:
                     f"dtype in the models' files if the machines differ: `auto` is {native()} here)"
                 )
         return catalogue, [cells[identity] for identity in self.todo]
+
+    def following(self, catalogue: Catalogue, run: RunDir) -> Brief | None:
+        """The plan that the records of this one's cells lead to, by the matrix's selection; None if it was
+        the last. Cells that failed in an earlier run are left to the first process."""
+        spec = self.spec
+        if spec.select is None:
+            return None
+        cells = expand(spec, catalogue, self.chosen)
+        made = chosen(choices(spec, cells, recorded(run)))
+        if made <= {*self.chosen}:
+            return None
+        known = {cell.identity for cell in cells}
+        todo = [cell.identity for cell in expand(spec, catalogue, made) if cell.identity not in known]
+        return replace(self, todo=todo, again={}, chosen=sorted(made))
 
 
 def brief_of(

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ from perbench.console.printing import say
 from perbench.contracts.executor import HEAD
 from perbench.errors import PerbenchError
 from perbench.matrix.board import Board, Claim
-from perbench.matrix.brief import read_brief
+from perbench.matrix.brief import Brief, read_brief
+from perbench.matrix.catalogue import Catalogue
+from perbench.matrix.cells import Cell
 from perbench.matrix.run import BrokenDevice, Worker
 from perbench.matrix.summary import in_short
 from perbench.matrix.watch import Watch
@@ -127,19 +129,8 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
         if Path(brief.folder) == Path.cwd():
             raise
         raise PerbenchError(f"{error}\nThe run was started in {brief.folder}; do so here, too") from error
-    progress = Progress(len(cells))
-    worker = Worker(
-        catalogue,
-        run,
-        brief.command,
-        progress.say,
-        track=brief.track,
-        cached=brief.cached,
-        restarted=HEAD in os.environ,
-        timeout=brief.cell_timeout,
-    )
     if not group.main:
-        worker.follow({cell.identity: cell for cell in cells})
+        _worker(brief, catalogue, run, say).follow({cell.identity: cell for cell in cells})
         code = group.broadcast(0)
         processes.close()
         return code
@@ -147,23 +138,47 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
     name = name or f"{host}:{process}"
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     say(f"worker {name} is process {process} on {host}{f', with GPU {gpus}' if gpus else ''}")
-    leases = run.leases(name, expiry=brief.expiry)
-    board = Board(cells, run, leases, brief.again)
+    failed, left = _work(brief, catalogue, cells, run, name)
+    # A worker that the first process started is started anew for what a selection leads to.
+    while not left and HEAD not in os.environ and (following := brief.following(catalogue, run)) is not None:
+        brief = following
+        catalogue, cells = brief.cells()
+        more, left = _work(brief, catalogue, cells, run, name)
+        failed += more
+    group.broadcast("")
+    code = group.broadcast(2 if left else 1 if failed else 0)
+    say(f"{path}: {'some cells could not be written' if left else 'nothing is left to do'}")
+    processes.close()
+    return code
+
+
+def _worker(brief: Brief, catalogue: Catalogue, run: RunDir, say: Callable[[str], None]) -> Worker:
+    return Worker(
+        catalogue,
+        run,
+        brief.command,
+        say,
+        track=brief.track,
+        cached=brief.cached,
+        restarted=HEAD in os.environ,
+        timeout=brief.cell_timeout,
+    )
+
+
+def _work(
+    brief: Brief, catalogue: Catalogue, cells: Sequence[Cell], run: RunDir, name: str
+) -> tuple[int, bool]:
+    """Work on the cells of a plan until all are finished: how many failed here, and whether some could not be
+    written."""
+    progress = Progress(len(cells))
+    board = Board(cells, run, run.leases(name, expiry=brief.expiry), brief.again)
     watch = Watch(board, run, progress, lines=False)
-    member = Member(board, worker, progress, watch.look)
+    member = Member(board, _worker(brief, catalogue, run, progress.say), progress, watch.look)
     with progress.shown():
         watch.look()
         progress.begin()
         member.work()
-    group.broadcast("")
-    code = group.broadcast(2 if board.unfinished else 1 if member.failed else 0)
-    say(
-        f"{path}: nothing is left to do"
-        if not board.unfinished
-        else f"{path}: some cells could not be written"
-    )
-    processes.close()
-    return code
+    return member.failed, bool(board.unfinished)
 
 
 def _enter(folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -344,6 +345,10 @@ def test_killed_between_the_stages_a_run_goes_on(chosen_among: Root, runs: Runs,
     out = tmp_path / "run"
     words = ("run", "--matrix", "small", "--out", str(out))
     assert runs(chosen_among.path, *words, kill=("finish", 4))[0] < 0  # all candidates are recorded
+    joined = shutil.copytree(out, tmp_path / "joined")
+    code, _, errors = runs(chosen_among.path, "work", str(joined))
+    assert code == 0, errors
+    assert len(read_records(joined)) == 5
     code, _, errors = runs(chosen_among.path, *words)
     assert code == 0, errors
     assert "4 cells reused; to do: 0 train, 1 evaluate, 0 identify" in errors
