@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
@@ -20,6 +21,7 @@ from perbench.plugins import builtin_root
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = builtin_root() / "leaderboard" / "templates"
 RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
@@ -35,13 +37,15 @@ def environment(
     """Templates of `folders`, then of leaderboard/templates; `included` are further ones by the names under
     which they are included."""
     from jinja2 import ChoiceLoader, Environment, FileSystemLoader, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
 
     own = {name: (path.read_text(encoding="utf-8"), str(path), None) for name, path in included.items()}
     files = FileSystemLoader([*folders, TEMPLATES])
     found = Environment(
         loader=ChoiceLoader([FunctionLoader(own.get), files]),
         autoescape=True,
-        finalize=_isolated,
+        auto_reload=False,  # which looks at every file again for every page
+        finalize=partial(_isolated, Markup),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -93,19 +97,17 @@ class Plain(str):
     """Text for places without markup, such as attributes and titles."""
 
 
-def _isolated(value: Any) -> Any:
+def _isolated(markup: type[Markup], value: Any) -> Any:
     """The output of a template expression without invisible or reordering characters; right-to-left text is
-    isolated."""
-    from markupsafe import Markup
-
-    if not isinstance(value, str) or isinstance(value, Markup):
+    isolated. Called a thousand times for a page."""
+    if not isinstance(value, str) or isinstance(value, markup):
         return value
     text = printable(value)
     if text.isascii() or isinstance(value, Plain):  # nearly all are: looking at each letter takes longer
         return text
     if not any(bidirectional(char) in RIGHT_TO_LEFT for char in text):
         return text
-    return Markup("<bdi>{}</bdi>").format(text)
+    return markup("<bdi>{}</bdi>").format(text)
 
 
 def _hash(content: str) -> str:

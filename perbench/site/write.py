@@ -43,10 +43,13 @@ def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
     _sweep(out)
     new = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
-        names = []
+        names, folders = [], set[Path]()
         for name, content in files:
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).write_text(content, encoding="utf-8")
+            file = new / name
+            if file.parent not in folders:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(file.parent)
+            file.write_text(content, encoding="utf-8")
             names.append(name)
         listed = json.dumps({"generator": GENERATOR, "files": sorted(names)}, indent=1)
         (new / LIST).write_text(listed + "\n", encoding="utf-8")
