@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from perbench.engines.vllm.start import Log, check_device, failed, linear_layers
 from perbench.errors import PerbenchError, SpecError
 from perbench.specs.compose import engine_inputs, engine_name, engine_of
 from perbench.specs.load import load_model
+from tests.processes import ROOT
 
 
 def named(folder: Path, text: str) -> str:
@@ -192,6 +196,27 @@ def test_nothing_that_vllm_prints_reaches_the_output(capfd: pytest.CaptureFixtur
     print("after")
     assert capfd.readouterr() == ("before\nafter\n", "")
     assert log.cause() == "ValueError: of a process"
+
+
+KILLED = """
+import os, signal, sys
+from perbench.engines.vllm.start import Log, Started
+started = Started(None, Log(), [int(sys.argv[1])])
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "ended"])
+def test_a_killed_process_leaves_no_vllm_behind(end: str) -> None:
+    with subprocess.Popen(["sleep", "600"]) as vllm:
+        done = subprocess.run([sys.executable, "-c", KILLED, str(vllm.pid), end], cwd=ROOT, check=False)
+        assert done.returncode == (-signal.SIGKILL if end == "killed" else 0)
+        if end == "killed":
+            assert vllm.wait(timeout=60) == -signal.SIGKILL
+        else:
+            assert vllm.poll() is None  # vLLM's own shutdown ends its processes
+            vllm.kill()
 
 
 def test_batch_invariance_needs_a_gpu() -> None:

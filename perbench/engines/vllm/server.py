@@ -14,7 +14,7 @@ from perbench.contracts.engine import TokenIds
 from perbench.errors import PerbenchError
 
 from .section import RANKS, Vllm
-from .start import Log, failed, options, start
+from .start import Log, Started, failed, options, start
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class Request:
 
 @dataclass
 class _Running:
-    llm: Any
-    log: Log
+    vllm: Started
     length: int
     rank: int
     done: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +85,7 @@ class Server:
             return
         rank = adapter.rank if adapter is not None else 0
         running = self._need(max(one.length for one in requests), rank)
-        core = running.llm.llm_engine
+        core = running.vllm.llm.llm_engine
         waiting: dict[str, int] = {}
         try:
             used = adapter.name if adapter is not None else ""
@@ -111,7 +110,7 @@ class Server:
                     _step(running)
         except Exception as error:  # vLLM raises its own and other libraries' types
             dead = type(error).__name__ == "EngineDeadError"
-            told = failed(error, running.log, "died" if dead else "refused a request")
+            told = failed(error, running.vllm.log, "died" if dead else "refused a request")
             if dead:
                 self.close()
             raise told from error
@@ -141,8 +140,8 @@ class Server:
         rank = reserved(max(rank, self._rank, known.rank if known else 0), self._spec)
         self.close()
         log = Log()
-        llm = start(options(self._folder, self._spec, self._dtype, length, rank), self._spec, log)
-        self._held.append(_Running(llm, log, length, rank))
+        given = options(self._folder, self._spec, self._dtype, length, rank)
+        self._held.append(_Running(start(given, self._spec, log), length, rank))
         return self._held[0]
 
     def _lora(self, running: _Running, adapter: Adapter) -> Any:
@@ -151,7 +150,7 @@ class Server:
         number = running.adapters.get(adapter.name)
         found = LoRARequest(adapter.name, number or len(running.adapters) + 1, str(adapter.path))
         if number is None:
-            running.llm.llm_engine.add_lora(found)  # here, so that a fault stops no other request
+            running.vllm.llm.llm_engine.add_lora(found)  # here, so that a fault stops no other request
             running.adapters[adapter.name] = found.lora_int_id
         return found
 
@@ -174,14 +173,10 @@ def reserved(rank: int, spec: Vllm) -> int:
 
 
 def _step(running: _Running) -> None:
-    outputs = running.llm.llm_engine.step()
+    outputs = running.vllm.llm.llm_engine.step()
     running.done |= {out.request_id: out for out in outputs if out.finished}
 
 
 def _close(held: list[_Running]) -> None:
-    """Stop the processes and free the device."""
     while held:
-        running = held.pop()
-        with suppress(Exception), running.log.capture():
-            running.llm.llm_engine.engine_core.shutdown()
-        running.log.file.close()
+        held.pop().vllm.close()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
+from multiprocessing import active_children
 from pathlib import Path
 from typing import IO, Any
 
@@ -166,8 +169,33 @@ class Log:
         return None
 
 
-def start(given: Mapping[str, Any], spec: Vllm, log: Log) -> Any:
-    """A `vllm.LLM`.
+class Started:
+    """A `vllm.LLM` and what ends its processes should this one be killed, which they do not notice."""
+
+    def __init__(self, llm: Any, log: Log, processes: Iterable[int]) -> None:
+        self.llm, self.log = llm, log
+        words = ["/bin/sh", "-c", 'cat >/dev/null; kill -9 "$@"', "vllm", *map(str, processes)]
+        quiet = subprocess.DEVNULL
+        self._watch = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+        # Registered after multiprocessing's own, which waits for the processes, and so called before it.
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Stop the processes and free the device."""
+        atexit.unregister(self.close)
+        if self._watch.returncode is not None:
+            return
+        with suppress(Exception), self.log.capture():
+            self.llm.llm_engine.engine_core.shutdown()
+        self._watch.kill()
+        self._watch.communicate()
+        self.log.file.close()
+
+
+def start(given: Mapping[str, Any], spec: Vllm, log: Log) -> Started:
+    """Start vLLM with these arguments of `vllm.LLM`.
 
     Raises:
         PerbenchError: it does not start; the message has the cause and what to do.
@@ -180,10 +208,12 @@ def start(given: Mapping[str, Any], spec: Vllm, log: Log) -> Any:
             from vllm import LLM
         except ImportError as error:
             raise PerbenchError(f"engine vllm: vllm cannot be imported: {error}; install it again") from error
+        before = {child.pid for child in active_children()}
         try:
-            return LLM(**given)
+            llm = LLM(**given)
         except (ValueError, RuntimeError, TypeError, OSError, AssertionError, KeyError) as error:
             raise failed(error, log, f"does not start with model {Path(given['model']).name}") from error
+    return Started(llm, log, [child.pid for child in active_children() if child.pid not in before])
 
 
 def failed(error: BaseException, log: Log, what: str) -> PerbenchError:
