@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +18,13 @@ from perbench.site.load import load
 from perbench.site.matrix import matrix_of
 from perbench.site.terminal import print_view
 from perbench.site.view import SiteView, build_view
+from tests.site.browsing import NARROW, opened
 from tests.site.chosen import BEST, LEVEL, RATES, SOURCES, choose
 from tests.site.conftest import Bench, build_all
+from tests.site.test_accessible import violations
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 RED = "\x1b[1;31m"
 
@@ -124,6 +129,22 @@ def test_chosen_on_test_is_red_on_every_page(bench: Bench, tmp_path: Path) -> No
     for page in site.rglob("*.html"):
         assert "grave" not in page.read_text()
         assert "TEST" not in page.read_text()
+
+
+@pytest.mark.parametrize("page", ["index.html", "selection.html"])
+def test_axe_finds_nothing_and_scores_are_in_reach_on_a_phone(
+    page: str, bench: Bench, browser: Browser, tmp_path: Path
+) -> None:
+    choose(bench, "test", failed={("ce", "fam/read", 2e-05): (0, 1)})
+    site = build_all([bench.path], tmp_path / "site").parent
+    with opened(browser, site, page) as shown:
+        assert violations(shown) == {}
+        shown.set_viewport_size(NARROW)
+        assert shown.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        for head in shown.locator(".matrix tbody tr[data-row=cell] th").all():
+            box = head.bounding_box()
+            assert box is not None
+            assert box["width"] < NARROW["width"] * 0.6
 
 
 def test_chosen_on_test_is_red_in_a_terminal(
