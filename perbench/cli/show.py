@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     print()
     if "spec" in about:
         print(_yaml(about["spec"]), end="")
+        if "profiles" in about:
+            print(f"\n{_yaml({'profiles': about['profiles']})}", end="")
         return 0
     print(about.pop("documentation"))
     for title in ("hyperparameters", "keys"):
@@ -99,9 +101,22 @@ def _roles(kind: str, owner: type[Owner[Any]]) -> list[dict[str, Any]]:
 
 
 def _spec(plugin: plugins.Plugin) -> dict[str, Any]:
+    if plugin.kind == "matrix":
+        return _matrix(plugin)
     named = plugins.loader(plugin.kind)(plugin.name)
     about = {"spec": named.spec.model_dump(mode="json", by_alias=True)}
     return {**about, **_weights(named)} if plugin.kind == "model" else about
+
+
+def _matrix(plugin: plugins.Plugin) -> dict[str, Any]:
+    """A matrix under its first profile, and what the others change."""
+    from perbench.specs.matrices import load_matrix
+    from perbench.specs.profiles import KEY
+    from perbench.specs.yaml import read
+
+    about = {"spec": load_matrix(plugin.name).spec.model_dump(mode="json", by_alias=True)}
+    profiles = read(plugin.path).data.get(KEY)
+    return {**about, KEY: profiles} if profiles else about
 
 
 def _weights(model: Any) -> dict[str, str | None]:

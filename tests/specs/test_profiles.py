@@ -87,3 +87,10 @@ def test_a_profile_that_is_no_mapping(root: Path) -> None:
         file.write_text(MATRIX + text)
         with pytest.raises(SpecError, match="profiles"):
             load_matrix("small")
+
+
+def test_show_prints_the_profiles(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "matrix", "small"]) == 0
+    shown = capsys.readouterr().out
+    assert "profile: as_paper" in shown
+    assert "\nprofiles:\n  as_paper: {}\n  as_code:\n" in shown
