@@ -13,6 +13,7 @@ in it the FLOPs are counted. On a GPU, where two models seldom fit, each turn st
     naive       PerCE as the paper describes it: the same with a second full-logit pass without the persona
     published   NextQuill as its public code is built: two full-logit passes padded on the left to one length
     trl         TRL's SFTTrainer on completions, batches grouped by length (pip install trl==1.16.0)
+    liger       stock with Liger's kernels, on a GPU (pip install liger-kernel, 0.8.5 or later)
     ce, perce, nextquill   perbench.training.fit
 
 Lengths: prompts of 1364 tokens with the persona and 96 without, the means of PerContrast's Table 7, which
@@ -33,7 +34,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from train_step_contenders import TRL, examples, floor, work
+from train_step_contenders import PACKAGES, examples, floor, work
 
 
 def shape(
@@ -51,6 +52,7 @@ def shape(
 
 
 SHAPES = {
+    "tiny": shape(64, 2, 4, 2, 16, 128, 1312),
     "small": shape(512, 2, 8, 4, 64, 1536, 1312),
     "vocabulary": shape(256, 12, 4, 2, 64, 768, 151936),
     "qwen3-0.6b": shape(1024, 28, 16, 8, 128, 3072, 151936),
@@ -60,7 +62,7 @@ SHAPES = {
 """small: head and body in Qwen3-4B's proportion (9.7% of the matrices' parameters in the head)."""
 
 TIED = ("qwen3-0.6b", "qwen3-4b")
-ALL = ["stock", "naive", "published", "trl", "ce", "perce", "nextquill"]
+ALL = ["stock", "naive", "published", "trl", "liger", "ce", "perce", "nextquill"]
 OWN = ["stock", "ce", "perce"]
 EQUAL = {"shape": "small", "contenders": OWN, "examples": 2, "per_device": 1, "equal": True}
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -89,19 +91,26 @@ def main() -> None:
             measure(name, setting, options)
 
 
-def save_model(name: str, folder: Path, device: str) -> None:
-    """Random weights and a tokenizer that only pads."""
+def random_model(name: str, dtype: Any, device: str) -> Any:
     import torch
-    from tokenizers import Tokenizer, models
-    from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
     torch.manual_seed(0)
     config = (LlamaConfig if name.startswith("llama") else Qwen3Config)(
         **SHAPES[name], max_position_embeddings=8192, tie_word_embeddings=name in TIED
     )
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+
+
+def save_model(name: str, folder: Path, device: str) -> None:
+    """Random weights and a tokenizer that only pads."""
+    import torch
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    model.save_pretrained(folder)
+    random_model(name, dtype, device).save_pretrained(folder)
     backend = Tokenizer(models.WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
     tokenizer.save_pretrained(folder)
@@ -141,11 +150,21 @@ class Contender:
             self._process = None
 
 
-def measure(name: str, setting: dict[str, Any], options: argparse.Namespace) -> None:
+def absent(name: str, device: str) -> str | None:
+    """Why a contender cannot take part; None if it can."""
+    if name == "liger" and device == "cpu":
+        return "Liger's kernels need a GPU"
+    module, command = PACKAGES.get(name, (None, ""))
+    return f"not installed ({command})" if module and importlib.util.find_spec(module) is None else None
+
+
+def measure(name: str, setting: dict[str, Any], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Let the contenders take turns, print the table, and return its figures."""
     names = list(setting["contenders"])
-    if "trl" in names and importlib.util.find_spec("trl") is None:
-        names.remove("trl")
-        print(f"without TRL's SFTTrainer: it is not installed ({TRL})")
+    for each in [*names]:
+        if (why := absent(each, setting["device"])) is not None:
+            names.remove(each)
+            print(f"without {each}: {why}")
     contenders = {each: Contender(each, setting) for each in names}
     rounds: dict[str, list[dict[str, float]]] = {each: [] for each in names}
     try:
@@ -158,51 +177,74 @@ def measure(name: str, setting: dict[str, Any], options: argparse.Namespace) -> 
     finally:
         for contender in contenders.values():
             contender.end()
-    report(name, setting, rounds, {each: contenders[each].flops for each in names}, options)
+    rows = figures(setting, rounds, {each: contenders[each].flops for each in names}, options)
+    report(name, setting, rows)
+    return rows
 
 
-def report(
-    name: str,
+def figures(
     setting: dict[str, Any],
     rounds: dict[str, list[dict[str, float]]],
     flops: dict[str, float],
     options: argparse.Namespace,
-) -> None:
-    rows = examples(setting)
-    tokens = sum(len(row["factual"]) + len(row["response"]) for row in rows)
-    lengths = [len(row["factual"]) + len(row["response"]) for row in rows]
+) -> list[dict[str, Any]]:
+    """A row of the table for each contender."""
+    tokens = sum(len(row["factual"]) + len(row["response"]) for row in examples(setting))
+    rows = []
+    for each, found in rounds.items():
+        walls = [turn["wall"] for turn in found]
+        wall, least = statistics.median(walls), floor(setting, SHAPES[setting["shape"]], each)
+        rows.append(
+            {
+                "step": each,
+                "s": wall,
+                "min": min(walls),
+                "max": max(walls),
+                "/ stock": ratio("wall", found, rounds.get("stock")),
+                "/ our CE": ratio("wall", found, rounds.get("ce")),
+                "CPU s / stock": ratio("cpu", found, rounds.get("stock")),
+                "peak MB": statistics.median(turn["peak"] for turn in found),
+                "peak / stock": ratio("peak", found, rounds.get("stock")),
+                "tok/s": tokens / wall,
+                "TFLOP": flops[each] / 1e12,
+                "floor": least / 1e12,
+                "MFU": least / wall / options.peak_tflops / 1e12 if options.peak_tflops else None,
+            }
+        )
+    return rows
+
+
+def report(name: str, setting: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    lengths = [len(row["factual"]) + len(row["response"]) for row in examples(setting)]
     print(
-        f"\n{name}: shape {setting['shape']}, {setting['device']}, {len(rows)} examples an update, "
+        f"\n{name}: shape {setting['shape']}, {setting['device']}, {len(lengths)} examples an update, "
         f"{setting['per_device']} a batch of stock, lengths {lengths}; load {os.getloadavg()[0]:.1f}"
     )
     columns = ["step", "s (min-max)", "/ stock", "/ our CE", "CPU s / stock", "peak MB", "/ stock", "tok/s"]
     print("| " + " | ".join([*columns, "TFLOP", "floor"]) + " |")
     print("|---" * 10 + "|")
-    for each, found in rounds.items():
-        walls = [turn["wall"] for turn in found]
-        wall, least = statistics.median(walls), floor(setting, SHAPES[setting["shape"]], each)
-        use = f" (MFU {least / wall / options.peak_tflops / 1e12:.0%})" if options.peak_tflops else ""
+    for row in rows:
+        use = f" (MFU {row['MFU']:.0%})" if row["MFU"] is not None else ""
+        ratios = {key: "" if row[key] is None else f"{row[key]:.3f}" for key in row if "/ " in key}
         cells = [
-            each,
-            f"{wall:.2f} ({min(walls):.2f}-{max(walls):.2f})",
-            ratio("wall", found, rounds.get("stock")),
-            ratio("wall", found, rounds.get("ce")),
-            ratio("cpu", found, rounds.get("stock")),
-            f"{statistics.median(turn['peak'] for turn in found):.0f}",
-            ratio("peak", found, rounds.get("stock")),
-            f"{tokens / wall:.0f}",
-            f"{flops[each] / 1e12:.3f}",
-            f"{least / 1e12:.3f}{use}",
+            row["step"],
+            f"{row['s']:.2f} ({row['min']:.2f}-{row['max']:.2f})",
+            *(ratios[key] for key in ("/ stock", "/ our CE", "CPU s / stock")),
+            f"{row['peak MB']:.0f}",
+            ratios["peak / stock"],
+            f"{row['tok/s']:.0f}",
+            f"{row['TFLOP']:.3f}",
+            f"{row['floor']:.3f}{use}",
         ]
         print("| " + " | ".join(cells) + " |")
     print(flush=True)
 
 
-def ratio(key: str, mine: list[dict[str, float]], base: list[dict[str, float]] | None) -> str:
-    """Median over the rounds of the ratio within a round."""
+def ratio(key: str, mine: list[dict[str, float]], base: list[dict[str, float]] | None) -> float | None:
+    """Median over the rounds of the ratio within a round; None without a base."""
     if base is None:
-        return ""
-    return f"{statistics.median(one[key] / other[key] for one, other in zip(mine, base, strict=True)):.3f}"
+        return None
+    return statistics.median(one[key] / other[key] for one, other in zip(mine, base, strict=True))
 
 
 def arguments() -> argparse.Namespace:

@@ -12,7 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-TRL = "pip install trl==1.16.0"
+PACKAGES = {
+    "trl": ("trl", "pip install trl==1.16.0"),
+    "liger": ("liger_kernel", "pip install liger-kernel"),
+}
+"""Module of a contender, and how to install it."""
 OURS = ("ce", "perce", "nextquill")
 RESPONSE = (150, 250)
 

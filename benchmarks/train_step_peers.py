@@ -119,6 +119,8 @@ def peer(setting: dict[str, Any], rows: list[dict[str, list[int]]], folder: str)
         "disable_tqdm": True,
         "remove_unused_columns": False,
     }
+    if name == "liger":
+        common["use_liger_kernel"] = True
     if name == "trl":
         return sft(model, tokenizer, rows, common, cpu)
     if name == "published":
