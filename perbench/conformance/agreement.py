@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.contracts.engine import Engine, Generation
 from perbench.errors import PerbenchError
 from perbench.lm.device import free
+from perbench.lm.native import native
 from perbench.lm.prefix import common_length
 from perbench.matrix.engines import open_model
 from perbench.matrix.offers import TOKENS
@@ -184,6 +185,4 @@ def _divergences(
 
 
 def _dtype(spec: ModelSpec) -> str:
-    from perbench.lm.models import native_dtype
-
-    return spec.dtype if spec.dtype != "auto" else str(native_dtype()).removeprefix("torch.")
+    return spec.dtype if spec.dtype != "auto" else native()

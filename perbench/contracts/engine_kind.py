@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,6 +92,10 @@ class EngineKind(Owner[K]):
         from perbench.lm.gguf_package import absent
 
         return absent(self.spec.gguf) if self.spec.gguf is not None else []
+
+    def faults(self, rank: int) -> Iterator[str]:
+        """Why it cannot serve LoRA adapters of this rank, when planning; each says what to do."""
+        return iter(())
 
     def price(self, asked: Asked) -> tuple[float, str] | None:
         """The cost of these requests and its currency; None if unknown."""

@@ -25,7 +25,7 @@ from perbench.matrix.identity import (
     target_inputs,
     train_inputs,
 )
-from perbench.matrix.offers import check_identifier, check_roles, trainable_models
+from perbench.matrix.offers import check_adapters, check_identifier, check_roles, trainable_models
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
@@ -135,6 +135,7 @@ def expand(spec: MatrixSpec, catalogue: Catalogue, chosen: Collection[str] = ())
     for task in dict.fromkeys(task for held in (tasks, *reached) for task in held):
         check_roles(task.named, spec, catalogue.model)
     trainable = trainable_models(spec, catalogue.model)
+    check_adapters(trainable, catalogue.model, catalogue.rank)
     rivals = candidacies(spec, trained)
     settings = [*_settings(trained, catalogue)] if trainable else []
     sources = [task_of(one.source) for one in trained]

@@ -42,6 +42,17 @@ def trainable_models(spec: MatrixSpec, model: Lookup) -> list[str]:
     return trainable
 
 
+def check_adapters(trained: Iterable[str], model: Lookup, rank: int) -> None:
+    """Refuse adapters that an engine cannot serve. `rank` is the largest of the matrix, 0 for none.
+
+    Raises:
+        PerbenchError: naming the keys to set.
+    """
+    for name in trained if rank else ():
+        for fault in engine_of(model(name)).faults(rank):
+            raise PerbenchError(f"model {name}: {fault}")
+
+
 def check_roles(task: Named[TaskSpec], spec: MatrixSpec, model: Lookup) -> None:
     """Refuse models that lack what a target needs.
 

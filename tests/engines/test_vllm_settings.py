@@ -143,6 +143,19 @@ def test_a_rank_above_the_largest_is_refused(rank: int, most: Any, tmp_path: Pat
         adapter_of(adapter(tmp_path / "a", rank), None, Vllm(max_lora_rank=most))
 
 
+def test_a_rank_above_the_largest_is_refused_when_planning(
+    tiny_model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--model", str(tiny_model_dir), "--engine", "vllm", "--limit", "1", "--dry-run"]
+    words += ["--trainer", "ce", "--source", "embedded/sotu_writing", "--target", "embedded/sotu_writing"]
+    words += ["--set", "training.lora.rank=24", "--out", str(tmp_path / "out")]
+    assert main([*words, "--set", "engine.max_lora_rank=16"]) == 2
+    assert "max_lora_rank allows 16" in capsys.readouterr().err
+    for allowed in ("engine.max_lora_rank=32", "engine.adapters=merge"):
+        main([*words, "--set", allowed])
+        assert "max_lora_rank" not in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- starting
 
 

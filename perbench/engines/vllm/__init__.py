@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from perbench.contracts.base import Capability, Inputs
 from perbench.contracts.engine_kind import EngineKind, Host
 from perbench.shapes.base import Strict
 
-from .section import Vllm
+from .section import RANKS, Vllm, too_large
 
 if TYPE_CHECKING:
     from .engine import VllmEngine
@@ -41,6 +41,11 @@ class VllmKind(EngineKind[Keys]):
 
     def absent(self) -> list[str]:
         return [*super().absent(), *([] if find_spec("vllm") is not None else [INSTALL])]
+
+    def faults(self, rank: int) -> Iterator[str]:
+        most = self.section.max_lora_rank or RANKS[-1]
+        if self.section.adapters == "swap" and rank > most:
+            yield too_large(rank, most)
 
     def open(self, host: Host) -> VllmEngine:
         from .engine import VllmEngine

@@ -17,7 +17,8 @@ from perbench.errors import PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
 from perbench.lm.context import check_room, context_in
 from perbench.lm.model_files import verify_if_sealed
-from perbench.lm.models import load_causal_lm, load_tokenizer, native_dtype
+from perbench.lm.models import load_causal_lm, load_tokenizer
+from perbench.lm.native import native
 from perbench.prompts.chat import decode_response
 from perbench.prompts.serving import chat_by_tokens, ends, stop_tokens
 from perbench.seeds import derive_seed
@@ -54,7 +55,7 @@ class VllmEngine(Engine):
         self.tokenizer = load_tokenizer(folder)
         self.stop_tokens = stop_tokens(folder, self.tokenizer)
         self._folder, self._spec = folder, spec
-        self._dtype = dtype if dtype != "auto" else str(native_dtype()).removeprefix("torch.")
+        self._dtype = dtype if dtype != "auto" else native()
         self._room = self._context(folder)
         self._longest = spec.max_model_len or longest
         self._rank = rank if spec.adapters == "swap" else 0

@@ -52,3 +52,11 @@ class Vllm(Strict):
         """The keys that enter identities, where they differ from the defaults."""
         own = {"adapters": self.adapters, "batch_invariant": self.batch_invariant}
         return {key: value for key, value in own.items() if value != type(self).model_fields[key].default}
+
+
+def too_large(rank: int, most: int) -> str:
+    """The fault of an adapter."""
+    return (
+        f"engine vllm: an adapter of rank {rank}, but vllm.max_lora_rank allows {most}; raise it (at most "
+        f"{RANKS[-1]}), lower training.lora.rank, or set vllm.adapters: merge"
+    )

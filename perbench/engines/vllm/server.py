@@ -13,7 +13,7 @@ from typing import Any
 from perbench.contracts.engine import TokenIds
 from perbench.errors import PerbenchError
 
-from .section import RANKS, Vllm
+from .section import RANKS, Vllm, too_large
 from .start import Log, Started, failed, options, start
 
 
@@ -163,10 +163,7 @@ def reserved(rank: int, spec: Vllm) -> int:
     """
     most = spec.max_lora_rank or RANKS[-1]
     if rank > most:
-        raise PerbenchError(
-            f"engine vllm: an adapter of rank {rank}, but vllm.max_lora_rank allows {most}; raise it (at "
-            f"most {RANKS[-1]}), lower training.lora.rank, or set vllm.adapters: merge"
-        )
+        raise PerbenchError(too_large(rank, most))
     if not rank:
         return 0
     return spec.max_lora_rank or next(size for size in RANKS if size >= rank)
