@@ -6,9 +6,10 @@
 
 A tiny random model; two trainers, two sources, three targets, an identifier (tests/matrix/killing.py).
 
-Kills: random workers are killed by SIGKILL at random moments, and the run is compared with one of a single
-undisturbed process: records but for their times, samples, scores, training logs and weights, byte for byte.
-Some cells wait in each step, so that kills meet them at work. Exit code 1 when anything differs.
+Kills: random workers are killed by SIGKILL at random moments, no faster than cells are finished (a cell
+in which five workers die in a row counts as failed). The run is compared with one of a single undisturbed
+process: records but for their times, samples, scores, training logs and weights, byte for byte. Some cells
+wait in each step, so that kills meet them at work. Exit code 1 when anything differs.
 
 Speed: single-threaded cells by one worker and by two, in turn. On a machine that does other things wall time
 says little, so the CPU time is reported, too: on two cores of their own, the time of a run is about that of
@@ -65,7 +66,8 @@ def kills(folder: Path, args: argparse.Namespace) -> bool:
         env={**env, PAUSE: str(args.pause)},
         kills=args.kills,
         seed=args.seed,
-        pauses=(1.0, args.longest),
+        most_cells=args.most_cells,
+        longest=args.longest,
         say=lambda line: print(f"  {line}", flush=True),
     )
     for record, _ in read_records(killed):
@@ -140,10 +142,11 @@ def main() -> int:
     parser.add_argument("--only", choices=["kills", "speed"])
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--seeds", type=int, default=4, help="of the matrix: 14 cells each, and one")
+    parser.add_argument("--seeds", type=int, default=6, help="of the matrix: 14 cells each, and one")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds that a step waits, with kills")
-    longest = "seconds between two kills, at most; workers that die before they get anywhere fail their cell"
-    parser.add_argument("--longest", type=float, default=20.0, help=longest)
+    between = "between two kills, at most so many cells are finished,"
+    parser.add_argument("--most-cells", type=int, default=4, help=between)
+    parser.add_argument("--longest", type=float, default=10.0, help="and then so many seconds pass")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:

@@ -88,15 +88,15 @@ def run_killed(
     env: Mapping[str, str],
     kills: int,
     seed: int,
-    pauses: tuple[float, float],
-    at_work: bool = False,
+    most_cells: int,
+    longest: float,
     say: Callable[[str], None] = lambda line: None,
 ) -> Killed:
     """`perbench WORDS` with a run directory `out`, while random workers are killed at random moments.
 
     Args:
-        pauses: seconds between two kills, least and most.
-        at_work: whether to kill only workers that hold a cell.
+        most_cells, longest: between two kills, at most so many cells are finished, and then so many seconds
+            pass; how many, chance decides.
     """
     found, dice = Killed(), random.Random(seed)
     head = subprocess.Popen(
@@ -108,13 +108,15 @@ def run_killed(
     began = time.monotonic()
     try:
         while len(found.kills) < kills:
+            goal, pause = finished(out) + dice.randint(0, most_cells), dice.uniform(0.0, longest)
+            until(lambda goal=goal: finished(out) >= goal or head.poll() is not None)
             with suppress(subprocess.TimeoutExpired):
-                head.wait(dice.uniform(*pauses))
+                head.wait(pause)
                 break
             workers, held = workers_of(head.pid), RunDir(out).leases().held().values()
             cells = {one.worker: one.what for one in held if one.pid == workers.get(one.worker)}
-            if names := sorted(cells if at_work else workers):
-                name = dice.choice(names)
+            if workers:
+                name = dice.choice(sorted(workers))
                 with suppress(ProcessLookupError):
                     os.kill(workers[name], signal.SIGKILL)
                     second, what = time.monotonic() - began, cells.get(name, "")
@@ -125,6 +127,10 @@ def run_killed(
         head.kill()
         head.wait()
     return found
+
+
+def finished(out: Path) -> int:
+    return len([*out.glob("cells/*/cell.json")])
 
 
 def workers_of(head: int) -> dict[str, int]:

@@ -156,7 +156,7 @@ def test_random_kills_of_random_workers_change_nothing(
     assert cli.main([*words, str(tmp_path / "whole")]) == 0
     env = {"OMP_NUM_THREADS": "1", PAUSE: "0.5"}
     found = run_killed(
-        [*words, str(out), "--workers", "2"], out, env=env, kills=3, seed=0, pauses=(0.5, 2.0), at_work=True
+        [*words, str(out), "--workers", "2"], out, env=env, kills=3, seed=0, most_cells=3, longest=2.0
     )
     assert found.code == 0
     assert len(found.kills) == 3
