@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from perbench.shapes.base import Strict
+from perbench.specs.matrix import BaselineSpec
 from perbench.store.record import CellRecord, Scores
 from perbench.store.selection import Choice
 
@@ -39,7 +40,7 @@ class MatrixPart(Strict):
     """What a matrix says about the target of a file: the rows and changes that define the task."""
 
     summary: str = ""
-    baseline: str | dict[str, str] | None = None
+    baseline: str | BaselineSpec | None = None
     targets: list[str | dict[str, Any]] = []
     tasks: dict[str, dict[str, Any]] = {}
 

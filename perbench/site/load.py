@@ -171,7 +171,7 @@ def _published(files: Sequence[Path], matrix: str | None, damaged: list[DamagedR
             entries += [_entry(cell, file) for _, cell in found.placed]
             cells += [cell for _, cell in found.placed]
             matrices |= {spec.model_dump_json(): spec for spec in found.matrices.values()}
-    agreed = len({spec.baseline for spec in matrices.values()} - {None}) <= 1
+    agreed = len({repr(spec.baseline) for spec in matrices.values() if spec.baseline is not None}) <= 1
     return PlaceResults(
         entries,
         trainings={one.record.identity: one.record.inputs for one in entries if one.record.kind == "train"},
@@ -261,12 +261,12 @@ def _baseline(asked: str | None, specs: Sequence[Mapping[str, Any]], trainers: s
 def _baseline_target(asked: str | None, specs: Sequence[Mapping[str, Any]]) -> str | None:
     """The variant of the target that gains are measured against, if all matrices with a baseline agree."""
     given = [spec["baseline"] for spec in specs if spec.get("baseline")] if asked is None else []
-    found = {one["target"] if isinstance(one, Mapping) else None for one in given}
+    found = {str(one.get("target")) if isinstance(one, Mapping) else None for one in given}
     return found.pop() if len(found) == 1 else None
 
 
 def _trainer_of(baseline: str | Mapping[str, Any]) -> str:
-    return baseline if isinstance(baseline, str) else str(baseline["trainer"])
+    return baseline if isinstance(baseline, str) else str(baseline.get("trainer"))
 
 
 def default_baseline() -> str | None:

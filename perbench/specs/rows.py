@@ -70,10 +70,13 @@ def task_variants(rows: Sequence[str | TaskRow]) -> list[TaskVariant]:
 
 
 def own_targets(matrix: Mapping[str, Any]) -> bool:
-    """Whether some models of a resolved matrix in JSON have targets of their own."""
-    rows = [row for row in matrix.get("trainers", ()) if isinstance(row, Mapping)]
-    own = [row for row in matrix.get("targets", ()) if OWN in (row, isinstance(row, Mapping) and row["task"])]
-    return bool(own) or any(row.get("targets") for row in rows)
+    """Whether some models of a resolved matrix in JSON, which may be a stranger's, have targets of their
+    own."""
+    trainers, targets = (
+        held if isinstance(held := matrix.get(key), list) else [] for key in ("trainers", "targets")
+    )
+    tasks = [row.get("task") if isinstance(row, Mapping) else row for row in targets]
+    return OWN in tasks or any(isinstance(row, Mapping) and bool(row.get("targets")) for row in trainers)
 
 
 def targets_in(matrix: Mapping[str, Any]) -> list[TaskVariant]:

@@ -177,6 +177,15 @@ def test_chosen_on_test_is_said_in_exports(kind: str, bench: Bench, tmp_path: Pa
         assert all("biased upward" in row["caveats"] for row in rows)
 
 
+@pytest.mark.parametrize("baseline", [{"x": 1}, {"trainer": "ce"}, {"target": ["a"]}])
+def test_baselines_of_strangers_do_no_harm(baseline: Any, bench: Bench) -> None:
+    choose(bench)
+    described = bench.run.description()
+    described["matrices"]["m"]["baseline"] = baseline
+    write_sealed(bench.path / "run.json", described, "run.json")
+    assert build_view(load([bench.path])).matrix.rows
+
+
 @pytest.mark.parametrize(
     "change",
     [{"chosen": 9}, {"candidates": []}, {"on": "<b>"}, {"candidates": [{"values": {}, "trainings": []}]}],
