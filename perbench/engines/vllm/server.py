@@ -102,12 +102,13 @@ class Server:
                 waiting[name] = place
                 running.asked[name] = used
             while waiting:
-                for name in [name for name in running.done if name in waiting]:
+                # Also what another caller's steps have finished meanwhile.
+                if not (ready := [name for name in waiting if name in running.done]):
+                    _step(running)
+                for name in ready:
                     del running.asked[name]
                     place, output = waiting.pop(name), running.done.pop(name)
                     yield place, output
-                if waiting:
-                    _step(running)
         except Exception as error:  # vLLM raises its own and other libraries' types
             dead = type(error).__name__ == "EngineDeadError"
             told = failed(error, running.vllm.log, "died" if dead else "refused a request")
