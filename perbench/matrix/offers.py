@@ -120,9 +120,9 @@ def mixed_engines(rows: Iterable[tuple[str, Named[ModelSpec]]]) -> list[str]:
         if len(engines) > 1:
             mixed.setdefault(tuple(sorted(engines.items())), []).append(target)
     lines = []
-    for engines, targets in mixed.items():
-        (one, _), (other, model) = engines[0], engines[-1]
-        listed = ", ".join(f"{engine}: {served}" for engine, served in engines)
+    for pairs, targets in mixed.items():
+        (one, _), (other, model) = pairs[0], pairs[-1]
+        listed = ", ".join(f"{engine}: {served}" for engine, served in pairs)
         lines.append(
             f"{', '.join(targets[:3])}{' and others' if len(targets) > 3 else ''}: rows of one table by "
             f"different engines ({listed}); whether they may share it says `perbench doctor --engine {other} "

@@ -213,7 +213,9 @@ def start(given: Mapping[str, Any], spec: Vllm, log: Log) -> Started:
             llm = LLM(**given)
         except (ValueError, RuntimeError, TypeError, OSError, AssertionError, KeyError) as error:
             raise failed(error, log, f"does not start with model {Path(given['model']).name}") from error
-    return Started(llm, log, [child.pid for child in active_children() if child.pid not in before])
+    return Started(
+        llm, log, [child.pid for child in active_children() if child.pid and child.pid not in before]
+    )
 
 
 def failed(error: BaseException, log: Log, what: str) -> PerbenchError:
