@@ -24,7 +24,7 @@ LINES = 10
 
 
 @dataclass
-class Running:
+class RunningCell:
     """A cell while it is shown; called with its units."""
 
     tick: Tick
@@ -76,15 +76,15 @@ class Progress:
             print(message, file=self._stream, flush=True)
 
     @contextmanager
-    def cell(self, name: str) -> Iterator[Running]:
+    def cell(self, name: str) -> Iterator[RunningCell]:
         """Show one cell. It counts as done when the block ends or fails, but not when it is interrupted."""
         started = time.monotonic()
         number = f"[{self._done + 1}/{self._cells}]"
         if self._bars is not None:
-            running = Running(self._on_bars(printable(name)))
+            running = RunningCell(self._on_bars(printable(name)))
         else:
             self.say(f"{number} {name}")
-            running = Running(_plain(lambda line: self.say(f"{number} {line}"), started))
+            running = RunningCell(_plain(lambda line: self.say(f"{number} {line}"), started))
         try:
             yield running
         except Exception:

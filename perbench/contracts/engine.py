@@ -23,6 +23,13 @@ the user."""
 Seeds = int | Sequence[int]
 """One seed for all prompts, or one for each. Prompts of one seed are drawn together, as by a call of their
 own; without sampling seeds have no effect."""
+
+
+def seed_of_each(seed: Seeds, count: int) -> list[int]:
+    """The seed of each of `count` prompts."""
+    return [seed] * count if isinstance(seed, int) else list(seed)
+
+
 Combine = Callable[["Tensor", "Tensor"], "Tensor"]
 Absence = Literal["refused", "filtered", "tool_call", "only_thoughts", "no_text", "too_long"]
 """refused: by the model itself; filtered: the server withholds prompt or answer; tool_call: the model wants

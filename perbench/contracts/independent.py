@@ -18,7 +18,7 @@ Reply = str | float
 
 
 @dataclass(frozen=True)
-class Request:
+class IndependentRequest:
     """A system text (None without one) and a user's turn. They ask for an answer or, given `answer`, for the
     log-probability of that text after the beginning `begun` of the answer."""
 
@@ -32,7 +32,7 @@ class Request:
 class Asking:
     """The requests of one example. `facts` are JSON values that `Independent.sample` needs besides."""
 
-    requests: Sequence[Request]
+    requests: Sequence[IndependentRequest]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -47,7 +47,7 @@ class SlurmKeys(Strict):
     options: dict[str, Any] = {}
 
 
-class Task:
+class SlurmTask:
     """What a job runs. When Slurm preempts it, or its time is up, the worker saves what it has, and the job
     is queued again."""
 
@@ -68,7 +68,7 @@ class Task:
             while self._child.ended() is None and time.monotonic() < until:
                 time.sleep(LOOK)
             self._child.kill()
-        return _submitit().helpers.DelayedSubmission(Task(self._worker))
+        return _submitit().helpers.DelayedSubmission(SlurmTask(self._worker))
 
 
 class SlurmWorker(Running):
@@ -122,7 +122,7 @@ class Slurm(Executor[SlurmKeys]):
         }
         executor.update_parameters(**{name: value for name, value in wanted.items() if value is not None})
         with executor.batch():
-            jobs = [executor.submit(Task(worker)) for worker in workers]
+            jobs = [executor.submit(SlurmTask(worker)) for worker in workers]
         return [SlurmWorker(job) for job in jobs]
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perbench.contracts.independent import Reply, Request
+from perbench.contracts.independent import IndependentRequest, Reply
 from perbench.errors import PerbenchError
-from perbench.harness.rows import Asked
+from perbench.harness.rows import AskedExample
 from perbench.lm.template import pin, template_of
 from perbench.prompts.chat import as_rendered, chat_text, encode, end_of_sequence, end_of_turn, opening
 from perbench.shapes.base import Named
@@ -130,10 +130,10 @@ def _stops(asker: Asker, sampling: SamplingSpec) -> list[int]:
     return sorted({*own, *end_of_turn(asker.tokenizer)[-1:]})
 
 
-class Plan:
+class AskedDocument:
     """One document: what is asked, and its samples as soon as they are known."""
 
-    def __init__(self, asker: Asker, asked: Asked) -> None:
+    def __init__(self, asker: Asker, asked: AskedExample) -> None:
         self.asker, self.asked = asker, asked
         self.samples: list[dict[str, Any]] = []
         self._blanks: list[int | None] = []
@@ -164,7 +164,7 @@ class Plan:
             self._blanks.append(blanks[prompt])
         return found
 
-    def _one(self, request: Request, given: Mapping[str, Any]) -> tuple[str, Arguments]:
+    def _one(self, request: IndependentRequest, given: Mapping[str, Any]) -> tuple[str, Arguments]:
         prompt = self.asker.rendered(request.system, [request.user])
         if request.answer is None:
             self.asker.check_length(prompt, given["max_gen_toks"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from perbench import plugins
 from perbench.api import Example
-from perbench.contracts.independent import Asking, Independent, Request
+from perbench.contracts.independent import Asking, Independent, IndependentRequest
 from perbench.disk.digests import read_sha256
 from perbench.errors import PerbenchError
 from perbench.harness.tasks import independent
@@ -21,7 +21,7 @@ from perbench.shapes.task import TaskSpec
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedExample:
     """An example with its persona, and its requests: None if it is left out as too long, or if the protocol
     holds its conversations."""
 
@@ -29,7 +29,7 @@ class Asked:
     asking: Asking | None
 
 
-class Rows(ABC):
+class TaskRows(ABC):
     """`examples` are those of the test split, in their order, without personas."""
 
     task: Named[TaskSpec]
@@ -41,11 +41,11 @@ class Rows(ABC):
     """Whether the requests are still to be built."""
 
     @abstractmethod
-    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[Asked]:
+    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[AskedExample]:
         """The examples at these places, in order."""
 
 
-class SpecRows(Rows):
+class SpecRows(TaskRows):
     """Read and built now.
 
     Raises:
@@ -72,7 +72,7 @@ class SpecRows(Rows):
         found = load_examples(self.task, "test", limit)
         self.examples, self.digest = found.examples, found.digest
 
-    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[Asked]:
+    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[AskedExample]:
         from perbench.matrix.catalogue import Catalogue
         from perbench.matrix.engines import PersonaModels, open_model
         from perbench.persona.build import build_personas
@@ -82,7 +82,7 @@ class SpecRows(Rows):
         if spec.prompt is not None:
             models = PersonaModels(Catalogue(MatrixSpec.model_construct(), {}, None), open_model)
             examples = build_personas(spec, examples, models).examples
-        return [Asked(example, self._asking(example, tokenizer, context)) for example in examples]
+        return [AskedExample(example, self._asking(example, tokenizer, context)) for example in examples]
 
     def _asking(self, example: Example, tokenizer: Any, context: int | None) -> Asking | None:
         if self.own is None:
@@ -95,7 +95,7 @@ class SpecRows(Rows):
             return None
 
 
-class WrittenRows(Rows):
+class WrittenRows(TaskRows):
     """Read from a file of `perbench lm-eval write`, with the task's spec beside it.
 
     Raises:
@@ -116,11 +116,11 @@ class WrittenRows(Rows):
         self._asked = [_read(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
         self.examples = [one.example for one in self._asked]
 
-    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[Asked]:
+    def asked(self, places: Sequence[int], tokenizer: Any, context: int | None) -> list[AskedExample]:
         return [self._asked[place] for place in places]
 
 
-def written(asked: Asked) -> dict[str, Any]:
+def written(asked: AskedExample) -> dict[str, Any]:
     """A row of a written file."""
     row: dict[str, Any] = {"example": asdict(asked.example)}
     if asked.asking is not None:
@@ -131,8 +131,10 @@ def written(asked: Asked) -> dict[str, Any]:
     return row
 
 
-def _read(row: Mapping[str, Any]) -> Asked:
+def _read(row: Mapping[str, Any]) -> AskedExample:
     example = Example(**{**row["example"], "persona": tuple(row["example"]["persona"])})
     if "requests" not in row:
-        return Asked(example, None)
-    return Asked(example, Asking([Request(**request) for request in row["requests"]], row["facts"]))
+        return AskedExample(example, None)
+    return AskedExample(
+        example, Asking([IndependentRequest(**request) for request in row["requests"]], row["facts"])
+    )

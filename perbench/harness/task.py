@@ -15,8 +15,8 @@ from lm_eval.api.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 
 from perbench.errors import PerbenchError
-from perbench.harness.asking import Asker, Plan
-from perbench.harness.rows import Rows, SpecRows, WrittenRows
+from perbench.harness.asking import AskedDocument, Asker
+from perbench.harness.rows import SpecRows, TaskRows, WrittenRows
 from perbench.harness.tasks import sampled
 from perbench.harness.values import aggregate, values
 from perbench.harness.version import check_version, one_line_errors
@@ -57,7 +57,7 @@ class Task(LmEvalTask):  # type: ignore[misc]
             {"id": one.id, "user_id": one.user, "question": one.question, "reference": one.reference}
             for one in self._rows.examples
         ]
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, AskedDocument] = {}
         owner = owner_of(self._rows.task.spec)
         own = self._rows.own
         self._score = owner.score if own is None else own.score
@@ -132,7 +132,7 @@ class Task(LmEvalTask):  # type: ignore[misc]
             stored = held(named, [one.example for one in asked], asker, changed)
         self._instances = []
         for (number, doc), one in zip(docs, asked, strict=True):
-            plan = self._plans[doc["id"]] = Plan(asker, one)
+            plan = self._plans[doc["id"]] = AskedDocument(asker, one)
             plan.samples = stored.get(one.example.id, [])
             for index, (kind, arguments) in enumerate(plan.arguments(self.OUTPUT_TYPE, given)):
                 instance = Instance(kind, doc, arguments, index, metadata=(name, number, 1))
@@ -168,7 +168,7 @@ class Task(LmEvalTask):  # type: ignore[misc]
         return {name: which == "higher" for name, which in better.items() if which is not None}
 
 
-def _rows(given: Mapping[str, Any], known: Mapping[str, Any]) -> Rows:
+def _rows(given: Mapping[str, Any], known: Mapping[str, Any]) -> TaskRows:
     if "rows" in given:
         folder = Path(known["config_source"]).parent
         return WrittenRows(

@@ -23,7 +23,7 @@ MOST = 10
 
 
 @dataclass(frozen=True)
-class Weights:
+class ServedWeights:
     """A model with the weights of a training: an adapter or a full model (None: the base model). `users` are
     users' own adapters on top, for requests of the task `source`."""
 
@@ -33,7 +33,7 @@ class Weights:
     source: str | None
 
 
-def find_weights(run: Path, **wanted: Any) -> Weights:
+def find_weights(run: Path, **wanted: Any) -> ServedWeights:
     """The one training of a run directory that matches.
 
     Args:
@@ -88,7 +88,7 @@ def find_weights(run: Path, **wanted: Any) -> Weights:
         faults += more
     if faults:
         raise PerbenchError(f"{run}: the trained weights have changed: {'; '.join(faults)}")
-    return Weights(model, final, users, record.labels.source)
+    return ServedWeights(model, final, users, record.labels.source)
 
 
 def _weights(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,14 +107,14 @@ def _matches(record: CellRecord, wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def _base(run: Path, records: list[CellRecord], model: str | None, folder: str | None) -> Weights:
+def _base(run: Path, records: list[CellRecord], model: str | None, folder: str | None) -> ServedWeights:
     names = sorted({record.labels.model for record in records})
     if model is None and len(names) == 1:
         model = names[0]
     if model not in names:
         given = f"no model {model!r}" if model is not None else "several models; choose one by model="
         raise PerbenchError(f"{run}: {given}.{suggest(model or '', names)}")
-    return Weights(_model(model, folder), None, {}, None)
+    return ServedWeights(_model(model, folder), None, {}, None)
 
 
 def _model(label: str, folder: str | None) -> Named[ModelSpec]:

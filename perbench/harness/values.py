@@ -13,13 +13,15 @@ log = logging.getLogger("lm_eval.perbench")
 Score = Callable[[Sequence[Mapping[str, Any]]], Scored]
 
 
-class Value(float):
+class DocumentValue(float):
     """A document's value of a metric, with its samples: corpus metrics are no means of values."""
 
     samples: Sequence[Mapping[str, Any]] = ()
 
 
-def values(score: Score, metrics: Sequence[str], samples: Sequence[Mapping[str, Any]]) -> dict[str, Value]:
+def values(
+    score: Score, metrics: Sequence[str], samples: Sequence[Mapping[str, Any]]
+) -> dict[str, DocumentValue]:
     """A document's values, nan where a metric has none; metrics whose data are not on this machine are left
     out."""
     scored = score(samples)
@@ -27,12 +29,12 @@ def values(score: Score, metrics: Sequence[str], samples: Sequence[Mapping[str, 
     for name in metrics:
         if name in scored.metrics:
             value = scored.metrics[name].value
-            found[name] = Value("nan" if value is None else value)
+            found[name] = DocumentValue("nan" if value is None else value)
             found[name].samples = samples
     return found
 
 
-def aggregate(score: Score, metric: str, items: Sequence[Value]) -> float:
+def aggregate(score: Score, metric: str, items: Sequence[DocumentValue]) -> float:
     """The metric over all documents, as perbench computes it."""
     scored = _scored(score, tuple(map(_Same, items)))
     found = scored.metrics.get(metric)
@@ -42,7 +44,7 @@ def aggregate(score: Score, metric: str, items: Sequence[Value]) -> float:
 class _Same:
     """Documents are the same for all metrics of a task, so that one scoring serves them."""
 
-    def __init__(self, item: Value) -> None:
+    def __init__(self, item: DocumentValue) -> None:
         self.samples = item.samples
 
     def __eq__(self, other: object) -> bool:

@@ -17,7 +17,7 @@ from perbench.harness.tasks import config, groups, lm_eval_name, yaml_text
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTask:
     task: str
     file: Path
     examples: int
@@ -27,7 +27,7 @@ class Written:
 
 def write_task(
     folder: Path, task: str, data: Mapping[str, str], *, limit: int | None, model: str | None
-) -> Written:
+) -> WrittenTask:
     """Write lm-eval's YAML file of a task and its examples with all requests, as JSONL beside it.
 
     Args:
@@ -56,7 +56,7 @@ def write_task(
         "spec": _portable(spec.model_dump(mode="json", exclude_unset=True)),
     }
     write_text(folder / f"{name}.yaml", yaml_text(config(rows.task, rows.own, **source)))
-    return Written(task, folder / f"{name}.yaml", len(asked), spec.license, spec.redistributable)
+    return WrittenTask(task, folder / f"{name}.yaml", len(asked), spec.license, spec.redistributable)
 
 
 def write_groups(folder: Path, tasks: Sequence[str]) -> None:

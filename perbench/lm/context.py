@@ -41,7 +41,7 @@ def check_room(room: int | None, prompt: int, new: int) -> None:
     if room is not None and prompt + new > room:
         raise TooLong(
             f"a prompt of {prompt} tokens and max_new_tokens {new} exceed the model's context of {room}; "
-            "lower the task's max_length, or under protocol preference its preference.turns"
+            "lower the task's max_length, or the turns before its question"
         )
 
 

@@ -122,11 +122,11 @@ class _State:
             layer.keep(kept, empty)
 
 
-class _Layer(DynamicLayer):
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer's keys and values; a new token is written in place, where a DynamicLayer copies all others."""
 
     def __init__(self, rows: int, used: int, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rows, self.used, self._room = rows, used, room
 
     def _both(self, *like: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,7 @@ class _Layer(DynamicLayer):
 
     def keep(self, rows: Tensor, empty: int) -> None:
         """Forget all other rows, and the first `empty` columns."""
-        keys, values = (whole[rows, :, empty:] for whole in (self.keys, self.values))
+        keys, values = (whole[rows, :, empty:] for whole in self._both())
         self.keys, self.values, self.used = keys, values, self.used - empty
 
 

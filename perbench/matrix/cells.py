@@ -123,10 +123,10 @@ def expand(spec: MatrixSpec, catalogue: Catalogue, chosen: Collection[str] = ())
             names of one model).
     """
     trained = [*trainings(spec)]
-    known: dict[tuple[str, str], _Task] = {}
+    known: dict[tuple[str, str], _MatrixTask] = {}
 
-    def task_of(variant: TaskVariant) -> _Task:
-        return known.setdefault(variant.key, _Task(catalogue, catalogue.task(variant)))
+    def task_of(variant: TaskVariant) -> _MatrixTask:
+        return known.setdefault(variant.key, _MatrixTask(catalogue, catalogue.task(variant)))
 
     tasks = [*map(task_of, base_targets(spec))]
     targets = [task for task in tasks if owner_of(task.named.spec).cells == "eval"]
@@ -139,9 +139,9 @@ def expand(spec: MatrixSpec, catalogue: Catalogue, chosen: Collection[str] = ())
     rivals = candidacies(spec, trained)
     settings = [*_settings(trained, catalogue)] if trainable else []
     sources = [task_of(one.source) for one in trained]
-    validated = {one.source.key: _Task(catalogue, catalogue.task(one.source), "val") for one in trained}
+    validated = {one.source.key: _MatrixTask(catalogue, catalogue.task(one.source), "val") for one in trained}
     cells: list[Cell] = []
-    for model in (_Model(catalogue, name) for name in spec.models):
+    for model in (_MatrixModel(catalogue, name) for name in spec.models):
         if spec.base_rows:
             cells += [
                 _eval_cell(catalogue, model, None, task, seed) for task in targets for seed in spec.seeds
@@ -179,7 +179,7 @@ def _check_distinct(cells: list[Cell]) -> None:
 # ------------------------------------------------------------ what cells share
 
 
-class _Model:
+class _MatrixModel:
     """A model of the matrix, with what its cells share."""
 
     def __init__(self, catalogue: Catalogue, name: str) -> None:
@@ -195,7 +195,7 @@ class _Model:
         return computed(self.named)
 
 
-class _Task:
+class _MatrixTask:
     """A task of the matrix, with what its cells share: found once, and only if there are such cells."""
 
     def __init__(self, catalogue: Catalogue, task: LabelledTask, split: Split = "test") -> None:
@@ -274,7 +274,9 @@ def _settings(trained: Sequence[Training], catalogue: Catalogue) -> Iterator[_Se
 # ------------------------------------------------------------ cells of each kind
 
 
-def _train_cell(catalogue: Catalogue, model: _Model, one: _Setting, source: _Task, seed: int) -> Cell:
+def _train_cell(
+    catalogue: Catalogue, model: _MatrixModel, one: _Setting, source: _MatrixTask, seed: int
+) -> Cell:
     named, data = source.named, source.train
     own = catalogue.own_data(named, one.training)
     inputs = train_inputs(
@@ -310,7 +312,9 @@ def _train_cell(catalogue: Catalogue, model: _Model, one: _Setting, source: _Tas
     )
 
 
-def _eval_cell(catalogue: Catalogue, model: _Model, trained: Cell | None, target: _Task, seed: int) -> Cell:
+def _eval_cell(
+    catalogue: Catalogue, model: _MatrixModel, trained: Cell | None, target: _MatrixTask, seed: int
+) -> Cell:
     data = target.test
     inputs = eval_inputs(
         model=model.inputs,
@@ -329,7 +333,9 @@ def _eval_cell(catalogue: Catalogue, model: _Model, trained: Cell | None, target
     return Cell("eval", labels, inputs, model.named, target.named, data, seed, needs=trained, overlap=overlap)
 
 
-def _identify_cell(catalogue: Catalogue, model: _Model, variant: Variant, target: _Task, seed: int) -> Cell:
+def _identify_cell(
+    catalogue: Catalogue, model: _MatrixModel, variant: Variant, target: _MatrixTask, seed: int
+) -> Cell:
     named = model.named
     identifier: Identifier = plugins.load_identifier(variant.name, variant.params)
     check_identifier(variant.name, identifier, named)

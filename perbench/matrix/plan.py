@@ -87,7 +87,7 @@ def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
     names = {folder_name(cell.kind, cell.identity) for cell in cells}
     if foreign := [damage for damage in damaged if not damage.redo and damage.folder.name in names]:
         raise PerbenchError("\n".join(map(str, foreign)))
-    state = _State.of(run, found, damaged, {cell.identity for cell in cells})
+    state = _RunState.of(run, found, damaged, {cell.identity for cell in cells})
     steps = [_step(cell, run, state) for cell in cells]
     wanted = {
         step.cell.needs.identity for step in steps if step.action != "reuse" and step.cell.needs is not None
@@ -103,7 +103,7 @@ Place = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class _State:
+class _RunState:
     """What a run directory holds, by the name of a cell's folder."""
 
     begun: Set[str]
@@ -120,12 +120,12 @@ class _State:
         found: Sequence[tuple[CellRecord, Path]],
         damaged: list[DamagedRecord],
         planned: Set[str],
-    ) -> _State:
+    ) -> _RunState:
         others = defaultdict(list)
         for record, _ in found:
             if record.identity not in planned:
                 others[_place(record.kind, record.labels)].append(record)
-        state = _State(
+        state = _RunState(
             set(os.listdir(run.path / "cells")) if (run.path / "cells").is_dir() else set(),
             {folder.name: record for record, folder in found},
             [],
@@ -151,7 +151,7 @@ def _retrain(step: Step, run: RunDir) -> Step:
     return Step(step.cell, "run", f"its weights: {faults[0]}{more}") if faults else step
 
 
-def _step(cell: Cell, run: RunDir, state: _State) -> Step:
+def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     name = folder_name(cell.kind, cell.identity)
     if name not in state.begun:
         return _new(cell, state)
@@ -188,7 +188,7 @@ def _step(cell: Cell, run: RunDir, state: _State) -> Step:
     return _new(cell, state)
 
 
-def _new(cell: Cell, state: _State) -> Step:
+def _new(cell: Cell, state: _RunState) -> Step:
     changed = _changed(cell, state.others.get(_place(cell.kind, cell.labels), ()))
     return Step(cell, "run", f"stale: {changed} changed since" if changed else "no record")
 

@@ -30,7 +30,7 @@ class PromptPair:
 
 
 @dataclass(frozen=True)
-class Turns:
+class ContextTurns:
     """A prompt: its system text, None without one, its user text, and the token ids of both under the model's
     chat template."""
 
@@ -43,8 +43,8 @@ class Turns:
 class TurnPair:
     """The prompts of a `PromptPair`, as text, too."""
 
-    factual: Turns
-    counterfactual: Turns
+    factual: ContextTurns
+    counterfactual: ContextTurns
     kept: int
     trimmed: int
 
@@ -181,7 +181,7 @@ def _fill(
     items: list[str],
     order: list[int],
     room: int,
-) -> tuple[Turns | None, int]:
+) -> tuple[ContextTurns | None, int]:
     """The prompt with the longest prefix of `items` (most important first) that fits, and that prefix's
     length; None if no item fits.
 
@@ -206,8 +206,8 @@ def _fill(
     return None, 0
 
 
-def _turns(tokenizer: Any, system: str | None, user: str) -> Turns:
-    return Turns(system, user, tuple(encode(tokenizer, chat_text(tokenizer, system, [user]))))
+def _turns(tokenizer: Any, system: str | None, user: str) -> ContextTurns:
+    return ContextTurns(system, user, tuple(encode(tokenizer, chat_text(tokenizer, system, [user]))))
 
 
 def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:

@@ -18,7 +18,7 @@ def chat_by_tokens(
     engine: Engine, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: Seeds, skip: bool
 ) -> list[Generation]:
     """`Engine.chat` by `Engine.generate`."""
-    from perbench.contracts.engine import LEFT_OUT
+    from perbench.contracts.engine import LEFT_OUT, seed_of_each
 
     prompts = []
     for messages in conversations:
@@ -31,8 +31,8 @@ def chat_by_tokens(
         for i, prompt in enumerate(prompts)
         if not skip or room is None or len(prompt) + sampling.max_new_tokens <= room
     ]
-    seeds = seed if isinstance(seed, int) else [seed[i] for i in fitting]
-    found = engine.generate([prompts[i] for i in fitting], sampling, seed=seeds)
+    seeds = seed_of_each(seed, len(prompts))
+    found = engine.generate([prompts[i] for i in fitting], sampling, seed=[seeds[i] for i in fitting])
     answers = dict(zip(fitting, found, strict=True))
     return [answers.get(i, LEFT_OUT) for i in range(len(prompts))]
 

@@ -178,6 +178,12 @@ def test_parameters_are_sent_under_the_names_that_the_file_gives(server: Server)
     assert sent(server, whole, send_as=names, extra=extra) == {"max_completion_tokens": 9, **extra}
 
 
+def test_every_conversation_is_asked_with_its_own_seed(server: Server) -> None:
+    engine().chat([user("hi"), user("ho"), user("hi")], GREEDY, seed=[1, 2, 3])
+    asked = [(body["messages"][0]["content"], body["seed"]) for _, _, body in server.requests]
+    assert sorted(asked) == [("hi", 1), ("hi", 3), ("ho", 2)]
+
+
 @pytest.mark.parametrize(
     "keys",
     [

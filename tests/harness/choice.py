@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Role
-from perbench.contracts.independent import Asking, Independent, Reply, Request
+from perbench.contracts.independent import Asking, Independent, IndependentRequest, Reply
 from perbench.contracts.metric import UNIT, Scale
 from perbench.contracts.protocol import EXAMPLES, PROMPTS, Batch, Protocol, Sample
 from perbench.shapes.base import Strict
@@ -63,7 +63,7 @@ class Choices(Independent):
         from perbench.prompts.pair import turns
 
         prompt = turns(self.spec, example, tokenizer, context=context).factual
-        return Asking([Request(prompt.system, prompt.user, answer) for answer in self._among])
+        return Asking([IndependentRequest(prompt.system, prompt.user, answer) for answer in self._among])
 
     def sample(self, example: Example, asking: Asking, replies: Sequence[Reply], tokenizer: Any) -> Sample:
         return chosen(self._among, example, [float(reply) for reply in replies])

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from perbench.console.signals import held
-from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation
+from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, Seeds, seed_of_each
 from perbench.disk.masking import Mask, remember
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong
@@ -82,10 +82,16 @@ class OpenAIEngine(Engine):
         return f"endpoint model {self._endpoint.model!r}"
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+        self,
+        conversations: Sequence[Conversation],
+        sampling: SamplingSpec,
+        *,
+        seed: Seeds,
+        skip: bool = False,
     ) -> list[Generation]:
         """See `perbench.contracts.engine.Engine.chat`; the server decides what is too long. Without a cache,
-        answers repeat only if the server honours the seed. Equal conversations are requested once.
+        answers repeat only if the server honours the seed. Conversations that are equal, with their seed, are
+        requested once.
 
         Raises:
             TooLong: as in `Engine.chat`.
@@ -93,7 +99,11 @@ class OpenAIEngine(Engine):
                 request starts; pending ones finish and their answers are kept.
             KeyboardInterrupt: likewise; a second one drops the pending requests.
         """
-        requests = [self._request(conversation, sampling, seed) for conversation in conversations]
+        seeds = seed_of_each(seed, len(conversations))
+        requests = [
+            self._request(conversation, sampling, one)
+            for conversation, one in zip(conversations, seeds, strict=True)
+        ]
         keys = [json.dumps(request) for request in requests]
         halt = asyncio.Event()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import EVERYTHING
-from perbench.contracts.engine import Combine, Conversation, Engine, Generation, Seeds, TokenIds
+from perbench.contracts.engine import Combine, Conversation, Engine, Generation, Seeds, TokenIds, seed_of_each
 from perbench.lm.adapters import adapted, is_adapter
 from perbench.lm.context import check_room, context_of
 from perbench.lm.contrast import response_logp
@@ -157,7 +157,7 @@ class TransformersEngine(Engine):
         answers: dict[int, Generation] = {}
         generators: dict[int, Any] = {}
         sizes = [length + sampling.max_new_tokens for length in lengths]
-        seeds = [seed] * len(prompts) if isinstance(seed, int) else seed
+        seeds = seed_of_each(seed, len(prompts))
         drawn = seeds if sampling.temperature > 0 else None
         with torch.inference_mode():
             for pack in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):

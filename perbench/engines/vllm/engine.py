@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.engine import Conversation, Engine, Generation, Seeds, TokenIds
+from perbench.contracts.engine import Conversation, Engine, Generation, Seeds, TokenIds, seed_of_each
 from perbench.disk.digests import canonical_digest, content_sha256
 from perbench.disk.folder import cache_dir
 from perbench.errors import PerbenchError
@@ -26,7 +26,7 @@ from perbench.shapes.sampling import SamplingSpec
 
 from . import OFFERS
 from .section import Vllm
-from .server import Adapter, Request, Server, reserved
+from .server import Adapter, VllmRequest, VllmServer, reserved
 from .start import version
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 UNBOUNDED = 32768
 """Context of a model that names none."""
-_servers: weakref.WeakValueDictionary[tuple[str, ...], Server] = weakref.WeakValueDictionary()
+_servers: weakref.WeakValueDictionary[tuple[str, ...], VllmServer] = weakref.WeakValueDictionary()
 """Those in use by some engine of this process."""
 
 
@@ -60,7 +60,7 @@ class VllmEngine(Engine):
         self._longest = spec.max_model_len or longest
         self._rank = rank if spec.adapters == "swap" else 0
         self._adapter: Adapter | None = None
-        self._server: Server | None = None
+        self._server: VllmServer | None = None
         self._serve(None, False, self._rank)
 
     # ------------------------------------------------------------ weights
@@ -94,7 +94,7 @@ class VllmEngine(Engine):
         if self._server is not None:
             return
         folder = merged(self._folder, weights, self._dtype) if weights is not None and merging else None
-        self._server = _servers[key] = Server(
+        self._server = _servers[key] = VllmServer(
             Path(folder.name) if folder is not None else weights or self._folder,
             self._spec,
             self._dtype,
@@ -138,7 +138,7 @@ class VllmEngine(Engine):
         the answer is the same in any batch; further equal prompts of one seed get other answers."""
         times: Counter[tuple[int, str]] = Counter()
         drawn = []
-        given = [seed] * len(prompts) if isinstance(seed, int) else seed
+        given = seed_of_each(seed, len(prompts))
         for prompt, own in zip(prompts, given, strict=True):
             digest = canonical_digest(list(prompt))
             drawn.append(derive_seed("prompt", own, digest, times[own, digest]))
@@ -167,7 +167,7 @@ class VllmEngine(Engine):
             "detokenize": False,
         }
         requests = [
-            Request(prompt, len(prompt) + new, {**shared, "seed": seed})
+            VllmRequest(prompt, len(prompt) + new, {**shared, "seed": seed})
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         for place, output in self._asked(requests):
@@ -189,7 +189,9 @@ class VllmEngine(Engine):
         due = [place for place, (_, response) in enumerate(pairs) if response]
         params = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0, "detokenize": False}
         requests = [
-            Request((*pairs[place][0], *pairs[place][1]), len(pairs[place][0]) + len(pairs[place][1]), params)
+            VllmRequest(
+                (*pairs[place][0], *pairs[place][1]), len(pairs[place][0]) + len(pairs[place][1]), params
+            )
             for place in due
         ]
         for number, output in self._asked(requests):
@@ -201,7 +203,7 @@ class VllmEngine(Engine):
             )
         return found
 
-    def _asked(self, requests: Sequence[Request]) -> Iterator[tuple[int, Any]]:
+    def _asked(self, requests: Sequence[VllmRequest]) -> Iterator[tuple[int, Any]]:
         assert self._server is not None, "the last load_adapter() failed"
         return self._server.answers(requests, self._adapter)
 

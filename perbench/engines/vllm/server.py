@@ -27,7 +27,7 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Request:
+class VllmRequest:
     """A prompt, and the arguments of `vllm.SamplingParams`; `length`: with the answer, in tokens."""
 
     prompt: TokenIds
@@ -47,7 +47,7 @@ class _Running:
     adapters: dict[str, int] = field(default_factory=dict)
 
 
-class Server:
+class VllmServer:
     """Started when first used; again, with more room, when a request or an adapter needs more than planned.
 
     `room` is the model's context; `longest` and `rank` are what to expect; `merged` is the folder of the
@@ -74,7 +74,7 @@ class Server:
         weakref.finalize(self, _close, self._held)
 
     def answers(
-        self, requests: Sequence[Request], adapter: Adapter | None = None
+        self, requests: Sequence[VllmRequest], adapter: Adapter | None = None
     ) -> Iterator[tuple[int, Any]]:
         """The places of requests and their `vllm.RequestOutput`, as they finish.
 

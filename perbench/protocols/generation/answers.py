@@ -104,7 +104,7 @@ class Chats:
     def answers(self, batches: Sequence[Numbered], *place: str) -> list[Generation]:
         ((number, batch),) = batches
         messages = [self.prompts[i].messages for i in batch]
-        own = () if self._engine.alone else (*place, number)
+        own: tuple[str | int, ...] = () if self._engine.alone else (*place, number)
         seed = derive_seed("generation", self._seed, *own)
         return ask(self._task, self._engine, messages, self._task.sampling, seed=seed)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from perbench.api import Example
 from perbench.contracts.engine import LEFT_OUT, Generation
-from perbench.contracts.independent import Asking, Independent, Reply, Request
+from perbench.contracts.independent import Asking, Independent, IndependentRequest, Reply
 from perbench.contracts.run import Scored
 from perbench.prompts.chat import encode_response
 from perbench.prompts.messages import ChatRequest, build_request, estimated
@@ -31,11 +31,14 @@ class Answers(Independent):
         if tokenizer is None:
             found = build_request(self.spec, example)
             *system, user = (message["content"] for message in found.messages)
-            request, tokens = Request(system[0] if system else None, user), found.tokens
+            request, tokens = IndependentRequest(system[0] if system else None, user), found.tokens
         else:
             pair = turns(self.spec, example, tokenizer, context=context)
             found = ChatRequest([], pair.kept, pair.trimmed)
-            request, tokens = Request(pair.factual.system, pair.factual.user), len(pair.factual.ids)
+            request, tokens = (
+                IndependentRequest(pair.factual.system, pair.factual.user),
+                len(pair.factual.ids),
+            )
         return Asking([request], {"kept": found.kept, "trimmed": found.trimmed, "tokens": tokens})
 
     def sample(self, example: Example, asking: Asking, replies: Sequence[Reply], tokenizer: Any) -> Answer:

@@ -78,9 +78,9 @@ class IdentificationProtocol(Protocol[NoKeys]):
         return batches(self.spec, splits, identifier, engine)
 
     def independent(self) -> Independent:
-        from .independent import Words
+        from .independent import WordRequests
 
-        return Words(self.spec)
+        return WordRequests(self.spec)
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         from .shown import shown

@@ -13,7 +13,7 @@ from typing import Any
 
 from perbench.api import Example, TokenScores
 from perbench.contracts import missing
-from perbench.contracts.independent import Asking, Independent, Reply, Request
+from perbench.contracts.independent import Asking, Independent, IndependentRequest, Reply
 from perbench.contracts.run import Scored
 from perbench.prompts.chat import encode_answer, encode_with_spans
 from perbench.prompts.messages import build_request
@@ -30,7 +30,7 @@ THRESHOLD = 1.0
 """PerContrast's."""
 
 
-class Words(Independent):
+class WordRequests(Independent):
     output = "loglikelihood"
     says = MappingProxyType({"identifier": f"percontrast(words=sum, threshold={THRESHOLD:g})"})
 
@@ -47,7 +47,7 @@ class Words(Independent):
         words = _words(answer, _tokens(answer, tokenizer))
         return Asking(
             [
-                Request(system, user, answer[start:end], answer[:start])
+                IndependentRequest(system, user, answer[start:end], answer[:start])
                 for system, user in self._prompts(example, tokenizer, context)
                 for start, end in words.values()
             ]

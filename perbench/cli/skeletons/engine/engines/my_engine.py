@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perbench.contracts.engine import Conversation, Engine, Generation
+from perbench.contracts.engine import Conversation, Engine, Generation, Seeds
 from perbench.contracts.engine_kind import EngineKind, Host
 from perbench.shapes.base import Strict
 from perbench.shapes.sampling import SamplingSpec
@@ -28,7 +28,12 @@ class Opened(Engine):
         self._spec = spec
 
     def chat(
-        self, conversations: Sequence[Conversation], sampling: SamplingSpec, *, seed: int, skip: bool = False
+        self,
+        conversations: Sequence[Conversation],
+        sampling: SamplingSpec,
+        *,
+        seed: Seeds,
+        skip: bool = False,
     ) -> list[Generation]:
         read = [sum(len(message["content"].split()) for message in messages) for messages in conversations]
         return [Generation(self._spec.answer, "stop", tokens, 1) for tokens in read]
