@@ -118,9 +118,11 @@ class _Taken:
         )
 
     def _choices(self, record: CellRecord) -> list[Choice]:
-        """The choices in which a cell took part, or its training."""
-        mine = {record.identity, record.trained_by}
-        return [one for one in self.loaded.choices if not mine.isdisjoint(one.trainings)]
+        """The choices in which a cell took part, or its training; of a result, those that made it one."""
+        training = record.trained_by or record.identity
+        if record.identity not in self.loaded.aside:
+            return list(self.loaded.settled.get(training, ()))
+        return [one for one in self.loaded.choices if training in one.trainings]
 
     def _samples(self, record: CellRecord) -> tuple[list[str], list[dict[str, Any]] | None]:
         folder, rows = self.folders[record.identity], None

@@ -13,12 +13,13 @@ from perbench.store.selection import Choice
 
 @dataclass(frozen=True)
 class Roles:
-    """As in `Loaded`."""
+    """As in `Loaded`; `plain` are cells that some matrix plans as results."""
 
     choices: tuple[Choice, ...] = ()
     aside: frozenset[str] = frozenset()
     settled: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
     profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    plain: frozenset[str] = frozenset()
 
 
 def choices_of(described: Mapping[str, Any], names: Collection[str]) -> dict[str, list[Choice]]:
@@ -73,6 +74,7 @@ def roles_of(
         frozenset(aside - plain),
         settled,
         {identity: tuple(sorted({*found})) for identity, found in by_cell.items()},
+        frozenset(plain),
     )
 
 
@@ -93,15 +95,18 @@ def _once(found: Iterable[Choice]) -> tuple[Choice, ...]:
 def joined(found: Sequence[Roles]) -> Roles:
     """Of several places. What is a result in one is a result."""
     aside = frozenset(name for one in found for name in one.aside)
+    plain = frozenset(name for one in found for name in one.plain)
     profiles: dict[str, set[str]] = defaultdict(set)
     settled: dict[str, tuple[Choice, ...]] = {}
     for one in found:
-        settled |= one.settled
+        for name, won in one.settled.items():
+            settled[name] = _once([*settled.get(name, ()), *won])
         for identity, names in one.profiles.items():
             profiles[identity] |= {*names}
     return Roles(
         _once(choice for one in found for choice in one.choices),
-        aside,
+        aside - plain,
         settled,
         {identity: tuple(sorted(names)) for identity, names in profiles.items()},
+        plain,
     )

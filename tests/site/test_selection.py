@@ -215,6 +215,24 @@ def test_what_strangers_name_their_settings_is_only_text(bench: Bench, tmp_path:
     assert "\x1b" not in shown(bench)
 
 
+def test_what_lost_in_one_run_may_be_the_result_of_another(new_bench: Callable[[str], Bench]) -> None:
+    """Test scores prefer one rate, validation scores another, whose test score is a candidate, too."""
+    on_test, on_val = new_bench("on test"), new_bench("on validation")
+    choose(on_test, "test")
+    choose(on_val, "val", failed=dict.fromkeys(((*pair, rate) for pair, rate in BEST.items()), (0, 1)))
+    alone, both = (
+        [row for row, _ in matrix_of(load(paths)).rows]
+        for paths in ([on_val.path], [on_val.path, on_test.path])
+    )
+    assert len(alone) == 4
+    assert {row for row in both if row.chosen_on == "val"} == set(alone)
+    assert len([row for row in both if row.chosen_on == "test"]) == 4
+    outcomes = [
+        one for _, found in matrix_of(load([on_val.path, on_test.path])).rows for one in found if one.own
+    ]
+    assert sum(one.status == "done" for one in outcomes) == 8
+
+
 def test_another_matrix_that_compares_the_rates_shows_them_all(bench: Bench) -> None:
     choose(bench, "test")
     plans = bench.run.description()["plans"]["m"]
