@@ -47,6 +47,7 @@ def roles_of(
         plans, choices, profiles: by matrix; identities are those of the latest plans.
     """
     held = {name: set(found) for name, found in plans.items()}
+    by_cell: dict[str, list[str]] = defaultdict(list)
     aside, plain, settled = set[str](), set[str](), dict[str, tuple[Choice, ...]]()
     for record in records:
         training = record.trained_by or record.identity
@@ -56,6 +57,8 @@ def roles_of(
                 aside.add(record.identity)
             elif record.identity in identities:
                 plain.add(record.identity)
+                if profile := profiles.get(name):
+                    by_cell[record.identity].append(profile)
             if won and record.identity in identities:
                 settled.setdefault(training, ())
                 settled[training] += tuple(one for one in won if one not in settled[training])
@@ -64,10 +67,6 @@ def roles_of(
         chosen = {one for choice in choices.get(name, ()) for one in choice.trainings}
         for identity in identities - chosen:
             settled.pop(identity, None)
-    by_cell: dict[str, list[str]] = defaultdict(list)
-    for name, profile in profiles.items():
-        for identity in held.get(name, ()) if profile else ():
-            by_cell[identity].append(profile or "")
     made = [choice for found in choices.values() for choice in found]
     return Roles(
         _once(made),

@@ -90,7 +90,7 @@ def standings(matrix: Matrix, kinds: Sequence[TaskKind]) -> list[Standing]:
     held: dict[Key, dict[Key, list[ModelRow]]] = defaultdict(lambda: defaultdict(list))
     for row, _ in matrix.rows:
         if row.trainer is not None:
-            method = (row.trainer, row.params, row.method, row.apart[2])
+            method = (row.trainer, row.params, row.method, row.apart[2], row.chosen_on)
             held[_group(row)][method].append(row)
     found: list[Standing] = []
     for group, methods in held.items():

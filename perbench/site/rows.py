@@ -213,7 +213,8 @@ def head_of(row: ModelRow) -> RowHead:
 
 def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -> ModelRow | None:
     """The row against which gains are measured: trained by the baseline from the same weights, on the same
-    data and with the same settings. If its own parameters vary, one from the row's runs, else the first."""
+    data and with the same settings. If its own parameters vary, one that was chosen alike, from the row's
+    runs, else the first."""
     same = [
         other
         for other in rows
@@ -222,7 +223,9 @@ def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -
         and (other.model, other.source, other.training) == (row.model, row.source, row.training)
         and (other.start, other.setting) == (row.start, row.setting)
     ]
-    return min(same, key=lambda other: not other.runs & row.runs, default=None)
+    return min(
+        same, key=lambda other: (other.chosen_on != row.chosen_on, not other.runs & row.runs), default=None
+    )
 
 
 def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:

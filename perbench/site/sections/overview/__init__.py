@@ -77,7 +77,7 @@ def _head(one: Standing) -> RowHead:
     group = tuple(str(part) for part in one.group)
     return RowHead(
         row.trainer or "",
-        one.variation,
+        one.variation or ("chosen on validation" if row.chosen_on == "val" else ""),
         model=row.model,
         model_label=row.model_label,
         flags=_flags(one.rows),
