@@ -59,8 +59,9 @@ class Estimator:
     def __init__(self, catalogue: Catalogue, out: Path, past: Sequence[CellRecord]) -> None:
         self._catalogue = catalogue
         self._out, self._past = out, past
-        self._tokenizers: dict[str, Any] = {}
-        self._tokens: dict[tuple[Question, bool], tuple[int, bool]] = {}
+        self._folders: dict[str, Path | None] = {}
+        self._tokenizers: dict[Path, Any] = {}
+        self._tokens: dict[tuple[Question, Path | None, bool], tuple[int, bool]] = {}
         self._spends: dict[Question, dict[str, Spend]] = {}
 
     @cached_property
@@ -110,10 +111,11 @@ class Estimator:
     def _count(self, cell: Cell) -> tuple[int, bool]:
         if cell.identifier is not None and not cell.identifier.needs_model:
             return 0, True
-        key = (_asked(cell), cell.trainer is None or cell.trainer.factual)
+        folder = self._folder(cell.model.name)
+        key = (_read(cell), folder, cell.trainer is None or cell.trainer.factual)
         if key not in self._tokens:
             drawn = cell.examples[:: -(-cell.size // COUNTED)]
-            examples, tokenizer = self._examples(cell, drawn), self._tokenizer(cell.model.name)
+            examples, tokenizer = self._examples(cell, drawn), self._tokenizer(folder)
             spec = cell.task.spec
             if cell.kind == "train":
                 count, exact = (
@@ -126,13 +128,17 @@ class Estimator:
             self._tokens[key] = round(count * cell.size / len(drawn)), exact
         return self._tokens[key]
 
-    def _tokenizer(self, name: str) -> Any:
-        """The model's tokenizer if its folder is available; a plan neither downloads nor converts."""
-        if name not in self._tokenizers:
+    def _folder(self, name: str) -> Path | None:
+        """The model's folder if it is available; a plan neither downloads nor converts."""
+        if name not in self._folders:
             known = UNRESOLVED not in self._catalogue.model_inputs(name)
-            folder = models.at_hand(self._catalogue.model(name)) if known else None
-            self._tokenizers[name] = models.load_tokenizer(folder) if folder is not None else None
-        return self._tokenizers[name]
+            self._folders[name] = models.at_hand(self._catalogue.model(name)) if known else None
+        return self._folders[name]
+
+    def _tokenizer(self, folder: Path | None) -> Any:
+        if folder is not None and folder not in self._tokenizers:
+            self._tokenizers[folder] = models.load_tokenizer(folder)
+        return self._tokenizers[folder] if folder is not None else None
 
 
 Question = tuple[str, ...]
@@ -140,7 +146,12 @@ Question = tuple[str, ...]
 
 def _asked(cell: Cell) -> Question:
     """What is asked of which model, whatever it was trained on."""
-    parts = ("model", "source", "target", "data", "dev")
+    return (part_text(cell.inputs["model"]), *_read(cell))
+
+
+def _read(cell: Cell) -> Question:
+    """What is asked, of any model."""
+    parts = ("source", "target", "data", "dev")
     return tuple(part_text(cell.inputs[part]) if part in cell.inputs else "" for part in parts)
 
 
