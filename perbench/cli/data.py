@@ -235,6 +235,8 @@ def _tokenizer(model: str | None) -> tuple[Any, str]:
 
 def report(out: Path, manifest: Mapping[str, Any]) -> str:
     """The report on what was prepared."""
+    from perbench.prepare.lengths import published
+
     lines = ["| table | rows | left out |", "|---|---:|---|"]
     for name, table in manifest["tables"].items():
         skipped = "; ".join(f"{reason}, {count}" for reason, count in table["skipped"].items())
@@ -252,6 +254,8 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
                 for column in columns
             ]
             lines.append(f"| {name} | {found['examples']['count']} | {' | '.join(cells)} |")
+        for name, printed in published({name.rpartition(",")[0] for name in manifest["lengths"]}).items():
+            lines.append(f"| {name} | | {' | '.join(printed.get(column, '') for column in columns)} |")
     official = {
         True: "what was read is as published",
         False: "NOT the published files",

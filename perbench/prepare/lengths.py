@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ from perbench import plugins
 from perbench.data.examples import load_examples
 from perbench.shapes.base import Named
 from perbench.specs.compose import family_in, persona_helpers, source_of
-from perbench.specs.load import load_task
+from perbench.specs.load import all_reported, load_task
 
 if TYPE_CHECKING:
     from perbench.api import Example
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Lengths = dict[str, dict[str, float | int]]
 """{"examples": {"count"}, "with persona" | "without" | "response": {"mean", "max"}}, in tokens."""
+PUBLISHED = "tokens of the prompt"
+"""The metric of reported tables of such lengths; their rows' settings are the columns here."""
 
 
 class Words:
@@ -104,3 +106,13 @@ def _count(tokenizer: Any, text: str) -> int:
     from perbench.prompts.chat import encode
 
     return len(encode(tokenizer, text))
+
+
+def published(tasks: Collection[str]) -> dict[str, dict[str, str]]:
+    """What papers print of the tasks' lengths, "PerCE Table 7, longlamp/pag" -> column -> number."""
+    found: dict[str, dict[str, str]] = {}
+    for table in (named.spec for named in all_reported()):
+        for place, column in enumerate(table.columns):
+            for task in set(column.tasks).intersection(tasks) if column.metric == PUBLISHED else ():
+                found[f"{table.label}, {task}"] = {row.setting: row.printed[place] for row in table.rows}
+    return found

@@ -34,7 +34,7 @@ class ReportedRow(Strict):
 
     `trained_on`, with `trainer`, identifies the measured counterparts: a task; `own`, each column's task;
     `nothing`, base models. `varied` is `setting` as hyperparameters. `metric` replaces the columns' metrics
-    for the row, such as a gain.
+    for the row, such as a gain. `suspect`: columns whose number looks wrong, and why.
     """
 
     model: Text
@@ -44,6 +44,7 @@ class ReportedRow(Strict):
     trainer: str | None = None
     trained_on: str | None = None
     varied: dict[str, float] = {}
+    suspect: dict[str, Text] = {}
     values: Text
 
     @property
@@ -64,8 +65,9 @@ class ReportedRow(Strict):
 
 
 class ReportedTable(Strict):
-    """`table` of `paper`, with its `caption`, copied from its `version`. `differs` lists differences from
-    perbench's set-up and what is not stated, `notes` apparent errors and illegible parts of the paper."""
+    """`table` of `paper` ("1", or "Figure 4"), with its `caption`, copied from its `version`; `profile`: that
+    of matrices that repeat it. `differs` lists differences from perbench's set-up and what is not stated,
+    `notes` apparent errors and illegible parts of the paper."""
 
     summary: str
     paper: Text
@@ -75,13 +77,14 @@ class ReportedTable(Strict):
     caption: Text
     columns: Annotated[list[ReportedColumn], Field(min_length=1)]
     rows: Annotated[list[ReportedRow], Field(min_length=1)]
+    profile: str | None = None
     differs: Annotated[list[str], Field(min_length=1)]
     notes: list[str] = []
 
     @property
     def label(self) -> str:
-        """ "PerCE Table 1"."""
-        return f"{self.paper} Table {self.table}"
+        """ "PerCE Table 1", "PerCE Figure 4"."""
+        return f"{self.paper} {'' if self.table.startswith('Figure ') else 'Table '}{self.table}"
 
     def decimals(self, column: int) -> int:
         """The maximum decimals printed in a column."""
@@ -101,6 +104,8 @@ class ReportedTable(Strict):
                 faults.append(
                     f"rows.{place}.values: {len(row.printed)} values for {len(self.columns)} columns"
                 )
+            unknown = row.suspect.keys() - {name for name, _ in heads}
+            faults += [f"rows.{place}.suspect: no column {name!r}" for name in sorted(unknown)]
             if names[place] in names[:place]:
                 faults.append(
                     f"rows.{place}: a second row {row.model} {row.method}; distinguish them by setting"

@@ -28,11 +28,14 @@ class Reviews(Family):
         )
         for name in ("DPL-main", "DPL-meta")
     )
-    tables = tuple(f"{name}/{split}" for name in CATEGORIES for split in ("train", "val", "test"))
+    tables = tuple(f"{name}/{split}" for name in (*CATEGORIES, "all") for split in ("train", "val", "test"))
 
     def rows(self, table: str, raw: RawData) -> Iterator[Mapping[str, Any] | Skip]:
         name, _, split = table.partition("/")
-        category = CATEGORIES[name]
+        for category in CATEGORIES.values() if name == "all" else [CATEGORIES[name]]:
+            yield from self._category(category, split, raw)
+
+    def _category(self, category: str, split: str, raw: RawData) -> Iterator[Mapping[str, Any] | Skip]:
         records = raw.records(f"{category}/meta", f"{category}/full", shape=ITEM)
         items = {item["asin"]: (item["title"] or "", item["description"] or "") for item in records}
         for row in raw.records(f"{category}/{split}", shape=ROW):

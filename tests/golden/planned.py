@@ -41,6 +41,7 @@ HUB = [
     "Qwen/Qwen3-4B",
     "facebook/contriever",
     "meta-llama/Llama-3.1-8B-Instruct",
+    "Qwen/Qwen3-30B-A3B-Instruct-2507",
 ]
 """Models of the matrices: the tiny one stands in for each."""
 Plans = dict[str, dict[str, str]]

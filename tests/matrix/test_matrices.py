@@ -11,7 +11,7 @@ import pytest
 from perbench import cli, plugins
 from perbench.prepare.prepare import Request, prepare
 from perbench.specs.load import load_reported
-from perbench.specs.matrices import load_matrix
+from perbench.specs.matrices import every_profile, load_matrix
 
 NAMES = plugins.names("matrix")
 PAPERS = {
@@ -30,13 +30,33 @@ PAPERS = {
     "nextquill_table1": ((2 + 2 + 9) * 3, (2 + 2 + 9) * 3, 0, 4 * 3),
     "nextquill_table1_untrained": (0, 5 * 3, 0, 5 * 3),
     "nextquill_ablation": (4 * 3, 4 * 3, 0, 4 * 3),
+    "nextquill_figures": (3 + 3, 3 + 3, 0, 3 + 3),
+    "nextquill_readings": (7, 7 + 1, 0, 0),
+    "perce_drop": (2 * 3, 2 * 3 + 1, 0, 2 * 3),
+    "perce_figure4": (0, 0, 0, 3),
 }
-SOUND = {
-    # The same under profile sound: three seeds, and a validation split that chooses.
-    "perce_table1": (90, 90, 6 * 3),
-    "perce_cross_task": (90, 90, 6 * 3 * 3),
-    "perce_aloe_transfer_llama3_8b": (90, 90, 6 * 3),
-    "nextquill_table1": (39 * 3, (3 * 4 + 9 * 3) * 3, 3 * 3),
+PROFILES = {
+    # The same under the other profiles. sound: three seeds, and a validation split that chooses; as_code: one
+    # model for the three categories, but one for each where users have adapters.
+    "perce_table1 sound": (90, 90, 6 * 3),
+    "perce_table1_llama3_8b sound": (90, 90, 6 * 3),
+    "perce_table1_qwen3_14b sound": (90, 90, 6 * 3),
+    "perce_table1_references sound": (0, 6 * 3, 0),
+    "perce_lr_robustness sound": (90, 90, 0),
+    "perce_clip sound": (27 * 3, 27 * 3, 0),
+    "perce_cross_task sound": (90, 90, 6 * 3 * 3),
+    "perce_cross_task_llama3_8b sound": (90, 90, 6 * 3 * 3),
+    "perce_aloe_transfer sound": (90, 90, 6 * 3),
+    "perce_aloe_transfer_llama3_8b sound": (90, 90, 6 * 3),
+    "perce_drop sound": (90, 90 + 3, 6 * 3),
+    "perce_figure4 sound": (0, 0, 0),
+    "nextquill_table1 sound": (39 * 3, (3 * 4 + 9 * 3) * 3, 3 * 3),
+    "nextquill_table1 as_code": (3 + 2 * 3, 3 * 3 + 2 * 3, 0),
+    "nextquill_table1_untrained sound": (0, 15 * 3, 0),
+    "nextquill_table1_untrained as_code": (0, 15, 0),
+    "nextquill_ablation sound": (12 * 3, 12 * 3, 0),
+    "nextquill_ablation as_code": (4, 4 * 3, 0),
+    "nextquill_figures sound": (6 * 3, 6 * 3, 0),
 }
 SHOWN = {
     # The numbers that the papers print for models, by reported table: rows of models x tasks.
@@ -92,18 +112,47 @@ def test_a_plan_needs_neither_hub_nor_data(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", SOUND)
-def test_the_sound_profile(
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_other_profile(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    total, _ = plan(capsys, "--matrix", name, "--profile", "sound", "--out", str(tmp_path / "run"))
-    assert (total["train"], total["eval"], total["after_selection"]) == SOUND[name]
+    matrix, profile = name.split()
+    total, _ = plan(capsys, "--matrix", matrix, "--profile", profile, "--out", str(tmp_path / "run"))
+    assert (total["train"], total["eval"], total["after_selection"]) == PROFILES[name]
 
 
-def test_every_matrix_of_a_paper_is_here() -> None:
-    assert set(PAPERS) <= set(NAMES)
+def test_every_matrix_and_profile_of_a_paper_is_here() -> None:
+    assert set(PAPERS) == {name for name in NAMES if name.startswith(("perce_", "nextquill_"))}
+    others = {name: list(every_profile(name))[1:] for name in PAPERS}
+    assert {f"{name} {one.spec.profile}" for name, rest in others.items() for one in rest} == set(PROFILES)
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reproduction.md"
+
+
+def test_the_document_has_these_counts() -> None:
+    """Its table: matrix, what it repeats, cells of the paper's table, then trainings + evaluations by profile
+    (evaluations after a choice behind a second plus)."""
+    found = {}
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and (name := cells[0].strip("`")) in PAPERS:
+            found[name] = cells[2:]
+    assert found.keys() == PAPERS.keys()
+    for name, (printed, *columns) in found.items():
+        train, evaluated, after, shown = PAPERS[name]
+        assert printed == str(shown or "-"), name
+        wanted = {"as_paper": (train, evaluated, after)} | {
+            key.split()[1]: counts for key, counts in PROFILES.items() if key.split()[0] == name
+        }
+        for profile, text in zip(("as_paper", "as_code", "sound"), columns, strict=True):
+            assert text == (words(*wanted[profile]) if profile in wanted else "-"), (name, profile)
+
+
+def words(train: int, evaluated: int, after: int) -> str:
+    return " + ".join(str(count) for count in (train, evaluated, after) if count) or "3 identified"
 
 
 def test_the_papers_hyperparameters() -> None:

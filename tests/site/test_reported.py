@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ SIZES = {
     "perce_table4": (9, 3),
     "perce_table5": (9, 6),
     "perce_table6": (2, 4),
+    "perce_table7": (2, 4),
+    "perce_figure4": (3, 3),
     "perce_table8": (9, 3),
     "perce_table9": (9, 6),
     "nextquill_table1": (9, 12),
@@ -94,6 +97,14 @@ perce_table9 | Llama3-8B, Gain, source PRW | k=6 | +1.86
 perce_table9 | Llama3-8B, PerCE, longlamp/ptw | k=6 | 3.08
 perce_table9 | Llama3-8B, Gain, source PTW | k=9 | +1.70
 perce_table9 | Llama3-8B, PerCE, longlamp/ptw | Average | 2.98
+perce_table7 | Qwen3Tokenizer, w. Persona, with persona | PAG | 975.1
+perce_table7 | Qwen3Tokenizer, w. Persona, with persona | PRW | 2062.6
+perce_table7 | Qwen3Tokenizer, w.o. Persona, without | PRW | 168.9
+perce_table7 | Qwen3Tokenizer, w.o. Persona, without | Average | 96.1
+perce_figure4 | Qwen3-30B-A3B-Instruct-2507, Word-matching | Synthetic Q&A, recall (%) | 26.5
+perce_figure4 | Qwen3-30B-A3B-Instruct-2507, LLM-as-judge | Synthetic Q&A, F1 (%) | 83.1
+perce_figure4 | Qwen3-30B-A3B-Instruct-2507, PerContrast | Synthetic Q&A, precision (%) | 80.7
+perce_figure4 | Qwen3-30B-A3B-Instruct-2507, PerContrast | Synthetic Q&A, F1 (%) | 87.8
 nextquill_table1 | Qwen2.5-3B, Qwen | CDs & Vinyl, BLEU | 0.0330
 nextquill_table1 | Qwen2.5-3B, Contriever | Movies & TV, ROUGE-1 | 0.0516
 nextquill_table1 | Qwen2.5-3B, LastedK | Books, BLEU | 0.3629
@@ -156,7 +167,9 @@ def averages(name: str) -> list[tuple[float, float]]:
     return [(float(last), sum(map(float, others)) / len(others)) for *others, last in rows]
 
 
-@pytest.mark.parametrize(("name", "half"), [("perce_table1", 6e-5), ("perce_table6", 6e-3)])
+@pytest.mark.parametrize(
+    ("name", "half"), [("perce_table1", 6e-5), ("perce_table6", 6e-3), ("perce_table7", 6e-2)]
+)
 def test_printed_averages_are_those_of_the_printed_numbers(name: str, half: float) -> None:
     assert all(printed == pytest.approx(mean, abs=half) for printed, mean in averages(name))
 
@@ -260,6 +273,33 @@ def test_reported_rows_stand_beside_measured_ones(root: Path, bench: Bench) -> N
         "other prompts",
         "the second row is blurred",
     ]
+
+
+def test_counterparts_are_of_the_profile_that_the_table_names(root: Path, bench: Bench) -> None:
+    named = BARE.replace("differs:", "profile: as_paper\ndiffers:")
+    (root / "ours.yaml").write_text(named, encoding="utf-8")
+    bench.evaluate([0.25], target="fam/write")
+    identity = bench.evaluate([0.5], trainer="ce", source="fam/write").identity
+    found = load([bench.path])
+    for profiles, shown in ((("sound",), False), (("sound", "as_paper"), True), ((), True)):
+        sections = build_view(replace(found, profiles={identity: profiles})).sections
+        (section,) = [one for one in sections if one.name == "reported"]
+        assert (("ce", None, False) in drawn(section.tables[0])) is shown
+        assert ("base model", "", False) in drawn(section.tables[0])
+
+
+def test_suspect_numbers_are_marked(root: Path, bench: Bench) -> None:
+    marked = BARE.replace("values: 0.60", "suspect: {Writing: as in Table 2}, values: 0.60")
+    (root / "ours.yaml").write_text(marked, encoding="utf-8")
+    bench.evaluate([0.25], target="fam/write")
+    (table,) = reported(bench)
+    flags = [[flag.text for flag in value.flags] for _, (value,) in table.rows if isinstance(value, Value)]
+    assert flags[:3] == [[], ["suspect: as in Table 2"], []]
+    wrong = root / "wrong.yaml"
+    wrong.write_text(BARE.replace("values: 0.60", "suspect: {Wri: typo}, values: 0.60"), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_reported(wrong)
+    assert "'Wri'" in caught.value.problems[0].message
 
 
 def test_turns_and_averages(root: Path, bench: Bench) -> None:

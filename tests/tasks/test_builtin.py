@@ -30,6 +30,7 @@ def test_the_built_in_tasks() -> None:
         "embedded/sotu_writing",
         "identification/persona_qa",
         "aloe/dialogue",
+        "reviews/all",
         "reviews/books",
         "reviews/cds",
         "reviews/movies_tv",

@@ -332,7 +332,7 @@ def test_personas_to_write_questions_about(tmp_path: Path) -> None:
         ("aloe", "aloe", True, {"personas/test": 100, "profiles/train": 331, "personalities/train": 71}),
         ("longlamp", "longlamp", None, {"abstract_generation_user/test": 42, "topic_writing_user/train": 80}),
         ("prefeval", "prefeval_explicit", True, {"explicit/test": 1000}),
-        ("reviews", "amazon_reviews", None, {"books/train": 21, "movies_tv/val": 3, "cds/test": 6}),
+        ("reviews", "amazon_reviews", None, {"books/train": 21, "cds/test": 6, "all/val": 9}),
         ("synthetic_persona_chat", "synthetic_persona_chat", True, {"personas/test": 1868}),
     ],
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from perbench.contracts.results import Loaded, Matrix, ModelRow, Outcome
+from perbench.contracts.results import Flag, Loaded, Matrix, ModelRow, Outcome
 from perbench.contracts.section import ColumnHead, RowHead, Section, Table, Value
 from perbench.shapes.reported import NOTHING, ReportedRow, ReportedTable, number
 from perbench.site.rows import head_of
@@ -22,10 +22,12 @@ class Reported(Section):
     order = 40
 
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Table]:
-        evaluated = {task_of(column.target) for column in matrix.columns}
+        targets = [column.target for column in matrix.columns]
+        targets += [one.record.labels.target or "" for one in loaded.results if one.record.kind == "identify"]
+        evaluated = {task_of(target) for target in targets}
         known = all_reported() if evaluated else []
         chosen = ((table.spec, _places(table.spec, evaluated)) for table in known)
-        return [_table(table, places, matrix) for table, places in chosen if places]
+        return [_table(table, places, loaded, matrix) for table, places in chosen if places]
 
 
 def _places(table: ReportedTable, evaluated: set[str]) -> list[int]:
@@ -39,9 +41,9 @@ def _places(table: ReportedTable, evaluated: set[str]) -> list[int]:
     ]
 
 
-def _table(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> Table:
+def _table(table: ReportedTable, places: Sequence[int], loaded: Loaded, matrix: Matrix) -> Table:
     columns = [table.columns[place] for place in places]
-    measured = tuple(_measured(table, places, matrix))
+    measured = tuple(_measured(table, places, loaded, matrix))
     return Table(
         caption=f"{table.label}, {'reported and measured' if measured else 'reported'}",
         first="model",
@@ -67,14 +69,20 @@ def _reported(table: ReportedTable, row: ReportedRow, places: Sequence[int]) -> 
     return head, tuple(
         text
         if (found := number(text)) is None
-        else Value(found, text=text, better=table.columns[place].better)
+        else Value(found, text=text, better=table.columns[place].better, flags=_suspect(table, row, place))
         for place in places
         for text in [row.printed[place]]
     )
 
 
-def _measured(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> Iterator[Line]:
-    """A line per model that is the counterpart of a reported row, and per variant of the targets."""
+def _suspect(table: ReportedTable, row: ReportedRow, place: int) -> tuple[Flag, ...]:
+    why = row.suspect.get(table.columns[place].name)
+    return () if why is None else (Flag(f"suspect: {why}", "suspect", why),)
+
+
+def _measured(table: ReportedTable, places: Sequence[int], loaded: Loaded, matrix: Matrix) -> Iterator[Line]:
+    """A line per model that is the counterpart of a reported row, and per variant of the targets; none of
+    cells that another profile than the table's planned."""
     lines: dict[RowHead, dict[int, Value]] = defaultdict(dict)
     for row, outcomes in matrix.rows:
         for target, outcome in zip(matrix.columns, outcomes, strict=True):
@@ -82,6 +90,8 @@ def _measured(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> It
             for place in places:
                 column = table.columns[place]
                 if column.measured is None or task not in column.tasks or not outcome.records:
+                    continue
+                if not _matching(table, loaded, outcome):
                     continue
                 variant = (
                     task if task != column.tasks[0] else "",
@@ -95,6 +105,11 @@ def _measured(table: ReportedTable, places: Sequence[int], matrix: Matrix) -> It
                     lines[named][place] = value
     for head, found in lines.items():
         yield head, tuple(found.get(place, "—") for place in places)
+
+
+def _matching(table: ReportedTable, loaded: Loaded, outcome: Outcome) -> bool:
+    profiles = [loaded.profiles.get(record.identity, ()) for record in outcome.records]
+    return table.profile is None or all(table.profile in names for names in profiles if names)
 
 
 def _heads(table: ReportedTable, row: ModelRow, outcome: Outcome) -> Iterator[RowHead]:
