@@ -138,15 +138,15 @@ def test_too_little_memory_is_told_with_the_key(folder: Path) -> None:
 def test_a_matrix_is_trained_and_evaluated(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task = {"task": "embedded/sotu_writing", "max_length": 512, "sampling.max_new_tokens": 6}
+    source = {"task": "embedded/sotu_writing", "max_length": 1024}
     values: dict[str, Any] = {
         "summary": "s",
         "models": [str(folder)],
         "trainers": ["ce"],
-        "sources": [task],
-        "targets": [task],
+        "sources": [source],
+        "targets": [{**source, "sampling.max_new_tokens": 6}],
         "engine": {"name": "vllm", "eager": True, "cache_gb": 0.2},
-        "training": {"epochs": 1.0, "learning_rate": 0.05, "lora.rank": 4},
+        "training": {"epochs": 1.0, "learning_rate": 0.05, "lora": {"rank": 4}},
     }
     matrix = tmp_path / "m.yaml"
     matrix.write_text(json.dumps(values), encoding="utf-8")

@@ -167,7 +167,9 @@ class VllmEngine(Engine):
             "detokenize": False,
         }
         requests = [
-            VllmRequest(prompt, len(prompt) + new, {**shared, "seed": seed})
+            VllmRequest(
+                prompt, len(prompt) + new, {**shared, **({"seed": seed} if sampling.temperature else {})}
+            )
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
         for place, output in self._asked(requests):

@@ -92,6 +92,10 @@ def options(folder: Path, spec: Vllm, dtype: str, length: int, rank: int) -> dic
         "use_tqdm_on_load": False,
         "seed": 0,
     }
+    if not torch.cuda.is_available():
+        # A prompt read in parts sets the offset of its generator back, which those of a CPU do not have.
+        whole = max(spec.max_batched_tokens, length + 1)
+        found |= {"enable_chunked_prefill": False, "max_num_batched_tokens": whole}
     cache = spec.cache_gb or (None if torch.cuda.is_available() else CPU_CACHE)
     if cache is not None:
         found["kv_cache_memory_bytes"] = int(cache * GB)
