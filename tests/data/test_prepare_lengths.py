@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perbench import plugins
-from perbench.prepare.lengths import Words, lengths, readers
+from perbench.prepare.lengths import Words, lengths, published, readers
 from perbench.prepare.prepare import Request, describe, prepare
 
 from .conftest import write
@@ -127,3 +127,9 @@ def test_the_manifest_holds_the_lengths(raw: Path) -> None:
     assert describe(out, kept, None, "words") == described  # measured before: no tokenizer is asked
     assert describe(out, kept, Words(), "tokens of x")["length_unit"] == "tokens of x"
     assert plugins.get("family", "diaries").summary == "Diaries, short and long."
+
+
+def test_lengths_that_papers_print_stand_below() -> None:
+    assert published({"longlamp/prw", "reviews/books"}) == {
+        "PerCE Table 7, longlamp/prw": {"with persona": "2062.6", "without": "168.9"}
+    }
