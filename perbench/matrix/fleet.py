@@ -89,8 +89,9 @@ class Fleet:
         return not all(slot.over for slot in self._slots)
 
     def _after(self, slot: Slot, code: int) -> None:
+        settled = self._settled(slot.start, code)
         slot.deaths += 1
-        slot.over = code in SETTLED or slot.deaths > MOST_RESTARTS
+        slot.over = settled or slot.deaths > MOST_RESTARTS
         if code == 0:
             return
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (slot.deaths - 1))
@@ -99,6 +100,14 @@ class Fleet:
         then = "it is not started again" if slot.over else f"it is started again in {wait:g} s"
         last = last_line(slot.start.log)
         self._progress.say(f"worker {slot.start.name} ended {how}; {then}; {slot.start.log}{last}")
+
+    def _settled(self, start: WorkerStart, code: int) -> bool:
+        """Whether a worker that ended so is not started again. The launcher of several processes ends with 1
+        whichever way they do, also if one was killed or lost its GPU."""
+        if code == 1 and start.gpus is not None and start.gpus > 1:
+            self._look()
+            return self._board.ended
+        return code in SETTLED
 
     def _look(self) -> None:
         """Show what has happened on disk."""

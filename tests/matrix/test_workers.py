@@ -257,12 +257,18 @@ class Script(Executor[NoKeys]):
 
 
 def run_fleet(
-    cells: Sequence[Cell], out: Path, script: dict[str, list[Running]], does: dict[str, list[list[Cell]]]
+    cells: Sequence[Cell],
+    out: Path,
+    script: dict[str, list[Running]],
+    does: dict[str, list[list[Cell]]],
+    gpus: int | None = None,
 ) -> tuple[Board, float]:
     """The cells after a run of these workers, and the seconds that it waited."""
     run, executor = RunDir(out), Script(script, does, out)
     board = Board(cells, run, run.leases("head"), {})
-    starts = [WorkerStart(n, name, (), run.workers / f"{name}.log") for n, name in enumerate(script)]
+    starts = [
+        WorkerStart(n, name, (), run.workers / f"{name}.log", gpus=gpus) for n, name in enumerate(script)
+    ]
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -298,6 +304,17 @@ def test_a_worker_that_ends_for_a_reason_is_not_and_the_rest_goes_on(
     errors = capsys.readouterr().err
     assert f"w1 ended with exit code {code}; it is not started again" in errors
     assert "No space left on device" in errors
+
+
+def test_a_launcher_of_several_processes_hides_how_they_ended(
+    cells: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torchrun ends with 1 if a process of its was killed, and if cells failed."""
+    script: dict[str, list[Running]] = {"w1": [Scripted(1), Scripted(1)]}
+    board, _ = run_fleet(cells[:1], tmp_path, script, {"w1": [[], cells[:1]]}, gpus=2)
+    assert board.ended
+    assert script == {"w1": []}
+    assert capsys.readouterr().err.count("is started again") == 1
 
 
 def test_a_worker_that_only_dies_is_given_up(
