@@ -110,7 +110,8 @@ def check_identifier(name: str, identifier: Identifier, model: Named[ModelSpec])
 
 
 def mixed_engines(rows: Iterable[tuple[str, Named[ModelSpec]]]) -> list[str]:
-    """Tells targets whose models of weights are served by different engines; `rows` are (target, model)."""
+    """A line for each set of targets whose local models are served by different engines; `rows` are (target,
+    model)."""
     found: dict[str, dict[str, str]] = {}
     for target, named in rows:
         if engine_of(named).weights:
@@ -125,7 +126,7 @@ def mixed_engines(rows: Iterable[tuple[str, Named[ModelSpec]]]) -> list[str]:
         listed = ", ".join(f"{engine}: {served}" for engine, served in pairs)
         lines.append(
             f"{', '.join(targets[:3])}{' and others' if len(targets) > 3 else ''}: rows of one table by "
-            f"different engines ({listed}); whether they may share it says `perbench doctor --engine {other} "
-            f"--against {one} --model {model}`"
+            f"different engines ({listed}); to check that their results agree, run `perbench doctor --engine "
+            f"{other} --against {one} --model {model}`"
         )
     return lines
