@@ -125,6 +125,8 @@ def options(asker: Asker, given: Mapping[str, Any], sampling: SamplingSpec) -> d
 def _stops(asker: Asker, sampling: SamplingSpec) -> list[int]:
     if sampling.end == "eos":
         return [end_of_sequence(asker.tokenizer)]
+    if (stops := getattr(asker.lm, "stop_tokens", None)) is not None:  # perbench's own model
+        return list(stops)
     named = asker.lm.model.generation_config.eos_token_id
     own = {named} if isinstance(named, int) else set(named or ())
     return sorted({*own, *end_of_turn(asker.tokenizer)[-1:]})

@@ -15,7 +15,7 @@ from perbench.contracts.data import Dataset, Example
 from perbench.contracts.engine import LEFT_OUT, Conversation, Engine, Generation, Seeds
 from perbench.errors import PerbenchError
 from perbench.harness.asking import Asker, options
-from perbench.harness.tasks import sampled
+from perbench.harness.tasks import TAG, sampled
 from perbench.lm.context import TooLong
 from perbench.matrix.engines import open_model
 from perbench.prompts.chat import encode
@@ -87,7 +87,7 @@ class LmEvalEngine(Engine):
             asked[number] = prompt
         chosen = options(self._asker, given, sampling)
         requests = [
-            Instance("generate_until", {}, (prompt, {**chosen}), number, metadata=("perbench", number, 1))
+            Instance("generate_until", {}, (prompt, {**chosen}), number, metadata=(TAG, number, 1))
             for number, prompt in asked.items()
         ]
         with _seeded(seed if isinstance(seed, int) else seed[0]):

@@ -26,6 +26,11 @@ def lm_eval_name(task: str) -> str:
     return PREFIX + re.sub(r"\W+", "_", task)
 
 
+def is_ours(task: str | None) -> bool:
+    """Whether lm-eval's name of a task is of one of perbench's, or of a conversation that it holds (TAG)."""
+    return task is not None and (task == TAG or task.startswith(PREFIX))
+
+
 def independent(task: Named[TaskSpec]) -> Independent | None:
     """How lm-eval asks a task's requests; None if the protocol itself holds its conversations with lm-eval's
     model.

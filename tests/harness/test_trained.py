@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import yaml
 
 pytest.importorskip("lm_eval")
 
+from tokenizers.processors import TemplateProcessing
+from transformers import GenerationConfig
+
 from perbench.cli import main
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
+from perbench.harness.model import PerbenchLM
 from perbench.store import read_records
 from tests.harness.conftest import logged, own
+from tests.lm_eval.plain import plain_model, plain_results
+from tests.lm_eval.table import write_table
 from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
 
 Theirs = Callable[..., dict[str, Any]]
@@ -25,13 +32,17 @@ GREEDY = {"max_new_tokens": 6, "temperature": 0.0}
 
 @pytest.fixture
 def run(root: Root, tiny_model_dir: Path, tmp_path: Path) -> Path:
-    """A training with users' own adapters; one user has no history."""
+    """A training with users' own adapters, of a model with generation options of its own; one user has no
+    history."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, folder)
+    own_options = GenerationConfig.from_pretrained(folder)
+    own_options.repetition_penalty = 1.5
+    own_options.save_pretrained(folder)
     stranger = {"user": "stranger", "ask": "Who are you?", "answer": "Nobody.", "past": []}
     write_rows(root.path / "data/writing/test.jsonl", [*writing_rows(7, 5), stranger])
     root.task("writing", sampling=GREEDY)
-    root.write(
-        "leaderboard/models/tiny", {"summary": "tiny", "path": str(tiny_model_dir), "dtype": "float32"}
-    )
+    root.write("leaderboard/models/tiny", {"summary": "tiny", "path": str(folder), "dtype": "float32"})
     root.matrix(
         trainers=["ce"],
         targets=["tiny/writing"],
@@ -48,8 +59,6 @@ def run(root: Root, tiny_model_dir: Path, tmp_path: Path) -> Path:
 
 
 def test_answers_are_those_of_the_run(run: Path, theirs: Theirs, capsys: pytest.CaptureFixture[str]) -> None:
-    from perbench.harness.model import PerbenchLM
-
     cells = {
         record.labels.trainer: [json.loads(line) for line in (folder / "samples.jsonl").open()]
         for record, folder in read_records(run)
@@ -85,6 +94,42 @@ def test_answers_are_those_of_the_run(run: Path, theirs: Theirs, capsys: pytest.
         file.write(b"0")
     with pytest.raises(PerbenchError, match="trained weights have changed"):
         PerbenchLM(run=str(run), trainer="ce")
+
+
+@pytest.fixture
+def base(run: Path) -> PerbenchLM:
+    return PerbenchLM(run=str(run), trainer="base", batch_size=3)
+
+
+def test_tasks_of_lm_eval_are_asked_as_by_plain_lm_eval(base: PerbenchLM, run: Path, tmp_path: Path) -> None:
+    """Without a template a prompt begins with the tokenizer's own first token, and the checkpoint's own
+    options and those of the task apply."""
+    write_table(tmp_path / "table")
+    plain = plain_model(run.parent / "model", batch=3)
+    for lm in (base, plain):
+        begin = TemplateProcessing(single="<|im_end|> $A", special_tokens=[("<|im_end|>", 1)])
+        lm.tokenizer.backend_tokenizer.post_processor = begin
+    texts = []
+    for chat in (False, True):
+        for options in ({}, {"gen_kwargs": {"do_sample": True, "temperature": 0.01, "top_k": 1}}):
+            found = [
+                plain_results(tmp_path / "table", lm, "gen", chat=chat, limit=4, **options)["samples"]["gen"]
+                for lm in (base, plain)
+            ]
+            mine, theirs = ([(row["arguments"], row["resps"]) for row in rows] for rows in found)
+            assert mine == theirs
+            texts.append(mine)
+    assert len({repr(one) for one in texts}) > 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("top_k", 5), ("num_beams", 2), ("min_p", 0.1), ("eos_token_id", [0])]
+)
+def test_options_that_perbench_does_not_know(
+    base: PerbenchLM, theirs: Theirs, key: str, value: object
+) -> None:
+    with pytest.raises(PerbenchError, match=rf"--gen_kwargs.*{key}"):
+        theirs("perbench_tiny_writing", model=base, gen_kwargs={key: value})
 
 
 def test_written_tasks_need_no_other_file(

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("lm_eval")
 
 from perbench.engines.transformers.engine import TransformersEngine
-from perbench.protocols.lm_eval.model import served
+from perbench.prompts.hflm import served
 from tests.prompts.shapes import CHATML_THINK
 
 

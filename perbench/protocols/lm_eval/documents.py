@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from perbench.contracts.resume import Batch, Sample
 from perbench.contracts.run import Engines, chunks
 from perbench.errors import PerbenchError
+from perbench.prompts.hflm import served
 from perbench.seeds import derive_seed
 
 from .catalogue import leaves, lm_eval_version, manager, manager_with, metric_name
-from .model import served
 from .samples import DocumentSample
 from .values import stored
 from .warned import listening

@@ -1,9 +1,9 @@
-"""lm-eval's view of the served model."""
+"""lm-eval's view of the weights that an engine of this process serves."""
 
 from __future__ import annotations
 
 import copy
-import importlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from perbench.errors import PerbenchError
@@ -20,28 +20,44 @@ def served(engine: Engine, batch_size: int) -> Any:
     Raises:
         PerbenchError: the model is not in this process.
     """
-    torch_model: Any = getattr(engine, "model", None)
-    if torch_model is None:
+    if getattr(engine, "model", None) is None:
         raise PerbenchError(
             f"lm_eval targets need a model in this process, but engine {engine.name} has none; leave them "
             "out of this matrix, or evaluate the model with the transformers engine"
         )
-    huggingface: Any = importlib.import_module("lm_eval.models.huggingface")
-    import torch
-    from transformers import LogitsProcessorList
+    return hflm()(engine, batch_size)
 
-    # lm-eval sets a pad token where there is none.
-    tokenizer = copy.deepcopy(engine.tokenizer)
-    # Plain lm-eval generates with the checkpoint's own options. They may not name the token that ends a turn:
-    # in a batch, the text of an answer that is done would go on.
-    own = copy.deepcopy(engine.own_generation)  # type: ignore[attr-defined]
-    own.eos_token_id = sorted({*engine.stop_tokens, tokenizer.eos_token_id} - {None})  # type: ignore[attr-defined]
-    if (tokenizer.pad_token_id or 0) >= torch_model.get_input_embeddings().num_embeddings:
-        tokenizer.pad_token_id = own.eos_token_id[0]  # masked in prompts, left out of answers
+
+@cache
+def hflm() -> type[Any]:
+    """The subclass of lm-eval's HFLM for engines. Its numbers and texts are those of plain lm-eval."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+    from transformers import LogitsProcessorList
 
     finite = LogitsProcessorList([Finite()])
 
-    class Model(huggingface.HFLM):  # type: ignore[misc]
+    class EngineLM(HFLM):  # type: ignore[misc]
+        def __init__(self, engine: Any, batch_size: int | str | None) -> None:
+            # lm-eval sets a pad token where there is none.
+            tokenizer = copy.deepcopy(engine.tokenizer)
+            # Plain lm-eval generates with the checkpoint's own options. They may not name the token that ends
+            # a turn: in a batch, the text of an answer that is done would go on.
+            own = copy.deepcopy(engine.own_generation)
+            own.eos_token_id = sorted({*engine.stop_tokens, tokenizer.eos_token_id} - {None})
+            if (tokenizer.pad_token_id or 0) >= engine.model.get_input_embeddings().num_embeddings:
+                tokenizer.pad_token_id = own.eos_token_id[0]  # masked in prompts, left out of answers
+            self._own_generation = own
+            # HFLM's softmax defaults to the weights' dtype; in bfloat16 close choices would tie.
+            super().__init__(
+                pretrained=engine.model,
+                backend="causal",
+                tokenizer=tokenizer,
+                batch_size=batch_size,
+                softmax_dtype=torch.float32,
+                enable_thinking=False,
+            )
+
         def apply_chat_template(
             self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
         ) -> str:
@@ -59,18 +75,11 @@ def served(engine: Engine, batch_size: int) -> Any:
             return logits
 
         def _model_generate(self, *args: Any, **options: Any) -> Any:
-            kept, torch_model.generation_config = torch_model.generation_config, own
+            model = self.model
+            kept, model.generation_config = model.generation_config, self._own_generation
             try:
                 return super()._model_generate(*args, **options, logits_processor=finite)
             finally:
-                torch_model.generation_config = kept
+                model.generation_config = kept
 
-    # HFLM's softmax defaults to the weights' dtype; in bfloat16 close choices would tie.
-    return Model(
-        pretrained=torch_model,
-        backend="causal",
-        tokenizer=tokenizer,
-        batch_size=batch_size,
-        softmax_dtype=torch.float32,
-        enable_thinking=False,
-    )
+    return EngineLM
