@@ -12,6 +12,8 @@ from perbench.errors import PerbenchError
 if TYPE_CHECKING:
     from perbench.conformance.agreement import Agreement
 
+REFERENCE = "transformers"
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -20,9 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="with --engine: a model of weights")
     parser.add_argument(
         "--against",
-        default="transformers",
         metavar="NAME",
-        help="with --engine: the engine to compare with (default: %(default)s)",
+        help=f"with --engine: the engine to compare with (default: {REFERENCE})",
     )
     parser.add_argument(
         "--set",
@@ -43,15 +44,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.model is None:
         raise PerbenchError("--engine compares engines on a model's weights: add --model MODEL")
-    for name in (args.engine, args.against):
+    against = args.against or REFERENCE
+    for name in (args.engine, against):
         plugins.get("engine", name).load_class()
-    if args.engine == args.against:
+    if args.engine == against:
         raise PerbenchError(f"--engine and --against are both {args.engine}; name two engines")
     keys = dict(parse_param(text, "--set") for text in args.set)
     serving = {"engine": args.engine, **({args.engine: keys} if keys else {})}
     place = Place(f"--engine {args.engine}")
     found = agreement(
-        load_model(args.model, {"engine": args.against}, place), load_model(args.model, serving, place), say
+        load_model(args.model, {"engine": against}, place), load_model(args.model, serving, place), say
     )
     if args.json:
         print(json.dumps({**asdict(found), "share": not found.faults, "why": found.faults}, indent=1))

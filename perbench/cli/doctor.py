@@ -55,8 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.engine is not None:
         return agreement.run(args)
-    if args.model is not None or args.set:
-        raise PerbenchError("--model and --set are for comparing engines: add --engine NAME")
+    if args.model is not None or args.set or args.against is not None:
+        raise PerbenchError("--model, --against and --set are for comparing engines: add --engine NAME")
     checks = []
     for part in PARTS:
         try:

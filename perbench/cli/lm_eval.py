@@ -63,6 +63,8 @@ def _write(args: argparse.Namespace) -> int:
     from perbench.errors import PerbenchError
     from perbench.harness.written import write_groups, write_task
 
+    if args.folder.exists() and not args.folder.is_dir():
+        raise PerbenchError(f"{args.folder} is a file; name a folder")
     data = {family: str(folder) for family, folder in args.data}
     written = []
     for task in args.tasks or plugins.names("task"):

@@ -200,6 +200,15 @@ def _serve(document: Document, serving: Mapping[str, Any], place: Place) -> None
     """Let another engine serve a model of weights: its keys are added, those of the others removed."""
     if not serving or not any(document.data.get(key) for key in WEIGHTS):
         return
+    chosen = engines().get(serving["engine"])
+    if chosen is not None and not chosen.weights:
+        able = ", ".join(name for name, cls in engines().items() if cls.weights)
+        fault = f"engine {serving['engine']} serves no models of weights. There are: {able}."
+        raise SpecError([place.problem(fault)])
+    keys = serving.get(serving["engine"])
+    if chosen is not None and keys and serving["engine"] not in chosen.Keys.model_fields:
+        fault = f"engine {serving['engine']} has no keys (got {', '.join(map(str, keys))}); remove them"
+        raise SpecError([place.problem(fault)])
     for name, cls in engines().items():
         if name != serving["engine"]:
             for key in cls.Keys.model_fields:

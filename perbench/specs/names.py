@@ -35,6 +35,8 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
             problems.append(place.problem("expected PATH=VALUE, such as training.learning_rate=1e-4"))
             continue
         keys, fault = set_path(document, key.strip())
+        if keys[0] in ("profile", "profiles"):
+            fault = "a profile is chosen by --profile NAME"
         touched.add(keys[1] if keys[0] == "tasks" and len(keys) > 1 else keys[0])
         try:
             fault = fault or put(document, keys, yaml.parse_value(value, str(place.source)), place)
@@ -199,7 +201,14 @@ def _selects(document: Document, sources: Sequence[Named[TaskSpec]]) -> Iterator
     by, on = select.get("by", "headline"), select.get("on", "val")
     for task in sources:
         metrics = task.spec.metrics
-        if on == "val" and task.spec.data.val_split is None:
+        data = task.spec.data
+        others = {data.test_split: "test", data.train_split: "training"}
+        if on == "val" and data.val_split in others:
+            yield document.place(("select",)).problem(
+                f"select: task {task.name} has its {others[data.val_split]} split for validation, "
+                f"data.val_split: {data.val_split}. Name another, or choose by tests openly: select.on: test"
+            )
+        if on == "val" and data.val_split is None:
             yield document.place(("select",)).problem(
                 f"select: task {task.name} has no validation split. Name one in its file, data.val_split, or "
                 f"in the matrix, tasks: {{{task.name}: {{data.val_split: NAME}}}}; or choose on the test "

@@ -4,6 +4,8 @@ import json
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from perbench import cli
 from perbench.cli import doctor
 
@@ -118,3 +120,11 @@ def test_plain_lines_hold_the_fix_below_the_fault(capsys, tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     place = next(index for index, line in enumerate(lines) if line.startswith("missing  wordnet"))
     assert lines[place + 1].strip() == "-> perbench data prepare wordnet"
+
+
+@pytest.mark.parametrize("words", [["--model", "toy"], ["--against", "vllm"], ["--set", "eager=true"]])
+def test_options_of_a_comparison_need_an_engine(capsys, words):
+    assert cli.main(["doctor", *words]) == 2
+    line = capsys.readouterr().err
+    assert words[0] in line
+    assert "--engine NAME" in line

@@ -168,3 +168,9 @@ def test_writing_tasks_without_data(root: Root, capsys: pytest.CaptureFixture[st
     assert "perbench data prepare longlamp" in capsys.readouterr().err
     assert main(["lm-eval", "write", str(tmp_path / "out"), "longlamp/prv"]) == 2
     assert "Did you mean 'longlamp/prw'?" in capsys.readouterr().err
+
+
+def test_writing_tasks_into_a_file(root: Root, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    assert main(["lm-eval", "write", str(tmp_path / "out"), "tiny/writing"]) == 2
+    assert f"{tmp_path / 'out'} is a file" in capsys.readouterr().err

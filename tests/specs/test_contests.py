@@ -160,6 +160,24 @@ FAULTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "select:",
         ("diary/notes", "data.val_split", "on: test"),
     ),
+    "tested on what selects": (
+        {
+            "select": {"axis": "learning_rate"},
+            "training": {"learning_rate": RATES},
+            "tasks": {"diary/notes": {"data.val_split": "test"}},
+        },
+        "select:",
+        ("diary/notes", "test split", "data.val_split: test"),
+    ),
+    "selected on what trains": (
+        {
+            "select": {"axis": "learning_rate"},
+            "training": {"learning_rate": RATES},
+            "tasks": {"diary/notes": {"data.val_split": "train"}},
+        },
+        "select:",
+        ("diary/notes", "training split", "data.val_split: train"),
+    ),
     "nothing varies": ({"select": {"axis": "epochs", "on": "test"}}, "axis: epochs", ("'epochs'",)),
     "no such metric": (
         {

@@ -47,6 +47,12 @@ def test_sets_come_after_the_profile(file: Path) -> None:
     assert load_matrix("small", ["seeds=[7]"], "sound").spec.seeds == [7]
 
 
+@pytest.mark.parametrize("text", ["profile=sound", "profiles={}", "profiles.sound.seeds=[1]"])
+def test_a_set_does_not_label_a_run_with_a_profile(file: Path, text: str) -> None:
+    with pytest.raises(SpecError, match=r"--set profile.*--profile NAME"):
+        load_matrix("small", [text])
+
+
 def test_a_matrix_without_profiles_has_its_own_name(root: Path) -> None:
     assert (load_matrix("small").name, load_matrix("small").spec.profile) == ("small", None)
     assert [one.name for one in every_profile("small")] == ["small"]
