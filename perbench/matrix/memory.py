@@ -18,7 +18,7 @@ GB = 1e9
 
 
 def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator[str]:
-    """A few lines for each model and combination of training settings; none if nothing is trained.
+    """A few lines for each model and training settings that differ in memory; none if nothing is trained.
 
     Args:
         memory: GB per device, to find the largest micro-batch that fits; or None.
@@ -29,17 +29,25 @@ def memory_lines(spec: MatrixSpec, devices: int, memory: int | None) -> Iterator
         except PerbenchError as error:
             yield f"memory of {name}: unknown. {error}"
             continue
+        alike: dict[tuple[str, ...], list[str]] = {}
         for which, training in _settings(spec).items():
-            how = f"{training.method}, {training.parallel} on {devices}" if devices > 1 else training.method
+            alike.setdefault((*_needs(shape, training, devices, memory),), []).append(which)
+        for (how, *lines), settings in alike.items():
+            which = "" if len(alike) == 1 or "" in settings else ";".join(settings)
             yield f"memory of {name}{which}, {how}, per device:"
-            found = budget(shape, training, devices=devices)
-            yield from _lines(found, training, memory)
-            if training.parallel == "fsdp" and devices > 1:
-                whole = found.weights * devices / GB
-                yield (
-                    "  before the first update a trainer's reference model is whole on each device: "
-                    f"{whole:.1f} GB; every process loads as much into host memory"
-                )
+            yield from lines
+
+
+def _needs(shape: Shape, training: TrainingSpec, devices: int, memory: int | None) -> Iterator[str]:
+    """How it is trained, and lines on what that takes."""
+    yield f"{training.method}, {training.parallel} on {devices}" if devices > 1 else training.method
+    found = budget(shape, training, devices=devices)
+    yield from _lines(found, training, memory)
+    if training.parallel == "fsdp" and devices > 1:
+        yield (
+            "  before the first update a trainer's reference model is whole on each device: "
+            f"{found.weights * devices / GB:.1f} GB; every process loads as much into host memory"
+        )
 
 
 def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:

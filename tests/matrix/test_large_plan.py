@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -21,6 +22,7 @@ from perbench.matrix.cells import Cell, expand
 from perbench.matrix.dry_run import MANY
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.identity import Shared, identity_of
+from perbench.matrix.memory import memory_lines
 from perbench.matrix.plan import Plan, Step
 from perbench.matrix.plan_summary import SHOWN, short, summary_table, sums
 from perbench.specs.matrices import load_matrix
@@ -236,3 +238,13 @@ def test_of_many_names_the_last_share_a_line(root: Root, tmp_path: Path) -> None
 )
 def test_counts_have_three_digits(count: int, told: str) -> None:
     assert short(count) == told
+
+
+def test_memory_is_told_once_for_settings_that_need_the_same(root: Root) -> None:
+    changes = {"training.learning_rate": [1e-3, 1e-4], "training.method": ["lora", "full"]}
+    sets = tuple(f"{key}={json.dumps(value)}" for key, value in changes.items())
+    lines = [*memory_lines(load_matrix(root.matrix(), sets).spec, 1, None)]
+    heads = [line for line in lines if line.startswith("memory of")]
+    assert len(heads) == 2
+    assert [head.count("learning_rate=") for head in heads] == [2, 2]
+    assert [head.count("method=full") for head in heads] == [0, 2]
