@@ -306,6 +306,31 @@ def test_a_baseline_on_another_variant_of_the_task(bench: Bench) -> None:
     }
 
 
+def test_each_variant_of_a_source_has_its_own_row(bench: Bench) -> None:
+    """Of one method that was trained on a task as it is and on a change of it."""
+    plain = "fam/read (prompt=plain)"
+    for source, target, level in (
+        ("fam/read", "fam/read", 0.1),
+        (plain, plain, 0.3),
+        (plain, "fam/read", 0.5),
+    ):
+        bench.evaluate(
+            [level + 0.01 * place for place in range(6)],
+            trainer="ce",
+            source=source,
+            target=target,
+            inputs={"data": "d", "target": {"name": "fam/read", "with": target, "protocol": "generation"}},
+        )
+    sources = ["fam/read", {"task": "fam/read", "prompt": "plain"}]
+    bench.describe(trainers=["ce"], sources=sources, targets=["own", "fam/read"], tasks={})
+    (results,) = section(build_view(load([bench.path])))
+    assert values(results) == {
+        "ce trained on the task as it is": ["0.1250"],
+        "ce trained on prompt=plain": ["0.3250"],
+        "ce trained on prompt=plain, evaluated on the task as it is": ["0.5250"],
+    }
+
+
 def test_profiles_are_told_apart(new_bench: Callable[[str], Bench]) -> None:
     benches = []
     for profile, level, decoded in (("as_paper", 0.3, "sampled"), ("as_code", 0.2, "greedy")):

@@ -21,6 +21,8 @@ from perbench.store.selection import Candidate, Choice
 
 DIGITS = 4
 """Decimals, as papers print such tables."""
+AS_IT_IS = "the task as it is"
+"""In place of a variant's name."""
 CHOSEN = {"val": "chosen on validation", "test": ON_TEST}
 Row = tuple[RowHead, tuple[Value | str, ...]]
 
@@ -54,9 +56,11 @@ class Selection(Section):
 
 @dataclass(frozen=True)
 class _Line:
-    """A method on one variant of the tasks that it is trained on. `cells` and `rows` are by task."""
+    """A method on one variant of the tasks that it is trained on. `trained`: the variant that it is trained
+    on, if there are several. `cells` and `rows` are by task."""
 
     row: ModelRow
+    trained: str
     variant: str
     cells: dict[str, tuple[Outcome, TargetColumn]]
     rows: dict[str, ModelRow]
@@ -91,24 +95,39 @@ def _results(matrix: Matrix, loaded: Loaded) -> Iterator[Table]:
 
 
 def _lines(matrix: Matrix) -> Iterator[_Line]:
-    found: dict[tuple[Any, ...], _Line] = {}
+    """Trainings on several variants of one task have lines of their own."""
+    held: list[tuple[tuple[Any, ...], ModelRow, TargetColumn, Outcome]] = []
+    sources: dict[tuple[Any, ...], set[str]] = defaultdict(set)
     for row, outcomes in matrix.rows:
         for column, outcome in zip(matrix.columns, outcomes, strict=True):
             if not outcome.own or row.source is None or outcome.status == "no record":
                 continue
-            task, variant = task_of(column.target), _variant(row.source, column.target)
-            method = (row.trainer, row.params, row.method, row.training, row.apart, variant)
-            key = (row.model, row.start, column.headline, column.profile, *method)
-            line = found.setdefault(key, _Line(row, variant, {}, {}))
-            line.cells.setdefault(task, (outcome, column))
-            line.rows.setdefault(task, row)
+            method = (row.model, row.start, row.trainer, row.params, row.method, row.training, row.apart)
+            sources[method, task_of(row.source)].add(row.source)
+            held.append((method, row, column, outcome))
+    varied = {method for (method, _), names in sources.items() if len(names) > 1}
+    found: dict[tuple[Any, ...], _Line] = {}
+    for method, row, column, outcome in held:
+        assert row.source is not None
+        trained = (_tag(row.source) or AS_IT_IS) if method in varied else ""
+        task, variant = task_of(column.target), _variant(row.source, column.target)
+        key = (method, column.headline, column.profile, trained, variant)
+        line = found.setdefault(key, _Line(row, trained, variant, {}, {}))
+        line.cells.setdefault(task, (outcome, column))
+        line.rows.setdefault(task, row)
     yield from found.values()
+
+
+def _tag(label: str) -> str:
+    return label.partition(" (")[2].removesuffix(")")
 
 
 def _variant(source: str, target: str) -> str:
     """What a target changes of the source: "without history"; "" if nothing."""
-    tag, own = (label.partition(" (")[2].removesuffix(")") for label in (target, source))
-    return tag.removeprefix(own).removeprefix(", ") if own else tag
+    tag, own = _tag(target), _tag(source)
+    if tag == own:
+        return ""
+    return tag.removeprefix(f"{own}, ") or f"evaluated on {AS_IT_IS}"
 
 
 def _scores(line: _Line, tasks: Sequence[str]) -> Row:
@@ -159,7 +178,8 @@ def _head(line: _Line, gain_over: str = "") -> RowHead:
     how = CHOSEN.get(line.row.chosen_on, "by task")
     if not words and axes:
         words = f"{how}: {', '.join(axes)}"
-    detail = ", ".join(filter(None, (line.variant, gain_over)))
+    trained = f"trained on {line.trained}" if line.trained else ""
+    detail = ", ".join(filter(None, (trained, line.variant, gain_over)))
     flags = line.row.flags
     if flags:
         flags = (replace(flags[0], text="biased upward"),)
