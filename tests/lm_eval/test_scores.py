@@ -56,6 +56,14 @@ def test_aggregations_by_hand(kind: str, values: list[Any], gold: float) -> None
     assert scored.metrics["m"].ci == (None if ci is None else pytest.approx(ci))
 
 
+def test_a_metric_that_cannot_read_its_values_leaves_the_others() -> None:
+    rows = [sample(f"t/{i}", {"acc": 1.0}, {"m": ["f1", [2, 1]]}) for i in range(2)]
+    scored = scoring.score("t", LmEvalSpec(), rows)
+    assert scored.metrics["acc"].value == 1.0
+    assert "m" not in scored.metrics or scored.metrics["m"].value is None
+    assert any("m" in note and "0 and 1" in note for note in scored.notes)
+
+
 def test_the_median_is_the_upper_one() -> None:
     assert (median([4, 1, 3, 2]), median([5.0])) == (3, 5.0)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perbench.errors import PerbenchError, SpecError
+from perbench.errors import PerbenchError
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrices import load_matrix
 from tests.specs.diary import GRID, IN_FILE, MATRIX, RATE, ROWS, TALK, TARGETS, TASK, faults
@@ -391,19 +391,3 @@ def test_every_built_in_spec_loads():
         profile = getattr(named.spec, "profile", None)
         assert named.name == (plugin.name if profile is None else f"{plugin.name}-{profile}")
         assert Path(plugin.path).is_file()
-
-
-@pytest.mark.parametrize(
-    ("sets", "words"),
-    [
-        (["engine=openai"], ("--set engine=openai", "serves no models of weights", "transformers")),
-        (["engine={name: transformers, foo: 1}"], ("engine transformers has no keys", "foo")),
-    ],
-)
-def test_an_engine_that_cannot_serve_the_models_as_told(
-    root: Path, sets: list[str], words: tuple[str, ...]
-) -> None:
-    with pytest.raises(SpecError) as caught:
-        load_matrix("small", sets)
-    assert all(word in str(caught.value) for word in words)
-    assert len(caught.value.problems) == 1

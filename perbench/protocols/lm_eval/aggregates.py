@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perbench.errors import CellError
-
 if TYPE_CHECKING:
     from perbench.stats.spread import Floats
 
@@ -96,7 +94,7 @@ def _binary_rows(values: Sequence[Any]) -> list[list[float]]:
     """True positives, false positives, false negatives of (gold, predicted) in {0, 1}, as scikit-learn's F1
     demands."""
     if {label for pair in values for label in pair} - {0, 1}:
-        raise CellError("f1: labels other than 0 and 1, of which lm-eval's F1 is undefined")
+        raise ValueError("labels other than 0 and 1, of which lm-eval's F1 is undefined")
     return [
         [float(gold and told), float(told and not gold), float(gold and not told), 1.0]
         for gold, told in values

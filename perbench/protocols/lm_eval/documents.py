@@ -53,7 +53,7 @@ class _Loaded:
         return range(len(held if held is not None else self.tasks[leaf].eval_docs))[:limit]
 
 
-_loaded: dict[str, _Loaded] = {}
+_loaded: dict[tuple[str, str], _Loaded] = {}
 """Tasks loaded by `sample_ids` for the next `batches`: loading the documents of a group takes minutes."""
 
 
@@ -61,7 +61,7 @@ def sample_ids(wanted: LmEvalSpec, dataset: Dataset, folder: Callable[[], Path] 
     """The ids of a finished cell's samples; keeps the loaded documents for the next `batches`. `folder` is
     the model's."""
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
-    found = _loaded[name] = _load(name, wanted, folder)
+    found = _loaded[name, wanted.model_dump_json()] = _load(name, wanted, folder)
     return [f"{leaf}/{number}" for leaf in found.tasks for number in found.documents(leaf, limit)]
 
 
@@ -72,7 +72,7 @@ def batches(wanted: LmEvalSpec, dataset: Dataset, engines: Engines, seed: int) -
         PerbenchError: the task or its documents do not load, or the model is not in this process.
     """
     name, limit = dataset.source["lm_eval"], dataset.source["limit"]
-    found = _loaded.pop(name) if name in _loaded else _load(name, wanted)
+    found = _loaded.pop((name, wanted.model_dump_json()), None) or _load(name, wanted)
     with listening(found.heard), _random(found.states):
         model = served(engines.subject, BATCH)
         requests = {leaf: _requests(model, task, limit, wanted) for leaf, task in found.tasks.items()}
