@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +20,21 @@ LOOK = 0.5
 GRACE = 60.0
 """Seconds that a worker has to save its work before its job is requeued."""
 
+LOG_LEVEL = "SUBMITIT_LOG_LEVEL"
+"""Variable that submitit reads when it is imported."""
+
 
 def _submitit() -> Any:
-    """The package, without its types: they are there only where it is installed."""
+    """The package, without its types: they are there only where it is installed. Imported otherwise, it would
+    close the log handlers of other libraries, and write its own log to stdout, where results go."""
+    given = os.environ.get(LOG_LEVEL)
+    os.environ[LOG_LEVEL] = "NOCONFIG"
     try:
         return importlib.import_module("submitit")
     except ImportError:
         raise PerbenchError("--executor slurm: pip install 'perbench[slurm]'") from None
+    finally:
+        os.environ.pop(LOG_LEVEL) if given is None else os.environ.update({LOG_LEVEL: given})
 
 
 REQUEUES = 1000

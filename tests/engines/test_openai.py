@@ -310,7 +310,7 @@ def test_its_identity_is_its_name_alone() -> None:
 
 
 def test_a_run_opens_it(server: Server) -> None:
-    pool = EnginePool(SimpleNamespace(model=lambda name: named(), resolve=None))  # type: ignore[arg-type]
+    pool = EnginePool(SimpleNamespace(model=lambda name: named(), resolve=None, longest=None, rank=None))  # type: ignore[arg-type]
     assert isinstance(pool.serve(named(), None), OpenAIEngine)
     assert isinstance(pool.named("judge"), OpenAIEngine)
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,6 +103,17 @@ def two_fake_gpus(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-d
         pytest.skip(f"Ray does not start on this machine, which may be too busy: {error}")
     yield
     ray.shutdown()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs: pip install submitit")
+def test_submitit_leaves_logs_of_other_libraries_alone() -> None:
+    code = (
+        "import logging; from perbench.executors import slurm; "
+        "handler = logging.StreamHandler(); handler.close = lambda: print('closed'); "
+        "slurm._submitit(); print(logging.getLogger('submitit').handlers); handler.close = lambda: None"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs: pip install ray")
