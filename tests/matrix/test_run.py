@@ -113,7 +113,8 @@ def test_two_processes_share_the_cells_of_a_run_directory(
     first, second = (json.loads(output) for _, output, _ in ended)
     assert first == second
     assert (first["done"], first["failed"], len(first["cells"])) == (CELLS, 0, CELLS)
-    begun = [re.findall(r"^\[\d+/\d+\] (\w+ tiny .*)", errors, re.M) for *_, errors in ended]
+    # Lines of cells that the other one has finished end with their results.
+    begun = [re.findall(r"^\[\d+/\d+\] (\w+ tiny .* seed \d+)$", errors, re.M) for *_, errors in ended]
     assert len({*begun[0], *begun[1]}) == len(begun[0]) + len(begun[1]) == CELLS
     assert results(out) == expected
 
