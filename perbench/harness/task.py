@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from perbench.harness.version import check_version, one_line_errors
 from perbench.specs.compose import owner_of
 
 log = logging.getLogger("lm_eval.perbench")
+OURS = ("data", "set", "tokenizer")
+"""Keys of `--metadata` that are read here."""
+THEIRS = ("tokenizer_backend", "tokenizers")
+"""Arguments of lm-eval's models with names like ours."""
 
 
 class Task(LmEvalTask):  # type: ignore[misc]
@@ -40,6 +45,9 @@ class Task(LmEvalTask):  # type: ignore[misc]
                 raise PerbenchError(
                     f'--metadata: {key} must be an object, as in \'{{"{key}": {{"KEY": "VALUE"}}}}\''
                 )
+        for key in self._known.keys() - {*OURS, *THEIRS}:  # lm-eval adds the arguments of the model
+            if near := get_close_matches(key, OURS, 1, 0.75):
+                raise PerbenchError(f"--metadata: unknown key {key!r}; did you mean {near[0]!r}?")
         self._rows = _rows(config["perbench"], self._known)
         described = {key: value for key, value in config["perbench"].items() if key not in ("spec", "roots")}
         self._config = TaskConfig(

@@ -72,6 +72,8 @@ def test_a_prompt_beyond_the_context_is_not_cut(theirs: Theirs) -> None:
 def test_metadata_of_another_shape(theirs: Theirs) -> None:
     with pytest.raises(PerbenchError, match="--metadata: data must be an object"):
         theirs("perbench_longlamp_prw", metadata={"data": "longlamp"})
+    with pytest.raises(PerbenchError, match=r"--metadata: unknown key 'sett'.*'set'"):
+        theirs("perbench_longlamp_prw", metadata={"sett": {"sampling.temperature": 0}})
     with pytest.raises(PerbenchError, match=r"sampling.temprature.*Did you mean 'temperature'"):
         theirs("perbench_longlamp_prw", metadata={"set": {"sampling.temprature": 0}})
 
