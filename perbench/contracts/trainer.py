@@ -64,6 +64,11 @@ class TokenBatch(Protocol):
         """Entropy [N] in nats of the factual predictions, float32, without gradient. Computed lazily, by one
         more product with the head."""
 
+    @property
+    def collision(self) -> Tensor:
+        """Collision probability [N] of the factual predictions, sum_v P(v)^2 (exp of minus their Rényi
+        entropy of order 2), float32, without gradient. Computed lazily, by one more product with the head."""
+
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
         """Log `values` [N], such as token weights: mean, range and histogram over all tokens of the update,
         and with `bounds` the share of tokens at each bound. Has no effect on training."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -179,12 +179,20 @@ class Head:
 
     def entropy(self, hidden: Tensor, *, rows: int = CHUNK) -> Tensor:
         """Entropy [N] in nats of the predictions from `hidden` [N, D], without gradient."""
+        return self._summed(hidden, lambda logp: torch.special.entr(logp.exp_()), rows)
+
+    def collision(self, hidden: Tensor, *, rows: int = CHUNK) -> Tensor:
+        """Sum [N] of the squared probabilities of the predictions from `hidden` [N, D], without gradient."""
+        return self._summed(hidden, lambda logp: logp.mul_(2).exp_(), rows)
+
+    @torch.no_grad()
+    def _summed(self, hidden: Tensor, terms: Callable[[Tensor], Tensor], rows: int) -> Tensor:
+        """Sum [N] over the vocabulary of `terms` of the log-probs [rows, V], which it may overwrite."""
         values = [hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))]
-        with torch.no_grad():
-            weight, bias = self._low
-            for part in _parts(len(hidden), rows):
-                logp = _log_softmax(_logits(hidden[part].to(self.dtype), weight, bias, self.softcap))
-                values.append(torch.special.entr(logp.exp_()).sum(-1))
+        weight, bias = self._low
+        for part in _parts(len(hidden), rows):
+            logits = _logits(hidden[part].to(self.dtype), weight, bias, self.softcap)
+            values.append(terms(_log_softmax(logits)).sum(-1))
         return torch.cat(values)
 
     def difference_logp(

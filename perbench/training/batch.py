@@ -84,6 +84,10 @@ class PairBatch:
     def entropy(self) -> Tensor:
         return self._head.entropy(self.factual.hidden)
 
+    @cached_property
+    def collision(self) -> Tensor:
+        return self._head.collision(self.factual.hidden)
+
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
         if name in RESERVED:
             raise PerbenchError(

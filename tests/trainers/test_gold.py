@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import log
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ HIDDEN = torch.zeros(5, 1)
 P_WITH = [0.5, 0.9, 0.2, 0.1, 0.8]
 P_WITHOUT = [0.25, 0.001, 0.19, 0.3, 0.1]
 ENTROPY = [1.5, 0.25, 3.0, 0.5, 0.75]
+COLLISION = [0.4, 0.82, 0.3, 0.5, 0.66]
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Tokens:
     asked: list[bool] = field(default_factory=list)
     progress: float = 0.0
     entropy: Tensor = field(default_factory=lambda: torch.tensor(ENTROPY))
+    collision: Tensor = field(default_factory=lambda: torch.tensor(COLLISION))
     watched: dict[str, Any] = field(default_factory=dict)
 
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
@@ -186,6 +188,58 @@ def test_loss_ce_keeps_the_earlier_of_equal_tokens() -> None:
         View(logp, HIDDEN), View(logp, HIDDEN), None, logp, example=torch.tensor([0] * 4 + [1] * 2)
     )  # type: ignore[arg-type]
     assert terms(load_trainer("loss_ce", {"share": 0.5}), tokens)[1] == [1, 1, 0, 0, 1, 0]
+
+
+def predicted() -> tuple[Tensor, Tokens]:
+    """Logits [3, 3] in float64, and the batch that they give for the targets 0, 0, 1."""
+    rows = [[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.34, 0.33, 0.33]]
+    logits = torch.tensor(rows, dtype=torch.float64).log().requires_grad_()
+    targets, absent = torch.tensor([0, 0, 1]), cast(Any, None)
+    logp = logits.log_softmax(-1)
+    view = View(logp.gather(1, targets[:, None])[:, 0], HIDDEN)
+    example, collision = torch.zeros(3, dtype=torch.long), logp.detach().exp().square().sum(-1)
+    return logits, Tokens(view, absent, absent, absent, targets, example, collision=collision)
+
+
+# By hand: p = .7, .1, .33. DFT: p (-ln p). DEFT, a = sum P^2 = .54, .54, .3334: (1 - p^a) / a. The
+# gradients by the logits are p (P - e_y) and p^a (P - e_y).
+@pytest.mark.parametrize(
+    ("name", "losses", "gradients"),
+    [
+        (
+            "dft",
+            [0.249672, 0.230259, 0.365859],
+            [[-0.21, 0.14, 0.07], [-0.09, 0.02, 0.07], [0.1122, -0.2211, 0.1089]],
+        ),
+        (
+            "deft",
+            [0.324429, 1.317770, 0.926838],
+            [
+                [-0.247442, 0.164961, 0.082481],
+                [-0.259562, 0.057681, 0.201882],
+                [0.234936, -0.462963, 0.228026],
+            ],
+        ),
+    ],
+)
+def test_dft_and_deft(name: str, losses: list[float], gradients: list[list[float]]) -> None:
+    logits, tokens = predicted()
+    numerator, denominator = load_trainer(name, {}).loss(tokens)
+    assert numerator.tolist() == pytest.approx(losses, abs=2e-6)
+    assert denominator.tolist() == [1] * 3
+    numerator.sum().backward()
+    assert logits.grad is not None
+    for found, expected in zip(logits.grad.tolist(), gradients, strict=True):
+        assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_deft_lies_between_cross_entropy_and_one_minus_p(tokens: Tokens) -> None:
+    trainer = load_trainer("deft", {})
+    tokens.collision = torch.full((5,), 1e-3)
+    nearly, _ = terms(trainer, tokens)  # a -> 0, but for the code's 1e-6
+    assert nearly == pytest.approx([-log(p) for p in P_WITH], rel=3e-3)
+    tokens.collision = torch.ones(5)
+    assert terms(trainer, tokens)[0] == pytest.approx([1 - p for p in P_WITH], rel=1e-5)
 
 
 def test_sft_is_the_mean_negative_logp_without_the_persona(tokens: Tokens) -> None:

@@ -110,6 +110,29 @@ def entropy_ce_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor
     return torch.stack(terms).sum() / sum(weights), weights
 
 
+def dft_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    """arXiv 2508.05629; the published code: `loss * softmax(logits).gather(1, labels).detach()`, mean."""
+    terms, weights = [], []
+    for pair in pairs:
+        z = logits(model, pair.factual, pair.response)
+        for t, y in enumerate(pair.response):
+            weights.append(z[t].softmax(-1)[y].item())
+            terms.append(weights[-1] * F.cross_entropy(z[t], torch.tensor(y)))
+    return torch.stack(terms).mean(), weights
+
+
+def deft_loss(model: Any, _: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
+    """arXiv 2602.11424, its code without Cayley's transform."""
+    terms, weights = [], []
+    for pair in pairs:
+        z = logits(model, pair.factual, pair.response)
+        for t, y in enumerate(pair.response):
+            p = z[t].softmax(-1)
+            weights.append((p**2).sum().item())
+            terms.append(-(p[y] ** weights[-1] - 1) / (weights[-1] + 1e-6))
+    return torch.stack(terms).mean(), weights
+
+
 def loss_ce_loss(model: Any, initial: Any, pairs: list[PromptPair]) -> tuple[Tensor, list[float]]:
     """Rho-1, arXiv 2404.07965, Eq. 3-5, with the tokens of each response ranked by themselves."""
     kept, weights = [], []
@@ -174,7 +197,14 @@ def test_perce(model: Any, pairs: list[PromptPair]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "slow"), [("sft", sft_loss), ("long_ce", long_ce_loss), ("entropy_ce", entropy_ce_loss)]
+    ("name", "slow"),
+    [
+        ("sft", sft_loss),
+        ("long_ce", long_ce_loss),
+        ("entropy_ce", entropy_ce_loss),
+        ("dft", dft_loss),
+        ("deft", deft_loss),
+    ],
 )
 def test_other_weights(model: Any, pairs: list[PromptPair], name: str, slow: Any) -> None:
     expected, weights = slow(model, None, pairs)

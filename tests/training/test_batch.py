@@ -36,6 +36,8 @@ TRAINERS: dict[str, dict[str, Any]] = {
     "loss_ce": {"reference_model": "initial"},
     "entropy_ce": {},
     "long_ce": {},
+    "dft": {},
+    "deft": {},
 }
 FEW = 4
 """Examples where every trainer is run: of several lengths, in more than one micro-batch of 70 tokens."""
@@ -80,6 +82,10 @@ class Slow:
     def entropy(self) -> Tensor:
         logp = self.logits("factual").detach().float().log_softmax(-1)
         return -(logp.exp() * logp).sum(-1)
+
+    @property
+    def collision(self) -> Tensor:
+        return self.logits("factual").detach().float().softmax(-1).square().sum(-1)
 
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:
         assert values.shape == self.targets.shape
@@ -194,7 +200,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("label", ["perce", "nextquill", "nextquill detached", "entropy_ce"])
+@pytest.mark.parametrize("label", ["perce", "nextquill", "nextquill detached", "entropy_ce", "deft"])
 def test_families(pairs: list[PromptPair], family: str, label: str) -> None:
     network, trainer = FAMILIES[family](), plugin(label)
     expected = slow_update(network, trainer, pairs[:FEW])

@@ -109,7 +109,7 @@ def test_result_holds_tokens_log_and_a_loadable_adapter(
 
 
 def test_training_lowers_the_loss_of_every_trainer(train: Train) -> None:
-    for trainer in ("ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce"):
+    for trainer in ("ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce", "dft", "deft"):
         log = train(trainer, folder=trainer, epochs=10, precision="bf16").log
         assert log[-1]["loss"] < 0.8 * log[0]["loss"]
 
