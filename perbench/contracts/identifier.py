@@ -56,6 +56,9 @@ class TokenScores:
     sources: tuple[int | None, ...] = ()
     """Index of the persona sentence behind each token, or None; empty if the method does not attribute
     tokens."""
+    threshold: float | None = None
+    """The threshold of this response, for a method that sets one by the response's own scores; else the
+    identifier's applies."""
     missing: str | None = None
     """Why there are no spans and scores, `Generation.missing` of a model that gave no answer: the example is
     counted and left out of every metric."""
@@ -64,7 +67,7 @@ class TokenScores:
 class Identifier(Hyperparameters, ABC):
     """Scores how personal each token of a response is: one file in `identifiers/`, named as the method.
 
-    A token is predicted personal if its score exceeds `threshold`.
+    A token is predicted personal if its score exceeds `threshold`, or `TokenScores.threshold` if given.
     """
 
     needs_model: ClassVar[bool] = True
@@ -107,6 +110,8 @@ def checked(identifier: Identifier, texts: Sequence[PersonaText], found: Any) ->
             raise CellError(
                 f"{place}: {len(one.sources)} sources for {len(one.spans)} spans; give one for each, or none"
             )
+        if one.threshold is not None and not math.isfinite(one.threshold):
+            raise CellError(f"{place}: threshold {one.threshold} is not finite")
         for source in one.sources:
             if source is not None and not 0 <= source < len(text.persona):
                 raise CellError(f"{place}: source {source} is not one of the {len(text.persona)} sentences")

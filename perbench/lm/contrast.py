@@ -7,7 +7,7 @@ tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,11 +16,14 @@ from perbench.lm.padding import batches
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from perbench.lm.head import Head
+
 
 __all__ = [
     "Contrast",
     "batches",
     "contrast",
+    "divergence",
     "even_groups",
     "packs",
     "response_hidden",
@@ -143,11 +146,56 @@ def response_logp(
         PerbenchError: an empty prompt, a sequence beyond the model's context, a model whose head cannot be
             applied separately, or non-finite log-probs.
     """
+    from perbench.lm.finite import check_finite
+
+    def logp(head: Head, hidden: Tensor, targets: Tensor) -> Tensor:
+        values = head.logp(hidden, targets).float().cpu()
+        check_finite(values, "log-probs")
+        return values
+
+    return _read(model, prompts, responses, token_budget, logp)
+
+
+def divergence(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    others: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    token_budget: int = 8192,
+) -> list[Tensor]:
+    """KL(P(. | other prompt, response before) || P(. | prompt, response before)) in nats at every response
+    token; arguments, shapes and errors as in `response_logp`."""
+    import torch
+
+    from perbench.lm.finite import check_finite
+    from perbench.lm.head import body_and_head
+
+    both = [*prompts, *others], [*responses, *responses]
+    states = _read(model, *both, token_budget, lambda head, hidden, targets: hidden)
+    with torch.no_grad():
+        _, head = body_and_head(model)
+        found = []
+        for ours, theirs in zip(states[: len(prompts)], states[len(prompts) :], strict=True):
+            values = head.kl(theirs, ours).float().cpu() if len(ours) else torch.zeros(0)
+            check_finite(values, "divergences")
+            found.append(values)
+    return found
+
+
+def _read(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    token_budget: int,
+    of: Callable[[Head, Tensor, Tensor], Tensor],
+) -> list[Tensor]:
+    """What `of` makes, [n, ...], of the head, the states [n, D] that predict a response's tokens, and these
+    tokens [n]; see `response_logp`."""
     import torch
 
     from perbench.errors import PerbenchError
     from perbench.lm.context import check_context, context_of
-    from perbench.lm.finite import check_finite
     from perbench.lm.head import body_and_head, evaluating
 
     room = context_of(model.config)
@@ -170,9 +218,8 @@ def response_logp(
             members = [full[i] for i in group]
             answers = [pairs[i][1] for i in members]
             targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
-            logp = head.logp(hidden, targets).float().cpu()
-            check_finite(logp, "log-probs")
-            for index, part in zip(members, torch.split(logp, [len(a) for a in answers]), strict=True):
+            values = of(head, hidden, targets)
+            for index, part in zip(members, torch.split(values, [len(a) for a in answers]), strict=True):
                 results[index] = part
     return [results[place] for place in places]
 

@@ -186,6 +186,20 @@ class Head:
         return self._summed(hidden, lambda logp: logp.mul_(2).exp_(), rows)
 
     @torch.no_grad()
+    def kl(self, hidden: Tensor, other: Tensor, *, rows: int = CHUNK) -> Tensor:
+        """KL(P(hidden) || P(other)) in nats, [N], of the predictions from `hidden` and `other`, both [N, D],
+        at least 0, without gradient."""
+        values = [hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))]
+        weight, bias = self._low
+        for part in _parts(len(hidden), rows):
+            p, q = (
+                _log_softmax(_logits(states[part].to(self.dtype), weight, bias, self.softcap))
+                for states in (hidden, other)
+            )
+            values.append((p.exp() * (p - q)).sum(-1).clamp(min=0))
+        return torch.cat(values)
+
+    @torch.no_grad()
     def _summed(self, hidden: Tensor, terms: Callable[[Tensor], Tensor], rows: int) -> Tensor:
         """Sum [N] over the vocabulary of `terms` of the log-probs [rows, V], which it may overwrite."""
         values = [hidden.new_zeros(0, dtype=torch.promote_types(self.dtype, torch.float32))]

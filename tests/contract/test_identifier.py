@@ -36,6 +36,9 @@ BREACHES: dict[str, tuple[str, str, Callable[[Sequence[PersonaText]], Any]]] = {
     "a score too few": ("scores", "scores for", each(lambda text: TokenScores(text.spans, (0.0,)))),
     "outside the text": ("scores", "outside", each(lambda text: TokenScores(((0, 999),), (0.0,)))),
     "NaN": ("scores", "not finite", each(lambda text: scores(text, float("nan")))),
+    "NaN as a threshold": ("scores", "threshold nan is not finite", each(
+        lambda text: TokenScores(text.spans, (0.0,) * len(text.spans), threshold=float("nan"))
+    )),
     "no such sentence": ("scores", "not one of the 2 sentences", each(
         lambda text: TokenScores(text.spans, (0.0,) * len(text.spans), {}, (7,) * len(text.spans))
     )),

@@ -121,6 +121,27 @@ def test_the_threshold_of_dev_serves_on_test() -> None:
     assert scored.notes == ["1 of 3 replies hold no list and count as naming nothing"]
 
 
+def test_responses_may_have_thresholds_of_their_own() -> None:
+    own = [
+        {**one, "threshold": value, "threshold_of": "response"}
+        for one, value in zip(TEST, (2, 0, 5), strict=True)
+    ]
+    found = score_samples(own).metrics
+    fixed = [score_samples([{**one, "threshold": one["threshold"]}]).metrics for one in own]
+    assert [round(one["threshold"].value or 0, 3) for one in fixed] == [2, 0, 5]
+    assert found["threshold"].value == pytest.approx(7 / 3)
+    assert found["threshold"].signature == "mean of each response's own"
+    assert found["f1"].signature == "f1|token|contained|micro|score>each response's own|v2"
+    scores = score_samples(own).scores.scores
+    alone = [score_samples([one]).scores.scores for one in own]
+    assert scores["tp"] == [one["tp"][0] for one in alone]
+    assert found["recall"].value == pytest.approx(
+        sum(scores["tp"]) / (sum(scores["tp"]) + sum(scores["fn"]))  # type: ignore[arg-type]
+    )
+    (single,) = (score_samples(own[:1]).metrics["f1"],)  # the wording does not depend on how many there are
+    assert single.signature == found["f1"].signature
+
+
 def test_scores_per_sample_and_intervals() -> None:
     scored = score_samples([*DEV, *TEST])
     scores = scored.scores

@@ -6,6 +6,8 @@ from perbench.text.marks import KINDS, LEVELS, RULES
 
 TUNED = "_tuned"
 """Suffix of metrics under the threshold chosen on dev."""
+OWN = "each response's own"
+"""In signatures, where an identifier sets a threshold for each response."""
 
 
 def metric_name(statistic: str, level: str, rule: str = "contained") -> str:

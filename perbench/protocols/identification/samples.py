@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class Skipped(TypedDict):
@@ -36,6 +36,8 @@ class Marked(TypedDict):
     """Index of the persona item to which the identifier attributes the token."""
     threshold: float
     """Tokens with a higher score are predicted personal."""
+    threshold_of: NotRequired[Literal["response"]]
+    """Given where the method set the threshold for this response alone; else it is the identifier's."""
     counts: dict[str, int]
     missing: NotRequired[str]
     """Why there are no scores (`contracts.missing`)."""

@@ -23,7 +23,7 @@ from perbench.store.record import Metric, Scores
 from perbench.text.marks import LEVELS, RULES, Share, read
 from perbench.text.scripts import UNSPACED_ANSWER, unspaced
 
-from .names import TUNED, metric_name
+from .names import OWN, TUNED, metric_name
 
 VERSION = "v2"
 
@@ -33,10 +33,13 @@ class Cut(NamedTuple):
 
     suffix: str
     thresholds: tuple[float, ...]
+    each: bool = False
+    """Whether the identifier set one for each response."""
 
     @property
     def signature(self) -> str:
-        return f"micro|score>{'/'.join(sorted({f'{value:g}' for value in self.thresholds}))}|{VERSION}"
+        values = sorted({f"{value:g}" for value in self.thresholds})
+        return f"micro|score>{OWN if self.each else '/'.join(values)}|{VERSION}"
 
 
 class Samples:
@@ -115,7 +118,8 @@ def score_samples(samples: Sequence[Sample]) -> Scored:
         counts = {"samples": len(tested), **missing.counts(tested)}
         return Scored(Scores(ids=[], clusters=[], scores={}), {"f1": whole}, counts)
     found = Samples(test)
-    cuts = [Cut("", tuple(sample["threshold"] for sample in test))]
+    each = any("threshold_of" in sample for sample in test)
+    cuts = [Cut("", tuple(sample["threshold"] for sample in test), each)]
     notes = _notes(test)
     curve = Samples(dev).curve("token") if dev else None
     tuned = curve.best_threshold() if curve is not None else None
@@ -126,8 +130,11 @@ def score_samples(samples: Sequence[Sample]) -> Scored:
     else:
         why = "no token of the dev split can be right" if dev else "the task has no dev split"
         notes.append(f"no threshold was chosen: {why}")
+    own = cuts[0].thresholds
     metrics = {
-        "threshold": Metric(value=max(cuts[0].thresholds), n=len(test), signature="the identifier's own")
+        "threshold": Metric(value=max(own), n=len(test), signature="the identifier's own")
+        if not each
+        else Metric(value=sum(own) / len(own), n=len(test), signature=f"mean of {OWN}")
     }
     if tuned is not None:
         signature = f"largest token F1 on dev|{VERSION}"

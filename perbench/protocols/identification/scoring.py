@@ -155,9 +155,11 @@ def marked(
         distractors=[list(span) for span in distractor_spans(example, gold)],
         spans=[list(span) for span in found.spans],
         scores=list(found.scores),
-        threshold=threshold,
+        threshold=threshold if found.threshold is None else found.threshold,
         counts=dict(found.counts),
     )
+    if found.threshold is not None:
+        sample["threshold_of"] = "response"
     if found.sources:
         sample["sources"] = list(found.sources)
     if found.missing is not None:

@@ -22,7 +22,7 @@ from perbench.text.marks import KINDS
 from .charts import by_kind, precision_and_recall, rate_of, speed
 from .pairs import ranks_of
 
-TUNED = "_tuned"
+TUNED, OWN = "_tuned", "each response's own"
 QUALITY = {
     "precision": "precision",
     "recall": "recall",
@@ -204,7 +204,10 @@ def _suffixes(record: CellRecord) -> tuple[str, ...]:
 def _head(record: CellRecord, variation: str, suffix: str) -> RowHead:
     """`detail` names the threshold; empty if the record has none."""
     labels, threshold = record.labels, record.metrics.get(f"threshold{suffix}")
-    cut = f"threshold {threshold.value:.3g}" if threshold is not None and threshold.value is not None else ""
+    cut = ""
+    if threshold is not None and threshold.value is not None:
+        by_answer = " by answer, mean" * (OWN in threshold.signature)
+        cut = f"threshold{by_answer} {threshold.value:.3g}"
     return RowHead(
         name=labels.identifier or "unnamed",
         variation=variation,

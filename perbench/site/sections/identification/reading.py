@@ -55,8 +55,7 @@ class SpansReading(Reading):
                 if (answer := example.answers[place]) is not None
             ]
             answered.sort(key=lambda pair: -pair[1].errors)
-            thresholds = "/".join(f"{value:g}" for value in column.thresholds)
-            console.print(f"\n{column.title}, threshold {thresholds or 'none'}: {key}", style="bold")
+            console.print(f"\n{column.title}, threshold {column.threshold}: {key}", style="bold")
             for example, answer in answered[:count]:
                 console.print(f"\n{example.id}: {len(answer.wrong)} wrong, {len(answer.missed)} missed")
                 for line, sentence in enumerate(example.persona, start=1):

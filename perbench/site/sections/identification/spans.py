@@ -78,6 +78,14 @@ class Identified:
     def title(self) -> str:
         return f"{self.name} {self.params}".rstrip()
 
+    @property
+    def threshold(self) -> str:
+        """ "0.5", "0.2 to 3 by answer"."""
+        if not self.thresholds:
+            return "none"
+        low, high = self.thresholds[0], self.thresholds[-1]
+        return f"{low:g}" if low == high else f"{low:.3g} to {high:.3g} by answer"
+
 
 @dataclass(frozen=True)
 class SpansView:
