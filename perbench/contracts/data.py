@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,15 @@ class Example:
     reference: str
     persona: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """The answers that an example offers, in its row's order, and the place of the right one; of rated
+    answers, of the best one."""
+
+    options: Sequence[str]
+    gold: int
 
 
 @dataclass(frozen=True)

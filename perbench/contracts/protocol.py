@@ -17,7 +17,7 @@ from perbench.errors import CellError
 __all__ = ["EXAMPLES", "PROMPTS", "Batch", "Protocol", "Sample"]
 
 if TYPE_CHECKING:
-    from perbench.contracts.data import Dataset, Example
+    from perbench.contracts.data import Dataset, Example, Offered
     from perbench.contracts.engine import Engine
     from perbench.contracts.identifier import Identifier
     from perbench.contracts.independent import Independent
@@ -107,6 +107,11 @@ class Protocol(Owner[K]):
     def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
         """Faults of a row of data beyond its fields' names and types."""
         return iter(())
+
+    def offered(self, example: Example) -> Offered | None:
+        """The answers that an example offers to choose from, for `perbench audit`; None: the answer is
+        written."""
+        return None
 
     def dataset(self, limit: int | None) -> Dataset | None:
         """Its own data if it reads no rows; None: rows are read as `data` specifies."""

@@ -75,7 +75,7 @@ def carry_out(
         for line in memory_lines(matrix.spec, options.devices, options.device_memory):
             print(line, flush=True)
     catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=options.dry_run)
-    _check_families([*map(catalogue.task, every_task(matrix.spec))], options.data)
+    check_families([*map(catalogue.task, every_task(matrix.spec))], options.data)
     run, group = RunDir(options.out), processes.group()
     stage = first_stage(matrix.spec, catalogue, run)
     cells = stage.cells
@@ -290,7 +290,8 @@ def _absent(plan: Plan, later: Sequence[Cell], catalogue: Catalogue) -> list[str
     return absent([cell.task.spec for cell in distinct.values()], models)
 
 
-def _check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:
+def check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> None:
+    """Raises PerbenchError: `data` names a family of which the tasks have none."""
     families = {family_of(one.named.name, family_in(one.named.spec.data)) for one in tasks}
     for family in data:
         if family_name(family) not in families:

@@ -1,0 +1,92 @@
+"""Shortcuts by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from perbench.api import Example
+from perbench.audit.shortcuts import chance, credits, held_words, long_words, of_options, of_texts
+from perbench.contracts.data import Offered
+
+OFFERS = [
+    Offered(["red", "a blue boat", "green"], 1),
+    Offered(["tall tree", "tiny tree"], 0),
+    Offered(["x", "y", "z", "zz"], 2),
+]
+ASKED = [
+    Example("0", "ann", "Which boat?", "", ({"text": "My boat is BLUE."},)),
+    Example("1", "bob", "Which tree?", "", ({"text": "A tiny house."},)),
+    Example("2", "cyd", "?", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "credit"),
+    [
+        ("longest", [1, 1 / 2, 0]),
+        ("shortest", [0, 1 / 2, 1 / 3]),
+        ("first", [0, 1, 0]),
+        ("usual_place", [0, 1, 0]),  # each place once: the first of them
+        ("persona_words", [1, 0, 1 / 4]),  # both of two words; none of "tall", "tree" against "tiny"; all tie
+        ("question_words", [1, 1 / 2, 1 / 4]),
+    ],
+)
+def test_each_rule_picks_an_option_and_ties_share(rule: str, credit: list[float]) -> None:
+    assert credits(OFFERS, ASKED)[rule] == pytest.approx(credit)
+    (found,) = [one for one in of_options(OFFERS, ASKED) if one.name == rule]
+    assert found.metrics["accuracy"].value == pytest.approx(sum(credit) / 3)
+
+
+def test_chance_is_by_the_number_of_options() -> None:
+    assert chance(OFFERS) == pytest.approx((1 / 3 + 1 / 2 + 1 / 4) / 3)
+
+
+def test_long_words_have_four_letters_in_any_case() -> None:
+    assert long_words("The Ferry's goat, THE\u200bRE: 2026, tea; übel") == {
+        *("ferry", "goat", "there", "2026", "übel"),
+    }
+
+
+def test_shares_of_the_answers_words() -> None:
+    examples = [
+        Example(
+            "0", "ann", "About goats?", "Goats love fresh hay.", ({"text": "I have goats, fresh ones."},)
+        ),
+        Example("1", "bob", "And?", "No.", ({"text": "Hay."},)),  # no long word
+        Example("2", "cyd", "And?", "Fresh bread.", ()),
+    ]
+    others = [examples[1], None, examples[0]]
+    found = {
+        one.name: one.metrics["share"]
+        for one in held_words(examples, [e.reference for e in examples], others)
+    }
+    # "goats", "love", "fresh": two in the persona, one in the question, none with bob.
+    assert found["persona"].value == pytest.approx((2 / 3 + 0) / 2)
+    assert found["question"].value == pytest.approx((1 / 3 + 0) / 2)
+    assert found["other_persona"].value == pytest.approx((0 + 1 / 2) / 2)
+    assert found["own_over_other"].value == pytest.approx((2 / 3 - 1 / 2) / 2)
+    assert found["persona"].missing == 1
+
+
+def test_copied_texts_are_cut_to_the_median_length() -> None:
+    test = [
+        Example(
+            "0", "ann", "the goat eats", "the goat eats", ({"text": "hay"}, {"text": "our goat eats hay"})
+        ),
+        Example("1", "bob", "really", "Yes.", ()),
+    ]
+    train = [
+        Example(f"t{i}", "cyd", "", answer)
+        for i, answer in enumerate(["no", "YES.", "yes. ", "a b c", "a b c d"])
+    ]
+    found = {one.name: one.metrics for one in of_texts(test, train)}
+    # Words of the training answers: 1, 1, 1, 3, 4, so that every copy is its first word.
+    assert found["question"]["exact"].value == 0  # "the" is not "the goat eats"
+    assert found["question"]["rouge1"].value == pytest.approx((2 * 1 * (1 / 3) / (4 / 3) + 0) / 2)
+    assert found["persona_item"]["rouge1"].value == 0  # "our"; and no persona at all
+    assert found["training_answer"]["exact"].value == 1 / 2  # "yes." twice
+    without = {one.name: one.metrics for one in of_texts(test, [])}
+    assert "training_answer" not in without
+    assert without["question"]["exact"].value == 1 / 2  # two answers of 1 and 3 words: cut at 3
+    # "our goat eats" against "the goat eats": two of three words.
+    assert without["persona_item"]["rouge1"].value == pytest.approx((2 / 3 + 0) / 2)
