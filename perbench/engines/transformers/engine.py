@@ -66,9 +66,10 @@ class TransformersEngine(Engine):
             self.model, self._user = self.model.unload(), None
         if path != self._served:
             adapter = path is not None and is_adapter(path)
-            self._served = _CHANGING
-            self.model = None  # freed before its successor is loaded
-            self.model = self._load(self._folder if path is None or adapter else path)
+            untouched, self._served = self._served is None, _CHANGING
+            if not (adapter and untouched):
+                self.model = None  # freed before its successor is loaded
+                self.model = self._load(self._folder if path is None or adapter else path)
             if path is not None and adapter:
                 self.model = adapted(self.model, path, merge=True)
             self._served = path
