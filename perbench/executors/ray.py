@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -16,7 +19,7 @@ from perbench.errors import PerbenchError
 from perbench.shapes.base import Strict
 
 SECONDS = 10.0
-"""Wait for an answer of an actor that should come at once."""
+"""Wait for an answer of an actor, or of a cluster's address, that should come at once."""
 
 
 def _ray() -> Any:
@@ -148,17 +151,43 @@ class Ray(Executor[RayKeys]):
         if ray.is_initialized():
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        address = self.keys.address or os.environ.get("RAY_ADDRESS")
+        if address is None and answers(last := latest_cluster()):
+            address = last
         try:
             with kept_handlers():  # Ray exits at SIGTERM, without the word of what is kept
-                try:
-                    ray.init(address=self.keys.address or "auto", **quiet)
-                except ConnectionError:
-                    if self.keys.address is not None:
-                        raise
-                    ray.init(include_dashboard=False, **quiet)
+                if address is None:
+                    ray.init(address="local", include_dashboard=False, **quiet)
+                else:
+                    if not answers(address):
+                        raise ConnectionError("nothing answers there")
+                    ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError, subprocess.SubprocessError) as error:
             raise PerbenchError(
-                f"Ray cannot be reached at {self.keys.address or 'this machine'}: {error}; start a cluster "
+                f"Ray cannot be reached at {address or 'this machine'}: {error}; start a cluster "
                 "(`ray start --head`), or name another: --executor-set address=HOST:PORT"
             ) from None
         self._ours = True
+
+
+def latest_cluster() -> str | None:
+    """The address of the cluster that `ray start` last began on this machine, which may be gone; None if it
+    began none, or `ray stop` ended it."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    try:
+        return Path(folder, "ray", "ray_current_cluster").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def answers(address: str | None) -> bool:
+    """Whether something listens at HOST:PORT. Ray itself waits there without end. Addresses of other forms
+    (auto, local, ray://...) are left to Ray."""
+    host, _, port = (address or "").rpartition(":")
+    if not (host and port.isdecimal() and "/" not in host):
+        return address is not None
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -6,9 +6,11 @@ import importlib.util
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +18,7 @@ from perbench import cli, plugins
 from perbench.console.signals import kept_handlers
 from perbench.contracts.executor import WorkerStart
 from perbench.errors import PerbenchError
-from perbench.executors.ray import Ray, RayKeys
+from perbench.executors.ray import Ray, RayKeys, answers, latest_cluster
 from perbench.matrix.brief import Brief, read_brief
 from perbench.plugins import names
 from perbench.specs.matrices import load_matrix
@@ -133,6 +135,7 @@ def test_ray_leaves_signals_to_perbench(monkeypatch: pytest.MonkeyPatch) -> None
 PREEMPTED = """
 import signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 log = Path(sys.argv[1])
 starts = log.read_text().count("started") if log.exists() else 0
 def note(what):
@@ -162,6 +165,28 @@ def test_a_preempted_slurm_job_has_its_worker_save_and_is_queued_again(tmp_path:
     until(lambda: running.ended() is not None)
     assert running.ended() == 0
     assert log.read_text() == "started saved started "
+
+
+def test_a_ray_cluster_that_is_gone_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert answers(address)
+    assert not answers(address)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert latest_cluster() is None
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+    assert latest_cluster() == address
+    begun: list[dict[str, object]] = []
+    stub = SimpleNamespace(is_initialized=lambda: False, init=lambda **given: begun.append(given))
+    monkeypatch.setattr("perbench.executors.ray._ray", lambda: stub)
+    Ray(RayKeys())._connect()
+    assert [given["address"] for given in begun] == ["local"]
+    named = Ray(RayKeys(address=address))
+    with pytest.raises(PerbenchError, match=address):
+        named._connect()
 
 
 @pytest.mark.parametrize(("name", "package"), [("ray", "ray"), ("slurm", "submitit")])
