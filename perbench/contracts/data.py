@@ -36,10 +36,12 @@ class Offered:
 class Dataset:
     """`digest`: sha256 over canonical JSON of `examples`, with shared fields (`data.shared`) once; `skipped`:
     reason -> number of rows left out; `source`: the origin of the rows, without machine paths; `places`:
-    location of each example's row, by id."""
+    location of each example's row, by id; `whose`: the personas that the examples hold, after `digest` was
+    made."""
 
     examples: list[Example]
     digest: str
     skipped: dict[str, int] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    whose: str = "own"

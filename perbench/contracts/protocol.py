@@ -41,7 +41,7 @@ PROMPTS = frozenset(
     ("prompt", "prompts", "persona.k", "persona.priority", "persona.max_tokens", "max_length", "max_prompt")
 )
 """Keys of tasks whose prompts use a form of `prompts` with the persona."""
-ANSWERS = ("sampling", "max_missing", "headline", "data.overlap")
+ANSWERS = ("sampling", "max_missing", "headline", "data.overlap", "persona.whose")
 """Keys of answers and their scores, which sources do not use."""
 
 

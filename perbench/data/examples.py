@@ -15,6 +15,7 @@ from perbench.contracts.source import Row
 from perbench.data.values import MOST_PROBLEMS
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError, Problem, SpecError, closest, listed, suggest
+from perbench.persona.whose import with_persona_of
 from perbench.progress import counted
 from perbench.shapes.task import FieldSpec, Split, TaskSpec
 from perbench.shapes.templates import placeholders
@@ -37,7 +38,8 @@ def load_examples(
     every_field: bool = False,
 ) -> Dataset:
     """The examples of a split, in a fixed random order: `examples.<split>` of the spec keeps the first of
-    that order, `limit` the first of those, so that a smaller set is always part of a larger one.
+    that order, `limit` the first of those, so that a smaller set is always part of a larger one. Those to
+    evaluate on hold the personas of `persona.whose`, drawn among them.
 
     `every_field`: also require the fields of history items that only `training.per_user` reads.
 
@@ -89,7 +91,12 @@ def load_examples(
         raise PerbenchError(f"task {task.name}: a row holds what JSON cannot represent: {error}") from None
     if source.cut is not None:
         digest = canonical_digest({"split": source.cut, "examples": digest})
-    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places)
+    whose = spec.persona.whose if split != "train" else "own"
+    try:
+        examples = with_persona_of(whose, examples)
+    except PerbenchError as error:
+        raise PerbenchError(f"task {task.name}, split {name!r}: {error}") from None
+    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places, whose)
 
 
 def needed_fields(spec: TaskSpec) -> dict[str, str]:

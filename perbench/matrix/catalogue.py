@@ -79,7 +79,7 @@ class Catalogue:
         self._tasks: dict[str, LabelledTask] = {}
         self._datasets: dict[str, Dataset] = {}
         self._seen: dict[str, Seen] = {}
-        self._overlaps: dict[tuple[str, str], Overlap] = {}
+        self._overlaps: dict[tuple[str, str, str], Overlap] = {}
         self._own: dict[tuple[object, ...], OwnData] = {}
         self._models: dict[str, tuple[Named[ModelSpec], Inputs]] = {}
 
@@ -102,7 +102,10 @@ class Catalogue:
         own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check or supply rows
         keys = {"data", "fields", "examples", "prompt", "prompts", *own}
         needed = list(needed_fields(task.spec))  # checked while reading rows, so that no cell fails late
-        key = canonical_digest([task.name, split, task.spec.model_dump(mode="json", include=keys), needed])
+        whose = task.spec.persona.whose
+        key = canonical_digest(
+            [task.name, split, task.spec.model_dump(mode="json", include=keys), needed, whose]
+        )
         if key not in self._datasets:
             try:
                 self._datasets[key] = data_sources.load_examples(task, split, self._limit)
@@ -132,7 +135,7 @@ class Catalogue:
     def overlap(self, learnt: Dataset | None, tested: Dataset) -> Overlap:
         """The tested examples that were seen in `learnt`, by training or the choice of thresholds."""
         learnt = learnt or Dataset([], "nothing")
-        key = learnt.digest, tested.digest
+        key = learnt.digest, tested.digest, tested.whose
         if key not in self._overlaps:
             seen = self._seen.setdefault(learnt.digest, Seen(learnt.examples))
             self._overlaps[key] = seen.overlap(tested.examples)

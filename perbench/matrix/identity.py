@@ -152,6 +152,8 @@ def source_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> I
 def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     """The part of a target task on which its samples depend; `helpers` as in `source_inputs`."""
     inputs: Inputs = {"name": name, "protocol": task.protocol, **_prompting(task, helpers)}
+    if task.persona.whose != "own":
+        inputs["persona"]["whose"] = task.persona.whose
     owner = owner_of(task)
     if owner.cells == "eval":
         inputs["sampling"] = sampled(task.sampling, helpers)

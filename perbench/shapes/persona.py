@@ -18,6 +18,9 @@ class PersonaSpec(Strict):
     items are kept, in order of importance, up to `k` items, `max_tokens` rendered tokens or the prompt's
     room. summarise names a summariser, one file in `summarisers/`, which rewrites them. Both add their own
     keys (`composed`).
+
+    whose persona the prompts of a target hold: the user's own, none, or another user's
+    (`perbench.persona.whose`), to measure what the answers owe to it.
     """
 
     owned: ClassVar[Mapping[str, Mapping[str, type[Any]]]] = {}
@@ -28,6 +31,7 @@ class PersonaSpec(Strict):
     priority: Literal["first", "last"] = "first"
     order: Literal["best_first", "best_last"] = "best_first"
     max_tokens: Count | None = None
+    whose: Annotated[Literal["own", "none", "other"], LATER] = "own"
     summarise: Annotated[str, plugin_of("summariser", "none")] = "none"
 
     @property

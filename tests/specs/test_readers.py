@@ -51,11 +51,13 @@ def test_a_row_may_not_set_what_nothing_reads(root, task, key, value, where):
 
 
 @pytest.mark.parametrize(
-    "key", ["sampling.temperature", "decoding.method", "metrics", "headline", "examples.test"]
+    "key",
+    ["sampling.temperature", "decoding.method", "metrics", "headline", "examples.test", "persona.whose"],
 )
 def test_a_source_may_not_set_what_training_does_not_read(root, key):
     path = root / "leaderboard" / "matrices" / "small.yaml"
     value = {"sampling.temperature": "0.0", "decoding.method": "context_steering", "headline": "rougeL"}
+    value["persona.whose"] = "none"
     row = f"sources:\n- task: {IN_FILE}\n  {key}: {value.get(key, '[rougeL]' if key == 'metrics' else '3')}"
     path.write_text(MATRIX.replace(f"sources: [{IN_FILE}]", row), encoding="utf-8")
     assert faults(load_matrix, "small") == [f"{path}:6: {key}: is not used in a source; remove it"]

@@ -50,6 +50,10 @@ class GenerationProtocol(Protocol[Keys]):
     )
     version = 1
 
+    def faults(self) -> Iterator[str]:
+        if self.keys.persona_swap is not None and self.spec.persona.whose != "own":
+            yield "persona_swap: compares others' personas with the user's own; set persona.whose to own"
+
     def headlines(self) -> Sequence[str]:
         return [*self.spec.metrics, *(SWAP_METRICS if self.keys.persona_swap is not None else ())]
 
