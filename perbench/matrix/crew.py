@@ -26,7 +26,7 @@ from perbench.matrix.watch import Watch
 from perbench.progress import Progress, counted
 from perbench.store import LostLock, RunDir
 from perbench.store.leases import born
-from perbench.store.rundir import POLL
+from perbench.store.rundir import POLL, cells_of
 
 if TYPE_CHECKING:
     from perbench.store import CellRecord
@@ -117,6 +117,8 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
         PerbenchError: there is no plan, it is not allowed, this process plans other cells, or as
             `Worker.work`.
     """
+    if not path.is_dir():
+        cells_of(path)  # which says what it is
     run = RunDir(path.absolute())
     brief = read_brief(run)
     if brief.allow(path, plan):

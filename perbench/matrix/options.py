@@ -292,4 +292,6 @@ def _family(text: str) -> tuple[str, Path]:
     family, equals, folder = text.partition("=")
     if not equals or not family or not folder:
         raise argparse.ArgumentTypeError(f"expected FAMILY=DIR, got {text!r}")
+    if not Path(folder).expanduser().is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return family, Path(folder)

@@ -208,3 +208,14 @@ def test_a_lease_of_another_shape_does_no_harm(
     lease.path.write_text(json.dumps({**json.loads(lease.path.read_text()), **value}))
     assert cli.main(["status", str(out)]) == 0
     assert "a machine unknown yet" in capsys.readouterr().out
+
+
+def test_a_file_and_a_folder_without_a_run_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for name, said in (("file", "is a file"), ("rum", "is not a run directory")):
+        assert cli.main(["work", str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert str(tmp_path / name) in error
+        assert said in error
