@@ -293,5 +293,5 @@ def _family(text: str) -> tuple[str, Path]:
     if not equals or not family or not folder:
         raise argparse.ArgumentTypeError(f"expected FAMILY=DIR, got {text!r}")
     if not Path(folder).expanduser().is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+        raise PerbenchError(f"--data {text}: no such folder")
     return family, Path(folder)

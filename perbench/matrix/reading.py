@@ -66,7 +66,7 @@ class SampleReader:
     """Reads the samples of many cells; each task is loaded once. `data` as in `load_task`.
 
     Raises:
-        PerbenchError: a folder of `data` does not exist, or no task is of its family.
+        PerbenchError: no task is of a family of `data`.
     """
 
     def __init__(self, data: Mapping[str, Path]) -> None:
@@ -77,8 +77,6 @@ class SampleReader:
                 raise PerbenchError(
                     f"--data {family}={folder}: there is no such dataset family.{suggest(family, known)}"
                 )
-            if not folder.expanduser().is_dir():
-                raise PerbenchError(f"--data {family}={folder}: no such folder")
         self._data = data
         self._tasks: dict[str, _KnownTask] = {}
 
