@@ -264,6 +264,9 @@ class Matrix:
     """Whether models are evaluated on targets of their own, so that some cells of the table are not meant to
     be."""
 
+    known: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was computed of it for one section and others may need, by whatever names it."""
+
     @cached_property
     def _met(self) -> frozenset[tuple[str | None, int]]:
         return frozenset(

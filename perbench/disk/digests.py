@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,39 @@ def canonical_text(value: Any) -> str:
     return _CANONICAL.encode(value)
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+)
 
 
 def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def read_sha256(path: Path) -> str:
+def canonical_object(value: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """The canonical text of an object, some of whose values' texts are `known`. Raises as
+    `canonical_digest`."""
+    parts: list[str] = []
+    rest: dict[str, Any] = {}
+    for key in sorted(value):
+        if key not in known:
+            rest[key] = value[key]
+            continue
+        parts += [canonical_text(rest)[1:-1]] if rest else []
+        parts.append(f"{canonical_text(key)}:{known[key]}")
+        rest = {}
+    parts += [canonical_text(rest)[1:-1]] if rest else []
+    return f"{{{','.join(parts)}}}"
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content: as `Path.read_bytes`, without a buffer, which for a small file takes as long as
+    reading it."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def read_sha256(path: str | Path) -> str:
     """sha256 of a file's content, always read."""
     digest = hashlib.sha256()
     with open(path, "rb", buffering=0) as file:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from perbench.disk.digests import canonical_digest
+from perbench.disk.digests import canonical_digest, canonical_object, canonical_text, text_digest
 from perbench.disk.files import Guard, append_journal, unguarded, write_json, write_text
 
 SEAL = "sha256"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -40,11 +42,14 @@ def seal(value: Mapping[str, Any], *place: Any) -> dict[str, Any]:
     return {**plain, SEAL: canonical_digest([*place, plain])}
 
 
-def seal_holds(value: Mapping[str, Any], *place: Any) -> bool:
-    """Whether a sealed value is unchanged and at its place."""
+def seal_holds(value: Mapping[str, Any], *place: Any, known: Mapping[str, str] = NOTHING) -> bool:
+    """Whether a sealed value is unchanged and at its place. `known`: canonical texts of some of its values,
+    by key."""
     plain = {key: value[key] for key in value if key != SEAL}
     try:
-        return value.get(SEAL) == canonical_digest([*place, plain])
+        whole = canonical_object(plain, known) if known else canonical_text(plain)
+        texts = [*map(canonical_text, place), whole]
+        return value.get(SEAL) == text_digest(f"[{','.join(texts)}]")
     except ValueError:  # NaN, which is never written
         return False
 

@@ -13,6 +13,7 @@ from perbench.api import Example, Identifier, Trainer
 from perbench.contracts.data import Dataset
 from perbench.data.overlap import Overlap
 from perbench.errors import PerbenchError
+from perbench.heap import growing
 from perbench.matrix.catalogue import Catalogue, LabelledTask, computed
 from perbench.matrix.identity import (
     Inputs,
@@ -107,6 +108,7 @@ def _params(params: Mapping[str, Any]) -> str:
     return f"({', '.join(f'{name}={value}' for name, value in params.items())})" if params else ""
 
 
+@growing()
 def expand(spec: MatrixSpec, catalogue: Catalogue, chosen: Collection[str] = ()) -> list[Cell]:
     """All cells: each trained model once, each evaluated on every target; base rows; identifiers.
 

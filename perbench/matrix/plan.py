@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError
+from perbench.heap import growing
 from perbench.lm.native import USUAL
 from perbench.matrix.cells import Cell
 from perbench.matrix.identity import COMPUTED, differing
@@ -76,6 +77,7 @@ class Plan:
         )
 
 
+@growing()
 def make_plan(cells: Sequence[Cell], run: RunDir) -> Plan:
     """Compare the cells with the run directory's records, without changing anything.
 
@@ -155,10 +157,11 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     name = folder_name(cell.kind, cell.identity)
     if name not in state.begun:
         return _new(cell, state)
-    folder, record = run.cell(cell.kind, cell.identity), state.records.get(name)
+    record = state.records.get(name)
     if record is not None and record.status == "done" and not record.verifiable and cell.kind != "train":
+        path = run.cell(cell.kind, cell.identity).path
         try:
-            check_ids(cell.sample_ids, read_ids(folder.path, cell.identity), folder.path)
+            check_ids(cell.sample_ids, read_ids(path, cell.identity), path)
         except DamagedRecord as damage:
             state.damage(damage)
     if fault := state.faults.get(name):
@@ -179,6 +182,7 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     if record is not None:
         message = record.error.message.partition("\n")[0] if record.error else "unknown error"
         return Step(cell, "run", f"failed before: {message}")
+    folder = run.cell(cell.kind, cell.identity)
     if cell.kind == "train":
         found = _checkpoint(folder.checkpoint)
         if found is not None:

@@ -57,7 +57,11 @@ class Namesake:
 
 def key(inputs: Mapping[str, Any]) -> str:
     """Equal for equal inputs."""
-    return json.dumps(inputs, sort_keys=True)
+    return _SORTED.encode(inputs)
+
+
+_SORTED = json.JSONEncoder(sort_keys=True)
+"""`json.dumps` makes one for each call."""
 
 
 def tell_apart(variants: Sequence[Namesake]) -> list[str]:
@@ -148,7 +152,7 @@ def _value(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return _SORTED.encode(value)
 
 
 def _short(text: str) -> str:

@@ -41,8 +41,12 @@ def columns_of(entries: Sequence[Entry], names: Sequence[str] = ASKED) -> dict[s
     """The column of each entry, by identity. Entries without a headline value go into the first column of
     their task definition."""
     same: dict[tuple[str, str], list[CellRecord]] = defaultdict(list)
+    texts: dict[str, str] = {}  # thousands of cells have the same target
     for entry in entries:
-        same[entry.record.labels.target or "", key(asked(entry.record, names))].append(entry.record)
+        inputs = asked(entry.record, names)
+        if (alike := repr(inputs)) not in texts:
+            texts[alike] = key(inputs)
+        same[entry.record.labels.target or "", texts[alike]].append(entry.record)
     found: dict[str, ColumnKey] = {}
     for (target, question), records in same.items():
         headline = _headline(records)

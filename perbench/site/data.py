@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from perbench.contracts.section import RowHead, Table, Value
+from perbench.heap import growing
 from perbench.site.load import load
 from perbench.site.view import SiteView, build_view
 from perbench.store import CellRecord
 
 
+@growing()
 def read_results(run: Path, matrix: str | None = None, known: Sequence[CellRecord] = ()) -> dict[str, Any]:
     """{"verdict", "sections"} of a run directory, or of one matrix's latest plan in it; `known` as in
     `perbench.site.load.load`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perbench.console.printing import console
 from perbench.contracts.section import ColumnHead, RowHead, Table, Value
+from perbench.heap import growing
 from perbench.progress import counted
 from perbench.site.format import number
 from perbench.site.load import load
@@ -31,6 +32,7 @@ NAME_WIDTHS = 44, 30
 """Widths of the name column; the second is used if columns would be left out otherwise."""
 
 
+@growing()
 def print_finished(run: Path, matrix: str | None = None, known: Sequence[CellRecord] = ()) -> None:
     """Print the latest plan of a matrix in a run directory to stdout; `known` as in
     `perbench.site.load.load`.

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -122,20 +123,20 @@ def _run(
         for key in ("plans", "matrices", "names")
     )
     planned = set(chain.from_iterable(plans.values()))
-    entries = []
+    entries, name_of_run = [], run.resolve().name
     for record, folder in found:
         if matrix is None or record.identity in planned:
             try:
                 scores = read_scores(folder)
-                left_out = samples_withheld(folder, record.identity)
+                there = isfile(f"{folder}/{SAMPLES}")
+                left_out = None if there else samples_withheld(folder, record.identity)
             except DamagedRecord as damage:
                 damaged.append(damage)
                 continue
-            reads = partial(read_samples, folder, record.identity)
-            here = reads if (folder / SAMPLES).is_file() else None
+            here = partial(read_samples, folder, record.identity) if there else None
             why = left_out.why if left_out is not None else ""
             planned_now = record.identity in planned
-            entries.append(Entry(record, scores, run.resolve().name, planned_now, here, opened.pack, why))
+            entries.append(Entry(record, scores, name_of_run, planned_now, here, opened.pack, why))
     try:
         choices = choices_of(described, plans)
     except ValueError:
@@ -225,6 +226,8 @@ def _once(entries: Sequence[Entry]) -> list[Entry]:
 def _replaced(entries: Sequence[Entry]) -> dict[str, Entry]:
     """Records of a run that are in no latest plan, by identity, with the newest planned record of that
     name."""
+    if all(entry.planned for entry in entries):
+        return {}
     planned = {_place(entry.record): entry for entry in sorted(entries, key=_age) if entry.planned}
     return {
         entry.record.identity: planned[_place(entry.record)]

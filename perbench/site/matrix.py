@@ -231,7 +231,10 @@ def method_of(
             statistic = found[0]
         else:
             return None
-        kept = [place for place, name in enumerate(scores.ids) if only is None or only(name)]
+        if only is None:
+            seeds.append(Sampled(scores.ids, scores.clusters, rows))
+            continue
+        kept = [place for place, name in enumerate(scores.ids) if only(name)]
         ids, users = ([of[place] for place in kept] for of in (scores.ids, scores.clusters))
         seeds.append(Sampled(ids, users, rows[kept]))
     share = all(

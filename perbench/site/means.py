@@ -85,6 +85,14 @@ def _kind(columns: Sequence[TargetColumn], places: Sequence[int]) -> TaskKind:
 
 def standings(matrix: Matrix, kinds: Sequence[TaskKind]) -> list[Standing]:
     """The methods of each model, the best first by the first kind; empty without a baseline."""
+    key = "standings", *kinds
+    if key not in matrix.known:
+        matrix.known[key] = _standings(matrix, kinds)
+    found: list[Standing] = matrix.known[key]
+    return found
+
+
+def _standings(matrix: Matrix, kinds: Sequence[TaskKind]) -> list[Standing]:
     if matrix.baseline is None:
         return []
     held: dict[Key, dict[Key, list[ModelRow]]] = defaultdict(lambda: defaultdict(list))

@@ -13,7 +13,7 @@ from perbench.contracts.section import RowHead
 from perbench.site.apart import Namesake, Path, key, tell_apart
 from perbench.site.format import natural, variation
 from perbench.specs.grid import leaves, nest
-from perbench.store import CellRecord
+from perbench.store import CellRecord, Labels
 
 ON_TEST = "chosen on TEST"
 """Said in red of models that a matrix chose by test scores."""
@@ -47,9 +47,14 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     for entry in entries:
         if (at := _trained(entry)) not in trained:
             trained[at] = _settings(entry, loaded, own)
-    found = {
-        entry.record.identity: _row(entry, loaded, varied, *trained[_trained(entry)]) for entry in entries
-    }
+    made: dict[tuple[str, ...], ModelRow] = {}  # a row holds many cells
+    found: dict[str, ModelRow] = {}
+    for entry in entries:
+        at, record = _trained(entry), entry.record
+        alike = (*map(str, at), repr(record.inputs.get("model")), repr(_who(record.labels)))
+        if alike not in made:
+            made[alike] = _row(entry, loaded, varied, *trained[at])
+        found[record.identity] = made[alike]
     held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)
@@ -110,6 +115,18 @@ def _row(
         method=method,
         chosen=key(values) if values else "",
         chosen_on="test" if "test" in how else "val" if how else "",
+    )
+
+
+def _who(labels: Labels) -> tuple[Any, ...]:
+    """The labels that a row is made from."""
+    return (
+        labels.model,
+        labels.model_label,
+        labels.trainer,
+        labels.source,
+        labels.trainer_params,
+        labels.training,
     )
 
 

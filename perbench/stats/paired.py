@@ -116,6 +116,19 @@ class _Part:
 
 
 @dataclass(frozen=True)
+class _Kept:
+    """Samples scored under each of some methods: which [N] of all, also as a key; their users' numbers [n];
+    how many each user has [G]; their count, and how many more any of the methods was asked."""
+
+    samples: NDArray[np.bool_]
+    key: bytes
+    user: NDArray[np.intp]
+    sizes: Floats
+    n: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class _PairParts:
     """Parts of M methods over the same samples: values [M], without each user [M, G], and of the seeds' mean
     the variance and its degrees of freedom [M], nan where a trained method has a single seed."""
@@ -161,25 +174,36 @@ class Aligned:
         """
         self.methods = methods
         users: dict[str, str] = {}
+        last: Sampled | None = None
         for seed in (seed for method in methods for seed in method.seeds):
+            if last is not None and seed.ids == last.ids and seed.users == last.users:
+                continue  # most often all are of the same samples
+            last = seed
             for name, user in zip(seed.ids, seed.users, strict=True):
                 if users.setdefault(name, user) != user:
                     raise ValueError(f"sample {name!r} belongs to two users: {users[name]!r} and {user!r}")
         places = {name: place for place, name in enumerate(users)}
         self._user, self._names = user_numbers(list(users.values()))
         self._rows, self._asked, self._scored = [], [], []
+        known: tuple[Sequence[str], list[int]] = (), []
         for method in methods:
             rows = np.full((len(method.seeds), len(places), method.seeds[0].rows.shape[1]), np.nan)
             asked = np.zeros(len(places), dtype=np.bool_)
             for scores, seed in zip(rows, method.seeds, strict=True):
-                at = [places[name] for name in seed.ids]
-                scores[at] = seed.rows
-                asked[at] = True
+                if seed.ids != known[0]:
+                    known = seed.ids, [places[name] for name in seed.ids]
+                scores[known[1]] = seed.rows
+                asked[known[1]] = True
             there = ~np.isnan(rows[:, :, 0])
             self._rows.append(rows)
             self._asked.append(asked)
             # A mean can do with a sample that some seed lacks; a corpus score cannot: seeds are compared.
             self._scored.append(there.any(axis=0) if method.statistic is None else there.all(axis=0))
+        self._alike = [
+            (asked.tobytes(), scored.tobytes())
+            for asked, scored in zip(self._asked, self._scored, strict=True)
+        ]
+        self._kept: dict[tuple[tuple[bytes, bytes], ...], _Kept] = {}
         self._parts: dict[tuple[int, bytes], _Part] = {}
 
     def value(self, method: int) -> Estimate:
@@ -193,28 +217,27 @@ class Aligned:
         """(i, j, value, p) of `gain(i, j)` for every j < i, a value of 0 if it has none. One computation does
         for all methods j with the same samples."""
         alike: dict[bytes, list[int]] = {}
-        for place, scored in enumerate(self._scored):
-            alike.setdefault(scored.tobytes(), []).append(place)
-        found: dict[tuple[bytes, bytes], tuple[Floats, _PairParts]] = {}
-        for i, scored in enumerate(self._scored):
+        for place, (_, scored) in enumerate(self._alike):
+            alike.setdefault(scored, []).append(place)
+        found: dict[tuple[bytes, bytes], _PairParts] = {}
+        for i in range(len(self.methods)):
             for mask, places in alike.items():
                 others = places[: bisect_left(places, i)]
                 if not others:
                     continue
-                kept = scored & self._scored[others[0]]
-                if not kept.any():
+                kept = self._common(i, others[0])
+                if not kept.n:
                     yield from ((i, j, 0.0, None) for j in others)
                     continue
-                if (mask, kept.tobytes()) not in found:
-                    sizes = self._sizes(kept)
-                    found[mask, kept.tobytes()] = sizes, self._stacked(places, kept, sizes)
-                sizes, stacked = found[mask, kept.tobytes()]
-                values, p = _tested(self._stacked([i], kept, sizes), stacked, len(others), sizes)
+                if (mask, kept.key) not in found:
+                    found[mask, kept.key] = self._stacked(places, kept)
+                stacked = found[mask, kept.key]
+                values, p = _tested(self._stacked([i], kept), stacked, len(others), kept.sizes)
                 for j, value, chance in zip(others, values.tolist(), p.tolist(), strict=True):
                     yield i, j, 0.0 if isnan(value) else value, None if isnan(chance) else chance
 
-    def _stacked(self, places: Sequence[int], kept: NDArray[np.bool_], sizes: Floats) -> _PairParts:
-        parts = [self._part(place, kept, sizes) for place in places]
+    def _stacked(self, places: Sequence[int], kept: _Kept) -> _PairParts:
+        parts = [self._part(place, kept) for place in places]
         spreads = [
             Spread(0.0, 1.0)
             if not self.methods[place].trained
@@ -230,23 +253,29 @@ class Aligned:
             np.array([spread.df for spread in spreads]),
         )
 
-    def _sizes(self, kept: NDArray[np.bool_]) -> Floats:
-        """[G] samples of each user."""
-        return np.bincount(self._user[kept], minlength=len(self._names)).astype(np.float64)
+    def _common(self, *places: int) -> _Kept:
+        """The samples scored under all of these methods; found once for methods with the same samples."""
+        key = tuple(self._alike[place] for place in places)
+        if key not in self._kept:
+            kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
+            asked = np.any([self._asked[place] for place in places], axis=0)
+            user = self._user[kept]
+            sizes = np.bincount(user, minlength=len(self._names)).astype(np.float64)
+            n = int(kept.sum())
+            self._kept[key] = _Kept(kept, kept.tobytes(), user, sizes, n, int(asked.sum()) - n)
+        return self._kept[key]
 
     def effect(self, *places: int) -> Effect:
         """The value of one method, or its gain over a second one, on the samples scored under both."""
-        kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
-        sizes = self._sizes(kept)
-        n = int(kept.sum())
-        missing = int(np.any([self._asked[place] for place in places], axis=0).sum()) - n
-        if not n:
-            return Effect(np.nan, 0, missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
-        first, *rest = (self._part(place, kept, sizes) for place in places)
+        kept = self._common(*places)
+        sizes = kept.sizes
+        if not kept.n:
+            return Effect(np.nan, 0, kept.missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
+        first, *rest = (self._part(place, kept) for place in places)
         return Effect(
             value=first.value - sum(part.value for part in rest),
-            n=n,
-            missing=missing,
+            n=kept.n,
+            missing=kept.missing,
             users=self._names,
             left_out=first.left_out - sum(part.left_out for part in rest),
             sizes=sizes,
@@ -274,16 +303,15 @@ class Aligned:
         ci = share_interval(value, spread, n, users) if share else spread.interval(value)
         return Estimate(value, n, missing, users, spread, ci, None if alone else spread.p(value), seeds)
 
-    def _part(self, place: int, kept: NDArray[np.bool_], sizes: Floats) -> _Part:
+    def _part(self, place: int, kept: _Kept) -> _Part:
         """Over the samples `kept`; methods with the same samples are compared without computing it again."""
-        key = place, kept.tobytes()
+        key = place, kept.key
         if key not in self._parts:
-            statistic, rows = self.methods[place].statistic, self._rows[place][:, kept]
-            user = self._user[kept]
+            statistic, rows = self.methods[place].statistic, self._rows[place][:, kept.samples]
             self._parts[key] = (
-                _mean(rows[:, :, 0], user, sizes)
+                _mean(rows[:, :, 0], kept.user, kept.sizes)
                 if statistic is None
-                else _corpus(statistic, rows, user, len(sizes))
+                else _corpus(statistic, rows, kept.user, len(kept.sizes))
             )
         return self._parts[key]
 

@@ -16,6 +16,7 @@ from perbench.store.record import SCHEMA, CellRecord, Scores
 from perbench.store.withheld import WITHHELD
 
 Kind = Literal["train", "eval", "identify"]
+KINDS = get_args(Kind)
 CLOCK_SECONDS = 5.0
 """How often the elapsed time is saved; a kill loses at most this much of `CellRecord.seconds`."""
 CLOCK = "attempts.json"
@@ -222,5 +223,5 @@ def cell_folder(root: Path, kind: Kind, identity: str) -> Path:
 
 
 def folder_name(kind: Kind, identity: str) -> str:
-    assert kind in get_args(Kind)
+    assert kind in KINDS
     return f"{kind}-{identity[:16]}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from perbench.disk.digests import canonical_digest, read_sha256
+from perbench.disk.digests import canonical_text, read_bytes, read_sha256, text_digest
 from perbench.disk.sealed import SealedJournal, seal_holds
 from perbench.errors import PerbenchError
 from perbench.store.record import SCHEMA, CellRecord, Scores
@@ -44,53 +45,61 @@ def read_record(folder: Path) -> CellRecord | None:
         DamagedRecord: the record has another version, is damaged or edited, or belongs to another cell; or
             one of its files does not match its digest.
     """
-    file = folder / RECORD
     try:
-        content = file.read_bytes()
-        value = json.loads(content)
+        content = read_bytes(f"{folder}/{RECORD}")
+        value = from_json(content)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedRecord(file, f"damaged: {_message(error)}") from None
+        raise DamagedRecord(folder / RECORD, f"damaged: {_message(error)}") from None
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version not in (1, SCHEMA) or isinstance(version, bool):
         raise DamagedRecord(
-            file,
+            folder / RECORD,
             f"schema_version {version!r}; this perbench reads 1 and {SCHEMA}",
             "use the perbench that wrote it, or delete the folder to run the cell again",
             redo=False,
         )
     sealed = version > 1 or value.get("sha256") is not None
-    if sealed and not seal_holds(value):
-        raise DamagedRecord(file, "edited or damaged: its content does not match its sha256")
-    record = _record(file, content if sealed else _finite(file, value))
-    _check_identity(file, record)
+    inputs = _inputs(value)
+    if sealed and (inputs is None or not seal_holds(value, known={"inputs": inputs})):
+        raise DamagedRecord(folder / RECORD, "edited or damaged: its content does not match its sha256")
+    record = _record(folder, content if sealed else _finite(folder, value))
+    _check_identity(folder, record, inputs)
     if record.status == "done":
         check_files(folder, record)
     return record
 
 
-def _record(file: Path, content: bytes) -> CellRecord:
+def _inputs(value: Mapping[str, Any]) -> str | None:
+    """The canonical text of a record's inputs, for its identity and for its seal; None if it holds NaN."""
+    try:
+        return canonical_text(value.get("inputs"))
+    except ValueError:
+        return None
+
+
+def _record(folder: Path, content: bytes) -> CellRecord:
     try:
         return CellRecord.model_validate_json(content)
     except ValidationError as error:
-        raise DamagedRecord(file, f"damaged: {_first(error)}") from None
+        raise DamagedRecord(folder / RECORD, f"damaged: {_first(error)}") from None
 
 
-def _finite(file: Path, value: dict[str, Any]) -> bytes:
+def _finite(folder: Path, value: dict[str, Any]) -> bytes:
     """JSON without NaN and infinities, which no seal would hold for."""
     try:
         return json.dumps(value, allow_nan=False).encode()
     except ValueError as error:
-        raise DamagedRecord(file, f"damaged: {error}") from None
+        raise DamagedRecord(folder / RECORD, f"damaged: {error}") from None
 
 
-def _check_identity(file: Path, record: CellRecord) -> None:
-    if canonical_digest(record.inputs) != record.identity:
-        raise DamagedRecord(file, f"its inputs do not match its identity {record.identity[:16]}")
+def _check_identity(folder: Path, record: CellRecord, inputs: str | None) -> None:
+    if inputs is None or text_digest(inputs) != record.identity:
+        raise DamagedRecord(folder / RECORD, f"its inputs do not match its identity {record.identity[:16]}")
     name = f"{record.kind}-{record.identity[:16]}"
-    if file.parent.name != name:
-        raise DamagedRecord(file, f"the record of another cell: it belongs in the folder {name}")
+    if folder.name != name:
+        raise DamagedRecord(folder / RECORD, f"the record of another cell: it belongs in the folder {name}")
 
 
 def check_files(folder: Path, record: CellRecord) -> None:
@@ -100,7 +109,7 @@ def check_files(folder: Path, record: CellRecord) -> None:
     """
     for name, digest in record.files.items():
         try:
-            found = read_sha256(folder / name)
+            found = read_sha256(f"{folder}/{name}")
         except OSError as error:
             if name == SAMPLES and samples_withheld(folder, record.identity) is not None:
                 continue
@@ -174,16 +183,14 @@ def read_scores(folder: Path) -> Scores | None:
     Raises:
         DamagedRecord: scores.json is damaged.
     """
-    file = folder / SCORES
-    way_out = f"`perbench rescore {folder.parents[1]}` writes it again"
     try:
-        return Scores.model_validate_json(file.read_bytes())
+        return Scores.model_validate_json(read_bytes(f"{folder}/{SCORES}"))
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        raise DamagedRecord(file, f"damaged: {_first(error)}", way_out) from None
-    except OSError as error:
-        raise DamagedRecord(file, _message(error), way_out) from None
+    except (ValidationError, OSError) as error:
+        fault = _message(error) if isinstance(error, OSError) else f"damaged: {_first(error)}"
+        way_out = f"`perbench rescore {folder.parents[1]}` writes it again"
+        raise DamagedRecord(folder / SCORES, fault, way_out) from None
 
 
 def _first(error: ValidationError) -> str:

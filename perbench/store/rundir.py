@@ -251,7 +251,9 @@ def read_records(
     """
     faults: list[DamagedRecord] = []
     here = {folder_name(record.kind, record.identity): record for record in known}
-    found = list(each_record(sorted(cells_of(path).iterdir()), faults, here))
+    cells = cells_of(path)
+    folders = (cells / name for name in sorted(os.listdir(cells)))
+    found = list(each_record(folders, faults, here))
     if damaged is not None:
         damaged += faults
     elif faults:
@@ -270,9 +272,10 @@ def each_record(
         record = known.get(folder.name)
         if record is None:
             try:
-                record = read_record(folder) if folder.is_dir() else None
+                record = read_record(folder)
             except DamagedRecord as damage:
-                damaged.append(damage)
+                if folder.is_dir():
+                    damaged.append(damage)
                 continue
         if record is not None:
             yield record, folder

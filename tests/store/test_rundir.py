@@ -129,7 +129,7 @@ UNLIKE = {"inputs": {"seed": 1}, "identity": canonical_digest({"seed": 1})}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"schema_version": 1, "kind"', "damaged: Expecting"),
+        ('{"schema_version": 1, "kind"', "damaged: EOF"),
         ("[]", "schema_version None"),
         ("[" * 10**5, "damaged: "),
         ('{"schema_version": true}', "schema_version True"),

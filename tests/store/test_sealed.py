@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perbench.disk.digests import canonical_object, canonical_text
 from perbench.disk.sealed import SEAL, Unsealed, open_sealed, read_sealed, write_sealed
 from tests.damage import DAMAGES
 
@@ -68,3 +69,17 @@ def test_what_json_cannot_hold_is_not_written(tmp_path: Path, number: float) -> 
     with pytest.raises(ValueError, match="JSON"):
         write_sealed(tmp_path / "value.json", {"a": number})
     assert not [*tmp_path.iterdir()]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=6), st.data())
+def test_known_parts_give_the_text_of_the_whole(value: dict[str, object], data: st.DataObject) -> None:
+    names = data.draw(st.sets(st.sampled_from(sorted(value)))) if value else set()
+    known = {name: canonical_text(value[name]) for name in names}
+    assert canonical_object(value, known) == canonical_text(value)

@@ -1,0 +1,30 @@
+"""Phases without the cyclic garbage collector end with it, however they end."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from perbench.heap import growing
+
+
+@growing()
+def _fail() -> None:
+    assert not gc.isenabled()
+    with growing():
+        pass
+    assert not gc.isenabled()
+    raise KeyError
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_is_as_before(before: bool) -> None:
+    if not before:
+        gc.disable()
+    try:
+        with pytest.raises(KeyError):
+            _fail()
+        assert gc.isenabled() == before
+    finally:
+        gc.enable()
