@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,14 +16,18 @@ if TYPE_CHECKING:
     from perbench.audit.leaks import Leak
     from perbench.audit.report import Audit
     from perbench.audit.shortcuts import Shortcut
+    from perbench.matrix.options import Options
     from perbench.shapes.base import Named
+    from perbench.shapes.task import TaskSpec
     from perbench.specs.matrix import MatrixSpec
-    from perbench.store.record import Metric
+    from perbench.store.record import CellRecord, Metric
 
 SUMMARY = "whether a task needs the persona: shortcuts to its answers, and leaks of them"
 
 PLACEHOLDER = "smollm2-135m"
 """A matrix names a model; this one is not read."""
+SECTION = "audit"
+"""The section of the results that holds the model's part."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,56 +35,130 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("task", metavar="TASK", help="a task's name or YAML file")
     parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        help="set a key, such as tasks.TASK.examples.test=null for all rows; may be repeated",
+        "--model",
+        metavar="MODEL",
+        help="also run this model with the own persona, without one, and with another user's",
     )
+    options.add_common(parser)
     parser.add_argument(
-        "--limit", type=options.positive, metavar="N", help="use at most N examples of every split"
+        "--out", type=Path, metavar="DIR", help="with --model: run directory (default: runs/audit-TASK)"
     )
-    options.add_data(parser)
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    options.add_dry_run(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from perbench.audit.report import audit
-    from perbench.console.printing import console
+    from perbench.errors import PerbenchError
+    from perbench.matrix import options
     from perbench.matrix.catalogue import Catalogue
-    from perbench.matrix.session import check_families
+    from perbench.matrix.session import carry_out, check_families
     from perbench.specs.expand import every_task
+    from perbench.specs.rows import plain_name
 
+    if args.model is None and (args.out is not None or args.dry_run):
+        raise PerbenchError("--out and --dry-run are for a run of a model: add --model, or remove them")
     matrix = _matrix(args)
     catalogue = Catalogue(matrix.spec, dict(args.data), args.limit)
-    (variant,) = every_task(matrix.spec)
-    task = catalogue.task(variant)
-    check_families([task], dict(args.data))
-    found = audit(task.named, args.limit)
-    if args.json:
-        print(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+    tasks = [*map(catalogue.task, every_task(matrix.spec))]
+    check_families(tasks, dict(args.data))
+    found = audit(tasks[0].named, args.limit)
+    if args.model is None:
+        _print(found, as_json=args.json)
         return 0
+    out = args.out if args.out is not None else Path("runs", f"audit-{plain_name(args.task)}")
+    return carry_out(matrix, options.read(args, out, dry_run=args.dry_run), show=partial(_show, found))
+
+
+def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
+    from perbench import plugins
+    from perbench.matrix import options
+    from perbench.specs.compose import owner_of
+    from perbench.specs.load import load_task
+    from perbench.specs.matrices import matrix_of
+    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place, flag
+
+    task = load_task(args.task)
+    values: dict[str, Any] = {
+        "summary": f"audit of {task.name}",
+        "models": [args.model or PLACEHOLDER],
+        "targets": [args.task] if args.model is None else [_row(args.task, task)],
+    }
+    if args.model is None and owner_of(task.spec).cells == "identify":
+        values["identifiers"] = plugins.names("identifier")[:1]
+    places: dict[KeyPath, Place] = {
+        (): COMMAND_LINE,
+        ("models",): flag("model", args.model),
+        ("targets",): Place(args.task),
+    }
+    return matrix_of("audit", None, Document(values, places), options.sets_of(args))
+
+
+def _row(name: str, task: Named[TaskSpec]) -> dict[str, Any]:
+    """The target under whichever personas its protocol does not compare by itself.
+
+    Raises:
+        PerbenchError: its prompts hold no persona that could be replaced.
+    """
+    from perbench.contracts.protocol import Beside
+    from perbench.errors import PerbenchError
+    from perbench.specs.compose import owner_of, protocols
+
+    owner = owner_of(task.spec)
+    cls, headline = type(owner), task.spec.headline
+    row: dict[str, Any] = {"task": name}
+    if owner.audited_as is not None:
+        cls = protocols()[owner.audited_as]
+        row["protocol"], headline = owner.audited_as, getattr(cls, "headline", headline)
+    if not cls.prompted or cls.cells != "eval":
+        raise PerbenchError(
+            f"task {task.name}: under protocol {task.spec.protocol} no other persona can take the place of "
+            "the user's own in prompts; audit it without --model"
+        )
+    known = cls.beside.get(headline, Beside())
+    whose = [
+        "own",
+        *([] if known.none or known.over_none else ["none"]),
+        *([] if known.over_other else ["other"]),
+    ]
+    return {**row, "persona.whose": whose} if len(whose) > 1 else row
+
+
+# ---------------------------------------------------------------- results
+
+
+def _show(found: Audit, records: Sequence[CellRecord], options: Options, matrix: str) -> None:
+    from perbench.console.printing import console
+    from perbench.site.data import sections_of
+    from perbench.site.load import load
+    from perbench.site.terminal import print_view
+    from perbench.site.view import build_view
+
+    view = build_view(load([options.out], matrix=matrix, known=records))
+    if options.json:
+        section = next((one for one in sections_of(view) if one["name"] == SECTION), None)
+        print(json.dumps({**found.as_json(), "out": str(options.out), "model": section}, ensure_ascii=False))
+        return
+    _print(found)
+    for shown in view.sections:
+        if shown.name == SECTION:
+            print()
+            print_view(view, console(), section=shown)
+            for line in shown.verdict:
+                print(f"- {line}")
+
+
+def _print(found: Audit, *, as_json: bool = False) -> None:
+    from perbench.console.printing import console
+
+    if as_json:
+        print(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
+        return
     out = console()
     for part in _parts(found):
         if isinstance(part, str):
             print(part)
         else:
             out.print(part)
-    return 0
-
-
-def _matrix(args: argparse.Namespace) -> Named[MatrixSpec]:
-    from perbench import plugins
-    from perbench.specs.compose import owner_of
-    from perbench.specs.load import load_task
-    from perbench.specs.matrices import matrix_of
-    from perbench.specs.yaml import COMMAND_LINE, Document, KeyPath, Place
-
-    values = {"summary": f"audit of {args.task}", "models": [PLACEHOLDER], "targets": [args.task]}
-    if owner_of(load_task(args.task).spec).cells == "identify":
-        values["identifiers"] = plugins.names("identifier")[:1]
-    places: dict[KeyPath, Place] = {(): COMMAND_LINE, ("targets",): Place(args.task)}
-    return matrix_of("audit", None, Document(values, places), args.set)
 
 
 # ---------------------------------------------------------------- tables

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from perbench.contracts.resume import Batch, Made, Sample, resume
 from perbench.contracts.shown import Shown, exchanges, plain
 from perbench.errors import CellError
 
-__all__ = ["EXAMPLES", "PROMPTS", "Batch", "Protocol", "Sample"]
+__all__ = ["EXAMPLES", "PROMPTS", "Batch", "Beside", "Protocol", "Sample"]
 
 if TYPE_CHECKING:
     from perbench.contracts.data import Dataset, Example, Offered
@@ -45,6 +45,19 @@ ANSWERS = ("sampling", "max_missing", "headline", "data.overlap", "persona.whose
 """Keys of answers and their scores, which sources do not use."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The metrics beside another one that show what its values owe to the persona, for audits: the same
+    without a persona and of answers at random (`floor`), the gain over no persona and over other users', and
+    `shortcuts`, answers by rules that read no persona. "" for what there is not."""
+
+    none: str = ""
+    floor: str = ""
+    over_none: str = ""
+    over_other: str = ""
+    shortcuts: tuple[str, ...] = ()
+
+
 class Protocol(Owner[K]):
     """`Keys` are keys of a task: by convention one section, named as the protocol."""
 
@@ -69,6 +82,10 @@ class Protocol(Owner[K]):
 
     source: ClassVar[type[Source[Any]] | None] = None
     """The source of its own data, if it reads no rows (`dataset`)."""
+    beside: ClassVar[Mapping[str, Beside]] = {}
+    """By metric. Those not named are compared only between targets of several `persona.whose`."""
+    audited_as: ClassVar[str | None] = None
+    """The protocol under which `perbench audit --model` runs its tasks; None: its own."""
     title: ClassVar[str] = ""
     """What its tasks are in a word, such as "writing"; default: its name."""
     titles: ClassVar[Mapping[str, str]] = {}

@@ -173,7 +173,7 @@ class Section(ABC):
     title: ClassVar[str] = ""
     """The heading; default: the name."""
     order: ClassVar[int] = 50
-    """Position among sections; the built-in ones have 5, 10, 15, 20, 25, 30 and 40."""
+    """Position among sections; the built-in ones have 5, 10, 15, 20, 25, 27, 30 and 40."""
     page: ClassVar[str] = ""
     """The page that shows it: "index" is the first one; default: a page of its own, named as the section."""
     baseline: ClassVar[str | None] = None

@@ -1,0 +1,221 @@
+"""Pairs a model's scores on a task under the own persona, none and other users', sample by sample."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from perbench.contracts.protocol import Beside
+from perbench.contracts.results import Entry, Loaded, Matrix, ModelRow, TargetColumn
+from perbench.published.follows import protocol_of, statistic_of
+from perbench.stats.paired import Aligned, Effect, Estimate, Method, Sampled, holm_adjusted
+from perbench.stats.spread import Floats, Statistic, jackknife
+from perbench.store import CellRecord
+
+OWN, NONE, OTHER = "own", "none", "other"
+WHOSE = re.compile(r"(?:, )?persona\.whose=(?:own|none|other)(?:, )?")
+"""In the label of a target."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The share of a score that the persona is responsible for; `ci` over users."""
+
+    value: float
+    ci: tuple[float, float] | None
+    users: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A model on a task. `values` are by whose persona the prompts held; `over` are the differences of the
+    own persona from "none" and "other". `floor` is the score of answers at random, None if there is none.
+
+    `part` is (own - none) / (own - floor), or for a metric whose lower values are better (none - own) / none;
+    None without an interval, and if `own` is not told from the floor.
+    """
+
+    task: str
+    row: ModelRow
+    column: TargetColumn
+    records: Mapping[str, tuple[CellRecord, ...]]
+    values: Mapping[str, Estimate]
+    over: Mapping[str, Estimate]
+    floor: Estimate | None
+    above: Estimate | None
+    """The own persona over the floor."""
+    part: Part | None
+    beside: Beside
+
+
+def compared(loaded: Loaded, matrix: Matrix) -> list[Compared]:
+    """Every model on every task of which there are scores with the own persona and without, or with
+    another's; the p of all differences are corrected together."""
+    held = {entry.record.identity: entry for entry in loaded.results}
+    found = [one for place in _places(matrix) for one in _of_task(place, matrix, held)]
+    adjusted = iter(holm_adjusted([gain for one in found for gain in one.over.values()]))
+    return [replace(one, over={whose: next(adjusted) for whose in one.over}) for one in found]
+
+
+# ---------------------------------------------------------------- which cells belong together
+
+
+def _places(matrix: Matrix) -> list[dict[str, int]]:
+    """For each task on the same data, the columns of the matrix by whose persona the prompts held; those with
+    a column of the own persona."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for place, column in enumerate(matrix.columns):
+        records = [record for _, outcomes in matrix.rows for record in outcomes[place].records]
+        target = records[0].inputs.get("target") if records else None
+        if not isinstance(target, Mapping):
+            continue
+        persona = target.get("persona")
+        rest = dict(persona) if isinstance(persona, Mapping) else {}
+        whose = rest.pop("whose", OWN)
+        asked = {**target, "persona": rest, "data": records[0].inputs.get("data"), "by": column.headline}
+        if whose in (OWN, NONE, OTHER):
+            found[json.dumps(asked, sort_keys=True)].setdefault(whose, place)
+    return [places for places in found.values() if OWN in places]
+
+
+def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[Compared]:
+    column = matrix.columns[places[OWN]]
+    if column.headline is None:
+        return
+    for row, outcomes in matrix.rows:
+        cells = {
+            whose: [
+                held[record.identity]
+                for record in outcomes[place].records
+                if record.status == "done" and record.identity in held
+            ]
+            for whose, place in places.items()
+        }
+        if cells[OWN] and (one := _compared(row, column, column.headline, cells)) is not None:
+            yield one
+
+
+def named(column: TargetColumn) -> str:
+    """The task's label without whose persona it is about."""
+    name = WHOSE.sub("", column.target).replace(" ()", "")
+    return " · ".join(filter(None, (name, column.apart)))
+
+
+# ---------------------------------------------------------------- scores
+
+
+def _compared(
+    row: ModelRow, column: TargetColumn, metric: str, cells: Mapping[str, Sequence[Entry]]
+) -> Compared | None:
+    record = cells[OWN][0].record
+    protocol = protocol_of(record)
+    beside = protocol.beside.get(metric, Beside()) if protocol is not None else Beside()
+    given = statistic_of(protocol, metric, record.metrics[metric]) if metric in record.metrics else None
+    statistic = given[0] if given is not None and metric in _sums(cells[OWN]) else None
+    lower = column.better == "lower"
+    methods = {whose: _method(cells.get(whose, ()), metric, statistic) for whose in (OWN, NONE, OTHER)}
+    if methods[NONE] is None and beside.none:
+        methods[NONE] = _method(cells[OWN], beside.none, statistic)
+    for whose, gain in ((NONE, beside.over_none), (OTHER, beside.over_other)):
+        if methods[whose] is None and gain:
+            methods[whose] = _method(cells[OWN], metric, statistic, less=gain, sign=1 if lower else -1)
+    floor = _method(cells[OWN], beside.floor, None) if beside.floor else None
+    there = {whose: method for whose, method in methods.items() if method is not None}
+    if OWN not in there or len(there) < 2:
+        return None
+    names = list(there)
+    table = Aligned([*there.values(), *([floor] if floor is not None else [])])
+    place = {whose: names.index(whose) for whose in names}
+    above = table.gain(place[OWN], len(names)) if floor is not None else None
+    return Compared(
+        named(column),
+        row,
+        column,
+        {whose: tuple(entry.record for entry in cells.get(whose, ())) for whose in names},
+        {whose: table.value(place[whose]) for whose in names},
+        {whose: table.gain(place[OWN], place[whose]) for whose in names if whose != OWN},
+        table.value(len(names)) if floor is not None else None,
+        above,
+        _part(table, place, None if floor is None else len(names), above, lower),
+        beside,
+    )
+
+
+def _sums(entries: Sequence[Entry]) -> Mapping[str, Any]:
+    return entries[0].scores.sums if entries[0].scores is not None else {}
+
+
+def _method(
+    entries: Sequence[Entry], metric: str, statistic: Statistic | None, *, less: str = "", sign: int = 1
+) -> Method | None:
+    """The scores of cells that differ in their seeds. With `less`, `sign` times another metric is added,
+    which has the same denominators where scores are sums. Seeds are averaged: it is these models that are
+    compared, on samples of users."""
+    seeds = []
+    for entry in entries:
+        rows = _rows(entry, metric, summed=statistic is not None)
+        if rows is not None and less:
+            gains = _rows(entry, less, summed=statistic is not None)
+            rows = None if gains is None else _added(rows, gains, sign)
+        if rows is None or entry.scores is None:
+            return None
+        seeds.append(Sampled(entry.scores.ids, entry.scores.clusters, rows))
+    if not seeds or any(np.isnan(seed.rows[:, 0]).all() for seed in seeds):
+        return None
+    share = statistic is None and all(
+        bool(np.isin(seed.rows[~np.isnan(seed.rows)], (0.0, 1.0)).all()) for seed in seeds
+    )
+    return Method(seeds, trained=False, statistic=statistic, share=share)
+
+
+def _added(rows: Floats, gains: Floats, sign: int) -> Floats:
+    found = rows.copy()
+    found[:, 0] += sign * gains[:, 0]
+    return found
+
+
+def _rows(entry: Entry, metric: str, *, summed: bool) -> Floats | None:
+    """[N, K] the scores, or sums, of the samples; nan where one has none."""
+    if entry.scores is None:
+        return None
+    if not summed:
+        values = entry.scores.scores.get(metric)
+        return None if values is None else np.array(values, dtype=np.float64)[:, None]
+    sums = entry.scores.sums.get(metric)
+    width = max((len(row) for row in sums or () if row is not None), default=0)
+    if not sums or not width:
+        return None
+    return np.array([[np.nan] * width if row is None else row for row in sums], dtype=np.float64)
+
+
+def _part(
+    table: Aligned, place: Mapping[str, int], floor: int | None, above: Estimate | None, lower: bool
+) -> Part | None:
+    if NONE not in place:
+        return None
+    if lower:
+        top, bottom = table.effect(place[NONE], place[OWN]), table.effect(place[NONE])
+    else:
+        if above is not None and (above.ci is None or above.ci[0] <= 0):
+            return None
+        top = table.effect(place[OWN], place[NONE])
+        bottom = table.effect(place[OWN]) if floor is None else table.effect(place[OWN], floor)
+    return _ratio(top, bottom)
+
+
+def _ratio(top: Effect, bottom: Effect) -> Part | None:
+    if not bottom.value > 0:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left = top.left_out / bottom.left_out
+    value = top.value / bottom.value
+    spread = jackknife(value, left, np.minimum(top.sizes, bottom.sizes), 1.0)
+    if spread is None:
+        return None
+    return Part(value, spread.interval(value), int((top.sizes > 0).sum()))

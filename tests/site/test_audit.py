@@ -1,0 +1,132 @@
+"""The section on what scores owe to the persona: numbers by hand, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from perbench.contracts.section import Table, Value
+from perbench.site.load import load
+from perbench.site.view import ShownSection, build_view
+from perbench.store import CellRecord
+from tests.site.conftest import Bench
+
+USERS = 8
+OWN = [0.9, 0.8, 0.7, 0.9, 0.6, 0.8, 0.9, 0.7]
+NONE = [0.5, 0.4, 0.5, 0.4, 0.4, 0.5, 0.5, 0.4]
+OTHER = [0.6, 0.4, 0.5, 0.5, 0.4, 0.6, 0.4, 0.4]
+
+
+def evaluate(bench: Bench, values: Sequence[float | None], whose: str = "own", **fields: Any) -> CellRecord:
+    persona = {"retrieve": "all", **({"whose": whose} if whose != "own" else {})}
+    target = f"fam/write (persona.whose={whose})"
+    inputs = {"data": "d" * 64, "target": {"name": "fam/write", "persona": persona}}
+    return bench.evaluate(values, target=target, inputs=inputs, headline="rouge1", **fields)
+
+
+def section(bench: Bench) -> ShownSection | None:
+    view = build_view(load([bench.path]))
+    assert not view.broken
+    return next((one for one in view.sections if one.name == "audit"), None)
+
+
+def cells(table: Table, row: int = 0) -> dict[str, Value]:
+    _, values = table.rows[row]
+    named = zip(table.columns, values, strict=True)
+    return {column.name: value for column, value in named if isinstance(value, Value)}
+
+
+def test_differences_are_paired_by_user(bench: Bench) -> None:
+    for values, whose in ((OWN, "own"), (NONE, "none"), (OTHER, "other")):
+        evaluate(bench, values, whose)
+    found = section(bench)
+    assert found is not None
+    (table,) = found.tables
+    assert [column.name for column in table.columns] == [
+        *("Own persona", "No persona", "Another user's", "Own − none", "Own − other", "Needs the persona"),
+    ]
+    assert [head.name for head, _ in table.rows] == ["fam/write"]
+    row = cells(table)
+    assert row["Own persona"].value == pytest.approx(np.mean(OWN))
+    for name, other in (("Own − none", NONE), ("Own − other", OTHER)):
+        gain = row[name].gain
+        assert gain is not None
+        by_hand = stats.ttest_rel(OWN, other)
+        assert gain.value == pytest.approx(np.mean(OWN) - np.mean(other))
+        assert gain.p == pytest.approx(by_hand.pvalue)
+        assert gain.ci == pytest.approx(tuple(by_hand.confidence_interval()))
+    gains = [row[name].gain for name in ("Own − none", "Own − other")]
+    small, large = sorted(gain.p for gain in gains if gain is not None and gain.p is not None)
+    adjusted = sorted(gain.adjusted for gain in gains if gain is not None and gain.adjusted is not None)
+    assert adjusted == pytest.approx([2 * small, max(2 * small, large)])  # both tests are one family
+    whole = (np.sum(OWN) - np.sum(NONE)) / np.sum(OWN)
+    left = [(np.sum(OWN) - OWN[g] - np.sum(NONE) + NONE[g]) / (np.sum(OWN) - OWN[g]) for g in range(USERS)]
+    half = stats.t.ppf(0.975, USERS - 1) * np.sqrt(
+        (USERS - 1) / USERS * np.sum((np.array(left) - whole) ** 2)
+    )
+    part = row["Needs the persona"]
+    assert part.value == pytest.approx(100 * whole)
+    assert part.ci == pytest.approx((100 * (whole - half), 100 * (whole + half)))
+    (line,) = found.verdict
+    for words in ("With tiny, fam/write needs the persona", f"{100 * whole:.0f}%", "does not replace it"):
+        assert words in line
+
+
+def test_what_cannot_be_told_apart_is_not_shown_to_need_the_persona(bench: Bench) -> None:
+    evaluate(bench, OWN)
+    evaluate(bench, [*OWN[1:], OWN[0]], "none")
+    found = section(bench)
+    assert found is not None
+    (line,) = found.verdict
+    assert "not shown to need the persona" in line
+    assert "Another user's" not in [column.name for column in found.tables[0].columns]
+
+
+def test_a_persona_that_harms_is_told(bench: Bench) -> None:
+    evaluate(bench, NONE)
+    evaluate(bench, OWN, "none")
+    found = section(bench)
+    assert found is not None
+    assert "worse with the persona" in found.verdict[0]
+
+
+def test_two_users_have_no_test(bench: Bench) -> None:
+    evaluate(bench, OWN[:2])
+    evaluate(bench, NONE[:2], "none")
+    found = section(bench)
+    assert found is not None
+    row = cells(found.tables[0])
+    assert row["Needs the persona"].text == "–"
+    assert "cannot be tested" in found.verdict[0]
+
+
+@pytest.mark.parametrize("whose", ["own", "none", "stranger's"])
+def test_nothing_to_compare_is_not_shown(bench: Bench, whose: str) -> None:
+    evaluate(bench, OWN, whose)
+    assert section(bench) is None
+
+
+def test_other_data_or_another_prompt_are_not_compared(bench: Bench) -> None:
+    evaluate(bench, OWN)
+    inputs = {
+        "data": "e" * 64,
+        "target": {"name": "fam/write", "persona": {"retrieve": "all", "whose": "none"}},
+    }
+    bench.evaluate(NONE, target="fam/write (persona.whose=none)", inputs=inputs, headline="rouge1")
+    assert section(bench) is None
+
+
+def test_trained_models_have_rows_of_their_own(bench: Bench) -> None:
+    for trainer in (None, "ce"):
+        more: Mapping[str, Any] = {"trainer": trainer, "source": "fam/read" if trainer else None}
+        evaluate(bench, OWN, **more)
+        evaluate(bench, NONE, "none", **more)
+    found = section(bench)
+    assert found is not None
+    assert [(head.detail, head.trained_on) for head, _ in found.tables[0].rows] == [
+        *(("base model", None), ("ce", "fam/read")),
+    ]
