@@ -18,7 +18,7 @@ def test_a_model_is_run_under_every_persona_and_resumed(root: Root, runs: Runs, 
     code, output, errors = runs(root.path, *words)
     assert code == 0, errors
     assert "5 examples of 3 users, 6 training examples" in output
-    for part in ("Own persona", "No persona", "Another user's", "With tiny, tiny/writing"):
+    for part in ("Own", "None", "Another's", "With tiny, tiny/writing"):
         assert part in output, output
     made = {record.identity for record, _ in read_records(out)}
     code, output, errors = runs(root.path, *words, "--json")
@@ -27,7 +27,7 @@ def test_a_model_is_run_under_every_persona_and_resumed(root: Root, runs: Runs, 
     found = json.loads(output)
     assert found["leaks"][0]["of"] >= 0
     (table,) = found["model"]["tables"]
-    assert [head["name"] for head in table["columns"]][:1] == ["Own persona"]
+    assert [head["name"] for head in table["columns"]][:1] == ["Own"]
     assert table["rows"][0]["values"][0]["value"] is not None
 
 

@@ -47,19 +47,19 @@ def test_differences_are_paired_by_user(bench: Bench) -> None:
     assert found is not None
     (table,) = found.tables
     assert [column.name for column in table.columns] == [
-        *("Own persona", "No persona", "Another user's", "Own − none", "Own − other", "Needs the persona"),
+        *("Own", "None", "Another's", "Own − none", "Own − another's", "Needs the persona"),
     ]
     assert [head.name for head, _ in table.rows] == ["fam/write"]
     row = cells(table)
-    assert row["Own persona"].value == pytest.approx(np.mean(OWN))
-    for name, other in (("Own − none", NONE), ("Own − other", OTHER)):
+    assert row["Own"].value == pytest.approx(np.mean(OWN))
+    for name, other in (("Own − none", NONE), ("Own − another's", OTHER)):
         gain = row[name].gain
         assert gain is not None
         by_hand = stats.ttest_rel(OWN, other)
         assert gain.value == pytest.approx(np.mean(OWN) - np.mean(other))
         assert gain.p == pytest.approx(by_hand.pvalue)
         assert gain.ci == pytest.approx(tuple(by_hand.confidence_interval()))
-    gains = [row[name].gain for name in ("Own − none", "Own − other")]
+    gains = [row[name].gain for name in ("Own − none", "Own − another's")]
     small, large = sorted(gain.p for gain in gains if gain is not None and gain.p is not None)
     adjusted = sorted(gain.adjusted for gain in gains if gain is not None and gain.adjusted is not None)
     assert adjusted == pytest.approx([2 * small, max(2 * small, large)])  # both tests are one family
@@ -83,7 +83,7 @@ def test_what_cannot_be_told_apart_is_not_shown_to_need_the_persona(bench: Bench
     assert found is not None
     (line,) = found.verdict
     assert "not shown to need the persona" in line
-    assert "Another user's" not in [column.name for column in found.tables[0].columns]
+    assert "Another's" not in [column.name for column in found.tables[0].columns]
 
 
 def test_a_persona_that_harms_is_told(bench: Bench) -> None:
@@ -127,6 +127,6 @@ def test_trained_models_have_rows_of_their_own(bench: Bench) -> None:
         evaluate(bench, NONE, "none", **more)
     found = section(bench)
     assert found is not None
-    assert [(head.detail, head.trained_on) for head, _ in found.tables[0].rows] == [
-        *(("base model", None), ("ce", "fam/read")),
+    assert [(head.variation, head.trained_on) for head, _ in found.tables[0].rows] == [
+        *(("", None), ("ce", "fam/read")),
     ]

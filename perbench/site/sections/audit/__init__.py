@@ -15,7 +15,7 @@ from .words import sentences
 
 MOST = 60
 """Rows of all tables together, above which only untrained models are shown."""
-HEADS = {OWN: "Own persona", NONE: "No persona", OTHER: "Another user's"}
+HEADS = {OWN: "Own", NONE: "None", OTHER: "Another's"}
 EXPLAINED = (
     "The same requests with the user's own persona, without one, and with another user's. Intervals are over "
     "users, for these models as they are. "
@@ -56,7 +56,7 @@ def _table(metric: str, lower: bool, found: Sequence[Compared]) -> Table:
     differences = [whose for whose in (NONE, OTHER) if whose in shown]
     columns = [
         *(ColumnHead(HEADS[whose]) for whose in shown),
-        *(ColumnHead(f"Own − {'none' if whose == NONE else 'other'}") for whose in differences),
+        *(ColumnHead(f"Own − {HEADS[whose].lower()}") for whose in differences),
         ColumnHead("Needs the persona", metric="% of the score"),
     ]
     several = len({one.row.model for one in found}) > 1
@@ -86,7 +86,8 @@ def _head(one: Compared, several: bool) -> RowHead:
     trained = " ".join(filter(None, (row.trainer or "", row.variation)))
     return RowHead(
         one.task,
-        detail=trained or "base model",
+        trained,
+        detail="" if trained else "base model",
         trained_on=row.source,
         model=row.model if several else None,
         model_label=row.model_label,
@@ -101,8 +102,6 @@ def _score(one: Compared, whose: str) -> Value:
         return Value(text="–", aside="not run" if found is None else "no score")
     return Value(
         found.value,
-        ci=found.ci,
-        ci_aside=_aside(found),
         digits=one.column.digits,
         n=found.n,
         missing=found.missing,
