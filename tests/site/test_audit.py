@@ -63,14 +63,14 @@ def test_differences_are_paired_by_user(bench: Bench) -> None:
     small, large = sorted(gain.p for gain in gains if gain is not None and gain.p is not None)
     adjusted = sorted(gain.adjusted for gain in gains if gain is not None and gain.adjusted is not None)
     assert adjusted == pytest.approx([2 * small, max(2 * small, large)])  # both tests are one family
-    whole = (np.sum(OWN) - np.sum(NONE)) / np.sum(OWN)
-    left = [(np.sum(OWN) - OWN[g] - np.sum(NONE) + NONE[g]) / (np.sum(OWN) - OWN[g]) for g in range(USERS)]
-    half = stats.t.ppf(0.975, USERS - 1) * np.sqrt(
-        (USERS - 1) / USERS * np.sum((np.array(left) - whole) ** 2)
-    )
+    whole = 1 - np.sum(NONE) / np.sum(OWN)
     part = row["Needs the persona"]
     assert part.value == pytest.approx(100 * whole)
-    assert part.ci == pytest.approx((100 * (whole - half), 100 * (whole + half)))
+    assert part.ci is not None
+    assert part.ci[0] < 100 * whole < part.ci[1]
+    for end in part.ci:  # Fieller: a test does not quite tell own - none from this share of own
+        scaled = [a - b - end / 100 * a for a, b in zip(OWN, NONE, strict=True)]
+        assert stats.ttest_1samp(scaled, 0).pvalue == pytest.approx(0.05)
     (line,) = found.verdict
     for words in ("With tiny, fam/write needs the persona", f"{100 * whole:.0f}%", "does not replace it"):
         assert words in line

@@ -15,7 +15,7 @@ from perbench.contracts.protocol import Beside
 from perbench.contracts.results import Entry, Loaded, Matrix, ModelRow, TargetColumn
 from perbench.published.follows import protocol_of, statistic_of
 from perbench.stats.paired import Aligned, Effect, Estimate, Method, Sampled, holm_adjusted
-from perbench.stats.spread import Floats, Statistic, jackknife
+from perbench.stats.spread import FEWEST_USERS, LEVEL, Floats, Spread, Statistic, user_df
 from perbench.store import CellRecord
 
 OWN, NONE, OTHER = "own", "none", "other"
@@ -210,12 +210,21 @@ def _part(
 
 
 def _ratio(top: Effect, bottom: Effect) -> Part | None:
-    if not bottom.value > 0:
+    """A ratio with Fieller's interval: all r for which top - r x bottom is not told from 0. It holds
+    0 if and only if the interval of the difference does."""
+    there = (top.sizes > 0) & (bottom.sizes > 0)
+    users = int(there.sum())
+    if users < FEWEST_USERS or not bottom.value > 0:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = top.left_out / bottom.left_out
+    off = np.stack([top.left_out - top.value, bottom.left_out - bottom.value])[:, there]
+    if not np.isfinite(off).all():
+        return None
+    (of_top, both), (_, of_bottom) = ((users - 1) / users * off @ off.T).tolist()
+    t2 = Spread(of_bottom, user_df(top.sizes[there])).quantile((1 + LEVEL) / 2) ** 2
+    square = bottom.value**2 - t2 * of_bottom
+    half = top.value * bottom.value - t2 * both
+    root = half**2 - square * (top.value**2 - t2 * of_top)
     value = top.value / bottom.value
-    spread = jackknife(value, left, np.minimum(top.sizes, bottom.sizes), 1.0)
-    if spread is None:
-        return None
-    return Part(value, spread.interval(value), int((top.sizes > 0).sum()))
+    if square <= 0 or root <= 0:  # the bottom is not told from 0, or nothing varies
+        return Part(value, None, users) if square > 0 else None
+    return Part(value, ((half - root**0.5) / square, (half + root**0.5) / square), users)
