@@ -17,8 +17,9 @@ PACKAGE = REPOSITORY / "perbench"
 TOP = {"__init__", "__main__", "_moved", "api", "errors", "hyperparameters", "processes", "progress", "seeds"}
 GIVEN = {"Keys"}
 """Names that a contract gives to a class in every owner."""
-WORDS = {"random", "dialogue", "lm_eval"}
-"""Names of owners that are words of messages, too, or the folder of a format that a root may hold."""
+WORDS = {"random", "dialogue", "lm_eval", "kl"}
+"""Names of owners that are words of messages, too, the folder of a format that a root may hold, or a class of
+a style sheet."""
 HOMES = [PACKAGE / kind.home for kind in plugins.KINDS.values() if kind.home is not None]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from perbench.api import Trainer
 from perbench.conformance.report import Fault, Report, settings
-from perbench.lm.contrast import Contrast, response_hidden
+from perbench.lm.contrast import Contrast, joined, response_hidden
 from perbench.lm.head import body_and_head
 from perbench.progress import counted
 from perbench.prompts.pair import PromptPair
@@ -27,6 +28,8 @@ PAIRS = (
     PromptPair((1, 2, 22, 3), (1, 2, 22, 3), (23, 24, 4), 0, 0),
 )
 """Of several lengths, one of a single token; the last has no persona."""
+REJECTED = ((15, 13, 4), (16, 17, 18, 4), (20,), (12, 4))
+"""The other answers, for trainers of pairs."""
 ALL = range(len(PAIRS))
 SPLITS: tuple[tuple[Sequence[int], ...], ...] = (((0,), (1,), (2,), (3,)), ((0, 2), (1, 3)), ((3, 2, 1, 0),))
 
@@ -76,18 +79,18 @@ class Noted(PairBatch):
 
 
 @torch.no_grad()
-def _reference() -> list[Contrast]:
+def _reference(pairs: Sequence[PromptPair]) -> list[Contrast]:
     """Log-probs under other weights."""
     body, head = body_and_head(TinyModel(1))
-    return [
-        Contrast(
-            *(
-                head.logp(response_hidden(body, [prompt], [pair.response]), torch.tensor(pair.response))
-                for prompt in (pair.factual, pair.counterfactual)
-            )
+
+    def read(side: PromptPair) -> Contrast:
+        factual, free = (
+            head.logp(response_hidden(body, [prompt], [side.response]), torch.tensor(side.response))
+            for prompt in (side.factual, side.counterfactual)
         )
-        for pair in PAIRS
-    ]
+        return Contrast(factual, free)
+
+    return [joined([read(side) for side in pair.sides]) for pair in pairs]
 
 
 class TrainerTry:
@@ -95,13 +98,16 @@ class TrainerTry:
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.model = trainer, TinyModel(0)
-        self._reference = None if trainer.reference() is None else _reference()
+        self.pairs: Sequence[PromptPair] = PAIRS
+        if trainer.examples == "pairs":
+            self.pairs = tuple(replace(pair, rejected=ids) for pair, ids in zip(PAIRS, REJECTED, strict=True))
+        self._reference = None if trainer.reference() is None else _reference(self.pairs)
 
     def __call__(self, chosen: Iterable[int] = ALL, progress: float = 0.5) -> tuple[Noted, Tensor, Tensor]:
         """The batch, and the numerators and denominators [N]."""
         members = list(chosen)
         reference = self._reference and [self._reference[i] for i in members]
-        pairs = [PAIRS[i] for i in members]
+        pairs = [self.pairs[i] for i in members]
         batch = Noted(self.model, self.trainer, pairs, reference, nullcontext, progress)
         returned: object = self.trainer.loss(batch)
         return batch, *checked(self.trainer, returned, len(batch.targets))
@@ -203,7 +209,7 @@ def _again(run: TrainerTry) -> str:
 
 def _kept(run: TrainerTry) -> str:
     before = run(ALL)[0]
-    fresh = Noted(run.model, run.trainer, PAIRS, None, nullcontext, 0.5)
+    fresh = Noted(run.model, run.trainer, run.pairs, None, nullcontext, 0.5)
     if not (torch.equal(before.targets, fresh.targets) and torch.equal(before.example, fresh.example)):
         raise Fault("changes batch.targets or batch.example, which all losses share; clone() first")
     if "factual" in before.__dict__ and not torch.equal(before.factual.logp, fresh.factual.logp):
@@ -226,7 +232,7 @@ def _settings(cls: type[Trainer], given: Mapping[str, Any]) -> str:
 
 def _passes(cls: type[Trainer], given: Mapping[str, Any]) -> str:
     """Declared passes are read, under some setting at least, because each costs as much as the others."""
-    factual = free = through = False
+    factual = free = through = rejected = False
     for params in settings(cls, given).values():
         trainer = cls(**params)
         run = TrainerTry(trainer)
@@ -238,8 +244,11 @@ def _passes(cls: type[Trainer], given: Mapping[str, Any]) -> str:
             through |= states.grad is not None and bool(states.grad.any())
         factual |= "factual" in batch.__dict__
         free |= batch.freed
+        rejected |= "rejected" in batch.__dict__
         if trainer.reference() is not None and "reference" not in batch.__dict__:
             raise Fault("reference() names a model, but batch.reference is not read; return None")
+    if cls.examples == "pairs" and not rejected:
+        raise Fault('declares examples = "pairs" but never reads batch.rejected; declare "responses"')
     if cls.factual and not factual:
         raise Fault("the pass with the persona is never read; declare factual = False")
     declared = cls.counterfactual

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -12,7 +12,8 @@ class Example:
     """One row of a task: a user's request and history.
 
     `persona` holds the history's items in the task's order, each a mapping of its fields; `reference` is the
-    user's own text (or the gold answer); `extra` holds fields for single protocols (gold spans).
+    user's own text (or the gold answer); `extra` holds fields for single protocols (gold spans). `rejected`:
+    the answer that the user liked less than `reference`, for trainers of pairs; "" without one.
     """
 
     id: str
@@ -21,6 +22,13 @@ class Example:
     reference: str
     persona: tuple[Mapping[str, Any], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    rejected: str = ""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As JSON for digests and files: `rejected` only if there is one."""
+        found = asdict(self)
+        return found if self.rejected else {name: found[name] for name in found if name != "rejected"}
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class ReferenceLogp:
 
 class TokenBatch(Protocol):
     """The input of a loss: the same N response tokens with (factual) and without the persona
-    (counterfactual).
+    (counterfactual). An example of a trainer of pairs has the tokens of two answers to one prompt, the chosen
+    one's first.
 
     `counterfactual` and `reference` exist only if the trainer requests them (`Trainer.counterfactual`,
     `Trainer.reference`), `factual` unless it declines; reading a missing one raises an error.
@@ -45,6 +46,11 @@ class TokenBatch(Protocol):
     @property
     def example(self) -> Tensor:
         """Index [N] of the example each token belongs to, 0..E-1, non-decreasing."""
+
+    @property
+    def rejected(self) -> Tensor:
+        """Whether each token [N] belongs to its example's rejected answer, bool; only for a trainer of pairs
+        (`Trainer.examples`)."""
 
     @property
     def progress(self) -> float:
@@ -87,6 +93,10 @@ class Trainer(Hyperparameters, ABC):
     Hyperparameters are annotated class fields with defaults. They are validated, shown by `perbench show
     trainer NAME`, and part of a cell's identity.
     """
+
+    examples: ClassVar[Literal["responses", "pairs"]] = "responses"
+    """What an example holds: a response; or a pair of answers, of which the user chose one and rejected the
+    other (`fields.rejected` of the source)."""
 
     factual: ClassVar[bool] = True
     """Whether the pass with the persona is needed; always with gradient."""

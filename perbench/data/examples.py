@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def load_examples(
             f"--set 'tasks.{task.name}.data.val_split=val'"
         )
     source = source_of(spec.data).read(name, task.folder, spec.fields)
-    reader = _Reader(spec, name)
+    reader = _Reader(spec, name, trains=split == "train")
     if every_field and (form := spec.fields.item_example) is not None:
         asked = placeholders(form.question) | placeholders(form.reference) | set(spec.fields.extra)
         for field_name in sorted(asked):
@@ -113,12 +113,12 @@ def needed_fields(spec: TaskSpec) -> dict[str, str]:
 
 def _digest(examples: Sequence[Example], shared: Mapping[str, Any]) -> str:
     if not shared:
-        return canonical_digest([asdict(example) for example in examples])
+        return canonical_digest([example.values for example in examples])
     own = (
         replace(example, extra={name: value for name, value in example.extra.items() if name not in shared})
         for example in examples
     )
-    return canonical_digest({"shared": dict(shared), "examples": [asdict(example) for example in own]})
+    return canonical_digest({"shared": dict(shared), "examples": [example.values for example in own]})
 
 
 def _no_fields(missing: Sequence[str], there: Mapping[str, Any]) -> str:
@@ -134,7 +134,8 @@ def _no_fields(missing: Sequence[str], there: Mapping[str, Any]) -> str:
 class _Reader:
     """Turns rows into examples, collecting all faults."""
 
-    def __init__(self, spec: TaskSpec, split: str) -> None:
+    def __init__(self, spec: TaskSpec, split: str, *, trains: bool) -> None:
+        self.rejected = spec.fields.rejected if trains else None
         self.fields: FieldSpec = spec.fields
         self.owner = owner_of(spec)
         self.split = split
@@ -161,12 +162,19 @@ class _Reader:
         user = self._text(row, self.fields.user, number=True)
         question = self._text(row, self.fields.question)
         reference = self._text(row, self.fields.reference)
+        rejected = self._text(row, self.rejected)
         persona = self._persona(row)
         if self.fields.user is None:
             user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
         for fault in self.owner.row_faults(row.fields, reference, len(persona)):
             self._fault(row, fault)
+        if self.rejected is not None and rejected.strip() and rejected.strip() == reference.strip():
+            self._fault(
+                row,
+                f"field {self.rejected!r} holds the same answer as {self.fields.reference!r}, so the pair "
+                "says nothing about what the user likes; remove the row",
+            )
         if self.lacking:
             self._fault(row, _no_fields(list(self.lacking), row.fields))
         if self.found > before:
@@ -175,11 +183,12 @@ class _Reader:
             (self.fields.user, user),
             (self.fields.question, question),
             (self.fields.reference, reference),
+            (self.rejected, rejected),
         ):
             if name is not None and not text.strip():
                 self.skipped[f"empty {name}"] += 1
                 return None
-        return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra)
+        return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra, rejected)
 
     def _fault(self, row: Row, message: str) -> None:
         self.found += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.api import Example
@@ -29,7 +29,7 @@ class OwnData:
     @property
     def digest(self) -> str:
         """sha256 over canonical JSON of `examples`."""
-        return canonical_digest({user: [asdict(one) for one in own] for user, own in self.examples.items()})
+        return canonical_digest({user: [one.values for one in own] for user, own in self.examples.items()})
 
 
 def own_data(

@@ -122,7 +122,7 @@ class WrittenRows(TaskRows):
 
 def written(asked: AskedExample) -> dict[str, Any]:
     """A row of a written file."""
-    row: dict[str, Any] = {"example": asdict(asked.example)}
+    row: dict[str, Any] = {"example": asked.example.values}
     if asked.asking is not None:
         row |= {
             "requests": [asdict(request) for request in asked.asking.requests],

@@ -25,6 +25,7 @@ __all__ = [
     "contrast",
     "divergence",
     "even_groups",
+    "joined",
     "packs",
     "response_hidden",
     "response_logp",
@@ -51,6 +52,17 @@ class Contrast:
 
     factual: Tensor
     counterfactual: Tensor
+
+
+def joined(parts: Sequence[Contrast]) -> Contrast:
+    """One after the other."""
+    import torch
+
+    if len(parts) == 1:
+        return parts[0]
+    return Contrast(
+        torch.cat([part.factual for part in parts]), torch.cat([part.counterfactual for part in parts])
+    )
 
 
 def response_hidden(

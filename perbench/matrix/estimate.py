@@ -61,7 +61,7 @@ class Estimator:
         self._out, self._past = out, past
         self._folders: dict[str, Path | None] = {}
         self._tokenizers: dict[Path, Any] = {}
-        self._tokens: dict[tuple[Question, Path | None, bool], tuple[int, bool]] = {}
+        self._tokens: dict[tuple[Question, Path | None, tuple[bool, str] | None], tuple[int, bool]] = {}
         self._spends: dict[Question, dict[str, Spend]] = {}
 
     @cached_property
@@ -112,7 +112,8 @@ class Estimator:
         if cell.identifier is not None and not cell.identifier.needs_model:
             return 0, True
         folder = self._folder(cell.model.name)
-        key = (_read(cell), folder, cell.trainer is None or cell.trainer.factual)
+        reads = (cell.trainer.factual, cell.trainer.examples) if cell.trainer is not None else None
+        key = (_read(cell), folder, reads)
         if key not in self._tokens:
             drawn = cell.examples[:: -(-cell.size // COUNTED)]
             examples, tokenizer = self._examples(cell, drawn), self._tokenizer(folder)
@@ -163,13 +164,15 @@ def _trained(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> in
     from perbench.prompts.messages import guessed
     from perbench.prompts.pair import build_pairs
 
+    assert cell.trainer is not None
+    paired = cell.trainer.examples == "pairs"
     if tokenizer is None:
-        return guessed(spec, example, None)[0]
-    (pair,) = build_pairs(spec, [example], tokenizer, with_response=True, context=None)
-    if pair is None:
-        return 0
-    alone = cell.trainer is not None and not cell.trainer.factual
-    return len(pair.counterfactual if alone else pair.factual) + len(pair.response)
+        answers = (example.reference, example.rejected) if paired else (example.reference,)
+        return sum(guessed(spec, replace(example, reference=answer), None)[0] for answer in answers)
+    (pair,) = build_pairs(spec, [example], tokenizer, with_response=True, context=None, with_rejected=paired)
+    sides = () if pair is None else pair.sides
+    alone = not cell.trainer.factual
+    return sum(len(side.counterfactual if alone else side.factual) + len(side.response) for side in sides)
 
 
 Pace = tuple[str, str, str]

@@ -104,7 +104,9 @@ class Preparation:
     def _training(self, cell: Cell) -> TrainingInput:
         assert cell.training is not None
         data, counts = self._with_personas(cell)
-        key = canonical_digest([cell.inputs[name] for name in ("model", "source", "data")])
+        assert cell.trainer is not None
+        read = [cell.inputs[name] for name in ("model", "source", "data")]
+        key = canonical_digest([*read, cell.trainer.examples])
         if key not in self._pairs:
             # Consecutive cells differ only in the trainer, so one entry suffices.
             self._pairs = {key: self._built_pairs(cell, data.examples)}
@@ -153,7 +155,15 @@ class Preparation:
 
         folder = self.catalogue.resolve(cell.model).folder
         tokenizer, context = models.load_tokenizer(folder), context_in(folder)
-        return build_pairs(cell.task.spec, examples, tokenizer, with_response=True, context=context)
+        assert cell.trainer is not None
+        return build_pairs(
+            cell.task.spec,
+            examples,
+            tokenizer,
+            with_response=True,
+            context=context,
+            with_rejected=cell.trainer.examples == "pairs",
+        )
 
     def _with_personas(self, cell: Cell) -> tuple[Dataset, dict[str, int]]:
         """The cell's data with the personas that its task requests, and their counts for the record."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from perbench.api import Example
@@ -19,7 +20,8 @@ from perbench.shapes.templates import placeholders
 class PromptPair:
     """Token ids. `response`, with its end-of-turn token, follows either prompt unchanged; it is empty for
     generation. Of the history's `k` items, `factual` holds `kept`; `trimmed` did not fit. `cut`: tokens of
-    the response left out."""
+    the response left out. `rejected`: in training examples that are pairs of answers, the one that the user
+    liked less, in the form of `response`."""
 
     factual: tuple[int, ...]
     counterfactual: tuple[int, ...]
@@ -27,6 +29,19 @@ class PromptPair:
     kept: int
     trimmed: int
     cut: int = 0
+    rejected: tuple[int, ...] = ()
+
+    @property
+    def sides(self) -> tuple[PromptPair, ...]:
+        """One prompt pair per answer: the response's, then the rejected one's, if any."""
+        if not self.rejected:
+            return (self,)
+        return replace(self, rejected=()), replace(self, response=self.rejected, rejected=())
+
+    @property
+    def answer_tokens(self) -> int:
+        """Of the response and the rejected answer."""
+        return len(self.response) + len(self.rejected)
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,13 @@ class TurnPair:
 
 
 def build_pairs(
-    task: TaskSpec, examples: Sequence[Example], tokenizer: Any, *, with_response: bool, context: int | None
+    task: TaskSpec,
+    examples: Sequence[Example],
+    tokenizer: Any,
+    *,
+    with_response: bool,
+    context: int | None,
+    with_rejected: bool = False,
 ) -> list[PromptPair | None]:
     """`build_pair` of each example; None for one that is too long, unless the task sets `on_too_long: fail`.
 
@@ -58,9 +79,10 @@ def build_pairs(
         PerbenchError: as `build_pair`.
     """
     found: list[PromptPair | None] = []
+    build = build_answers if with_rejected else partial(build_pair, with_response=with_response)
     for example in examples:
         try:
-            found.append(build_pair(task, example, tokenizer, with_response=with_response, context=context))
+            found.append(build(task, example, tokenizer, context=context))
         except TooLong:
             if task.on_too_long == "fail":
                 raise
@@ -92,6 +114,31 @@ def build_pair(
     found = turns(task, example, tokenizer, response if with_response else None, context=context)
     prompts = found.factual.ids, found.counterfactual.ids
     return PromptPair(*prompts, response, found.kept, found.trimmed, len(whole) - len(response))
+
+
+def build_answers(
+    task: TaskSpec, example: Example, tokenizer: Any, *, context: int | None = None
+) -> PromptPair:
+    """As `build_pair`, with the rejected answer: both follow the same prompts, which leave room for the
+    longer one.
+
+    Raises:
+        TooLong: as `build_pair`, or the answers are equal where they are cut.
+    """
+    sides = [
+        build_pair(task, replace(example, reference=text), tokenizer, with_response=True, context=context)
+        for text in (example.reference, example.rejected)
+    ]
+    chosen, rejected = sides
+    shorter = min(sides, key=lambda side: side.kept)  # an answer's length decides which items fit
+    if chosen.response == rejected.response:
+        raise TooLong(
+            f"example {example.id}: its two answers are equal in the tokens that fit max_length; raise "
+            "max_length, or set on_too_long: skip"
+        )
+    return replace(
+        shorter, response=chosen.response, cut=chosen.cut + rejected.cut, rejected=rejected.response
+    )
 
 
 def _response_room(task: TaskSpec, example: Example, tokenizer: Any, context: int | None) -> int:

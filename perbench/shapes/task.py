@@ -51,6 +51,8 @@ class FieldSpec(Strict):
     """Optional under protocol identification, where every distinct persona is then a user."""
     question: str | None = None
     reference: str | None = None
+    rejected: str | None = None
+    """Of training rows: the answer that the user liked less than `reference`, for trainers of pairs (dpo)."""
     persona: str | None = None
     """A list of strings or mappings; a string is read as {"text": string}."""
     item_aliases: dict[str, str] = {}

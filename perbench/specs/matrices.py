@@ -13,6 +13,7 @@ from perbench.specs.faults import check
 from perbench.specs.load import find
 from perbench.specs.matrix import MatrixSpec
 from perbench.specs.names import apply_sets, name_problems
+from perbench.specs.pairs import pair_problems
 from perbench.specs.profiles import apply_profile, profiles_of
 from perbench.specs.yaml import Document
 
@@ -57,7 +58,7 @@ def matrix_of(
     if spec is not None and not problems:
         if sets and not any(text.startswith("select") for text in sets):
             spec = without_idle_axes(spec)
-        problems += select_problems(spec, document)
+        problems += [*select_problems(spec, document), *pair_problems(spec, document)]
     if spec is None or problems:
         raise SpecError(in_order(problems))
     return Named(name, spec, path)

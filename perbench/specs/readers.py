@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 NOTES = ("summary", "license", "redistributable", "notes")
 """Keys of a task for its human readers."""
-TRAINED_ON = ("data.train_split", "examples.train", "data.val_split", "examples.val", "fields.item_example")
+TRAINED_ON = (
+    *("data.train_split", "examples.train", "data.val_split", "examples.val"),
+    *("fields.item_example", "fields.rejected"),
+)
 EVALUATED_ON = ("data.test_split", "examples.test", "fields.item_example")
 
 

@@ -46,11 +46,24 @@ class PairBatch:
         self._trainer, self._pairs, self._reference, self._autocast = trainer, pairs, reference, autocast
         self._given = free
         self._device = self._head.weight.device
-        lengths = [len(pair.response) for pair in pairs]
-        self.targets = torch.tensor([token for pair in pairs for token in pair.response], device=self._device)
+        self._sides = [side for pair in pairs for side in pair.sides]
+        lengths = [pair.answer_tokens for pair in pairs]
+        self.targets = torch.tensor(
+            [token for side in self._sides for token in side.response], device=self._device
+        )
         self.example = torch.repeat_interleave(torch.arange(len(pairs)), torch.tensor(lengths)).to(
             self._device
         )
+
+    @cached_property
+    def rejected(self) -> Tensor:
+        if self._trainer.examples != "pairs":
+            raise PerbenchError(
+                f'{_name(self._trainer)}.loss reads batch.rejected; declare examples = "pairs"'
+            )
+        lengths = [len(side.response) for side in self._sides]
+        second = torch.tensor([False, True]).repeat(len(self._pairs))
+        return torch.repeat_interleave(second, torch.tensor(lengths)).to(self._device)
 
     @cached_property
     def factual(self) -> View:
@@ -153,10 +166,10 @@ class PairBatch:
         return factual, free
 
     def _states(self, *contexts: str) -> Tensor:
-        prompts = [getattr(pair, context) for context in contexts for pair in self._pairs]
+        prompts = [getattr(side, context) for context in contexts for side in self._sides]
         with self._autocast():
             return response_hidden(
-                self._body, prompts, [pair.response for _ in contexts for pair in self._pairs]
+                self._body, prompts, [side.response for _ in contexts for side in self._sides]
             )
 
     def _view(self, hidden: Tensor) -> View:
@@ -211,7 +224,7 @@ class TokenLoss(nn.Module):
         self.odd = batch.odd(numerator, denominator)
         if self.reduce == "examples":
             numerator, denominator = by_example(
-                numerator, denominator, [len(pair.response) for pair in pairs]
+                numerator, denominator, [pair.answer_tokens for pair in pairs]
             )
         return numerator.sum(), denominator.float().sum()
 
@@ -273,7 +286,8 @@ def persona_free(
     """
     if trainer.counterfactual != "no_grad":
         return None
-    unique = list(dict.fromkeys((pair.counterfactual, pair.response) for pair in pairs))
+    sides = [side for pair in pairs for side in pair.sides]
+    unique = list(dict.fromkeys((side.counterfactual, side.response) for side in sides))
     found: dict[tuple[Sequence[int], Sequence[int]], View] = {}
     for group in batches([len(prompt) + len(response) for prompt, response in unique], token_budget):
         members = [unique[i] for i in group]
@@ -281,12 +295,18 @@ def persona_free(
         sizes = [len(response) for _, response in members]
         logp, hidden = (part.split(sizes) for part in loss(chosen, None, only_free=True))
         found |= {key: View(*parts) for key, *parts in zip(members, logp, hidden, strict=True)}
-    return [found[pair.counterfactual, pair.response] for pair in pairs]
+    views = [[found[side.counterfactual, side.response] for side in pair.sides] for pair in pairs]
+    return [
+        View(torch.cat([view.logp for view in own]), torch.cat([view.hidden for view in own]))
+        for own in views
+    ]
 
 
 def held_tokens(trainer: Trainer, pair: PromptPair) -> int:
     """Tokens of a pair whose activations the backward pass needs."""
-    factual, free = (len(prompt) + len(pair.response) for prompt in (pair.factual, pair.counterfactual))
+    factual, free = (
+        len(pair.sides) * len(prompt) + pair.answer_tokens for prompt in (pair.factual, pair.counterfactual)
+    )
     if trainer.counterfactual == "grad":
         return factual * trainer.factual + free
     return max(factual, free)

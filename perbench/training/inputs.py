@@ -39,8 +39,14 @@ def check(
             raise PerbenchError(
                 f"example {name} has an empty response, which cannot be trained on; remove it from the data"
             )
+        if trainer.examples == "pairs" and not pair.rejected:
+            raise PerbenchError(
+                f"example {name} has no rejected answer, and {type(trainer).__name__} learns from pairs of "
+                "answers; remove it from the data"
+            )
         for prompt in _read(trainer, pair):
-            check_context(context, len(prompt), len(pair.response), what=f"example {name}")
+            longest = max(len(side.response) for side in pair.sides)
+            check_context(context, len(prompt), longest, what=f"example {name}")
     check_settings(trainer, spec)
 
 
@@ -72,7 +78,7 @@ def check_settings(trainer: Trainer, spec: TrainingSpec) -> None:
 
 def count_tokens(plan: UpdatePlan, trainer: Trainer, pairs: Sequence[PromptPair]) -> dict[str, int]:
     """Tokens read by all updates: response, total (with the persona) and counterfactual (without)."""
-    seen = [pairs[i] for step in range(plan.steps) for i in plan.batch(step)]
+    seen = [side for step in range(plan.steps) for i in plan.batch(step) for side in pairs[i].sides]
     tokens = {"response": sum(len(pair.response) for pair in seen)}
     if trainer.factual:
         tokens["total"] = sum(len(pair.factual) + len(pair.response) for pair in seen)
@@ -91,7 +97,9 @@ def fingerprint(
 ) -> str:
     """sha256 of everything that determines the trained weights, up to rounding, with the precision in use."""
     plugin = [type(trainer).__name__, trainer.params]
-    sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
+    sequences = [
+        [pair.factual, pair.counterfactual, *(side.response for side in pair.sides)] for pair in pairs
+    ]
     settings = {**spec.inputs, "precision": precision(spec)}
     inputs = [model.digest, plugin, settings, seed, sequences]
     if start is not None:

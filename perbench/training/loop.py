@@ -208,7 +208,7 @@ class _Run:
         lengths = [self._accumulator.length(i) for i in members]
         shards = [[members[i] for i in shard] for shard in shard_examples(lengths, group.world)]
         # Scaled to protect the gradients' precision; the exact divisor is known only at the end.
-        tokens = sum(len(self._pairs[i].response) for i in members)
+        tokens = sum(self._pairs[i].answer_tokens for i in members)
         scale = 1 / tokens
         # Sharded passes communicate, so a failure inside one cannot be shared.
         with nullcontext() if self._sharded else group.agreed():

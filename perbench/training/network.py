@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perbench.api import Trainer
 from perbench.errors import CellError, PerbenchError
 from perbench.lm.adapters import adapted, is_adapter
-from perbench.lm.contrast import Contrast, contrast
+from perbench.lm.contrast import Contrast, contrast, joined
 from perbench.lm.device import free
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import TrainingSpec
@@ -172,10 +172,12 @@ def reference_logp(
 
 def _contrast_that_fits(network: nn.Module, pairs: Sequence[PromptPair], budget: int) -> list[Contrast]:
     """`contrast` with batches that are reduced when memory runs out."""
-    lengths = [len(pair.response) + max(len(pair.factual), len(pair.counterfactual)) for pair in pairs]
+    sides = [side for pair in pairs for side in pair.sides]
+    lengths = [len(side.response) + max(len(side.factual), len(side.counterfactual)) for side in sides]
     while True:
         try:
-            return contrast(network, pairs, token_budget=budget)
+            found = iter(contrast(network, sides, token_budget=budget))
+            return [joined([next(found) for _ in pair.sides]) for pair in pairs]
         except (RuntimeError, MemoryError) as error:
             if not fitting.ran_out_of_memory(error):
                 raise

@@ -19,7 +19,8 @@ def cached(
     pairs: Sequence[PromptPair],
     compute: Callable[[Sequence[PromptPair]], list[Contrast]],
 ) -> list[Contrast]:
-    """The contrast of every pair, in order, float32 on the CPU.
+    """The contrast of every pair, in order, float32 on the CPU; a pair of answers has that of both, one after
+    the other.
 
     It is cached by weights (`digest`), pairs (in order) and `dtype`. If it is not in the user cache, each
     process computes a share, and the first one stores all.
@@ -45,7 +46,9 @@ def cached(
 
 def effects_key(digest: str, dtype: str, pairs: Sequence[PromptPair]) -> str:
     """The cache key of the log-probs, over everything they depend on."""
-    sequences = [[pair.factual, pair.counterfactual, pair.response] for pair in pairs]
+    sequences = [
+        [pair.factual, pair.counterfactual, *(side.response for side in pair.sides)] for pair in pairs
+    ]
     return canonical_digest([1, digest, dtype, sequences])
 
 
@@ -55,7 +58,7 @@ def _read(key: str, pairs: Sequence[PromptPair]) -> list[Contrast] | None:
     kept = CACHE.get([key]).get(key)
     if kept is None:
         return None
-    sizes = [len(pair.response) for pair in pairs]
+    sizes = [pair.answer_tokens for pair in pairs]
     parts = torch.split(torch.frombuffer(bytearray(kept), dtype=torch.float32), [*sizes, *sizes])
     return [Contrast(*both) for both in zip(parts[: len(pairs)], parts[len(pairs) :], strict=True)]
 

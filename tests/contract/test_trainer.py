@@ -56,6 +56,7 @@ BREACHES: dict[str, tuple[str, str, Callable[[TokenBatch], Any]]] = {
     "weights with gradient": ("shapes", "denominator with gradient", lambda b: (-logp(b), logp(b).exp())),
     "whole numbers": ("shapes", "torch.int64", lambda b: (-logp(b), torch.ones(15, dtype=torch.long))),
     "raises": ("shapes", "ValueError: no", lambda b: (_ for _ in ()).throw(ValueError("no"))),
+    "no pairs": ("shapes", "declare examples", lambda b: (-logp(b) * b.rejected, ones(b))),
     "NaN": ("values", "2 of 15 numerators", two_nans),
     "infinite": ("values", "15 of 15 denominators", lambda b: (-logp(b), ones(b) / 0)),
     "NaN at the end": ("values", "progress 1", lambda b: (

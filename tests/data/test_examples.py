@@ -49,6 +49,46 @@ def test_fields(tmp_path: Path) -> None:
     assert example.extra == {"z": [1]}
 
 
+PAIRS = {"rejected": "other"}
+
+
+def test_pairs_are_read_from_training_rows(tmp_path: Path) -> None:
+    rows = [row(other="there"), row(other=" "), row(other=None)]
+    train = load_examples(task(tmp_path, rows, fields=PAIRS), "train")
+    assert [example.rejected for example in train.examples] == ["there"]
+    assert train.skipped == {"empty other": 2}
+    test = load_examples(task(tmp_path, [row()], fields=PAIRS), "test")  # which need not have any
+    assert test.examples[0].rejected == ""
+
+
+def test_a_rejected_answer_is_part_of_what_identifies_a_training_set(tmp_path: Path) -> None:
+    def digest(*rows: dict[str, Any], **fields: Any) -> str:
+        return load_examples(task(tmp_path, list(rows), **fields), "train").digest
+
+    plain = digest(row(other="there"))
+    pair, another = (digest(row(other=text), fields=PAIRS) for text in ("there", "home"))
+    assert len({plain, pair, another}) == 3
+    given = asdict(load_examples(task(tmp_path, [row()]), "train").examples[0])
+    del given["rejected"]
+    assert plain == canonical_digest([given])  # as before there were pairs
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (row(other=" here "), "field 'other' holds the same answer as 'r'"),
+        (row(), "the row has no field 'other'"),
+        (row(other=["there"]), "field 'other' is list, not a text"),
+    ],
+)
+def test_faulty_pairs_are_named_by_line(tmp_path: Path, bad: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_examples(task(tmp_path, [row(other="there"), bad], fields=PAIRS), "train")
+    (problem,) = error.value.problems
+    assert (problem.path, problem.line) == (tmp_path / "rows.jsonl", 2)
+    assert said in problem.message
+
+
 def test_older_item_fields_are_read(tmp_path: Path) -> None:
     rows = [row(p=[{"output": "a", "input": "b"}, {"content": "c", "output": "d", "input": "e"}])]
     aliases = {"item_aliases": {"content": "output", "summary": "input"}}
@@ -172,7 +212,7 @@ def test_what_all_rows_share_stands_once_in_the_digest(tmp_path: Path) -> None:
     assert digest({"z": 1}) != digest({"z": 2})
     plain = load_examples(task(tmp_path, [row(z=1), row("bob", z=1)], fields={"extra": ["z"]}), "test")
     found = canonical_digest(
-        {"shared": {"z": 1}, "examples": [{**asdict(one), "extra": {}} for one in plain.examples]}
+        {"shared": {"z": 1}, "examples": [{**one.values, "extra": {}} for one in plain.examples]}
     )
     assert digest({"z": 1}) == found
 

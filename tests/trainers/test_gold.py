@@ -35,6 +35,7 @@ class Tokens:
     progress: float = 0.0
     entropy: Tensor = field(default_factory=lambda: torch.tensor(ENTROPY))
     collision: Tensor = field(default_factory=lambda: torch.tensor(COLLISION))
+    rejected: Tensor = field(default_factory=lambda: torch.tensor([False, False, True, False, True]))
     watched: dict[str, Any] = field(default_factory=dict)
 
     def watch(self, name: str, values: Tensor, bounds: tuple[float, float] | None = None) -> None:

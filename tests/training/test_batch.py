@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor
 from perbench.api import ReferenceLogp, TokenBatch, Trainer, View
 from perbench.lm import contrast as contexts
 from perbench.lm import head
-from perbench.lm.contrast import Contrast, batches, contrast
+from perbench.lm.contrast import Contrast, batches, contrast, joined
 from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
@@ -38,6 +38,7 @@ TRAINERS: dict[str, dict[str, Any]] = {
     "long_ce": {},
     "dft": {},
     "deft": {},
+    "dpo": {},
 }
 FEW = 4
 """Examples where every trainer is run: of several lengths, in more than one micro-batch of 70 tokens."""
@@ -54,13 +55,19 @@ class Slow:
     progress: float = 0.0
 
     def __post_init__(self) -> None:
-        self.targets = torch.tensor([token for pair in self.pairs for token in pair.response])
-        counts = torch.tensor([len(pair.response) for pair in self.pairs])
+        self.sides = [side for pair in self.pairs for side in pair.sides]
+        self.targets = torch.tensor([token for side in self.sides for token in side.response])
+        counts = torch.tensor([len(pair.response) + len(pair.rejected) for pair in self.pairs])
         self.example = torch.arange(len(self.pairs)).repeat_interleave(counts)
+
+    @property
+    def rejected(self) -> Tensor:
+        parts = [torch.full((len(side.response),), place % 2 == 1) for place, side in enumerate(self.sides)]
+        return torch.cat(parts)
 
     def logits(self, context: str) -> Tensor:
         parts = []
-        for pair in self.pairs:
+        for pair in self.sides:
             prompt = getattr(pair, context)
             ids = torch.tensor([[*prompt, *pair.response]])
             parts.append(self.model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1])
@@ -131,7 +138,14 @@ def initial(model: Any, trainer: Any, pairs: Sequence[PromptPair]) -> list[Contr
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.mul_(0.9)  # another model than the one in training
-    return contrast(other, pairs)
+    return [joined(contrast(other, pair.sides)) for pair in pairs]
+
+
+def examples(trainer: Any, pairs: Sequence[PromptPair]) -> list[PromptPair]:
+    """A few, as the trainer reads them: for one of pairs, another's response is the rejected one."""
+    if trainer.examples == "responses":
+        return list(pairs[:FEW])
+    return [replace(pairs[i], rejected=pairs[i + 1].response) for i in range(FEW)]
 
 
 def slow_update(
@@ -244,9 +258,10 @@ WAYS = ["packed", "padded", "one by one", "chunked", "checkpointed", "lora", "lo
 @pytest.mark.parametrize("label", TRAINERS)
 def test_ways(pairs: list[PromptPair], way: Any, label: str) -> None:
     trainer = plugin(label)
-    expected = slow_update(way, trainer, pairs[:FEW])
+    chosen = examples(trainer, pairs)
+    expected = slow_update(way, trainer, chosen)
     for budget in (70, 10_000):
-        assert_same(update(way, trainer, pairs[:FEW], budget), expected)
+        assert_same(update(way, trainer, chosen, budget), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -257,8 +272,9 @@ def test_half_precision_follows_float32(
     """Under autocast, over float32 weights: no further from float32 than the plain way is, but for noise."""
     trainer = plugin(label)
     region = lambda: torch.autocast("cpu", dtype=dtype)  # noqa: E731
-    exact, plain = slow_update(llama, trainer, pairs[:FEW]), slow_update(llama, trainer, pairs[:FEW], region)
-    ours = update(llama, trainer, pairs[:FEW], 70, region)
+    chosen = examples(trainer, pairs)
+    exact, plain = slow_update(llama, trainer, chosen), slow_update(llama, trainer, chosen, region)
+    ours = update(llama, trainer, chosen, 70, region)
     assert ours[0].dtype == torch.float32
     error, least = (
         torch.stack([(run[1][name] - exact[1][name]).norm() for name in exact[1]]).norm()

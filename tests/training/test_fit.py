@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +112,29 @@ def test_result_holds_tokens_log_and_a_loadable_adapter(
 
 
 def test_training_lowers_the_loss_of_every_trainer(train: Train) -> None:
-    for trainer in ("ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce", "dft", "deft"):
+    for trainer in ("ce", "perce", "nextquill", "sft", "long_ce", "entropy_ce", "loss_ce", "deft"):
         log = train(trainer, folder=trainer, epochs=10, precision="bf16").log
         assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    # -p log p grows with p below 1/e, so that of dft does not fall from the start; p rises.
+    log = train("dft", folder="dft", epochs=10, precision="bf16").log
+    assert log[-1]["weight_mean"] > 1.2 * log[0]["weight_mean"]
+
+
+def test_pairs_of_answers_are_learnt_and_their_reference_is_kept(
+    train: Train, pairs: list[PromptPair], tmp_path: Path
+) -> None:
+    paired = [replace(pair, rejected=other.response) for pair, other in pairwise(pairs)]
+    runs = [train("dpo", folder=name, epochs=10, examples=paired) for name in ("one", "again")]
+    log = runs[0].log
+    assert log[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)  # it is the reference itself
+    assert log[-1]["loss"] < 0.5 * log[0]["loss"]
+    assert log[-1]["margin_mean"] > 0.5
+    assert runs[1].log[-1]["loss"] == log[-1]["loss"]  # with the reference's log-probs from the cache
+    answers = sum(len(pair.response) + len(pair.rejected) for pair in paired)
+    assert runs[0].tokens["response"] == 10 * answers
+    assert runs[0].tokens["total"] == 10 * (answers + 2 * sum(len(pair.factual) for pair in paired))
+    with pytest.raises(PerbenchError, match="example-0 has no rejected answer"):
+        train("dpo", folder="none")
 
 
 def test_same_seed_starts_every_trainer_from_the_same_adapter(train: Train) -> None:

@@ -13,3 +13,4 @@ def test_every_row_becomes_an_example() -> None:
         examples = load_examples(task, split).examples
         assert {example.user for example in examples} == users
         assert all(example.reference and example.question and example.persona for example in examples)
+        assert all(bool(example.rejected) == (split == "train") for example in examples)
