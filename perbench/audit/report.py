@@ -111,6 +111,8 @@ def audit_of(task: Named[TaskSpec], test: Dataset, train: Sequence[Example]) -> 
     }
     if not any(answers):
         return Audit(answers="", **about)
+    form = task.spec.fields.item_example
+    item_answer = None if form is None else form.reference
     drawn = [next(iter(others(example, examples, 1)), None) for example in examples]
     leaks = find_leaks(examples, answers, learnt, learnt_answers)
     named = {name for leak in leaks for name in (leak.example, leak.within) if name}
@@ -118,7 +120,9 @@ def audit_of(task: Named[TaskSpec], test: Dataset, train: Sequence[Example]) -> 
         answers="offered" if offered else "written",
         lengths=_lengths(answers),
         chance=chance(offered) if offered else None,
-        shortcuts=tuple(of_options(offered, examples) if offered else of_texts(examples, learnt)),
+        shortcuts=tuple(
+            of_options(offered, examples) if offered else of_texts(examples, learnt, item_answer)
+        ),
         held=tuple(held_words(examples, answers, drawn)),
         leaks=tuple(leaks),
         places={name: place for name, place in test.places.items() if name in named},

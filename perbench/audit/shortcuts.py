@@ -16,6 +16,7 @@ from perbench.contracts.data import Offered
 from perbench.contracts.metric import UNIT, Scale, Texts, mean_metric
 from perbench.data.overlap import same_text, texts_in
 from perbench.metrics import score_texts
+from perbench.prompts.persona import rendered
 from perbench.store.record import Metric
 
 LONG_WORD = 4
@@ -95,17 +96,27 @@ def of_options(offers: Sequence[Offered], examples: Sequence[Example]) -> list[S
 # ---------------------------------------------------------------- written answers
 
 
-def of_texts(examples: Sequence[Example], train: Sequence[Example]) -> list[Shortcut]:
+def of_texts(
+    examples: Sequence[Example], train: Sequence[Example], item_answer: str | None = None
+) -> list[Shortcut]:
     """Copied texts as answers, each cut to as many words as the median answer has, by ROUGE and by how many
-    are right to the letter (without case and white space)."""
+    are right to the letter (without case and white space). `item_answer` is the template of the answer that a
+    persona's item holds (`fields.item_example.reference`), None if there is none: then items are copied
+    whole."""
     lengths = sorted(len(example.reference.split()) for example in train or examples)
     most = max(lengths[len(lengths) // 2], 1)
     copied = {
-        "persona_item": ("the persona's item that is most like the question", _likest_items(examples)),
+        "persona_item": (
+            "the persona's item that is most like the question",
+            [_likest_item(example, item_answer) for example in examples],
+        ),
         "question": ("the question", [example.question for example in examples]),
     }
+    if item_answer is not None:
+        own = [_usual(rendered(item_answer, example)) for example in examples]
+        copied["persona_answer"] = ("the most frequent answer in the persona", own)
     if train:
-        usual = _usual(train)
+        usual = _usual([example.reference for example in train])
         copied["training_answer"] = ("the most frequent training answer", [usual] * len(examples))
     return [
         Shortcut(name, what, _scored(examples, [" ".join(text.split()[:most]) for text in texts]))
@@ -113,24 +124,22 @@ def of_texts(examples: Sequence[Example], train: Sequence[Example]) -> list[Shor
     ]
 
 
-def _likest_items(examples: Sequence[Example]) -> list[str]:
-    """The persona's item that shares most long words with the question, the first of several; "" without
-    any."""
-    found = []
-    for example in examples:
-        asked = long_words(example.question)
-        texts = [" ".join(texts_in(item)) for item in example.persona]
-        found.append(max(texts, key=lambda text: len(long_words(text) & asked), default=""))
-    return found
+def _likest_item(example: Example, item_answer: str | None) -> str:
+    """Of the item that shares most long words with the question, the first of several; "" without any."""
+    asked = long_words(example.question)
+    texts = [" ".join(texts_in(item)) for item in example.persona]
+    answers = texts if item_answer is None else rendered(item_answer, example)
+    best = max(range(len(texts)), key=lambda place: len(long_words(texts[place]) & asked), default=None)
+    return "" if best is None else answers[best]
 
 
-def _usual(train: Sequence[Example]) -> str:
-    """The most frequent answer, in its first form; the first of several, in the task's order."""
+def _usual(answers: Sequence[str]) -> str:
+    """The most frequent answer, in its first form; the first of several, in the task's order; "" of none."""
     forms: dict[str, str] = {}
-    for example in train:
-        forms.setdefault(same_text(example.reference), example.reference)
-    counts = Counter(same_text(example.reference) for example in train)
-    return forms[counts.most_common(1)[0][0]]
+    for answer in answers:
+        forms.setdefault(same_text(answer), answer)
+    counts = Counter(map(same_text, answers))
+    return forms[counts.most_common(1)[0][0]] if forms else ""
 
 
 def _scored(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Metric]:

@@ -90,3 +90,22 @@ def test_copied_texts_are_cut_to_the_median_length() -> None:
     assert without["question"]["exact"].value == 1 / 2  # two answers of 1 and 3 words: cut at 3
     # "our goat eats" against "the goat eats": two of three words.
     assert without["persona_item"]["rouge1"].value == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_of_an_item_only_its_answer_is_copied() -> None:
+    films = [
+        {"plot": "a goat in space", "tag": "Sci-fi"},
+        {"plot": "a wedding", "tag": "comedy"},
+        {"plot": "two weddings", "tag": " COMEDY"},
+    ]
+    test = [
+        Example("0", "ann", "Tag of: the goat returns to space", "sci-fi", tuple(films)),
+        Example("1", "bob", "Tag of: a wedding, again", "comedy", tuple(films)),
+        Example("2", "cyd", "Tag of: nothing", "comedy", ()),
+    ]
+    found = {one.name: one.metrics["exact"].value for one in of_texts(test, [], "{tag}")}
+    assert found == {
+        "persona_item": pytest.approx(2 / 3),
+        "persona_answer": pytest.approx(1 / 3),  # comedy for all who have a persona
+        "question": 0,
+    }
