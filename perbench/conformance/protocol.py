@@ -20,7 +20,7 @@ from perbench.api import Identifier, PersonaText, TokenScores
 from perbench.conformance.report import Fault, Report
 from perbench.conformance.tiny import write_model
 from perbench.contracts.data import Dataset
-from perbench.contracts.engine import Engine
+from perbench.contracts.engine import Engine, TokenIds
 from perbench.contracts.protocol import Protocol, Sample
 from perbench.contracts.run import Scored
 from perbench.contracts.shown import Shown, tested
@@ -103,6 +103,11 @@ class SoleEngine:
     def scorer(self, model: str | None) -> Engine:
         return self.subject if model is None else self.named(model)
 
+    untrained = True
+
+    def base_logp(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[Any]:
+        return self.subject.score(prompts, responses)
+
 
 class ProtocolTry:
     def __init__(self, task: Named[TaskSpec], dataset: Dataset, engine: Engine) -> None:
@@ -157,10 +162,13 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
 
 
 def _task(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> tuple[Named[TaskSpec], Dataset]:
-    """A task of the protocol and its first examples; of several, the one nearest to its file."""
+    """A task of the protocol, or one that can be run under it, and its first examples; of several, the one
+    nearest to its file."""
     protocol, file = cls.__module__.rpartition(".")[2], getfile(cls)
     found = plugins.discover("task").values()
     users = [task for task in found if yaml.read(task.path).data.get("protocol") == protocol]
+    if not users and cls.headline is not None:  # it takes over tasks of others
+        users, given = [*found], {**given, "protocol": protocol}
     if not users:
         raise PerbenchError(f"no task has `protocol: {protocol}`; write one with some rows to test it")
     faults = []

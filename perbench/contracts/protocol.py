@@ -86,6 +86,9 @@ class Protocol(Owner[K]):
     """By metric. Those not named are compared only between targets of several `persona.whose`."""
     audited_as: ClassVar[str | None] = None
     """The protocol under which `perbench audit --model` runs its tasks; None: its own."""
+    headline: ClassVar[str | None] = None
+    """The headline of a task whose file names another protocol, and none of this one's metrics; None: the row
+    that names this one must give a headline, too."""
     title: ClassVar[str] = ""
     """What its tasks are in a word, such as "writing"; default: its name."""
     titles: ClassVar[Mapping[str, str]] = {}
@@ -129,6 +132,10 @@ class Protocol(Owner[K]):
         """The answers that an example offers to choose from, for `perbench audit`; None: the answer is
         written."""
         return None
+
+    def split_faults(self, examples: Sequence[Example]) -> Iterator[str]:
+        """Faults of all examples of a split together, before any are drawn: of those that are evaluated."""
+        return iter(())
 
     def dataset(self, limit: int | None) -> Dataset | None:
         """Its own data if it reads no rows; None: rows are read as `data` specifies."""

@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from perbench.contracts.engine import Conversation, Engine, Generation
+from perbench.contracts.engine import Conversation, Engine, Generation, TokenIds
 from perbench.lm.context import TooLong
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import TaskSpec
 from perbench.store.record import Metric, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
@@ -45,6 +48,20 @@ class Engines(Protocol):
 
         Raises:
             PerbenchError: it is unavailable.
+        """
+
+    @property
+    def untrained(self) -> bool:
+        """Whether `subject` is the model as it was before training."""
+
+    def base_logp(
+        self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]
+    ) -> list[np.ndarray[Any, Any]]:
+        """`Engine.score` by the model under evaluation before training: computed once for all of its rows,
+        and kept in the user cache. Not inside `subject_of`.
+
+        Raises:
+            PerbenchError: it gives no log-probs.
         """
 
 

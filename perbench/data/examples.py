@@ -79,6 +79,9 @@ def load_examples(
         raise PerbenchError(
             f"{source.place}: split {name!r} of task {task.name} holds no usable example ({skipped})"
         )
+    if split != "train" and (faults := [*owner_of(spec).split_faults(examples)]):
+        where = f"split {name!r} of task {task.name}"
+        raise SpecError([Problem(source.place, None, f"{where}: {fault}") for fault in faults])
     # Ordered by a hash of the id, so that an added row does not change the order of the others.
     examples.sort(key=lambda example: hashlib.sha256(f"{DRAW}/{example.id}".encode()).digest())
     most = min((count for count in (getattr(spec.examples, split), limit) if count is not None), default=None)

@@ -123,6 +123,13 @@ class _Engines:
             raise PerbenchError("lm-eval's model gives no log-probs to a conversation; name a scorer")
         return self.named(model)
 
+    @property
+    def untrained(self) -> bool:
+        return False
+
+    def base_logp(self, prompts: Sequence[Any], responses: Sequence[Any]) -> list[Any]:
+        raise PerbenchError("lm-eval's model gives no log-probs to a conversation")
+
 
 def held(
     task: Named[TaskSpec], examples: Sequence[Example], asker: Asker, given: Mapping[str, Any]

@@ -27,7 +27,7 @@ def absent_for(spec: MatrixSpec) -> list[str]:
     """What a whole matrix lacks: its models, its tasks, and the models that these and its trainers name."""
     names, tasks = dict.fromkeys(spec.models), []
     for row in every_task(spec):
-        task = load_task(row.task, overrides={**spec.tasks.get(row.task, {}), **row.overrides}).spec
+        task = load_task(row.task, shared=spec.tasks.get(row.task, {}), overrides=row.overrides).spec
         names |= dict.fromkeys(sorted(helpers_of(task)))
         tasks.append(task)
     trainers = (one.trainer for one in trainings(spec))

@@ -92,7 +92,7 @@ class Catalogue:
 
     def _task(self, variant: TaskVariant) -> LabelledTask:
         shared = self._spec.tasks.get(variant.task, {})
-        named = load_task(variant.task, data=self._data, overrides={**shared, **variant.overrides})
+        named = load_task(variant.task, data=self._data, shared=shared, overrides=variant.overrides)
         file = shared.get("data.files") if owner_of(named.spec).cells == "identify" else None
         label = variant.label(named.name)
         return LabelledTask(f"{label} ({Path(file).name})" if file else label, named)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from perbench.contracts.engine_kind import EngineKind, Host
 from perbench.disk.digests import canonical_digest
 from perbench.lm import models
 from perbench.lm.device import free
+from perbench.lm.logp_cache import cached_logp
 from perbench.matrix.catalogue import Catalogue
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
@@ -20,7 +21,9 @@ from perbench.specs.compose import engine_of
 from perbench.store.record import EndpointUse
 
 if TYPE_CHECKING:
-    from perbench.contracts.engine import Engine
+    import numpy as np
+
+    from perbench.contracts.engine import Engine, TokenIds
     from perbench.persona.dense import Encoder
     from perbench.store.ledger import Ledger
 
@@ -106,6 +109,32 @@ class EnginePool:
         if self._base is None:
             self._base = self.open(base, subject=True)
         return self._base
+
+    @property
+    def untrained(self) -> bool:
+        """See `perbench.contracts.run.Engines.untrained`."""
+        assert self._serving is not None, "serve() comes before untrained"
+        return self._serving[1] is None
+
+    def base_logp(
+        self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]
+    ) -> list[np.ndarray[Any, Any]]:
+        """See `perbench.contracts.run.Engines.base_logp`. The subject's engine serves the untrained weights
+        meanwhile: a second copy might not fit into memory."""
+        assert self._serving is not None, "serve() comes before base_logp()"
+        model, checkpoint = self._serving
+
+        def score(some: Sequence[TokenIds], texts: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
+            if self._serving is not None and checkpoint is not None:
+                self._serving = None  # as in serve()
+                self.subject.load_adapter(None)
+            return self.subject.score(some, texts)
+
+        found = cached_logp(self._catalogue.helper_inputs(model.name), prompts, responses, score)
+        if self._serving is None:
+            self.subject.load_adapter(checkpoint)
+            self._serving = model, checkpoint
+        return found
 
     def open(self, model: Named[ModelSpec], *, subject: bool = False) -> Engine:
         """An engine owned by the caller; requests to paid models are booked. `subject`: of the model under

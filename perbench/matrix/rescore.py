@@ -145,11 +145,14 @@ def same_task(
     if str(name).endswith((".yaml", ".yml")):
         raise PerbenchError(f"its task {name} is a file, not a name")
     changed: list[list[str]] = []
-    for given in [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [{}]:
-        if odd := [key for key in moved_rows(given) if key != "data.files"]:
+    rows = [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [({}, {})]
+    for groups in rows:
+        if odd := [key for given in groups for key in moved_rows(given) if key != "data.files"]:
             raise OtherTask(f"the matrix takes the task's rows from elsewhere ({odd[0]}), which is not read")
-        kept = {key: value for key, value in given.items() if scoring or key not in SCORING}
-        task = load_task(name, data=data, overrides=kept)
+        shared, own = (
+            {key: value for key, value in given.items() if scoring or key not in SCORING} for given in groups
+        )
+        task = load_task(name, data=data, shared=shared, overrides=own)
         wanted = target_inputs(name, task.spec, _helpers(task.spec, absent=not helpers))
         unknown = tuple(f"{'.'.join(path[:-1])}." for path in leaves(wanted) if path[-1] == ABSENT)
         paths = differing(record.inputs["target"], wanted)
@@ -182,11 +185,11 @@ def data_of(record: CellRecord, task: Named[TaskSpec], count: int) -> tuple[Data
     raise PerbenchError("the data have changed")
 
 
-def _overrides(matrix: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """A matrix's changes to a task, for every row that names it; without a row, those of `tasks`."""
+def _overrides(matrix: Mapping[str, Any], name: str) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """A matrix's changes to a task: those of `tasks`, and those of each row that names it."""
     shared = matrix["tasks"].get(name, {})
     named = [variant for variant in targets_in(matrix) if variant.task == name]
-    return [{**shared, **variant.overrides} for variant in named] or [shared]
+    return [(shared, variant.overrides) for variant in named] or [(shared, {})]
 
 
 def _helpers(spec: TaskSpec, *, absent: bool = False) -> dict[str, Inputs]:

@@ -1,4 +1,4 @@
-"""Other users, whose personas are compared with a user's own."""
+"""The draw of other users, whose personas take the place of an example's own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from perbench.seeds import derive_seed
 
 def others(example: Example, examples: Sequence[Example], count: int) -> list[Example]:
     """Up to `count` examples of other users, one each, whose persona differs from the example's, chosen by a
-    hash of the example's id and the user: the same for every model and seed, so that scores can be paired."""
+    hash of the example's id and the user: the same for every model, seed and protocol, so that scores can be
+    paired."""
     persona_of: dict[str, Example] = {}
     for other in examples:
         if other.user != example.user and other.persona and other.persona != example.persona:
             persona_of.setdefault(other.user, other)
+    # The seed's name is that of the first protocol that drew.
     users = sorted(persona_of, key=lambda user: derive_seed("persona_swap", example.id, user))
     return [persona_of[user] for user in users[:count]]
+
+
+def alone(examples: Sequence[Example]) -> bool:
+    """Whether no two users have different personas, so that nobody has another."""
+    users = {example.user for example in examples if example.persona}
+    personas = [example.persona for example in examples if example.persona]
+    return len(users) < 2 or all(persona == personas[0] for persona in personas)

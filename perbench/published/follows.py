@@ -74,7 +74,7 @@ def recomputed(
     for name, metric in metrics.items():
         if name in implied:
             found[name] = implied[name]
-        elif name in scores.scores:
+        elif name in scores.scores and name not in scores.sums:
             mean = mean_metric(scores.scores[name], scores.clusters, metric.signature, scale=_scale(metric))
             found[name] = mean.model_copy(update={"by_turn": metric.by_turn})
         elif name in scores.sums and (own := statistic_of(protocol, name, metric)) is not None:

@@ -218,7 +218,7 @@ def method_of(
     seeds, statistic = [], None
     for entry in entries:
         scores = entry.scores
-        if scores is not None and metric in scores.scores:
+        if scores is not None and metric in scores.scores and metric not in scores.sums:
             rows = np.array(scores.scores[metric], dtype=np.float64)[:, None]
         elif scores is not None and any(scores.sums.get(metric, ())) and metric in entry.record.metrics:
             held = scores.sums[metric]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from perbench.shapes.reported import ReportedTable
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.compose import engines, model_spec, protocols, sources, task_spec
+from perbench.specs.compose import ALL, engines, model_spec, protocols, sources, task_spec
 from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
@@ -25,23 +25,34 @@ S = TypeVar("S", bound=Strict)
 
 
 SERVING = Place("engine")
+Given = Mapping[str, tuple[Any, Place]]
+"""Values by dotted key path, and where each is given."""
 
 
 def load_task(
-    name_or_path: str | Path, *, data: Mapping[str, Path] = {}, overrides: Mapping[str, Any] = {}
+    name_or_path: str | Path,
+    *,
+    data: Mapping[str, Path] = {},
+    shared: Mapping[str, Any] = {},
+    overrides: Mapping[str, Any] = {},
 ) -> Named[TaskSpec]:
     """A task by name or YAML file.
 
     Args:
         data: local folders by family; `{"longlamp": PATH}` sets `data.data_dir` of the tasks that read it.
-        overrides: values by dotted key path, `{"dialogue.turns": 3}`.
+        shared: values by dotted key path, `{"dialogue.turns": 3}`, for all rows of a matrix with this task.
+        overrides: those of one row. If they give another `protocol`, the keys of the file and of `shared`
+            that only the former one reads are dropped.
 
     Raises:
         SpecError: every fault of the file and the overrides.
         PerbenchError: there is no such task.
     """
-    placed = {key: (value, Place(f"override {key}")) for key, value in overrides.items()}
-    named, problems = checked_task(name_or_path, data=data, overrides=placed)
+    groups = [
+        {key: (value, Place(f"override {key}")) for key, value in given.items()}
+        for given in (shared, overrides)
+    ]
+    named, problems = checked_task(name_or_path, data=data, shared=groups[0], overrides=groups[1])
     if named is None:
         raise SpecError(problems)
     return named
@@ -51,15 +62,17 @@ def checked_task(
     name_or_path: str | Path,
     *,
     data: Mapping[str, Path] = {},
+    shared: Mapping[str, tuple[Any, Place]] = {},
     overrides: Mapping[str, tuple[Any, Place]] = {},
 ) -> tuple[Named[TaskSpec] | None, list[Problem]]:
     """As `load_task`, returning the faults; each override has its place."""
     whole = task_spec()
     name, path, document = _task_document(name_or_path)
-    problems = []
-    for key, (value, place) in overrides.items():
-        if fault := _override(whole, document, key, value, place):
-            problems.append(place.problem(f"task {name}: {fault}"))
+    problems = [
+        place.problem(f"task {name}: {fault}")
+        for place, fault in _applied(whole, document, shared, overrides)
+        if fault is not None
+    ]
     family = family_of(name, _family_in(whole, document))
     folders = {plugins.family_name(given): folder for given, folder in data.items()}
     if family in folders:
@@ -68,11 +81,13 @@ def checked_task(
         if fault:
             problems.append(Problem(option, None, f"task {name}: {fault}"))
     spec, found = _checked(whole, document)
-    if found and overrides:
+    if found and (shared or overrides):
         unchanged = _task_document(name_or_path)[2]
         own = _checked(whole, unchanged)[1]
         found = [
-            fault if fault in own or fault.path != path else _brought(fault, name, name_or_path, overrides)
+            fault
+            if fault in own or fault.path != path
+            else _brought(fault, name, name_or_path, shared, overrides)
             for fault in found
         ]
     problems += found
@@ -113,18 +128,49 @@ def _override(whole: type[TaskSpec], document: Document, key: str, value: Any, p
     return put(document, keys, value, place)
 
 
-def _brought(
-    fault: Problem, name: str, name_or_path: str | Path, overrides: Mapping[str, tuple[Any, Place]]
-) -> Problem:
+def _applied(whole: type[TaskSpec], document: Document, *groups: Given) -> Iterator[tuple[Place, str | None]]:
+    """Set values, group by group: where each was given, and its fault. A group with another `protocol` first
+    drops the keys that stand in the document and only the former one reads."""
+    for group in groups:
+        if "protocol" in group:
+            _change_protocol(document, group["protocol"][0])
+        for key, (value, place) in sorted(group.items(), key=lambda one: one[0] != "protocol"):
+            yield place, _override(whole, document, key, value, place)
+
+
+def _change_protocol(document: Document, name: Any) -> None:
+    old, new = (protocols().get(one) for one in (document.data.get("protocol"), name) if isinstance(one, str))
+    if old is None or new is None or old is new:
+        return
+    kept = {*ALL, *new.reads, *new.Keys.model_fields}
+    _drop(document.data, kept, {*old.reads, *old.Keys.model_fields} - kept)
+    if new.headline is not None:
+        document.data["headline"] = new.headline
+
+
+def _drop(section: dict[str, Any], kept: Collection[str], dropped: Collection[str], under: str = "") -> None:
+    """Remove the keys that are among `dropped`, and not among `kept`."""
+    for name in [*section]:
+        key, inner = f"{under}{name}", section[name]
+        if key in kept:
+            continue
+        if isinstance(inner, dict) and any(one.startswith(f"{key}.") for one in kept):
+            _drop(inner, kept, dropped, f"{key}.")
+        elif any(f"{key}.".startswith(f"{one}.") or one.startswith(f"{key}.") for one in dropped):
+            del section[name]
+
+
+def _brought(fault: Problem, name: str, name_or_path: str | Path, *groups: Given) -> Problem:
     """A fault that a task has only because of its overrides: reported at the first that causes it, not at the
     conflicting line of the task's file."""
     whole, document = task_spec(), _task_document(name_or_path)[2]
-    for key, (value, place) in overrides.items():
-        _override(whole, document, key, value, place)
+    given = {key for group in groups for key in group}
+    place = Place(str(name_or_path))
+    for place, _ in _applied(whole, document, *groups):  # noqa: B007
         if fault.message in (one.message for one in _checked(whole, document)[1]):
             break
     chosen = fault.message.partition(" ")[0]  # which an override may have removed from the choice
-    too = f" Also set {chosen}." if chosen in ("headline", "prompt") and chosen not in overrides else ""
+    too = f" Also set {chosen}." if chosen in ("headline", "prompt") and chosen not in given else ""
     return place.problem(f"task {name}: {fault.message}{too}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from perbench.errors import PerbenchError, Problem, SpecError, suggest
@@ -13,10 +13,10 @@ from perbench.specs.compose import owner_of, protocols
 from perbench.specs.faults import path_fault
 from perbench.specs.grid import grid, leaves
 from perbench.specs.listed import items, names_of_sources, strings, task_names, task_rows
-from perbench.specs.load import checked_task, model_problems, put
+from perbench.specs.load import Given, checked_task, model_problems, put
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.methods import axis_values, row_problems, training_problems
-from perbench.specs.readers import idle, idle_in_row, idle_sets
+from perbench.specs.readers import dropped, idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
 from perbench.specs.yaml import Document, KeyPath, Place
 
@@ -150,7 +150,11 @@ def _tasks(document: Document) -> list[Problem]:
             loaded = _variants(document, row, where, name, changes, overrides.get(name), problems)
             complete = complete and bool(loaded) and None not in loaded
             found = [idle(task.spec, axis, own_adapters=own_adapters) for task in loaded if task is not None]
-            idle_in.setdefault(name, []).extend(found)
+            shared = overrides.get(name)
+            idle_in.setdefault(name, []).extend(
+                {**keys, **dropped(task.spec, shared if isinstance(shared, dict) else {})}
+                for keys, task in zip(found, filter(None, loaded), strict=True)
+            )
             problems += idle_in_row(document, row, changes, found)
             owners = {task.spec.protocol: owner_of(task.spec) for task in loaded if task is not None}
             if axis == "sources":
@@ -260,14 +264,14 @@ def _variants(
         axes[key] = (value, document.place(here))
         if is_axis(key, value):
             axes[key] = list(axis_values(document, here, value, problems))
-    return [_task(name, {**shared, **point}, place, problems) for point in grid(axes)]
+    return [_task(name, shared, point, place, problems) for point in grid(axes)]
 
 
 def _task(
-    name: str, overrides: Mapping[str, tuple[Any, Place]], place: Place, problems: list[Problem]
+    name: str, shared: Given, overrides: Given, place: Place, problems: list[Problem]
 ) -> Named[TaskSpec] | None:
     try:
-        task, found = checked_task(name, overrides=overrides)
+        task, found = checked_task(name, shared=shared, overrides=overrides)
     except SpecError as error:
         problems += error.problems
     except PerbenchError as error:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
-from perbench.specs.compose import owner_of, source_of, summariser_of
+from perbench.specs.compose import ALL, owner_of, source_of, summariser_of
 from perbench.specs.grid import leaves
 from perbench.specs.yaml import Document, KeyPath
 
@@ -64,6 +64,18 @@ def _keys_under(section: str, owner: type[Owner[Any]]) -> set[str]:
 def _of_others(reads: Mapping[str, Collection[str]], key: str, choice: str) -> dict[str, str]:
     others = {name for names in reads.values() for name in names} - set(reads[choice])
     return dict.fromkeys(sorted(others), f"under {key} {choice}")
+
+
+def dropped(task: TaskSpec, shared: Mapping[str, Any]) -> dict[str, str]:
+    """As `idle`: changes to all rows of a task that one with another protocol leaves out."""
+    owner = owner_of(task)
+    reads = {*ALL, *owner.reads, *type(owner).Keys.model_fields}
+    paths = [".".join(keys) for keys in leaves(dict(shared))]
+    return {
+        path: f"under protocol {task.protocol}"
+        for path in paths
+        if not any(f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}.") for key in reads)
+    }
 
 
 def idle_in_row(

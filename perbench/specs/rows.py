@@ -106,9 +106,7 @@ def _variants(row: str | TaskRow) -> list[TaskVariant]:
         TaskVariant(
             row.task,
             point,
-            ", ".join(
-                [*([row.label] if row.label else []), *(f"{key}={_text(point[key])}" for key in shown)]
-            ),
+            ", ".join([*([row.label] if row.label else []), *(_change(key, point[key]) for key in shown)]),
         )
         for point in ({**overrides, **chosen} for chosen in grid(axes))
     ]
@@ -146,6 +144,11 @@ def plain_name(name: str) -> str:
     """The name in records: the last part of a path, since paths stay on their machine."""
     is_path = name.startswith(("/", ".", "~")) or name.endswith((".yaml", ".yml"))
     return PurePath(name).name.removesuffix(".yaml").removesuffix(".yml") if is_path else name
+
+
+def _change(key: str, value: Any) -> str:
+    """ "prompt=official"; a protocol goes by its name."""
+    return _text(value) if key == "protocol" else f"{key}={_text(value)}"
 
 
 def _text(value: Any) -> str:

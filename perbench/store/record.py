@@ -167,8 +167,8 @@ class Scores(Strict):
     """Per-sample scores of an eval or identify cell (`scores.json`), for paired comparisons of cells.
 
     All lists have one entry per sample, in sample order; `clusters` is the user (or persona) of each; a
-    missing score is None. Corpus-level metrics (BLEU, chrF) have `sums` instead: sufficient statistics that
-    add up over samples, None for a sample that is left out.
+    missing score is None. Corpus-level metrics (BLEU, chrF) have `sums`: sufficient statistics that add up
+    over samples, None for a sample that is left out. Their `scores`, if any, are for reading only.
     """
 
     ids: list[str]

@@ -154,6 +154,7 @@ def _arm(where: str, count: int) -> None:
     owners = {
         "chat": OpenAIEngine,
         "generate": TransformersEngine,
+        "score": TransformersEngine,
         "save": Checkpoints,
         "finish weights": Checkpoints,
     }

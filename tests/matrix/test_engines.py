@@ -93,3 +93,50 @@ def test_a_model_that_changed_since_the_plan_serves_no_cell(
     other_weights(tiny_model_dir, folder)
     with pytest.raises(PerbenchError, match=r"model tiny: its files.*changed after the run was planned"):
         EnginePool(catalogue).serve(model, None)
+
+
+def test_the_untrained_model_scores_once_for_all_rows_of_a_model(
+    catalogue: Catalogue, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
+    model, prompts, texts = catalogue.model("tiny"), [[5, 6, 7], [5, 6], [5, 6, 7]], [[8, 9], [9], [8, 9]]
+    gold = EnginePool(catalogue).serve(model, None).score(prompts, texts)
+
+    pool = EnginePool(catalogue)
+    pool.serve(model, checkpoint)
+    assert not pool.untrained
+    trained = pool.subject.score(prompts, texts)
+    found = pool.base_logp(prompts, texts)  # meanwhile without the trained weights
+    for one, other in zip(found, gold, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    for one, other in zip(pool.subject.score(prompts, texts), trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    def refuse(*given: object) -> None:
+        raise AssertionError("it is in the cache")
+
+    monkeypatch.setattr(pool.subject, "load_adapter", refuse)
+    monkeypatch.setattr(pool.subject, "score", refuse)
+    for one, other in zip(pool.base_logp(prompts, texts), found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    again = EnginePool(catalogue)
+    again.serve(model, None)
+    assert again.untrained
+    monkeypatch.setattr(again.subject, "score", refuse)
+    for one, other in zip(again.base_logp(prompts, texts), found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_failure_of_the_untrained_model_never_leaves_it_in_place_of_the_trained(
+    catalogue: Catalogue, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    checkpoint = other_weights(tiny_model_dir, tmp_path / "trained")
+    model, pool = catalogue.model("tiny"), EnginePool(catalogue)
+    pool.serve(model, checkpoint)
+    trained = pool.subject.score([[5]], [[6]])[0]
+    with pytest.raises(PerbenchError, match="prompt 0 is empty"):
+        pool.base_logp([[]], [[6]])
+    pool.serve(model, checkpoint)
+    np.testing.assert_array_equal(pool.subject.score([[5]], [[6]])[0], trained)

@@ -14,10 +14,11 @@ from perbench.api import Example
 from perbench.contracts.data import Dataset
 from perbench.contracts.engine import Engine
 from perbench.engines.transformers.engine import TransformersEngine
+from perbench.persona.others import others
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
 from perbench.protocols.generation.section import PersonaSwapSpec
-from perbench.protocols.generation.swap import others, swap_logp
+from perbench.protocols.generation.swap import swap_logp
 from perbench.protocols.generation.swap_scores import measure
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec

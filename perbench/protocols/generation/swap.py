@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from perbench.persona.others import others
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
-from perbench.seeds import derive_seed
 
 from .samples import Swapped
 
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.engine import Engine
     from perbench.shapes.task import TaskSpec
-
-
-def others(example: Example, examples: Sequence[Example], count: int) -> list[Example]:
-    """Up to `count` examples of other users, one each, whose persona differs from the example's, chosen by a
-    hash of the example's id and the user: the same for every model and seed, so that scores can be paired."""
-    persona_of: dict[str, Example] = {}
-    for other in examples:
-        if other.user != example.user and other.persona and other.persona != example.persona:
-            persona_of.setdefault(other.user, other)
-    users = sorted(persona_of, key=lambda user: derive_seed("persona_swap", example.id, user))
-    return [persona_of[user] for user in users[:count]]
 
 
 def swap_logp(

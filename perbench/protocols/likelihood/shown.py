@@ -1,0 +1,23 @@
+"""A scored text for reading."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perbench.contracts import missing
+from perbench.contracts.resume import Sample
+from perbench.contracts.shown import Shown
+
+NOTE = "the user's own text: the model scored it, and wrote nothing"
+
+
+def shown(found: Shown, sample: Sample) -> Shown:
+    """`found` with the text that was scored in place of an answer."""
+    if missing.reason(sample) is not None:
+        return found
+    notes = [*found.notes, NOTE]
+    if sample.get("cut"):
+        notes.append(f"the last {sample['cut']} tokens were not scored (on_too_long: cut)")
+    if not sample.get("own_adapter", True):
+        notes.append("scored without an adapter of the user's own")
+    return replace(found, answer=sample["reference"], reference=None, notes=tuple(notes))
