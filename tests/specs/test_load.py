@@ -304,7 +304,7 @@ def test_sources_and_targets_fit_their_protocols(root):
     matrix = root / "leaderboard" / "matrices" / "small.yaml"
     matrix.write_text(MATRIX.replace("sources: [diary/notes]", "sources: [diary/spot]"), encoding="utf-8")
     assert (
-        "source 'diary/spot' is of protocol identification; only generation tasks train"
+        "source 'diary/spot' is of protocol identification; only generation and likelihood tasks train"
         in faults(load_matrix, "small")[0]
     )
     matrix.write_text(MATRIX.replace("targets: [diary/notes]", "targets: [diary/spot]"), encoding="utf-8")

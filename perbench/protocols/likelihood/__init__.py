@@ -58,8 +58,13 @@ class LikelihoodProtocol(Protocol[Keys]):
     headline = "nll"
     version = 1
 
+    @property
+    def others(self) -> int:
+        """Number of other users to compare with: none where prompts do not hold the user's own persona."""
+        return self.keys.likelihood.others if self.spec.persona.whose == "own" else 0
+
     def headlines(self) -> Sequence[str]:
-        return metric_names(self.keys.likelihood.others)
+        return metric_names(self.others)
 
     def scale(self, metric: str) -> Scale:
         from .scores import scale
@@ -69,11 +74,15 @@ class LikelihoodProtocol(Protocol[Keys]):
     def split_faults(self, examples: Sequence[Example]) -> Iterator[str]:
         from perbench.persona.others import alone
 
-        if self.keys.likelihood.others and alone(examples):
+        if self.others and alone(examples):
             yield (
                 "likelihood.others: no user here has another persona than the first one, so there is none to "
                 "compare with; add rows of other users, or set likelihood.others: 0"
             )
+
+    def idle(self) -> dict[str, str]:
+        whose = self.spec.persona.whose
+        return {} if whose == "own" else {"likelihood.others": f"under persona.whose {whose}"}
 
     def roles(self) -> Sequence[Role]:
         message = (
@@ -87,7 +96,7 @@ class LikelihoodProtocol(Protocol[Keys]):
         from perbench.prompts.messages import guessed
         from perbench.prompts.pair import build_pairs
 
-        count = self.keys.likelihood.others
+        count = self.others
         if tokenizer is None:
             both = [guessed(self.spec, example, None) for example in examples]
             return sum((1 + count) * own + none for own, none in both), False
@@ -113,7 +122,7 @@ class LikelihoodProtocol(Protocol[Keys]):
         """
         from .scoring import Scoring
 
-        return Scoring(self.spec, self.keys.likelihood.others, dataset, engines).batches()
+        return Scoring(self.spec, self.others, dataset, engines).batches()
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         from .shown import shown
@@ -134,4 +143,4 @@ class LikelihoodProtocol(Protocol[Keys]):
     def score(self, samples: Sequence[Sample]) -> Scored:
         from .scores import score
 
-        return score(self.keys.likelihood, samples)
+        return score(self.others, samples)

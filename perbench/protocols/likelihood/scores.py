@@ -20,7 +20,7 @@ from perbench.progress import counted
 from perbench.stats.spread import Statistic, ratio
 from perbench.store.record import Metric, Scores
 
-from .section import BITS, PARTS, PERSONAL, RATES, WINS, LikelihoodSpec
+from .section import BITS, PARTS, PERSONAL, RATES, WINS
 
 NO_TOKENS = "text without tokens"
 NO_PERSONA = "no persona in the prompt"
@@ -43,14 +43,15 @@ def statistic(metric: Metric) -> Statistic | None:
     return ratio if metric.signature.partition("|")[0] in RATIOS else None
 
 
-def score(spec: LikelihoodSpec, samples: Sequence[Sample]) -> Scored:
+def score(count: int, samples: Sequence[Sample]) -> Scored:
+    """`count`: number of other users to compare with."""
     clusters = [sample["user"] for sample in samples]
     scores = Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores={})
     metrics: dict[str, Metric] = {}
     for part in PARTS:
-        for name in RATES if spec.others else RATES[:2]:
+        for name in RATES if count else RATES[:2]:
             tokens = f"tokens:{part.strip('_')}|pir>{PERSONAL:g}" if part else "tokens:all"
-            tail = f"|nats/token|{tokens}|end:no{_tried(name, spec)}"
+            tail = f"|nats/token|{tokens}|end:no{_tried(name, count)}"
             rows = [row_of(name, part, sample) for sample in samples]
             metrics[name + part] = _rate(name + part, rows, scores, tail)
             win = next((win for win, gain in WINS.items() if gain == name), None)
@@ -78,7 +79,7 @@ def score(spec: LikelihoodSpec, samples: Sequence[Sample]) -> Scored:
             **missing.counts(samples),
             **adapters,
         },
-        notes=[*_notes(spec, there), *_of_adapters(own)],
+        notes=[*_notes(count, there), *_of_adapters(own)],
     )
 
 
@@ -129,16 +130,16 @@ def _rate(name: str, rows: Sequence[Row], scores: Scores, tail: str) -> Metric:
     )
 
 
-def _tried(name: str, spec: LikelihoodSpec) -> str:
-    return f"|unfit:left-out|others:{spec.others}" if name.endswith("_other") else ""
+def _tried(name: str, count: int) -> str:
+    return f"|unfit:left-out|others:{count}" if name.endswith("_other") else ""
 
 
-def _notes(spec: LikelihoodSpec, samples: Sequence[Sample]) -> Iterator[str]:
+def _notes(count: int, samples: Sequence[Sample]) -> Iterator[str]:
     """Remarks on fewer other users than requested, and on personas left out."""
     tried = [len(sample["others"]) + sample["left_out"] for sample in samples]
-    if (fewest := min(tried, default=spec.others)) < spec.others:
+    if (fewest := min(tried, default=count)) < count:
         tried_with = counted(fewest, "other persona")
-        yield f"likelihood: some texts had {tried_with} to be tried with, not {spec.others}"
+        yield f"likelihood: some texts had {tried_with} to be tried with, not {count}"
     if left_out := sum(sample["left_out"] for sample in samples):
         bare = sum(bool(sample["left_out"] and not sample["others"]) for sample in samples)
         yield (
