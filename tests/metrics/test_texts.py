@@ -9,6 +9,7 @@ import sacrebleu
 from perbench.contracts.metric import UNIT, Scale, Texts, mean_metric
 from perbench.errors import PerbenchError
 from perbench.metrics import score_texts, text_metric
+from tests.metrics.tasks import answered
 from perbench.plugins import names
 from perbench.stats.spread import jackknife
 
@@ -120,7 +121,7 @@ def test_truncation_is_a_share() -> None:
 
 def test_every_signature_names_library_and_version_or_rule() -> None:
     names = [name for name in METRICS if name != "meteor"]
-    found = score_texts(names, texts([MAT]))
+    found = score_texts(names, texts([MAT]), SPEC)
     assert found.metrics["rougeL"].signature.startswith("rougeL|f1|stem:no|unreadable:missing|rouge-score:")
     assert found.metrics["bleu"].signature.startswith(
         "bleu|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
@@ -132,7 +133,7 @@ def test_every_signature_names_library_and_version_or_rule() -> None:
 
 
 def test_every_registered_metric_has_its_code() -> None:
-    found = score_texts(list(METRICS), texts([MAT]))
+    found = score_texts(list(METRICS), texts([MAT]), SPEC)
     told = {note.split()[1] for note in found.notes}  # "metric meteor absent: ..."
     assert found.metrics.keys() | told == set(METRICS)
 
