@@ -12,6 +12,8 @@ from perbench.data.jsonl import parse_next
 from perbench.data.lines import MOST_BYTES
 
 BLANK = re.compile(r"[ \t\n\r]*")
+ENDS = tuple(" \t\n\r,]")
+"""The characters after a number in an array; before others, or at the end of a piece, it may go on."""
 CHUNK = 1 << 20
 
 
@@ -86,7 +88,8 @@ class _Text:
             fault: ValueError | RecursionError
             try:
                 value, end = parse_next(self._held, self._at)
-                if end < len(self._held) or not self._more(chunk):  # else a number may go on
+                goes_on = isinstance(value, int | float) and self._held[end : end + 1] not in ENDS
+                if not goes_on or not self._more(chunk):
                     escaped = self._held.find("\\u", self._at, end) >= 0
                     self._move(end)
                     return value, escaped

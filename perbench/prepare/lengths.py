@@ -58,7 +58,8 @@ def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) ->
     """The lengths by "TASK, SPLIT", of the examples drawn by each task.
 
     For a task without a prompt form (dialogue, preference), the persona's texts and, if there is one, the
-    question are measured. Tasks whose persona is built by a model, or by a package that is not installed, are left out.
+    question are measured. Tasks whose persona is built by a model, or by a package that is not installed, are
+    left out.
     """
     found = {}
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")

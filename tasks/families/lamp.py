@@ -32,10 +32,9 @@ class Table(NamedTuple):
     """Where the files are, below the task's folder; the plain folder of movie tags has news categories."""
 
 
+AUTHOR = "For an author who has written the paper with the title"
 TABLES = {
-    "LaMP_1": Table(
-        {"title": TEXT, "abstract": TEXT}, "For an author who has written the paper with the title", '[1]: "'
-    ),
+    "LaMP_1": Table({"title": TEXT, "abstract": TEXT}, AUTHOR, '[1]: "'),
     "LaMP_2": Table({"tag": TEXT, "description": TEXT}, "Which tag does this movie", "description:", "new/"),
     "LaMP_3": Table({"text": TEXT, "score": (str, int)}, "What is the score of the", "review:"),
     "LaMP_4": Table({"title": TEXT, "text": TEXT}, "Generate a headline for the", "article:"),
@@ -58,7 +57,8 @@ class LaMP(Family):
     """Tables LaMP_N/train and LaMP_N/dev: questions joined with outputs by id, {id, user, input, output,
     profile}. The outputs of the test split are withheld, so dev is what can be tested here. `user` is the
     question's user_id; without one, questions with equal profiles are of one user. LaMP-6 (e-mails under a
-    licence of their own) and the older LaMP-2 (news categories) are left out."""
+    licence of their own) and the older LaMP-2 (news categories) are left out. No checksum of the files is
+    known to us."""
 
     remotes = remotes_of(HOME)
     tables = tuple(f"{name}/{split}" for name in TABLES for split in SPLITS)
@@ -91,6 +91,8 @@ class LaMP(Family):
                 yield Skip("malformed input")
             elif not row["profile"]:
                 yield Skip("empty profile")
+            elif not outputs[key].strip():
+                yield Skip("empty output")
             else:
                 yield _row(row, outputs[key], raw)
         _check_ids(name, split, seen, outputs.keys())
@@ -128,8 +130,8 @@ def _check_odd(odd: Sequence[str], name: str, split: str, fault: str) -> None:
     if len(odd) > MOST_ODD:
         news = " (that of news categories, LaMP_2, has movie tags in LaMP_2/new)" if name == "LaMP_2" else ""
         raise PerbenchError(
-            f"{name}/{split}_questions does not read as {name}: the inputs of {_some(odd)} are malformed, the "
-            f"last {fault}; name the folder of {name}'s files{news}"
+            f"{name}/{split}_questions does not read as {name}: the inputs of {_some(odd)} are malformed, "
+            f"the last {fault}; name the folder of {name}'s files{news}"
         )
 
 
@@ -139,8 +141,8 @@ def _check_ids(name: str, split: str, questions: set[str], outputs: Any) -> None
         parts = [f"no output for {_some(bare)}"] if bare else []
         parts += [f"no question for {_some(unasked)}"] if unasked else []
         raise PerbenchError(
-            f"{name}/{split}_questions and {split}_outputs hold different ids: {'; '.join(parts)}. Fetch both "
-            "files again, of the same split"
+            f"{name}/{split}_questions and {split}_outputs hold different ids: {'; '.join(parts)}. Fetch "
+            "both files again, of the same split"
         )
 
 

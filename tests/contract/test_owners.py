@@ -19,8 +19,8 @@ BUILT_IN = [
 ]
 BUILT_IN.remove(("metric", "meteor"))  # needs WordNet
 REQUIRED = {
-    **dict.fromkeys(("accuracy", "macro_f1"), {"labels": ["Tea", "An answer may be empty."]}),
-    **dict.fromkeys(("mae", "rmse"), {"ratings": [1, 5]}),
+    **{name: {"labels": ["Tea", "An answer may be empty."]} for name in ("accuracy", "macro_f1")},
+    **{name: {"ratings": [1, 5]} for name in ("mae", "rmse")},
 }
 
 

@@ -9,11 +9,12 @@ import sacrebleu
 from perbench.contracts.metric import UNIT, Scale, Texts, mean_metric
 from perbench.errors import PerbenchError
 from perbench.metrics import score_texts, text_metric
-from tests.metrics.tasks import answered
 from perbench.plugins import names
 from perbench.stats.spread import jackknife
+from tests.metrics.tasks import answered
 
 METRICS = names("metric")
+SPEC = answered(metrics=["accuracy"], labels=["The cat sat", "a mat"], ratings=[1, 5])
 
 MAT = ("the cat sat on the mat", "the cat was on the mat")
 
