@@ -100,7 +100,8 @@ class Ratings(TextMetric):
 
         squared, count = sums.T
         mean = np.divide(squared, count, out=np.full(len(sums), np.nan), where=count > 0)
-        return np.sqrt(mean)
+        root: Floats = np.sqrt(mean)
+        return root
 
 
 def read(text: str) -> float | None:
