@@ -41,6 +41,7 @@ class GenerationProtocol(Protocol[Keys]):
     trains = True
     prompted = True
     title = "writing"
+    audited_as = "likelihood"
     of_answers = (
         *(key for key in ANSWERS if key != "sampling"),
         *(f"sampling.{key}" for key in SamplingSpec.model_fields if key != "end"),
