@@ -3,7 +3,7 @@ transformers."""
 
 from perbench.contracts.data import Example
 from perbench.contracts.family import DatasetBuilder as Family
-from perbench.contracts.family import RawData, Remote, Skip
+from perbench.contracts.family import RawData, Remote, Skip, mixed
 from perbench.contracts.identifier import Identifier, PersonaText, TokenScores
 from perbench.contracts.trainer import ReferenceLogp, TokenBatch, Trainer, View
 
@@ -20,4 +20,5 @@ __all__ = [
     "TokenScores",
     "Trainer",
     "View",
+    "mixed",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, ClassVar, Literal, Protocol
 
 from perbench.hyperparameters import Hyperparameters
@@ -16,11 +17,10 @@ class Remote:
 
     `files` maps a path to its checksum, "sha256:..." or "git:..." (git's blob id), or None if unknown; on
     Hugging Face a path may be a glob, and the hub provides checksums. `revision` is a commit; None pins the
-    newest commit at the first download. On the host "web", `repository` is an address without https://, to
-    which the paths are appended, and there are no commits.
+    newest commit at the first download.
     """
 
-    host: Literal["github", "huggingface", "web"]
+    host: Literal["github", "huggingface"]
     repository: str
     files: Mapping[str, str | None]
     revision: str | None = None
@@ -31,6 +31,13 @@ class Skip:
     """A row that is left out, and why."""
 
     reason: str
+
+
+def mixed(options: Sequence[str], gold: int, key: str) -> tuple[list[str], int]:
+    """The options in an order by hash, and the new place of `gold`: published files often put the right one
+    first. The order depends on `key` and the options' texts alone, not on their order in the file."""
+    order = sorted(range(len(options)), key=lambda i: sha256(f"{key}\n{options[i]}".encode()).digest())
+    return [options[place] for place in order], order.index(gold)
 
 
 class RawData(Protocol):
@@ -44,9 +51,6 @@ class RawData(Protocol):
     def records(self, *names: str, shape: Any) -> Iterator[dict[str, Any]]:
         """The file's records. One that does not match `shape` is a fault with file and line. A shape is a
         type, a tuple of alternative shapes, a list of one shape, or a mapping of required keys to shapes."""
-
-    def has(self, *names: str) -> bool:
-        """Whether a file of one of these names exists."""
 
     def texts(self, *names: str) -> Iterator[str]:
         """The strings of a file with JSON strings, one or several per line."""

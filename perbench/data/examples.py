@@ -105,8 +105,11 @@ def load_examples(
 def needed_fields(spec: TaskSpec) -> dict[str, str]:
     """The fields that every persona item needs, for the prompt or for retrieval: {field: ", which
     persona.time names"}, or "" for the prompt."""
-    names = placeholders(spec.prompts[spec.prompt].item) - {"number"} if spec.prompt is not None else ()
+    form = spec.prompts[spec.prompt] if spec.prompt is not None else None
+    names = placeholders(form.item) - {"number"} if form is not None else ()
     needed = dict.fromkeys(sorted(names), "")
+    if form is not None and form.messages:
+        needed.setdefault("role", f", which prompts.{spec.prompt}.messages needs")
     for name, asker in ranking_of(spec.persona).item_fields().items():
         needed.setdefault(name, asker)
     for name in sorted(placeholders(ranked_text(spec) or "") - {"number"}):
@@ -143,7 +146,6 @@ class _Reader:
         self.owner = owner_of(spec)
         self.split = split
         self.needed = needed_fields(spec)
-        self.split_after = spec.prompts[spec.prompt].split_after if spec.prompt is not None else None
         self.skipped: Counter[str] = Counter()
         self.faults: dict[str, list[Row]] = {}
         """Fault -> the rows that have it."""
@@ -171,12 +173,6 @@ class _Reader:
         if self.fields.user is None:
             user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
-        if question.strip() and self.split_after is not None and self.split_after not in question:
-            self._fault(
-                row,
-                f"field {self.fields.question!r} does not contain {self.split_after!r}, after which the "
-                "prompt form splits it (split_after); correct the row, or choose another prompt",
-            )
         for fault in self.owner.row_faults(row.fields, reference, len(persona)):
             self._fault(row, fault)
         if self.rejected is not None and rejected.strip() and rejected.strip() == reference.strip():

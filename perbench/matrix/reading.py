@@ -221,9 +221,12 @@ def _with_persona(shown: Shown, spec: TaskSpec, example: Example, built: Example
         return replace(shown, persona=tuple(map(" · ".join, items)), notes=notes)
     texts = persona_texts(spec, form, built.persona)
     kept = len(texts) if shown.kept is None else shown.kept
+    places = sorted(by_priority(len(texts), spec.persona)[:kept])
     turns = turns_without(form, built) if shown.kept == 0 else turns_with(form, built, HELD)
+    system, user = zip(("system", "user"), turns, strict=True)
+    said = [(str(built.persona[place].get("role")), texts[place]) for place in places if form.messages]
     return replace(
         shown,
-        persona=tuple(texts[place] for place in sorted(by_priority(len(texts), spec.persona)[:kept])),
-        prompt=tuple((role, text) for role, text in zip(("system", "user"), turns, strict=True) if text),
+        persona=tuple(texts[place] for place in places),
+        prompt=tuple((role, text) for role, text in (system, *said, user) if text),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perbench.api import Example
 from perbench.contracts.engine import Conversation
 from perbench.errors import PerbenchError
-from perbench.prompts.pair import prompt_room, turns_with, turns_without
-from perbench.prompts.persona import affordable, by_priority, persona_texts
+from perbench.prompts.pair import prompt_room, with_items, without_items
+from perbench.prompts.persona import affordable, by_priority, persona_messages
+from perbench.prompts.talk import Message, chats
 from perbench.shapes.task import TaskSpec
 
 CHARS_PER_TOKEN = 4
@@ -29,9 +31,9 @@ class ChatRequest:
         return sum(estimated(message["content"]) for message in self.messages)
 
 
-def build_request(task: TaskSpec, example: Example) -> ChatRequest:
-    """The example's request with persona under the task's prompt form, trimmed as in `pair.build_pair`, but
-    with tokens estimated from characters. A request that is too long alone is left to the server to refuse.
+def build_request(task: TaskSpec, example: Example, between: Sequence[Message] = ()) -> ChatRequest:
+    """The example's request with persona under the task's prompt form, trimmed as in `pair.turns`, but with
+    tokens estimated from characters. A request that is too long alone is left to the server to refuse.
 
     Raises:
         PerbenchError: the prompt form names a field that a persona item lacks.
@@ -39,18 +41,20 @@ def build_request(task: TaskSpec, example: Example) -> ChatRequest:
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
     try:
-        rendered = persona_texts(task, form, example.persona)
+        rendered = persona_messages(task, form, example.persona)
     except PerbenchError as error:
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(rendered), task.persona)
-    costs = [estimated(rendered[i] + form.join) for i in order]
+    costs = [estimated(rendered[i][1] + form.join) for i in order]
+    frame = chats(*with_items(form, example, [], between))
     room = prompt_room(task, task.sampling.max_new_tokens)
-    room -= sum(estimated(turn) for turn in turns_with(form, example, "") if turn is not None)
+    room -= sum(estimated(message["content"]) for message in frame)
     kept = affordable(costs, min(room, task.persona.max_tokens or room))
-    persona = form.join.join(rendered[i] for i in sorted(order[:kept]))
-    system, user = turns_with(form, example, persona) if kept else turns_without(form, example)
-    messages = [] if system is None else [{"role": "system", "content": system}]
-    return ChatRequest([*messages, {"role": "user", "content": user}], kept, len(order) - kept)
+    items = [rendered[i] for i in sorted(order[:kept])]
+    messages = chats(
+        *(with_items(form, example, items, between) if kept else without_items(form, example, between))
+    )
+    return ChatRequest(messages, kept, len(order) - kept)
 
 
 def guessed(task: TaskSpec, example: Example, answer: int | None) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.lm.context import TooLong
 from perbench.prompts.chat import chat_text, cut_answer, encode, encode_answer
-from perbench.prompts.persona import affordable, by_priority, persona_texts
+from perbench.prompts.persona import affordable, by_priority, persona_messages
+from perbench.prompts.talk import Message, dialogue
 from perbench.shapes.task import PromptSpec, TaskSpec
 from perbench.shapes.templates import placeholders
 
@@ -46,12 +47,13 @@ class PromptPair:
 
 @dataclass(frozen=True)
 class ContextTurns:
-    """A prompt: its system text, None without one, its user text, and the token ids of both under the model's
-    chat template."""
+    """A prompt: its system text, None without one, its last user text, the turns of user and assistant before
+    it, and the token ids of all under the model's chat template."""
 
     system: str | None
     user: str
     ids: tuple[int, ...]
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def build_answers(
 def _response_room(task: TaskSpec, example: Example, tokenizer: Any, context: int | None) -> int:
     """Tokens for the response of an example, beside its request without history."""
     assert task.prompt is not None, "tasks with personas name their prompt"
-    request = len(_turns(tokenizer, *turns_without(task.prompts[task.prompt], example)).ids)
+    request = len(_turns(tokenizer, *without_items(task.prompts[task.prompt], example)).ids)
     room = task.max_length - (task.max_prompt or request)
     return room if context is None else min(room, context - request)
 
@@ -162,8 +164,10 @@ def turns(
     response: Sequence[int] | None = None,
     *,
     context: int | None = None,
+    between: Sequence[Message] = (),
 ) -> TurnPair:
-    """The prompts of `build_pair`: `response` is the answer that follows, None if it is generated.
+    """The prompts of `build_pair`: `response` is the answer that follows, None if it is generated. `between`
+    are messages after the history and before the user's turn, in both prompts.
 
     Raises:
         TooLong: as `build_pair`.
@@ -172,15 +176,15 @@ def turns(
     form = task.prompts[task.prompt]
     answer = task.sampling.max_new_tokens if response is None else len(response)
     room = prompt_room(task, answer)
-    without = _turns(tokenizer, *turns_without(form, example))
+    without = _turns(tokenizer, *without_items(form, example, between))
     if fault := _too_long(task, len(without.ids), answer, response is not None, context):
         raise TooLong(f"example {example.id}: {fault}")
     try:
-        items = persona_texts(task, form, example.persona)
+        items = persona_messages(task, form, example.persona)
     except PerbenchError as error:
         raise PerbenchError(f"example {example.id}: {error}") from None
     order = by_priority(len(items), task.persona)
-    factual, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
+    factual, kept = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room, between)
     return TurnPair(factual or without, without, kept, len(order) - kept)
 
 
@@ -209,15 +213,24 @@ def _too_long(task: TaskSpec, request: int, answer: int, given: bool, context: i
 def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:
     """The prompt before `example.reference` with other, already rendered persona items: those that
     `build_pair` would keep. Given no items, the persona is empty; if none fits, it is the counterfactual
-    prompt."""
+    prompt.
+
+    Raises:
+        PerbenchError: the prompt form makes messages of the items.
+    """
     assert task.prompt is not None, "tasks with personas name their prompt"
     form = task.prompts[task.prompt]
+    if form.messages:
+        raise PerbenchError(
+            f"prompts.{task.prompt}.messages: the history's items are turns of a dialogue here, not a text "
+            "that can be replaced; use a prompt form with {persona}"
+        )
     response = len(encode_answer(tokenizer, example.reference, end=task.sampling.end))
-    items = list(persona) or [""]
+    items = [("", item) for item in persona] or [("", "")]
     order = by_priority(len(items), task.persona)
     room = prompt_room(task, response)
     found, _ = _fill(task, form, example, tokenizer, [items[i] for i in order], order, room)
-    return (found or _turns(tokenizer, *turns_without(form, example))).ids
+    return (found or _turns(tokenizer, *without_items(form, example))).ids
 
 
 def _fill(
@@ -225,9 +238,10 @@ def _fill(
     form: PromptSpec,
     example: Example,
     tokenizer: Any,
-    items: list[str],
+    items: list[Message],
     order: list[int],
     room: int,
+    between: Sequence[Message] = (),
 ) -> tuple[ContextTurns | None, int]:
     """The prompt with the longest prefix of `items` (most important first) that fits, and that prefix's
     length; None if no item fits.
@@ -236,30 +250,61 @@ def _fill(
     """
     if not items:
         return None, 0
-    costs = [
-        len(ids)
-        for ids in tokenizer([item + form.join for item in items], add_special_tokens=False)["input_ids"]
-    ]
-    frame = len(_turns(tokenizer, *turns_with(form, example, "")).ids)
+    apart = "" if form.messages else form.join
+    texts = tokenizer([text + apart for _, text in items], add_special_tokens=False)["input_ids"]
+    around = _around(tokenizer) if form.messages else 0
+    costs = [len(ids) + around for ids in texts]
+    frame = len(_turns(tokenizer, *with_items(form, example, [], between)).ids)
     kept = affordable(costs, room - frame)
     if task.persona.max_tokens is not None:
         kept = min(kept, affordable(costs, task.persona.max_tokens))
     while kept:
         standing = [item for _, item in sorted(zip(order[:kept], items[:kept], strict=True))]
-        found = _turns(tokenizer, *turns_with(form, example, form.join.join(standing)))
+        found = _turns(tokenizer, *with_items(form, example, standing, between))
         if len(found.ids) <= room:
             return found, kept
         kept -= 1
     return None, 0
 
 
-def _turns(tokenizer: Any, system: str | None, user: str) -> ContextTurns:
-    return ContextTurns(system, user, tuple(encode(tokenizer, chat_text(tokenizer, system, [user]))))
+def _around(tokenizer: Any) -> int:
+    """Tokens that the chat template puts around a message, rounded up."""
+    one, three = (len(_turns(tokenizer, None, ["x"] * count).ids) for count in (1, 3))
+    return max(0, (three - one + 1) // 2 - 1)
+
+
+def _turns(tokenizer: Any, system: str | None, turns: Sequence[str]) -> ContextTurns:
+    *before, user = turns
+    ids = tuple(encode(tokenizer, chat_text(tokenizer, system, turns)))
+    return ContextTurns(system, user, ids, tuple(before))
+
+
+def with_items(
+    form: PromptSpec, example: Example, items: Sequence[Message], between: Sequence[Message] = ()
+) -> tuple[str | None, list[str]]:
+    """The system text and the turns of the prompt with these items of the persona, rendered, in its order."""
+    text = "" if form.messages else form.join.join(text for _, text in items)
+    before = [*items, *between] if form.messages else between
+    return _request(*turns_with(form, example, text), before)
+
+
+def without_items(
+    form: PromptSpec, example: Example, between: Sequence[Message] = ()
+) -> tuple[str | None, list[str]]:
+    """As `with_items`, without the persona."""
+    return _request(*turns_without(form, example), between)
+
+
+def _request(system: str | None, user: str, before: Sequence[Message]) -> tuple[str | None, list[str]]:
+    if not before:
+        return system, [user]
+    start = [] if system is None else [("system", system)]
+    return dialogue([*start, *before, ("user", user)])
 
 
 def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:
     """The system turn (None without one) and the user turn, with the joined items of the persona."""
-    values = {**_values(form, example), "persona": persona}
+    values = {**_values(example), "persona": persona}
     return None if form.system is None else form.system.format_map(values), form.user.format_map(values)
 
 
@@ -269,15 +314,11 @@ def turns_without(form: PromptSpec, example: Example) -> tuple[str | None, str]:
     if system is None and form.system is not None and "persona" not in placeholders(form.system):
         system = form.system
     user = form.user if form.user_without is None else form.user_without
-    values = _values(form, example)
+    values = _values(example)
     return None if system is None else system.format_map(values), user.format_map(values)
 
 
-def _values(form: PromptSpec, example: Example) -> dict[str, Any]:
+def _values(example: Example) -> dict[str, Any]:
     """Values of a form's placeholders besides {persona}; null becomes empty."""
-    values = {name: "" if value is None else value for name, value in example.extra.items()}
-    values["question"] = example.question
-    if form.split_after is not None:
-        start, marker, values["after"] = example.question.partition(form.split_after)
-        values["before"] = start + marker
-    return values
+    extra = {name: "" if value is None else value for name, value in example.extra.items()}
+    return {**extra, "question": example.question}

@@ -62,6 +62,19 @@ def persona_texts(task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[st
     return [item[SUMMARY] for item in persona]
 
 
+def persona_messages(
+    task: TaskSpec, form: PromptSpec, persona: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """The role and text of each item in a prompt. The role is empty unless the form makes messages of the
+    items; that of a summary is then "system".
+
+    Raises:
+        PerbenchError: as `persona_texts`.
+    """
+    roles = [str(item.get("role", "system")) if form.messages else "" for item in persona]
+    return list(zip(roles, persona_texts(task, form, persona), strict=True))
+
+
 def by_priority(count: int, spec: PersonaSpec) -> list[int]:
     """Indices of the `spec.k` items to try, most important first."""
     order = list(range(count)) if leading(spec) == "first" else list(reversed(range(count)))

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from perbench.shapes.base import Strict
-from perbench.shapes.fields import LATER
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.plugged import plugin_of
 from perbench.shapes.sampling import DecodingSpec, SamplingSpec
@@ -73,12 +72,14 @@ class FieldSpec(Strict):
 
 class PromptSpec(Strict):
     """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request; row fields
-    in `fields.extra` may be used, too, and with `split_after` `{before}` and `{after}`, its two parts. `item`
-    may hold the item's fields, and `{number}`, its 1-based index.
+    in `fields.extra` may be used, too. `item` may hold the item's fields, and `{number}`, its 1-based index.
 
     Without the persona, a `system` that holds {persona} is dropped unless `system_without` replaces it; a
     `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
     turn.)
+
+    With `messages`, the items are messages of a dialogue before the user's turn, by their field `role`
+    (system, user or assistant), instead of {persona}.
     """
 
     system: str | None = None
@@ -87,8 +88,7 @@ class PromptSpec(Strict):
     join: str = "\n\n"
     system_without: str | None = None
     user_without: str | None = None
-    split_after: Annotated[str | None, LATER, Field(min_length=1)] = None
-    """{before} is the request up to and with the first occurrence of this text, {after} the rest."""
+    messages: bool = Field(default=False, exclude_if=lambda given: not given)  # absent from older identities
 
     @model_validator(mode="after")
     def _braces(self) -> PromptSpec:
@@ -99,25 +99,24 @@ class PromptSpec(Strict):
     def faults(self, name: str, extra: Collection[str]) -> list[str]:
         """Faults of the placeholders of form `name`, given the row fields it may hold."""
         faults = []
-        parts = {"before", "after"} if self.split_after is not None else set()
         for key in ("system", "user", "system_without", "user_without"):
-            allowed = {"question", *parts, *extra, *(() if key.endswith("without") else ("persona",))}
+            allowed = {"question", *extra, *(() if key.endswith("without") else ("persona",))}
             faults += template_faults(f"prompts.{name}.{key}", getattr(self, key), allowed)
         if faults:
             return faults
         holds = [key for key in ("system", "user") if "persona" in placeholders(getattr(self, key) or "")]
-        if len(holds) != 1:
+        if self.messages and holds:
+            faults.append(
+                f"prompts.{name}.{holds[0]}: holds {{persona}}, whose items are messages; remove one"
+            )
+        elif not self.messages and len(holds) != 1:
             faults.append(f"prompts.{name}: {{persona}} must be in exactly one of system and user")
         if holds == ["user"] and self.user_without is None:
             faults.append(
                 f"prompts.{name}: user holds {{persona}}, so user_without must give the persona-free turn"
             )
         without = self.user_without if self.user_without is not None else self.user
-        if parts and not parts <= placeholders(self.user):
-            faults.append(
-                f"prompts.{name}.split_after: user must hold {{before}} and {{after}}; or remove it"
-            )
-        request = {"question", *parts, *extra}
+        request = {"question", *extra}
         if not (request & placeholders(without) and request & placeholders(self.user)):
             others = " or a field of fields.extra" if extra else ""
             faults.append(f"prompts.{name}: user needs {{question}}{others}, with and without the persona")

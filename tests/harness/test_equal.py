@@ -107,11 +107,11 @@ def test_a_dialogue_is_held(
 def test_a_choice_of_a_plugin_root(root: Root, theirs: Theirs, engine: TransformersEngine) -> None:
     folder = root.path / "protocols"
     folder.mkdir()
-    (folder / "choice.py").write_text((Path(__file__).parent / "choice.py").read_text())
+    (folder / "among.py").write_text((Path(__file__).parent / "among.py").read_text())
     kept: dict[str, Any] = {key: value for key, value in WRITING.items() if key != "metrics"}
     kept["fields"] = {key: value for key, value in kept["fields"].items() if key != "item_example"}
     among = ["I hunt deer.", "I paint houses, slowly.", "No."]
-    given = {**kept, "protocol": "choice", "headline": "accuracy", "choice": {"among": among}}
+    given = {**kept, "protocol": "among", "headline": "accuracy", "among": {"among": among}}
     root.write("tasks/tiny/choice", {**given, "data": {"files": "../../data/writing"}})
     assert notes(task_folder({})) == []
     found = theirs("perbench_tiny_choice")

@@ -22,8 +22,8 @@ PACKAGE = Path(__file__).parents[1] / "third_party" / "perbench_extra"
 ADDED = {
     "trainer": ["halved_ce"],
     "identifier": ["long_words"],
-    "protocol": ["choice", "tact"],
-    "metric": ["agreement", "agreement_f1", "edits"],
+    "protocol": ["likeliest", "tact"],
+    "metric": ["accuracy", "edits", "macro_f1"],
     "ranking": ["longest"],
     "summariser": ["asked"],
     "decoding": ["halfway"],
@@ -126,7 +126,7 @@ def _look_at(cells: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "task"),
     [
-        ("protocol", "choice", "quiz/colours"),
+        ("protocol", "likeliest", "quiz/colours"),
         ("ranking", "longest", "quiz/told"),
         ("summariser", "asked", "quiz/told"),
         ("decoding", "halfway", "quiz/told"),

@@ -126,13 +126,13 @@ def test_faults_of_an_owners_section_are_told_by_line(root: Folder, monkeypatch:
     package = Path(__file__).parents[1] / "third_party" / "perbench_extra"
     monkeypatch.setenv("PERBENCH_INCLUDE", f"{root.path}{os.pathsep}{package}")
     task = yaml.safe_load((package / "tasks/quiz/colours.yaml").read_text("utf-8"))
-    wrong = {**task, "choice": {"option": "options", "length": "max"}}
+    wrong = {**task, "likeliest": {"option": "options", "length": "max"}}
     root.write("tasks/wrong.yaml", yaml.safe_dump(wrong, sort_keys=False))
     faults = root.faults("wrong")
     assert "Did you mean 'options'" in faults["option: options"]
     assert "'mean'" in faults["length: max"]
     root.write("tasks/unread.yaml", yaml.safe_dump({**task, "sampling": {"temperature": 0.0}}))
-    assert "protocol choice" in root.faults("unread")["sampling:"]
+    assert "protocol likeliest" in root.faults("unread")["sampling:"]
 
 
 def test_two_files_that_define_one_metric_are_both_named(root: Folder) -> None:

@@ -17,9 +17,9 @@ class BM25(Ranking[Compared]):
     version = 1
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
-        keys = self.keys
+        after = self.keys.query_after
         return [
-            by_score(bm25(query_of(example.question, keys), rendered(text, example))) for example in examples
+            by_score(bm25(query_of(example.question, after), rendered(text, example))) for example in examples
         ]
 
 

@@ -9,6 +9,7 @@ from perbench.api import Example
 from perbench.contracts.engine import LEFT_OUT, Generation
 from perbench.contracts.independent import Asking, Independent, IndependentRequest, Reply
 from perbench.contracts.run import Scored
+from perbench.errors import PerbenchError
 from perbench.prompts.chat import encode_response
 from perbench.prompts.messages import ChatRequest, build_request, estimated
 from perbench.prompts.pair import turns
@@ -28,6 +29,11 @@ class Answers(Independent):
         return self.spec.metrics
 
     def ask(self, example: Example, tokenizer: Any, context: int | None) -> Asking:
+        assert self.spec.prompt is not None, "tasks with personas name their prompt"
+        if self.spec.prompts[self.spec.prompt].messages:
+            raise PerbenchError(
+                f"prompts.{self.spec.prompt}.messages: a harness asks a single turn; use another form"
+            )
         if tokenizer is None:
             found = build_request(self.spec, example)
             *system, user = (message["content"] for message in found.messages)

@@ -1,4 +1,4 @@
-"""choice: which of several answers is likeliest; a protocol of a plugin root, written for these tests."""
+"""among: which of several answers is likeliest; a protocol of a plugin root, written for these tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChoiceSpec(Strict):
 
 
 class Keys(Strict):
-    choice: ChoiceSpec
+    among: ChoiceSpec
 
 
 def chosen(among: Sequence[str], example: Example, logp: Sequence[float]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Choice(Protocol[Keys]):
         return [Role("subject", None, {"score": "{model} is {what}, which gives no log-probs"})]
 
     def independent(self) -> Independent:
-        return Choices(self.spec, self.keys.choice.among)
+        return Choices(self.spec, self.keys.among.among)
 
     def batches(self, dataset: Dataset, engines: Engines, seed: int) -> Sequence[Batch]:
         return [Batch([one.id], partial(self._one, engines, one)) for one in dataset.examples]
@@ -100,7 +100,7 @@ class Choice(Protocol[Keys]):
         from perbench.prompts.chat import encode_response
         from perbench.prompts.pair import build_pair
 
-        engine, among = engines.subject, self.keys.choice.among
+        engine, among = engines.subject, self.keys.among.among
         prompt = build_pair(self.spec, example, engine.tokenizer, with_response=False).factual
         answers = [encode_response(engine.tokenizer, answer) for answer in among]
         logp = engine.score([prompt] * len(among), answers)

@@ -1,4 +1,4 @@
-"""The share of answers that are the reference, case and outer punctuation aside; and its macro-F1."""
+"""Accuracy: the share of answers that are the reference, case and outer punctuation aside; and macro-F1."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def plain(text: str) -> str:
     return text.strip().strip(".!\"'").casefold()
 
 
-class Agreement(TextMetric):
-    names = ("agreement", "agreement_f1")
+class Accuracy(TextMetric):
+    names = ("accuracy", "macro_f1")
 
     def measure(self, name: str, texts: Texts) -> Measured:
         found = [plain(text) for text in texts.predictions]
         gold = [plain(text) for text in texts.references]
-        if name == "agreement":
+        if name == "accuracy":
             values: list[float | None] = [float(a == b) for a, b in zip(found, gold, strict=True)]
-            return Measured(mean_metric(values, texts.clusters, "agreement|normalised:casefold"), values)
+            return Measured(mean_metric(values, texts.clusters, "accuracy|normalised:casefold"), values)
         rows = _counts(found, gold)
         metric = summed_metric(
             lambda sums: self.of_sums(name, sums),
@@ -29,7 +29,7 @@ class Agreement(TextMetric):
             texts.clusters,
             scale=UNIT,
             n=len(found),
-            signature="agreement_f1|normalised:casefold",
+            signature="macro_f1|normalised:casefold",
         )
         return Measured(metric, sums=rows.tolist())
 

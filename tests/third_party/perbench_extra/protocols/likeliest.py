@@ -25,7 +25,7 @@ class ChoiceSpec(Strict):
 
 
 class Keys(Strict):
-    choice: ChoiceSpec
+    likeliest: ChoiceSpec
 
 
 class Choice(Protocol[Keys]):
@@ -38,17 +38,17 @@ class Choice(Protocol[Keys]):
         return ["accuracy", "margin"]
 
     def faults(self) -> Iterator[str]:
-        if self.keys.choice.options not in self.spec.fields.extra:
-            yield f"choice.options: list {self.keys.choice.options!r} in fields.extra, too"
+        if self.keys.likeliest.options not in self.spec.fields.extra:
+            yield f"likeliest.options: list {self.keys.likeliest.options!r} in fields.extra, too"
 
     def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
-        options = row.get(self.keys.choice.options)
+        options = row.get(self.keys.likeliest.options)
         if not isinstance(options, list) or reference not in options:
-            yield f"{self.keys.choice.options}: must be a list that holds the reference {reference!r}"
+            yield f"{self.keys.likeliest.options}: must be a list that holds the reference {reference!r}"
 
     def roles(self) -> Sequence[Role]:
         told = (
-            "protocol choice compares log-probs, and {model} is {what}, which gives none; use a local model"
+            "protocol likeliest compares log-probs, and {model} is {what}, which gives none; use a local one"
         )
         return [Role("subject", None, {"score": told})]
 
@@ -56,7 +56,7 @@ class Choice(Protocol[Keys]):
         from perbench.prompts.messages import guessed
 
         return sum(
-            len(one.extra[self.keys.choice.options]) * guessed(self.spec, one, None)[0] for one in examples
+            len(one.extra[self.keys.likeliest.options]) * guessed(self.spec, one, None)[0] for one in examples
         ), False
 
     def asks(self, examples: Sequence[Example]) -> Mapping[str, Asked]:
@@ -77,7 +77,7 @@ class Choice(Protocol[Keys]):
         from perbench.prompts.chat import encode_response
         from perbench.prompts.pair import build_pair
 
-        engine, spec, samples = engines.subject, self.keys.choice, []
+        engine, spec, samples = engines.subject, self.keys.likeliest, []
         for one in batch:
             pair = build_pair(self.spec, one, engine.tokenizer, with_response=False)
             options = [str(option) for option in one.extra[spec.options]]
@@ -112,7 +112,7 @@ class Choice(Protocol[Keys]):
             others = [p for i, p in enumerate(sample["logp"]) if i != gold]
             margin.append(sample["logp"][gold] - max(others) if others else None)
         values = {"accuracy": right, "margin": margin}
-        tail = f"choice|length:{self.keys.choice.length}"
+        tail = f"likeliest|length:{self.keys.likeliest.length}"
         return Scored(
             scores=Scores(ids=[sample["id"] for sample in samples], clusters=users, scores=values),
             metrics={name: mean_metric(found, users, f"{name}|{tail}") for name, found in values.items()},
