@@ -177,12 +177,12 @@ def _parts(found: Audit) -> Iterator[str | Table]:
     if found.shortcuts:
         yield ""
         yield _shortcuts(found)
-    if found.held:
+    if any(one.metrics["share"].n for one in found.held):
         yield ""
         yield _held(found.held)
-    if found.leaks:
+    if leaks := [leak for leak in found.leaks if leak.of]:
         yield ""
-        yield _leaks(found.leaks)
+        yield _leaks(leaks)
     yield ""
     for line in found.findings or ["No shortcut and no leak found."]:
         yield f"- {line}"

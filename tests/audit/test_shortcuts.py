@@ -108,4 +108,5 @@ def test_of_an_item_only_its_answer_is_copied() -> None:
         "persona_item": pytest.approx(2 / 3),
         "persona_answer": pytest.approx(1 / 3),  # comedy for all who have a persona
         "question": 0,
+        "split_answer": pytest.approx(2 / 3),
     }
