@@ -62,6 +62,12 @@
     by("name").replaceChildren(`${shown(item.id)} `, make("span", item.decision, { className: "decision" }));
     by("faults").replaceChildren(...(item.faults ?? []).map(fault => make("li", fault)));
   };
+  const marked = (text, spans, name) => {
+    const letters = Array.from(text), piece = (from, to) => letters.slice(from, to).join("");
+    const ends = [0, ...spans.map(span => span.end)];
+    const parts = spans.flatMap((span, i) => [piece(ends[i], span.start), make("mark", piece(span.start, span.end), { className: name(span, i) })]);
+    return [...parts, piece(ends.at(-1))];
+  };
   const controls = id => [...by(id).querySelectorAll("button, select")];
   const show = () => {
     const focus = ["spans", "persona"].map(id => [id, controls(id).indexOf(document.activeElement)]).find(([, i]) => i >= 0);
@@ -75,13 +81,13 @@
       row.append(button);
       return row;
     }));
-    let end = 0;
-    const parts = [], letters = Array.from(item.answer), piece = (from, to) => letters.slice(from, to).join("");
-    item.gold.forEach((span, place) => {
-      parts.push(piece(end, span.start), make("mark", piece(span.start, span.end), { className: place === current ? "current" : "" }));
-      end = span.end;
-    });
-    answer.replaceChildren(...parts, piece(end));
+    answer.replaceChildren(...marked(item.answer, item.gold, (_, place) => (place === current ? "current" : "")));
+    for (const [name, other] of item.first ? [["first", item.second], ["second", item.first]] : []) {
+      const alone = span => !other.some(one => ["start", "end", "kind", "sentence"].every(key => one[key] === span[key]));
+      by(name).replaceChildren(...marked(item.answer, item[name], span => (alone(span) ? "alone" : "")));
+      by(`${name}-spans`).replaceChildren(...item[name].map(span => make("li",
+        `${cut(item.answer, span)}: ${span.kind}, ${span.sentence + 1} ${item.persona[span.sentence]}${alone(span) ? " (not the other)" : ""}`)));
+    }
     by("spans").replaceChildren(...item.gold.map((span, place) => {
       const row = make("li", ""), line = make("div", "", { className: "row" });
       const remove = make("button", "Remove", { type: "button" });
@@ -130,6 +136,11 @@
   };
   const go = by_ => { at = Math.min(items.length - 1, Math.max(0, at + by_)); current = 0; getSelection().removeAllRanges(); show(); };
   const drop = () => edit(items[at].gold.filter((_, place) => place !== current));
+  const take = name => {
+    if (!items[at][name]) return;
+    current = 0;
+    edit(items[at][name].map(span => ({ ...span })));
+  };
   const support = place => {
     if (place < items[at].persona.length && items[at].gold.length) {
       edit(items[at].gold.map((span, i) => (i === current ? { ...span, sentence: place } : span)));
@@ -185,6 +196,7 @@
 
   const keys = {
     j: () => go(1), k: () => go(-1), a: () => decide("accepted"), r: () => decide("rejected"),
+    f: () => take("first"), s: () => take("second"),
     u: () => { if (items[at].gold.length) drop(); }, e: () => by("export").click(),
     ArrowUp: () => { current = Math.max(0, current - 1); show(); }, ArrowDown: () => { current += 1; show(); },
   };
@@ -201,5 +213,6 @@
     event.preventDefault();
   });
   for (const [id, key] of [["accept", "a"], ["reject", "r"], ["next", "j"], ["previous", "k"]]) by(id).addEventListener("click", keys[key]);
+  for (const name of ["first", "second"]) by(`take-${name}`)?.addEventListener("click", () => take(name));
   if (items.length) show();
 })();

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from perbench.contracts.source import Row
+from perbench.data.gold import checked
 from perbench.data.spans import Names
 from perbench.errors import PerbenchError
 from perbench.stats.kappa import cohen_kappa
@@ -51,6 +52,7 @@ def describe(rows: Sequence[Mapping[str, Any]], names: Names) -> Statistics:
         MEAN_WORDS: _share(sum(answers), len(answers)),
         "spans": len(spans),
         **{f"spans, {kind}": _share(kinds[kind], len(spans)) for kind in KINDS},
+        "spans checked by a person": sum(len(row["gold"]) for row in rows if checked(row)),
         "words that are personal": _share(personal, words),
         "examples with no span": _share(sum(not row["gold"] for row in rows), len(rows)),
         "examples with a distractor": _share(

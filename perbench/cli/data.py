@@ -99,10 +99,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "file", type=Path, metavar="FILE", help="JSONL rows, for instance of `perbench data build`"
     )
     review.add_argument(
+        "--second",
+        type=Path,
+        metavar="FILE",
+        help="adjudicate: FILE and this hold what two reviewers accepted; decide where they differ",
+    )
+    review.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="file for accepted rows (default: FILE with .reviewed in its name)",
+        help="file for accepted rows (default: FILE with .reviewed, or .adjudicated, in its name)",
     )
     review.add_argument(
         "--port", type=int, default=0, metavar="P", help="port on 127.0.0.1 (default: any free one)"
@@ -156,9 +162,15 @@ def _build(args: argparse.Namespace) -> int:
 def _review(args: argparse.Namespace) -> int:
     from perbench.annotate.review.server import serve
     from perbench.annotate.review.state import Review
+    from perbench.errors import listed
+    from perbench.progress import counted
 
-    out = args.out if args.out is not None else args.file.with_name(f"{args.file.stem}.reviewed.jsonl")
-    with Review.open(args.file, out) as review:
+    step = "reviewed" if args.second is None else "adjudicated"
+    out = args.out if args.out is not None else args.file.with_name(f"{args.file.stem}.{step}.jsonl")
+    with Review.open(args.file, out, args.second) as review:
+        if review.left_out:
+            rows = f"{counted(len(review.left_out), 'row')} that only one reviewer accepted"
+            print(f"{rows}, left out: {listed(review.left_out)}", file=sys.stderr)
         serve(review, args.port)
     return 0
 

@@ -45,7 +45,7 @@ class Dataset:
     """`digest`: sha256 over canonical JSON of `examples`, with shared fields (`data.shared`) once; `skipped`:
     reason -> number of rows left out; `source`: the origin of the rows, without machine paths; `places`:
     location of each example's row, by id; `whose`: the personas that the examples hold, after `digest` was
-    made."""
+    made; `counts`: what the protocol counts in the examples' rows (`Protocol.row_counts`), for records."""
 
     examples: list[Example]
     digest: str
@@ -53,3 +53,4 @@ class Dataset:
     source: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     whose: str = "own"
+    counts: dict[str, int] = field(default_factory=dict)

@@ -137,6 +137,11 @@ class Protocol(Owner[K]):
         """Faults of all examples of a split together, before any are drawn: of those that are evaluated."""
         return iter(())
 
+    def row_counts(self, row: Mapping[str, Any], reference: str) -> Mapping[str, int]:
+        """Counts of a row, which a record gives as sums over its examples. They do not affect identities: a
+        finished cell's are renewed when it is reused."""
+        return {}
+
     def dataset(self, limit: int | None) -> Dataset | None:
         """Its own data if it reads no rows; None: rows are read as `data` specifies."""
         return None

@@ -99,7 +99,11 @@ def load_examples(
         examples = with_persona_of(whose, examples)
     except PerbenchError as error:
         raise PerbenchError(f"task {task.name}, split {name!r}: {error}") from None
-    return Dataset(examples, digest, dict(sorted(reader.skipped.items())), source.described, places, whose)
+    counts = Counter[str]()
+    for example in examples:
+        counts.update(reader.counts[example.id])
+    left_out = dict(sorted(reader.skipped.items()))
+    return Dataset(examples, digest, left_out, source.described, places, whose, dict(counts))
 
 
 def needed_fields(spec: TaskSpec) -> dict[str, str]:
@@ -147,6 +151,8 @@ class _Reader:
         self.split = split
         self.needed = needed_fields(spec)
         self.skipped: Counter[str] = Counter()
+        self.counts: dict[str, Mapping[str, int]] = {}
+        """`Protocol.row_counts` of each example's row, by id."""
         self.faults: dict[str, list[Row]] = {}
         """Fault -> the rows that have it."""
         self.lacking: dict[str, None] = {}
@@ -194,7 +200,9 @@ class _Reader:
             if name is not None and not text.strip():
                 self.skipped[f"empty {name}"] += 1
                 return None
-        return Example(f"{self.split}/{user}/{index}", user, question, reference, persona, extra, rejected)
+        name = f"{self.split}/{user}/{index}"
+        self.counts[name] = self.owner.row_counts(row.fields, reference)
+        return Example(name, user, question, reference, persona, extra, rejected)
 
     def _fault(self, row: Row, message: str) -> None:
         self.found += 1

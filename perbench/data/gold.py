@@ -15,6 +15,10 @@ from perbench.errors import suggest
 from perbench.text.marks import KINDS
 from perbench.text.words import Span, occurrences
 
+REVIEWS = ("accepted", "edited", "agreed", "adjudicated")
+"""What `review` says of a row whose gold a person has checked (`perbench data review`): as it was proposed,
+or changed; as two reviewers marked it alike, or a third person decided."""
+
 
 def places(entry: Any, answer: str) -> list[Span]:
     """The spans of an entry in the answer; empty if it has none."""
@@ -26,6 +30,11 @@ def places(entry: Any, answer: str) -> list[Span]:
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(answer):
         return []
     return [(start, end)]
+
+
+def checked(row: Mapping[str, Any]) -> bool:
+    """Whether a person has checked the row's gold."""
+    return row.get("review") in REVIEWS
 
 
 def gold_faults(

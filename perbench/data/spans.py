@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.source import Row
-from perbench.data.gold import gold_faults, places
+from perbench.data.gold import REVIEWS, checked, gold_faults, places
 from perbench.data.values import value_faults
-from perbench.errors import Problem, SpecError
+from perbench.errors import Problem, SpecError, suggest
 from perbench.specs.compose import source_of
 from perbench.text.words import occurrences, touching
 
@@ -119,6 +119,8 @@ def row_faults(row: Mapping[str, Any], names: Names, *, annotated: bool) -> Iter
             yield from gold_faults(layer, row[layer], answer, len(persona), annotated=annotated)
         elif layer == "gold":
             yield "the row has no field 'gold'"
+    if annotated and "review" in row and not checked(row):
+        yield f"unknown review {row['review']!r}.{suggest(str(row['review']), REVIEWS)}"
     yield from _distractor_faults(row, persona, answer)
 
 

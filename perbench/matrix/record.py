@@ -49,6 +49,7 @@ def record_of(
     failed."""
     cell, folder = attempt.cell, attempt.folder
     counts = {**(given.counts if given is not None else {}), **overlaps.counts(cell)}
+    counts |= cell.data.counts
     counts |= {f"rows_skipped_{why}": number for why, number in cell.data.skipped.items()}
     own = [*attempt.ledger.notes(), *attempt.notes]
     found: dict[str, Any] = {"status": "failed"}

@@ -302,13 +302,13 @@ def check_families(tasks: Sequence[LabelledTask], data: Mapping[str, Path]) -> N
 
 def _relabel(plan: Plan, run: RunDir) -> list[CellRecord]:
     """The reused records, updated to the names in the current matrix (names are not part of identities), and
-    with counts of overlaps that an older perbench did not record."""
+    with counts that are not part of identities either: overlaps, and those of rows."""
     found = []
     for step in plan.steps:
         if (record := step.record) is None:
             continue
         labels = step.cell.labels
-        counts = {**record.counts, **overlaps.counts(step.cell)}
+        counts = {**record.counts, **overlaps.counts(step.cell), **step.cell.data.counts}
         if record.labels != labels or record.counts != counts:
             before = overlaps.overlap_notes(record.labels, record.counts)
             notes = [note for note in record.notes if note not in before]

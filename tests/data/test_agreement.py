@@ -53,7 +53,7 @@ def test_agreement_by_hand() -> None:
 
 def test_description_by_hand() -> None:
     found = describe(ROWS, NAMES)
-    assert {name: found[name] for name in list(found)[:11]} == pytest.approx(
+    assert {name: found[name] for name in list(found)[:12]} == pytest.approx(
         {
             "examples": 5,
             "personas": 3,
@@ -63,6 +63,7 @@ def test_description_by_hand() -> None:
             "spans, paraphrase": 0.0,
             "spans, inference": 0.0,
             "spans, style": 1 / 4,
+            "spans checked by a person": 0,
             "words that are personal": 5 / 20,
             "examples with no span": 1 / 5,
             "examples with a distractor": 1 / 5,

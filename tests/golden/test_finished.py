@@ -133,6 +133,8 @@ def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFix
     assert [(cell["action"], cell["reason"]) for cell in plan["cells"] if cell["action"] != "reuse"] == []
     assert plan["total"]["reuse"] == CELLS
     assert cli.main(words) == 0
+    assert counted_since(before) == {"gold_spans", "gold_spans_checked"}
+    before = results("*.json*")
     screen = capsys.readouterr().out
     assert len(screen.splitlines()) <= 40
     assert "leaderboard show finished" in screen
@@ -144,6 +146,18 @@ def test_a_run_reuses_every_cell_and_prints_its_scores(capsys: pytest.CaptureFix
     shown = [{f"{value:.{digits}f}".replace("-", "−") for digits in (2, 3)} for value in headlines()]
     assert [texts for texts in shown if not any(text in table for text in texts)] == []
     assert results("*.json*") == before
+
+
+def counted_since(before: dict[str, bytes]) -> set[str]:
+    """The counts that records have gained, in which alone a file may differ from what it was."""
+    gained = set[str]()
+    for path, content in results("*.json*").items():
+        if content != before[path]:
+            new, old = (CellRecord.model_validate_json(text) for text in (content, before[path]))
+            gained |= new.counts.keys() - old.counts.keys()
+            kept = {name: new.counts[name] for name in old.counts}
+            assert new.model_copy(update={"counts": kept, "sha256": old.sha256}) == old
+    return gained
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])

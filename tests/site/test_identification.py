@@ -78,6 +78,15 @@ def test_a_record_without_thresholds_has_one_line_and_one_table(bench: Bench) ->
     assert names(table) == ["precision", "recall", "F1", *TIMED]
 
 
+def test_the_spans_that_a_person_has_checked_are_beside_the_numbers(bench: Bench) -> None:
+    told(bench)
+    (table,) = tables(bench)
+    assert table.remarks == ()  # a record of an older perbench does not say
+    told(bench, "tfidf", counts={"samples": 50, "gold_spans": 1428, "gold_spans_checked": 7})
+    (table,) = tables(bench)
+    assert table.remarks == ("a person has checked 7 of the 1,428 gold spans",)
+
+
 def test_notes_name_whom_they_are_about(bench: Bench) -> None:
     for name in ("percontrast", "word_matching"):
         told(bench, name, notes=["no dev split"])

@@ -71,6 +71,7 @@ def page(review: Review) -> str:
         items=[item.shown() for item in review.items.values()],
         kinds=KINDS,
         out=review.out.name,
+        both=any(item.layers is not None for item in review.items.values()),
     )
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any, Literal, cast, get_args
 
 from perbench.annotate.build import NAMES
 from perbench.contracts.source import Row
+from perbench.data.gold import checked
 from perbench.data.jsonl import read_jsonl
 from perbench.data.spans import row_faults
 from perbench.disk.files import append_journal, cut_torn, write_text
@@ -24,25 +25,37 @@ from perbench.text.words import occurrences
 Decision = Literal["open", "accepted", "rejected"]
 Span = dict[str, Any]
 """{start, end, kind, sentence}; kind and sentence are None until annotated."""
+LAYERS = ("first", "second")
+TEXTS = (NAMES.persona, NAMES.question, NAMES.answer)
 MEND = "or remove the line: only its decision is lost"
 
 
 @dataclass
 class Item:
-    """A row, its current spans, those proposed by the file, and the decision."""
+    """A row, its current spans, those proposed by the file, and the decision; under adjudication also the
+    spans of both reviewers."""
 
     row: Mapping[str, Any]
     proposed: list[Span]
     gold: list[Span]
     decision: Decision = "open"
+    layers: tuple[list[Span], list[Span]] | None = None
 
     def shown(self) -> dict[str, Any]:
         """The item as sent to the page."""
         names = ("id", NAMES.persona, NAMES.question, NAMES.answer)
-        return {**{name: self.row[name] for name in names}, "gold": self.gold, "decision": self.decision}
+        both = {} if self.layers is None else dict(zip(LAYERS, self.layers, strict=True))
+        shown = {name: self.row[name] for name in names}
+        return {**shown, "gold": self.gold, "decision": self.decision, **both}
 
     def exported(self) -> dict[str, Any]:
-        """The row of an accepted item in the format of annotated data, with `review` accepted or edited."""
+        """The row of an accepted item in the format of annotated data, with `review`: accepted or edited;
+        under adjudication agreed or adjudicated, and both reviewers' spans as `first` and `second`."""
+        if self.layers is not None:
+            both = {name: self._with_text(spans) for name, spans in zip(LAYERS, self.layers, strict=True)}
+            agreed = self.layers[0] == self.layers[1] == self.gold
+            gold = self._with_text(self.gold)
+            return {**self.row, "gold": gold, **both, "review": "agreed" if agreed else "adjudicated"}
         same = len(self.gold) == len(self.proposed) and all(
             before["start"] == after["start"]
             and before["end"] == after["end"]
@@ -75,36 +88,44 @@ class Review:
     """Rows of FILE. Decisions are appended to a journal beside OUT, where the latest per row counts; OUT
     holds the accepted rows and is replaced atomically after each decision. Thread-safe."""
 
-    def __init__(self, items: Mapping[str, Item], out: Path) -> None:
+    def __init__(self, items: Mapping[str, Item], out: Path, left_out: Sequence[str] = ()) -> None:
         self.items = dict(items)
+        self.left_out = left_out
+        """Of two reviewers: the ids of rows that only one accepted."""
         self.out = out
         self._journal = journal_file(out)
         self._lock = Lock()
 
     @classmethod
     @contextmanager
-    def open(cls, file: Path, out: Path) -> Iterator[Review]:
-        """Continue an earlier review of `file` into `out`, and lock `out`.
+    def open(cls, file: Path, out: Path, second: Path | None = None) -> Iterator[Review]:
+        """Continue an earlier review of `file` into `out`, and lock `out`. With `second`, both are what two
+        reviewers accepted of the same rows, and the review decides where their spans differ.
 
         Raises:
-            PerbenchError: `file` is missing or holds rows without the fields, `out` is not an earlier review,
+            PerbenchError: a file is missing or holds rows without the fields, `out` is not an earlier review,
                 its journal holds an invalid line, or another process is reviewing it.
-            SpecError: every line of `file` that is not a row, or whose spans do not fit.
+            SpecError: every line of a file that is not a row, or whose spans do not fit; of two, also rows
+                that are not of a review, or whose texts differ.
         """
-        items = _items(read_jsonl(file))
+        left_out: list[str] = []
+        if second is None:
+            items = _items(read_jsonl(file))
+        else:
+            items, left_out = adjudicated(file, second)
         journal = journal_file(out)
         if out.exists() and not journal.exists():
             raise PerbenchError(
                 f"{out} is not an earlier review (there is no {journal.name}); name another --out"
             )
-        if not out.parent.is_dir() or out.resolve() == file.resolve():
+        if not out.parent.is_dir() or out.resolve() in {one.resolve() for one in (file, second) if one}:
             raise PerbenchError(f"--out {out}: name another file, in a folder that exists")
 
         def busy(_: IO[str]) -> None:
             raise PerbenchError(f"{out} is under review by another process") from None
 
         with locked(journal, busy):
-            review = cls(items, out)
+            review = cls(items, out, left_out)
             review._replay(cut_torn(journal, MEND).rows)
             review._export()
             yield review
@@ -124,7 +145,8 @@ class Review:
         faults = item.faults(spans) if decision == "accepted" else []
         kept: Decision = "open" if faults else decision  # type: ignore[assignment]
         with self._lock:
-            append_journal(self._journal, [{"id": name, "decision": kept, "gold": spans}])
+            between = {} if item.layers is None else {"between": [*item.layers]}
+            append_journal(self._journal, [{"id": name, "decision": kept, "gold": spans, **between}])
             item.gold, item.decision = spans, kept
             self._export()
         return {"decision": kept, "faults": faults}
@@ -141,7 +163,8 @@ class Review:
         write_text(self.out, self.exported())
 
     def _replay(self, decisions: Sequence[Mapping[str, Any]]) -> None:
-        """A decision is reopened if its row has changed so that the spans no longer fit."""
+        """A decision is reopened if its row has changed so that the spans no longer fit, and not applied to
+        other spans of the reviewers than those it was made between."""
         for line, entry in enumerate(decisions, start=1):
             name, decision = entry.get("id"), cast("Any", entry.get("decision"))
             if not isinstance(name, str) or decision not in get_args(Decision) or "gold" not in entry:
@@ -150,7 +173,7 @@ class Review:
                     f"{', '.join(get_args(Decision))}; restore the file, {MEND}"
                 )
             item = self.items.get(name)
-            if item is None:
+            if item is None or entry.get("between") != (item.layers and [*item.layers]):
                 continue
             try:
                 gold = _spans(entry["gold"], len(item.row[NAMES.answer]))
@@ -180,6 +203,51 @@ def _items(rows: Sequence[Row]) -> dict[str, Item]:
     if problems:
         raise SpecError(problems)
     return items
+
+
+def adjudicated(first: Path, second: Path) -> tuple[dict[str, Item], list[str]]:
+    """The rows that both reviewers accepted, in the order of the first's file: decided where their spans are
+    equal; else open, with the spans that both marked. And the ids of rows that only one accepted.
+
+    Raises: as `Review.open`.
+    """
+    if first.resolve() == second.resolve():
+        raise PerbenchError(f"--second {second}: is the same file; name that of the other reviewer")
+    found, problems = [], []
+    for path in (first, second):
+        rows = read_jsonl(path)
+        items = _items(rows)
+        places = dict(zip(items, rows, strict=True))
+        found.append((items, places))
+        problems += [
+            Problem(
+                places[name].place,
+                places[name].line,
+                "is not a row that a reviewer accepted (no field review); name a file that `perbench data "
+                "review` wrote",
+            )
+            for name, item in items.items()
+            if not checked(item.row)
+        ]
+    (items, places), (others, other_places) = found
+    merged = {}
+    for name, item in items.items():
+        if name not in others:
+            continue
+        other, place = others[name], places[name]
+        differing = [one for one in TEXTS if item.row[one] != other.row[one]]
+        if differing:
+            where = f"{other_places[name].place}:{other_places[name].line}"
+            fault = f"its {differing[0]} differs from that in {where}; both must review the same file"
+            problems.append(Problem(place.place, place.line, fault))
+        common = [span for span in item.gold if span in other.gold]
+        decision: Decision = "accepted" if item.gold == other.gold else "open"
+        merged[name] = Item(item.row, common, common, decision, (item.gold, other.gold))
+    if problems:
+        raise SpecError(problems)
+    if not merged:
+        raise PerbenchError(f"{first} and {second} have no row in common; both must review the same file")
+    return merged, sorted(items.keys() ^ others.keys())
 
 
 def _proposed(row: Mapping[str, Any]) -> list[Span]:

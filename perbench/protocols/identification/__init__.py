@@ -15,7 +15,7 @@ from perbench.contracts.metric import UNIT, Scale
 from perbench.contracts.protocol import EXAMPLES, PROMPTS, Batch, Protocol, Sample
 from perbench.contracts.resume import Made
 
-from .names import IDENTIFICATION_METRICS
+from .names import GOLD, GOLD_CHECKED, IDENTIFICATION_METRICS
 
 if TYPE_CHECKING:
     from perbench.api import Example, Identifier
@@ -51,6 +51,12 @@ class IdentificationProtocol(Protocol[NoKeys]):
 
         if "gold" in row and reference.strip():
             yield from gold_faults("gold", row["gold"], reference, items)
+
+    def row_counts(self, row: Mapping[str, Any], reference: str) -> Mapping[str, int]:
+        from perbench.data.gold import checked, places
+
+        spans = len({place for entry in row["gold"] for place in places(entry, reference)})
+        return {GOLD: spans, GOLD_CHECKED: spans * checked(row)}
 
     def work(self, examples: Sequence[Example], tokenizer: Any) -> tuple[int, bool]:
         from perbench.prompts.messages import guessed

@@ -6,6 +6,8 @@ from perbench.text.marks import KINDS, LEVELS, RULES
 
 TUNED = "_tuned"
 """Suffix of metrics under the threshold chosen on dev."""
+GOLD, GOLD_CHECKED = "gold_spans", "gold_spans_checked"
+"""In a record's counts: spans of the tested answers, and those that a person has checked."""
 OWN = "each response's own"
 """In signatures, where an identifier sets a threshold for each response."""
 

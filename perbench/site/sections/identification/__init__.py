@@ -172,10 +172,18 @@ def _tables(target: str, apart: str, entries: Sequence[Entry], variations: Mappi
                 target=target,
                 apart=apart,
                 explanation=(RANKED * bool(first) + SPEED) if timed else "",
-                remarks=_remarks(records, variations) if timed else (),
+                remarks=(*_checked(records), *_remarks(records, variations)) if timed else (),
             )
             tables.append(table)
     return tables
+
+
+def _checked(records: Sequence[CellRecord]) -> Iterator[str]:
+    """How many gold spans a person has checked, by the latest record that says so."""
+    counted = [record.counts for record in sorted(records, key=lambda record: record.finished)]
+    for counts in [one for one in counted if "gold_spans" in one][-1:]:
+        checked, spans = counts.get("gold_spans_checked", 0), counts["gold_spans"]
+        yield f"a person has checked {checked:,} of the {spans:,} gold spans"
 
 
 def _variations(entries: Sequence[Entry]) -> dict[str, str]:
