@@ -76,8 +76,8 @@ def credits(offers: Sequence[Offered], examples: Sequence[Example]) -> dict[str,
 
 
 RULES = {
-    "longest": "the longest option, in characters",
-    "shortest": "the shortest option, in characters",
+    "longest": "the longest option (in characters)",
+    "shortest": "the shortest option (in characters)",
     "first": "the first option of the row",
     "usual_place": "the option at the place that is most often right",
     "persona_words": "the option with most of its words in the persona",

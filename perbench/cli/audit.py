@@ -108,7 +108,7 @@ def _row(name: str, task: Named[TaskSpec]) -> dict[str, Any]:
     row: dict[str, Any] = {"task": name}
     if owner.audited_as is not None:
         cls = protocols()[owner.audited_as]
-        row["protocol"], headline = owner.audited_as, getattr(cls, "headline", headline)
+        row["protocol"], headline = owner.audited_as, cls.headline or headline
     if not cls.prompted or cls.cells != "eval":
         raise PerbenchError(
             f"task {task.name}: under protocol {task.spec.protocol} no other persona can take the place of "

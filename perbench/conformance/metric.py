@@ -12,8 +12,10 @@ from typing import Any
 from perbench import plugins
 from perbench.conformance.report import Fault, Report
 from perbench.contracts.metric import Measured, MetricAbsent, TextMetric, Texts
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, SpecError
 from perbench.metrics import check_measured
+from perbench.specs.faults import check as validated
+from perbench.specs.yaml import Place
 
 ROWS = (
     ("ann", "I walked my dog along the river.", "I walked my dog Pip by the river.", False),
@@ -59,12 +61,17 @@ class MetricTry:
 def check(cls: type[TextMetric], given: Mapping[str, Any]) -> Report:
     """
     Raises:
-        PerbenchError: `given` is not empty: a metric has no keys.
+        PerbenchError: `given` lacks a key that the metric requires, or holds others than its keys.
+        SpecError: they are not valid.
     """
-    if given:
-        raise PerbenchError(f"a metric has no keys: {', '.join(given)}")
     names = cls.names or (cls.__module__.rpartition(".")[2],)
-    metric = cls()
+    for key, info in cls.Keys.model_fields.items():
+        if info.is_required() and key not in given:
+            raise PerbenchError(f"metric {names[0]} reads a key without default: give --param {key}=VALUE")
+    spec, problems = validated(cls.Keys, given, lambda path: Place("--param"))
+    if spec is None:
+        raise SpecError(problems)
+    metric = cls(spec)
     run = MetricTry(metric, names)
     checks: dict[str, Callable[[], str]] = {
         "values": partial(_values, run),
@@ -125,15 +132,17 @@ def _sums(run: MetricTry) -> str:
             continue
         import numpy as np
 
-        held += 1
         rows = np.array([row for row in measured.sums if row is not None], dtype=np.float64)
+        if not len(rows):
+            continue
+        held += 1
         found = float(run.metric.of_sums(name, rows.sum(axis=0, keepdims=True))[0])
         if not _close(found, measured.metric.value):
             raise Fault(f"{name} is {measured.metric.value}, but of_sums() of its sums is {found}")
     return (
         "of_sums() of the samples' sums is the value"
         if held
-        else "none: needed for gains of corpus-level metrics only"
+        else "none here: needed for gains of corpus-level metrics only"
     )
 
 

@@ -17,10 +17,11 @@ class Remote:
 
     `files` maps a path to its checksum, "sha256:..." or "git:..." (git's blob id), or None if unknown; on
     Hugging Face a path may be a glob, and the hub provides checksums. `revision` is a commit; None pins the
-    newest commit at the first download.
+    newest commit at the first download. On the host "web", `repository` is an address without https://, to
+    which the paths are appended, and there are no commits.
     """
 
-    host: Literal["github", "huggingface"]
+    host: Literal["github", "huggingface", "web"]
     repository: str
     files: Mapping[str, str | None]
     revision: str | None = None
@@ -51,6 +52,9 @@ class RawData(Protocol):
     def records(self, *names: str, shape: Any) -> Iterator[dict[str, Any]]:
         """The file's records. One that does not match `shape` is a fault with file and line. A shape is a
         type, a tuple of alternative shapes, a list of one shape, or a mapping of required keys to shapes."""
+
+    def has(self, *names: str) -> bool:
+        """Whether a file of one of these names exists."""
 
     def texts(self, *names: str) -> Iterator[str]:
         """The strings of a file with JSON strings, one or several per line."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
+from perbench.contracts.base import Owner
 from perbench.errors import CellError
 from perbench.errors import MetricAbsent as MetricAbsent
 from perbench.store.record import Better, Metric
@@ -87,6 +88,10 @@ class Measured:
     metric: Metric
     per_sample: list[float | None] | None = None
     sums: list[list[float] | None] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """For the record, such as {"unparsed": 3}; metrics that count the same use the same name."""
+    notes: Sequence[str] = ()
+    """Caveats shown beside the number; equal ones of several metrics are shown once."""
 
 
 def mean_metric(
@@ -186,14 +191,23 @@ def summed_metric(
     return left_out_metric(value, left, sums[:, 0], scale, **counted)
 
 
-class TextMetric(ABC):
-    """Computes one metric, or several of one kind, from stored answers."""
+class TextMetric(Owner[Any]):
+    """Computes one metric, or several of one kind, from stored answers. `Keys` are keys of a task, which only
+    scores depend on; `spec` is the task, or None where only what the class declares is read."""
 
     names: ClassVar[tuple[str, ...]] = ()
     """The metrics' names if the file defines several. A literal: it is read without import."""
     scale: ClassVar[Scale] = UNIT
     titles: ClassVar[Mapping[str, str]] = {}
     """Names as readers know them, with the unit after a comma: {"rougeL": "ROUGE-L"}."""
+
+    def __init__(self, spec: Any = None) -> None:
+        super().__init__(spec)
+
+    def reference_faults(self, reference: str) -> Iterator[str]:
+        """Why it cannot measure answers beside this reference of a row: each the predicate of a sentence, "is
+        'x', which is not among labels; ..."."""
+        return iter(())
 
     @abstractmethod
     def measure(self, name: str, texts: Texts) -> Measured:

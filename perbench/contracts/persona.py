@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+
+from pydantic import AfterValidator
 
 from perbench.contracts.base import Asked, K, Owner
 from perbench.shapes.base import Strict
+from perbench.shapes.fields import LATER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +35,26 @@ class Models(Protocol):
         """The model's identifier, and a function that loads it."""
 
 
+def _groups(pattern: str | None) -> str | None:
+    if pattern is None:
+        return None
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    if not groups:
+        raise ValueError("put the parts that make the query into groups: (...)")
+    return pattern
+
+
 class Compared(Strict):
     """Keys of rankings that compare items with the request."""
 
     query_after: str | None = None
     """The query is the request's text after this marker, if the request holds it."""
+    query_match: Annotated[str | None, LATER, AfterValidator(_groups)] = None
+    """A regular expression: the query is what its groups match in the request, joined by blanks. If it does
+    not match, `query_after` decides."""
 
 
 COMPARES = frozenset({"persona.order", "fields.item_text"})

@@ -48,11 +48,11 @@ ANSWERS = ("sampling", "max_missing", "headline", "data.overlap", "persona.whose
 @dataclass(frozen=True)
 class Beside:
     """The metrics beside another one that show what its values owe to the persona, for audits: the same
-    without a persona and of answers at random (`floor`), the gain over no persona and over other users', and
-    `shortcuts`, answers by rules that read no persona. "" for what there is not."""
+    without a persona and of answers at random (`floor`, or its value), the gain over no persona and over
+    other users', and `shortcuts`, answers by rules that read no persona. "" for what there is not."""
 
     none: str = ""
-    floor: str = ""
+    floor: str | float = ""
     over_none: str = ""
     over_other: str = ""
     shortcuts: tuple[str, ...] = ()

@@ -150,6 +150,7 @@ class _Reader:
         self.owner = owner_of(spec)
         self.split = split
         self.needed = needed_fields(spec)
+        self.split_after = spec.prompts[spec.prompt].split_after if spec.prompt is not None else None
         self.skipped: Counter[str] = Counter()
         self.counts: dict[str, Mapping[str, int]] = {}
         """`Protocol.row_counts` of each example's row, by id."""
@@ -179,6 +180,12 @@ class _Reader:
         if self.fields.user is None:
             user = f"persona-{hashlib.sha256(repr(persona).encode(errors='surrogatepass')).hexdigest()[:12]}"
         extra = {name: self._get(row, name) for name in self.fields.extra}
+        if question.strip() and self.split_after is not None and self.split_after not in question:
+            self._fault(
+                row,
+                f"field {self.fields.question!r} does not contain {self.split_after!r}, after which the "
+                "prompt form splits it (split_after); correct the row, or choose another prompt",
+            )
         for fault in self.owner.row_faults(row.fields, reference, len(persona)):
             self._fault(row, fault)
         if self.rejected is not None and rejected.strip() and rejected.strip() == reference.strip():

@@ -68,6 +68,11 @@ def parse_json(text: str) -> Any:
     return _DECODER.decode(text)
 
 
+def parse_next(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at `start`, and where it ends. Raises as `parse_json`."""
+    return _DECODER.raw_decode(text, start)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -19,7 +19,7 @@ from perbench.matrix.identity import COMPUTED, PROMPTS, Inputs
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
-from perbench.specs.compose import engine_of, owner_of, served_by, source_of
+from perbench.specs.compose import engine_of, metric_keys, owner_of, served_by, source_of
 from perbench.specs.expand import every_task, trainings
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
@@ -102,10 +102,11 @@ class Catalogue:
         own = {"protocol", *type(owner_of(task.spec)).Keys.model_fields}  # it may check or supply rows
         keys = {"data", "fields", "examples", "prompt", "prompts", *own}
         needed = list(needed_fields(task.spec))  # checked while reading rows, so that no cell fails late
-        whose = task.spec.persona.whose
-        key = canonical_digest(
-            [task.name, split, task.spec.model_dump(mode="json", include=keys), needed, whose]
-        )
+        measured = metric_keys(task.spec)  # so are references
+        checked = [name for name in task.spec.metrics if measured[name]]
+        keys = keys.union(*(measured[name] for name in checked))
+        read, whose = task.spec.model_dump(mode="json", include=keys), task.spec.persona.whose
+        key = canonical_digest([task.name, split, read, needed, checked, whose])
         if key not in self._datasets:
             try:
                 self._datasets[key] = data_sources.load_examples(task, split, self._limit)

@@ -170,7 +170,7 @@ def target_inputs(name: str, task: TaskSpec, helpers: Mapping[str, Inputs]) -> I
 
 def _prompting(task: TaskSpec, helpers: Mapping[str, Inputs]) -> Inputs:
     # Without metrics and headline, which are recomputed from the samples (`perbench rescore`).
-    form = task.prompts[task.prompt].model_dump(mode="json") if task.prompt is not None else None
+    form = sampled(task.prompts[task.prompt], helpers) if task.prompt is not None else None
     persona = _persona(task.persona, helpers)
     text = ranked_text(task)
     if text is not None:

@@ -25,7 +25,7 @@ from perbench.matrix.identity import (
 from perbench.matrix.overlaps import overlap_notes
 from perbench.shapes.base import Named
 from perbench.shapes.task import Split, TaskSpec
-from perbench.specs.compose import helpers_of, owner_of
+from perbench.specs.compose import helpers_of, owner_of, owners
 from perbench.specs.grid import leaves
 from perbench.specs.load import load_model, load_task
 from perbench.specs.rows import moved_rows, targets_in
@@ -34,7 +34,7 @@ from perbench.store.check import samples_withheld
 from perbench.store.ledger import caveats
 
 SCORING = ("metrics", "headline")
-"""Keys of a task that change its scores only."""
+"""Keys of a task that, like those of metrics, change its scores only."""
 ABSENT = "absent"
 """Marks a helper model whose weights are not on this machine."""
 ELSEWHERE = (".address", f".{COMPUTED}")
@@ -144,13 +144,14 @@ def same_task(
         )
     if str(name).endswith((".yaml", ".yml")):
         raise PerbenchError(f"its task {name} is a file, not a name")
+    unscored = {*SCORING, *(key for cls in owners("metric").values() for key in cls.Keys.model_fields)}
     changed: list[list[str]] = []
     rows = [given for matrix in matrices.values() for given in _overrides(matrix, name)] or [({}, {})]
     for groups in rows:
         if odd := [key for given in groups for key in moved_rows(given) if key != "data.files"]:
             raise OtherTask(f"the matrix takes the task's rows from elsewhere ({odd[0]}), which is not read")
         shared, own = (
-            {key: value for key, value in given.items() if scoring or key not in SCORING} for given in groups
+            {key: value for key, value in given.items() if scoring or key not in unscored} for given in groups
         )
         task = load_task(name, data=data, shared=shared, overrides=own)
         wanted = target_inputs(name, task.spec, _helpers(task.spec, absent=not helpers))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from perbench import plugins
 from perbench.contracts.metric import Measured, Scale, TextMetric, Texts
 from perbench.errors import CellError, MetricAbsent
+from perbench.shapes.task import TaskSpec
 from perbench.store.record import Metric
 
 
@@ -19,15 +20,17 @@ class TextScores:
     metrics: dict[str, Metric] = field(default_factory=dict)
     per_sample: dict[str, list[float | None]] = field(default_factory=dict)
     sums: dict[str, list[list[float] | None]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def text_metric(name: str) -> TextMetric:
-    """
+def text_metric(name: str, spec: TaskSpec | None = None) -> TextMetric:
+    """The metric of a task; without one, what its class declares can be read.
+
     Raises:
         PerbenchError: there is no such metric, or its file is broken.
     """
-    metric: TextMetric = plugins.get("metric", name).load_class()()
+    metric: TextMetric = plugins.get("metric", name).load_class()(spec)
     return metric
 
 
@@ -42,8 +45,8 @@ def check_measured(name: str, scale: Scale, measured: Measured, samples: int) ->
     scale.check(name, (measured.metric.value, *(measured.per_sample or ())))
 
 
-def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
-    """Compute the metrics `names`. Missing answers have no score.
+def score_texts(names: Sequence[str], texts: Texts, spec: TaskSpec | None = None) -> TextScores:
+    """Compute the metrics `names`, by the keys of the task, if any. Missing answers have no score.
 
     Raises:
         PerbenchError: there is no such metric.
@@ -59,7 +62,7 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         truncated=[texts.truncated[place] for place in there],
     )
     for name in names:
-        measure = text_metric(name)
+        measure = text_metric(name, spec)
         try:
             measured = measure.measure(name, scored)
         except MetricAbsent as absent:
@@ -71,6 +74,8 @@ def score_texts(names: Sequence[str], texts: Texts) -> TextScores:
         found.metrics[name] = metric.model_copy(
             update={"missing": metric.missing + absent_ones.total(), "why": why}
         )
+        found.counts.update(measured.counts)
+        found.notes.extend(note for note in measured.notes if note not in found.notes)
         if measured.per_sample is not None:
             scores = dict(zip(there, measured.per_sample, strict=True))
             found.per_sample[name] = [scores.get(place) for place in range(len(missing))]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from perbench.contracts.persona import Compared
 from perbench.shapes.persona import PersonaSpec
 from perbench.specs.compose import ranking_of
 
@@ -19,8 +21,11 @@ def absent(spec: PersonaSpec) -> list[str]:
     return [message] if find_spec(module) is None else []
 
 
-def query_of(question: str, after: str | None) -> str:
-    """The request, or its part after the first `after`."""
+def query_of(question: str, keys: Compared) -> str:
+    """The part of a request that is compared with items."""
+    if keys.query_match is not None and (found := re.search(keys.query_match, question)) is not None:
+        return " ".join(filter(None, found.groups()))
+    after = keys.query_after
     if after is None:
         return question
     _, marker, rest = question.partition(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from perbench.errors import PerbenchError, suggest
@@ -12,7 +13,7 @@ def times(items: Sequence[Mapping[str, Any]], field: str | None) -> list[float]:
     """Of each item, by the field that `persona.time` names; without one, its place: oldest first.
 
     Raises:
-        PerbenchError: an item lacks the field, or its value is not a number.
+        PerbenchError: an item lacks the field, or its value is neither a number nor a date.
     """
     if field is None:
         return [float(place) for place in range(len(items))]
@@ -22,9 +23,15 @@ def times(items: Sequence[Mapping[str, Any]], field: str | None) -> list[float]:
 def _number(item: Mapping[str, Any], place: int, field: str) -> float:
     if field not in item:
         raise PerbenchError(f"persona item {place} has no field {field!r}.{suggest(field, map(str, item))}")
+    value = item[field]
     try:
-        return float(item[field])
+        return float(value)
+    except (TypeError, ValueError):
+        pass
+    try:
+        return float(date.fromisoformat(value).toordinal())
     except (TypeError, ValueError):
         raise PerbenchError(
-            f"persona item {place}: {field} is {item[field]!r}, not a number; set persona.time to another"
+            f"persona item {place}: {field} is {value!r}, neither a number nor a date such as 2012-05-31; "
+            "set persona.time to another"
         ) from None

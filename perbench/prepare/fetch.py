@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 GITHUB = "https://raw.githubusercontent.com"
 HUGGINGFACE = "https://huggingface.co"
+WEB = "https:/"
+NO_COMMIT = "unversioned"
+"""In place of a commit, of files without one."""
 TIMEOUT = 30
 """Seconds without a byte after which a connection counts as lost."""
 ATTEMPTS = 3
@@ -106,6 +109,12 @@ def checksum(path: Path, kind: str) -> str:
 
 
 def _list(remote: Remote, revision: str | None) -> tuple[str, list[Listed]]:
+    if remote.host == "web":
+        if revision not in (None, NO_COMMIT):
+            raise PerbenchError(f"{remote.repository} has no commits; remove --revision")
+        base = f"{WEB}/{remote.repository}"
+        files = [Listed(path, f"{base}/{quote(path)}", known) for path, known in remote.files.items()]
+        return NO_COMMIT, files
     if remote.host == "github":
         if revision is None or not COMMIT.fullmatch(revision):
             raise PerbenchError(f"{remote.repository}: name a whole commit of 40 digits, not {revision!r}")
@@ -192,6 +201,11 @@ def _append(url: str, part: Path, tick: Tick) -> None:
     with _open(url, {"Range": f"bytes={have}-"} if have else {}) as answer:
         if answer.status == 416:
             return
+        if answer.headers.get_content_type() == "text/html":  # a page about an error, sent as a file
+            raise PerbenchError(
+                f"{url} is a web page, not a file of data; the file may have moved: use local files: --from "
+                "PATH"
+            )
         if answer.status != 206:
             have = 0
         left = answer.headers.get("Content-Length")

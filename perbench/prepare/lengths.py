@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from perbench import plugins
 from perbench.data.examples import load_examples
+from perbench.persona.retrieve import absent
 from perbench.shapes.base import Named
 from perbench.specs.compose import family_in, persona_helpers, source_of
 from perbench.specs.load import all_reported, load_task
@@ -57,7 +58,8 @@ def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) ->
     """The lengths by "TASK, SPLIT", of the examples drawn by each task.
 
     For a task without a prompt form (dialogue, preference), the persona's texts and, if there is one, the
-    question are measured. Tasks whose persona is built by a model are left out.
+    question are measured. Tasks whose persona is built by a model, or by a package that is not installed, are
+    left out.
     """
     found = {}
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -66,7 +68,7 @@ def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) ->
         for split in splits:
             data = task.spec.data
             there = source_of(data).has(getattr(data, f"{split}_split"), task.folder)
-            if there and not persona_helpers(task.spec.persona):
+            if there and not persona_helpers(task.spec.persona) and not absent(task.spec.persona):
                 found[f"{name}, {split}"] = _measure(task, load_examples(task, split).examples, tokenizer)
     return found
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from perbench.data import shape as shapes
 from perbench.data.jsonl import json_fault, parse_json
@@ -15,6 +15,7 @@ from perbench.data.lines import packed, read_lines
 from perbench.data.values import mended
 from perbench.disk.digests import file_sha256
 from perbench.errors import PerbenchError, Problem, SpecError
+from perbench.prepare import arrays
 
 Spot = tuple[int | None, str]
 """Position of a record in a file: its line or, if unknown, None and "record 3: "."""
@@ -90,6 +91,10 @@ class RawFiles:
         self.inputs[name] = None
         return None
 
+    def has(self, *names: str) -> bool:
+        """See `perbench.api.RawData`."""
+        return any(self._there(folder, name) for name in names for folder in self._folders)
+
     def note(self, what: str) -> None:
         """See `perbench.api.RawData`."""
         self.notes[what] += 1
@@ -108,9 +113,7 @@ class RawFiles:
     def _find(self, names: tuple[str, ...]) -> list[Path]:
         for name in names:
             for folder in self._folders:
-                found = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-                found = [path for path in found if path.is_file()][:1]
-                found = found or sorted(folder.glob(f"{name}-*.parquet"))
+                found = self._there(folder, name)
                 for path in found:
                     self.inputs[path.relative_to(folder).as_posix()] = file_sha256(path)
                     self.total += path.stat().st_size
@@ -127,6 +130,11 @@ class RawFiles:
         places = " or ".join(map(str, self._folders))
         raise Missing(f"no file {wanted} ({', '.join(SUFFIXES)}) in {places}{''.join(hints)}")
 
+    def _there(self, folder: Path, name: str) -> list[Path]:
+        """The file of this name, or its parts."""
+        found = [path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+        return found[:1] or sorted(folder.glob(f"{name}-*.parquet"))
+
     def _fault(self, path: Path, spot: Spot, message: str) -> None:
         line, start = spot
         self._problems.setdefault(path, []).append(Problem(path, line, start + message))
@@ -140,9 +148,8 @@ class RawFiles:
             yield from self._parquet(path)
         elif path.suffix == ".csv":
             yield from self._csv(path)
-        elif path.suffix == ".json" and (values := self._array(path)) is not None:
-            for number, value in enumerate(values, start=1):
-                yield (None, f"record {number}: "), value
+        elif path.suffix == ".json" and (form := self._form(path)) != "lines":
+            yield from self._array(path) if form == "array" else self._object(path)
         else:
             for number, line in self._lines(path):
                 try:
@@ -194,21 +201,39 @@ class RawFiles:
         except (arrow.ArrowInvalid, OSError) as error:
             self._fault(path, (None, ""), f"not Parquet, or damaged after record {number}: {error}")
 
-    def _array(self, path: Path) -> list[Any] | None:
-        """The items of a file with one JSON array; None if it has lines."""
+    def _form(self, path: Path) -> Literal["array", "object", "lines"]:
+        """Whether a file is one array, one object over several lines, or has a value per line."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
-            values: list[Any] | None = parse_json(text) if text.lstrip().startswith("[") else None
+            line = arrays.first_line(path)
+        except UnicodeDecodeError:
+            return "lines"  # which names the line
+        return "array" if line.startswith("[") else "object" if line == "{" else "lines"
+
+    def _array(self, path: Path) -> Iterator[tuple[Spot, Any]]:
+        def read(count: int) -> None:
+            self.done += count
+
+        try:
+            for number, (line, value, escaped) in enumerate(arrays.array_items(path, read), start=1):
+                yield (line, f"record {number}: "), self._whole(value) if escaped else value
         except UnicodeDecodeError as error:
             self._not_text(path, error)
-            return []
+        except arrays.NotJson as error:
+            self._fault(path, (error.line, ""), str(error))
+
+    def _object(self, path: Path) -> Iterator[tuple[Spot, Any]]:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            self.done += len(text)
+            value = parse_json(text)
+        except UnicodeDecodeError as error:
+            self._not_text(path, error)
         except json.JSONDecodeError as error:
             self._fault(path, (error.lineno, ""), f"not JSON: {error.msg}")
-            return []
         except (ValueError, RecursionError) as error:
             self._fault(path, (None, ""), json_fault(error))
-            return []
-        return self._whole(values) if "\\u" in text else values
+        else:
+            yield (None, ""), self._whole(value) if "\\u" in text else value
 
     def _csv(self, path: Path) -> Iterator[tuple[Spot, Any]]:
         try:

@@ -304,7 +304,7 @@ def _request(system: str | None, user: str, before: Sequence[Message]) -> tuple[
 
 def turns_with(form: PromptSpec, example: Example, persona: str) -> tuple[str | None, str]:
     """The system turn (None without one) and the user turn, with the joined items of the persona."""
-    values = {**_values(example), "persona": persona}
+    values = {**_values(form, example), "persona": persona}
     return None if form.system is None else form.system.format_map(values), form.user.format_map(values)
 
 
@@ -314,11 +314,15 @@ def turns_without(form: PromptSpec, example: Example) -> tuple[str | None, str]:
     if system is None and form.system is not None and "persona" not in placeholders(form.system):
         system = form.system
     user = form.user if form.user_without is None else form.user_without
-    values = _values(example)
+    values = _values(form, example)
     return None if system is None else system.format_map(values), user.format_map(values)
 
 
-def _values(example: Example) -> dict[str, Any]:
+def _values(form: PromptSpec, example: Example) -> dict[str, Any]:
     """Values of a form's placeholders besides {persona}; null becomes empty."""
-    extra = {name: "" if value is None else value for name, value in example.extra.items()}
-    return {**extra, "question": example.question}
+    values = {name: "" if value is None else value for name, value in example.extra.items()}
+    values["question"] = example.question
+    if form.split_after is not None:
+        start, marker, values["after"] = example.question.partition(form.split_after)
+        values["before"] = start + marker
+    return values

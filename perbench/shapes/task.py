@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from perbench.shapes.base import Strict
+from perbench.shapes.fields import LATER
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.plugged import plugin_of
 from perbench.shapes.sampling import DecodingSpec, SamplingSpec
@@ -72,7 +73,8 @@ class FieldSpec(Strict):
 
 class PromptSpec(Strict):
     """One prompt form. `{persona}` is the joined, trimmed items; `{question}` the user's request; row fields
-    in `fields.extra` may be used, too. `item` may hold the item's fields, and `{number}`, its 1-based index.
+    in `fields.extra` may be used, too, and with `split_after` `{before}` and `{after}`, its two parts. `item`
+    may hold the item's fields, and `{number}`, its 1-based index.
 
     Without the persona, a `system` that holds {persona} is dropped unless `system_without` replaces it; a
     `user` that holds {persona} needs `user_without`. (PerCE, App. D.1: drop the system prompt, keep the
@@ -88,7 +90,9 @@ class PromptSpec(Strict):
     join: str = "\n\n"
     system_without: str | None = None
     user_without: str | None = None
-    messages: bool = Field(default=False, exclude_if=lambda given: not given)  # absent from older identities
+    split_after: Annotated[str | None, LATER, Field(min_length=1)] = None
+    """{before} is the request up to and with the first occurrence of this text, {after} the rest."""
+    messages: Annotated[bool, LATER] = False
 
     @model_validator(mode="after")
     def _braces(self) -> PromptSpec:
@@ -99,8 +103,9 @@ class PromptSpec(Strict):
     def faults(self, name: str, extra: Collection[str]) -> list[str]:
         """Faults of the placeholders of form `name`, given the row fields it may hold."""
         faults = []
+        parts = {"before", "after"} if self.split_after is not None else set()
         for key in ("system", "user", "system_without", "user_without"):
-            allowed = {"question", *extra, *(() if key.endswith("without") else ("persona",))}
+            allowed = {"question", *parts, *extra, *(() if key.endswith("without") else ("persona",))}
             faults += template_faults(f"prompts.{name}.{key}", getattr(self, key), allowed)
         if faults:
             return faults
@@ -116,7 +121,11 @@ class PromptSpec(Strict):
                 f"prompts.{name}: user holds {{persona}}, so user_without must give the persona-free turn"
             )
         without = self.user_without if self.user_without is not None else self.user
-        request = {"question", *extra}
+        if parts and not parts <= placeholders(self.user):
+            faults.append(
+                f"prompts.{name}.split_after: user must hold {{before}} and {{after}}; or remove it"
+            )
+        request = {"question", *parts, *extra}
         if not (request & placeholders(without) and request & placeholders(self.user)):
             others = " or a field of fields.extra" if extra else ""
             faults.append(f"prompts.{name}: user needs {{question}}{others}, with and without the persona")

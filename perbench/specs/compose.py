@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, wraps
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
-from pydantic import Field, create_model, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, model_validator
 
 from perbench import plugins
-from perbench.contracts.base import Inputs, Owner, Role
+from perbench.contracts.base import Inputs, Role
 from perbench.contracts.decoding import Decoding
 from perbench.contracts.engine_kind import EngineKind
 from perbench.contracts.persona import Ranking, Summariser
@@ -24,9 +23,8 @@ from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.sampling import DecodingSpec
 from perbench.shapes.task import DataSpec, TaskSpec
 from perbench.shapes.templates import refuse
+from perbench.specs.keys import Owners, S, absent_keys, composed
 
-S = TypeVar("S", bound=Strict)
-Owners = Mapping[str, type[Owner[Any]]]
 ALL = ("summary", "protocol", "license", "redistributable", "notes", "headline", "data")
 """Keys of tasks under every protocol."""
 
@@ -54,53 +52,6 @@ def _files() -> tuple[tuple[str, str, str, int], ...]:
 @lru_cache(maxsize=8)
 def _loaded(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Owners]:
     return {kind: plugins.classes(kind) for kind in SPECS}
-
-
-def composed(
-    base: type[S], owned: Mapping[str, Owners], replaced: Mapping[str, tuple[Any, Any]] | None = None
-) -> type[S]:
-    """`base` with the keys of all these owners, by kind and name. A key that one owner requires may be absent
-    if another is in force.
-
-    Raises:
-        PerbenchError: two owners define one key differently.
-    """
-    found: dict[str, tuple[Any, Any]] = dict(replaced or {})
-    own = base.__name__.strip("_").lower()
-    by = {name: ((own, ""), info) for name, info in base.model_fields.items()}
-    for kind, classes in owned.items():
-        for owner, cls in classes.items():
-            for name, info in cls.Keys.model_fields.items():
-                other, known = by.setdefault(name, ((kind, owner), info))
-                if other != (kind, owner) and repr(known) != repr(info):
-                    both = f"{_place(*other)} and {_place(kind, owner)}"
-                    raise PerbenchError(f"{both} define the key {name!r} differently; rename one")
-                found[name] = _optional(info)
-    made: Any = create_model(
-        base.__name__.lstrip("_") + ("Spec" if base.__name__[0] == "_" else ""),
-        __base__=base,
-        __module__=base.__module__,
-        **cast(Any, found),
-    )
-    made.owned = owned  # so that instances find their owners without discovery
-    return cast("type[S]", made)
-
-
-def _place(kind: str, owner: str) -> str:
-    return f"{kind} {owner} ({plugins.get(kind, owner).path})" if owner else f"every {kind}"
-
-
-def _optional(info: FieldInfo) -> tuple[Any, Any]:
-    annotation = info.rebuild_annotation()
-    if not info.is_required():
-        return annotation, info
-    return annotation | None, None
-
-
-def absent_keys(cls: type[Owner[Any]], spec: Strict) -> list[str]:
-    """Missing keys that the owner in force requires."""
-    needed = (name for name, info in cls.Keys.model_fields.items() if info.is_required())
-    return [name for name in needed if getattr(spec, name) is None]
 
 
 # ---------------------------------------------------------------- owners in force
@@ -200,6 +151,18 @@ def ranked_text(task: TaskSpec) -> str | None:
     return task.fields.item_text if "fields.item_text" in ranking_of(task.persona).reads else None
 
 
+def metric_keys(task: TaskSpec | type[TaskSpec]) -> dict[str, set[str]]:
+    """The keys of a task that each metric reads, by the metric's name."""
+    return {name: set(cls.Keys.model_fields) for name, cls in task.owned["metric"].items()}
+
+
+def keys_under(protocol: type[Protocol[Any]], task: TaskSpec | type[TaskSpec]) -> set[str]:
+    """The keys of a task that are used under a protocol: its own, those that it reads, and those of metrics
+    of answers, if it has any."""
+    keys = {*ALL, *protocol.reads, *protocol.Keys.model_fields}
+    return keys.union(*metric_keys(task).values()) if "metrics" in protocol.reads else keys
+
+
 def leading(persona: PersonaSpec) -> Literal["first", "last"]:
     """The end of the ordered items that is kept longest."""
     if ranking_of(persona).keeps_order:
@@ -262,7 +225,12 @@ class _Task(TaskSpec):
         owner, name = owner_of(self), self.protocol
         faults = [
             f"{key}: is not used by protocol {name}; remove it"
-            for key in unread(self, {*ALL, *owner.reads, *type(owner).Keys.model_fields})
+            for key in unread(self, keys_under(type(owner), self))
+        ]
+        faults += [
+            f"{key}: required by metric {metric}"
+            for metric in (self.metrics if "metrics" in owner.reads else ())
+            for key in absent_keys(self.owned["metric"][metric], self)
         ]
         faults += [
             f"fields.{key} is required by protocol {name}"
@@ -376,11 +344,12 @@ def task_spec() -> type[TaskSpec]:
         name: (spec, Field(default_factory=spec)) for name, spec in inner.items()
     }
     replaced["data"] = (data_spec(), ...)
-    return composed(_Task, {"protocol": owners("protocol")}, replaced)
+    return composed(_Task, {kind: owners(kind) for kind in ("protocol", "metric")}, replaced)
 
 
 SPECS: Mapping[str, Callable[[], type[Strict]]] = {
     "protocol": task_spec,
+    "metric": task_spec,
     "source": data_spec,
     "decoding": decoding_spec,
     "ranking": persona_spec,

@@ -17,7 +17,7 @@ from perbench.shapes.reported import ReportedTable
 from perbench.shapes.rubric import Rubric
 from perbench.shapes.task import TaskSpec
 from perbench.specs import yaml
-from perbench.specs.compose import ALL, engines, model_spec, protocols, sources, task_spec
+from perbench.specs.compose import engines, keys_under, model_spec, protocols, sources, task_spec
 from perbench.specs.faults import check, empties, path_fault
 from perbench.specs.yaml import Document, Place
 
@@ -133,17 +133,17 @@ def _applied(whole: type[TaskSpec], document: Document, *groups: Given) -> Itera
     drops the keys that stand in the document and only the former one reads."""
     for group in groups:
         if "protocol" in group:
-            _change_protocol(document, group["protocol"][0])
+            _change_protocol(whole, document, group["protocol"][0])
         for key, (value, place) in sorted(group.items(), key=lambda one: one[0] != "protocol"):
             yield place, _override(whole, document, key, value, place)
 
 
-def _change_protocol(document: Document, name: Any) -> None:
+def _change_protocol(whole: type[TaskSpec], document: Document, name: Any) -> None:
     old, new = (protocols().get(one) for one in (document.data.get("protocol"), name) if isinstance(one, str))
     if old is None or new is None or old is new:
         return
-    kept = {*ALL, *new.reads, *new.Keys.model_fields}
-    _drop(document.data, kept, {*old.reads, *old.Keys.model_fields} - kept)
+    kept = keys_under(new, whole)
+    _drop(document.data, kept, keys_under(old, whole) - kept)
     if new.headline is not None:
         document.data["headline"] = new.headline
 

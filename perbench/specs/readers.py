@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from perbench.errors import Problem
-from perbench.specs.compose import ALL, owner_of, source_of, summariser_of
+from perbench.specs.compose import keys_under, metric_keys, owner_of, source_of, summariser_of
 from perbench.specs.grid import leaves
 from perbench.specs.yaml import Document, KeyPath
 
@@ -33,8 +33,11 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
     ordinary"}. `own_adapters`: whether trainings continue with users' own adapters."""
     owner, persona = owner_of(task), task.persona
     found = dict.fromkeys(NOTES, "in a row of a matrix")
+    measured = metric_keys(task)
+    of_metrics = set().union(*measured.values())
     if axis == "sources":
-        found |= dict.fromkeys([*owner.of_answers, *(() if own_adapters else EVALUATED_ON)], "in a source")
+        unused = [*owner.of_answers, *of_metrics, *(() if own_adapters else EVALUATED_ON)]
+        found |= dict.fromkeys(unused, "in a source")
     elif not owner.tunes:
         found |= dict.fromkeys(TRAINED_ON, "in a target")
     rankings, summarisers, decodings = (
@@ -48,6 +51,9 @@ def idle(task: TaskSpec, axis: Literal["sources", "targets"], *, own_adapters: b
     found |= _of_others(rankings, "persona.retrieve", persona.retrieve)
     found |= _of_others(decodings, "decoding.method", task.decoding.method)
     found |= _of_others({"none": (), **summarisers}, "persona.summarise", persona.summarise)
+    if axis == "targets":
+        others = of_metrics.difference(*(measured[name] for name in task.metrics))
+        found |= dict.fromkeys(sorted(others), f"under metrics {', '.join(task.metrics)}")
     found |= {
         f"prompts.{name}": f"under prompt {task.prompt}" for name in task.prompts if name != task.prompt
     }
@@ -68,8 +74,7 @@ def _of_others(reads: Mapping[str, Collection[str]], key: str, chosen: str) -> d
 
 def dropped(task: TaskSpec, shared: Mapping[str, Any]) -> dict[str, str]:
     """As `idle`: changes to all rows of a task that one with another protocol leaves out."""
-    owner = owner_of(task)
-    reads = {*ALL, *owner.reads, *type(owner).Keys.model_fields}
+    reads = keys_under(type(owner_of(task)), task)
     paths = [".".join(keys) for keys in leaves(dict(shared))]
     return {
         path: f"under protocol {task.protocol}"

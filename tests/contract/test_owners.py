@@ -18,13 +18,32 @@ BUILT_IN = [
     *(("protocol", name) for name in ("generation", "identification")),
 ]
 BUILT_IN.remove(("metric", "meteor"))  # needs WordNet
+REQUIRED = {
+    **{name: {"labels": ["Tea", "An answer may be empty."]} for name in ("accuracy", "macro_f1")},
+    **{name: {"ratings": [1, 5]} for name in ("mae", "rmse")},
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN)
 def test_what_is_built_in_keeps_its_contract(kind: str, name: str) -> None:
     suite = importlib.import_module(f"perbench.conformance.{kind}")
-    report = suite.check(plugins.get(kind, name).load_class(), {})
+    report = suite.check(plugins.get(kind, name).load_class(), REQUIRED.get(name, {}))
     assert [finding for finding in report.findings if not finding.ok] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ([], "--param labels=VALUE"),
+        (["labels=[a]"], "labels"),
+        (["labels=[a, b]", "ratings=[1, 5]"], "ratings"),
+    ],
+)
+def test_a_metric_is_tried_with_the_keys_it_requires(
+    params: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "metric", "accuracy", *(word for one in params for word in ("--param", one))]) == 2
+    assert said in capsys.readouterr().err
 
 
 METRIC = """

@@ -1,4 +1,4 @@
-"""A stand-in on 127.0.0.1 for the two hosts that data are fetched from, and a family whose files it has."""
+"""A stand-in on 127.0.0.1 for the hosts that data are fetched from, and a family whose files it has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def git_blob(content: bytes) -> str:
 
 
 class Host:
-    """Serves `files` ("OWNER/NAME/PATH" -> content) at COMMIT, as GitHub's raw files and as a dataset hub.
+    """Serves `files` ("OWNER/NAME/PATH" -> content) at COMMIT, as GitHub's raw files and as a dataset hub,
+    and those below "web/" as they are.
 
     `cut`: so many bytes of an answer go out, then the connection breaks, once for each entry; `failing`: so
     many answers are HTTP 503; `wrong`: files whose content differs from what the hub lists. `asked` holds the
@@ -68,6 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = path.removeprefix("/datasets/").strip("/").replace("/resolve/", "/").split("/")
         name = "/".join([*parts[:2], *parts[3:]])
+        if path.startswith("/web/"):
+            name, parts[2] = path.lstrip("/"), self.host.head
         if name not in self.host.files or parts[2] != self.host.head:
             self.send_error(404)
             return
@@ -81,6 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(content) - start))
+        if content.startswith(b"<html>"):
+            self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()
         end = start + self.host.cut.pop(0) if self.host.cut and "/api/" not in self.path else len(content)
         self.wfile.write(content[start:end])
@@ -98,6 +103,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Host]:
     thread.start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr(fetch, "GITHUB", address)
+    monkeypatch.setattr(fetch, "WEB", address)
     monkeypatch.setenv("HF_ENDPOINT", address)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))

@@ -65,6 +65,30 @@ def test_from_the_hub_the_newest_commit_is_pinned(host: Host) -> None:
     assert fetch(hub(), None)[0] == LATER
 
 
+def web() -> Remote:
+    return Remote("web", "web/downloads", {"a/b.json": None})
+
+
+def test_from_a_web_server(host: Host) -> None:
+    host.files["web/downloads/a/b.json"] = TEXT
+    host.cut = [1000]
+    commit, folder = fetch(web(), None)
+    assert (folder / "a" / "b.json").read_bytes() == TEXT
+    before = len(host.asked)
+    assert fetch(web(), commit) == (commit, folder)
+    assert len(host.asked) == before == 2  # resumed, then kept
+    with pytest.raises(PerbenchError, match="web/downloads has no commits; remove --revision"):
+        fetch(web(), COMMIT)
+
+
+def test_a_page_about_an_error_is_no_file(host: Host) -> None:
+    host.files["web/downloads/a/b.json"] = b"<html><body>Not found</body></html>"
+    with pytest.raises(PerbenchError, match=r"a/b\.json is a web page.*--from PATH"):
+        fetch(web(), None)
+    host.files["web/downloads/a/b.json"] = TEXT
+    assert (fetch(web(), None)[1] / "a" / "b.json").read_bytes() == TEXT
+
+
 def test_a_fault_of_encryption_is_a_lost_connection(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.files["o/n/data/a b.txt"] = TEXT
 

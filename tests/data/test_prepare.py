@@ -190,9 +190,9 @@ def test_other_forms_of_files(raw: Path, tmp_path: Path) -> None:
         (
             "train.json",
             '[{"user": "a",\n"text": "t"},\n{"user": "a"}]',
-            r"json: record 2: the row has no key 'text'",
+            r"json:3: record 2: the row has no key 'text'",
         ),
-        ("train.json", '\ufeff[{"user": "a"}]', r"train\.json: record 1: the row has no key 'text'"),
+        ("train.json", '\ufeff[{"user": "a"}]', r"train\.json:1: record 1: the row has no key 'text'"),
         ("train.csv", 'user,text\na,"x', r"train\.csv:1: not CSV"),
         ("train.csv", "name,text\na,b\n", r"train\.csv:2: the row has no key 'user'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -75,12 +76,13 @@ def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         prepare(Request("prefeval", folder))
     assert [
-        str(problem).removeprefix(f"{folder}/").partition(". There")[0] for problem in error.value.problems
+        re.split(r"\. There|; convert", str(problem).removeprefix(f"{folder}/"))[0]
+        for problem in error.value.problems
     ] == [
-        "education_resources.json: record 1: the row has no key 'question'",
-        "education_resources.json: record 2: the row has no key 'preference'",
+        "education_resources.json:2: record 1: the row has no key 'question'",
+        "education_resources.json:3: record 2: the row has no key 'preference'",
         "entertain_games.json:1: not JSON: Expecting value",
-        "pet_ownership.json: not UTF-8 (invalid start byte at byte 1)",
+        "pet_ownership.json:1: not UTF-8 (invalid start byte at byte 2 of the line)",
     ]
 
 

@@ -170,6 +170,7 @@ def test_options_that_nothing_reads_are_left_out() -> None:
     [
         {"order": "best_last"},
         {"query_after": ":"},
+        {"query_match": "(.)"},
         {"k": 3},
         {"retrieve": "latest"},
         {"retrieve": "random"},

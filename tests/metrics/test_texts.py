@@ -11,8 +11,10 @@ from perbench.errors import PerbenchError
 from perbench.metrics import score_texts, text_metric
 from perbench.plugins import names
 from perbench.stats.spread import jackknife
+from tests.metrics.tasks import answered
 
 METRICS = names("metric")
+SPEC = answered(metrics=["accuracy"], labels=["The cat sat", "a mat"], ratings=[1, 5])
 
 MAT = ("the cat sat on the mat", "the cat was on the mat")
 
@@ -120,7 +122,7 @@ def test_truncation_is_a_share() -> None:
 
 def test_every_signature_names_library_and_version_or_rule() -> None:
     names = [name for name in METRICS if name != "meteor"]
-    found = score_texts(names, texts([MAT]))
+    found = score_texts(names, texts([MAT]), SPEC)
     assert found.metrics["rougeL"].signature.startswith("rougeL|f1|stem:no|unreadable:missing|rouge-score:")
     assert found.metrics["bleu"].signature.startswith(
         "bleu|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"
@@ -132,7 +134,7 @@ def test_every_signature_names_library_and_version_or_rule() -> None:
 
 
 def test_every_registered_metric_has_its_code() -> None:
-    found = score_texts(list(METRICS), texts([MAT]))
+    found = score_texts(list(METRICS), texts([MAT]), SPEC)
     told = {note.split()[1] for note in found.notes}  # "metric meteor absent: ..."
     assert found.metrics.keys() | told == set(METRICS)
 

@@ -23,7 +23,7 @@ ADDED = {
     "trainer": ["halved_ce"],
     "identifier": ["long_words"],
     "protocol": ["likeliest", "tact"],
-    "metric": ["accuracy", "edits", "macro_f1"],
+    "metric": ["agreement", "agreement_f1", "edits"],
     "ranking": ["longest"],
     "summariser": ["asked"],
     "decoding": ["halfway"],

@@ -48,6 +48,38 @@ def tokenizer(tiny_model_dir: Path) -> Any:
     return load_tokenizer(tiny_model_dir)
 
 
+def test_a_persona_within_the_request(tokenizer: Any) -> None:
+    form = {
+        "user": "{before}, and {persona}{after}",
+        "user_without": "{question}",
+        "item": '"{text}"',
+        "join": ", and ",
+        "split_after": "title",
+    }
+    asked = 'The paper with the title "T", not the title "U"'
+    for persona, shown in (
+        (["A", "B"], 'The paper with the title, and "A", and "B" "T", not the title "U"'),
+        ([], asked),
+    ):
+        pair = build_pair(task(form), example(persona, asked), tokenizer, with_response=False)
+        assert f"user\n{shown}<" in tokenizer.decode(pair.factual)
+
+
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [
+        ({"user": "{before}{persona}{after}", "user_without": "{question}"}, "unknown {after}"),
+        ({"user": "{before}{persona}", "user_without": "{question}", "split_after": "x"}, "split_after"),
+        ({"system": "{persona}", "split_after": "x"}, "split_after"),
+        ({"system": "{persona}", "split_after": ""}, "split_after"),
+    ],
+)
+def test_both_parts_of_a_split_request_are_used(form: dict[str, str], key: str) -> None:
+    with pytest.raises(ValueError, match="prompts") as error:
+        task({"item": "{text}", **form})
+    assert key in str(error.value)
+
+
 def test_both_prompts(tokenizer: Any) -> None:
     pair = build_pair(task(), example(["I hunt.", "I bake."]), tokenizer, with_response=True)
     assert tokenizer.decode(pair.factual) == (

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perbench.api import Example
+from perbench.contracts.persona import Compared
 from perbench.errors import PerbenchError
 from perbench.persona.build import build_personas, standing
 from perbench.persona.rankings.bm25 import bm25
@@ -79,7 +80,29 @@ def places(spec: TaskSpec, one: Example) -> list[int]:
     ],
 )
 def test_the_query_is_what_follows_the_marker(question: str, after: str | None, expected: str) -> None:
-    assert query_of(question, after) == expected
+    assert query_of(question, Compared(query_after=after)) == expected
+
+
+TITLES = 'An author of the title "One", which reference? [1]: "Two" [2]: "Three"'
+STRINGS = '^[^"]*"[^"]*"[^"]*"([^"]*)"[^"]*"([^"]*)"'
+
+
+@pytest.mark.parametrize(
+    ("pattern", "question", "expected"),
+    [
+        (STRINGS, TITLES, "Two Three"),
+        (STRINGS, 'Only "One": and "Two', 'and "Two'),
+        ("(?s)about (.*)|of (.*)", "tell me of deer\nand dogs", "deer\nand dogs"),
+    ],
+)
+def test_the_query_is_what_groups_match(pattern: str, question: str, expected: str) -> None:
+    assert query_of(question, Compared(query_match=pattern, query_after=":")) == expected
+
+
+@pytest.mark.parametrize("pattern", ["(", "no group"])
+def test_a_pattern_without_parts_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="query_match"):
+        task(retrieve="bm25", query_match=pattern)
 
 
 def okapi(query: list[str], documents: list[list[str]]) -> list[float]:
@@ -142,12 +165,13 @@ def test_latest_is_by_time_or_what_stands_last() -> None:
     items = [{"year": year} for year in (2001, 2003, 1999, "2003")]
     assert latest(items, "year") == [3, 1, 0, 2]
     assert latest(items, None) == [3, 2, 1, 0]
+    assert latest([{"day": f"20{day}"} for day in ("12-05-31", "09-12-01", "12-06-01")], "day") == [2, 0, 1]
     one = example("q", "a", "b", "c")
     assert places(task(retrieve="latest", k=2), one) == [2, 1]
     assert places(task(retrieve="latest", k=2, order="best_last"), one) == [1, 2]
     with pytest.raises(PerbenchError, match=r"example e: persona item 0 has no field 'when'"):
         places(task(retrieve="latest", time="when"), one)
-    with pytest.raises(PerbenchError, match=r"text is 'a', not a number; set persona\.time"):
+    with pytest.raises(PerbenchError, match=r"text is 'a', neither a number nor a date.* set persona\.time"):
         places(task(retrieve="latest", time="text"), one)
 
 

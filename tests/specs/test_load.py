@@ -80,8 +80,8 @@ def test_wrong_overrides_are_told_all_at_once(root):
     told = faults(load_task, "diary/notes", overrides={"persona.q": 3, "sampling.top_p": 2, "metrics.x": 1})
     assert told == [
         "override persona.q: task diary/notes: unknown key 'q' under persona."
-        " There are: encoder, k, max_tokens, order, priority, query_after, retrieve, seed, similarity,"
-        " summarise, summary, time.",
+        " There are: encoder, k, max_tokens, order, priority, query_after, query_match, retrieve, seed,"
+        " similarity, summarise, summary, time, whose.",
         "override metrics.x: task diary/notes: unknown key 'x' under metrics. It takes no keys.",
         "override sampling.top_p: sampling.top_p: input should be less than or equal to 1,"
         " got 2 (an integer)",

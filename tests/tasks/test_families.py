@@ -17,7 +17,16 @@ from perbench.errors import PerbenchError, SpecError
 from perbench.prepare.prepare import Request, prepare
 from perbench.specs.load import load_task
 
-FAMILIES = ["aloe", "longlamp", "longlamp_temporal", "prefeval", "reviews", "synthetic_persona_chat"]
+FAMILIES = [
+    "aloe",
+    "lamp",
+    "lamp_time",
+    "longlamp",
+    "longlamp_temporal",
+    "prefeval",
+    "reviews",
+    "synthetic_persona_chat",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +51,9 @@ def test_what_is_fetched_is_pinned_or_says_that_it_is_not(name: str) -> None:
         if remote.host == "github":
             assert re.fullmatch("[0-9a-f]{40}", remote.revision or "")
             assert all(re.fullmatch("git:[0-9a-f]{40}", value or "") for value in remote.files.values())
+        elif remote.host == "web":
+            assert remote.revision is None
+            assert "No checksum of the files" in " ".join((cls.__doc__ or "").split())
         else:
             assert remote.revision is None
             assert "No commit of the dataset" in " ".join((cls.__doc__ or "").split())

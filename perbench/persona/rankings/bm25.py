@@ -17,9 +17,9 @@ class BM25(Ranking[Compared]):
     version = 1
 
     def rank(self, text: str, examples: Sequence[Example], models: Models) -> Rankings:
-        after = self.keys.query_after
+        keys = self.keys
         return [
-            by_score(bm25(query_of(example.question, after), rendered(text, example))) for example in examples
+            by_score(bm25(query_of(example.question, keys), rendered(text, example))) for example in examples
         ]
 
 

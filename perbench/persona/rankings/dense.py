@@ -35,6 +35,6 @@ class Dense(Ranking[Keys]):
         from perbench.persona.dense import similarities
 
         keys = self.keys
-        requests = [(query_of(one.question, keys.query_after), rendered(text, one)) for one in examples]
+        requests = [(query_of(one.question, keys), rendered(text, one)) for one in examples]
         scores = similarities(models.encoder(keys.encoder), requests, cosine=keys.similarity == "cosine")
         return [by_score(own) for own in scores]

@@ -14,7 +14,8 @@ from perbench.shapes.base import Strict
 
 class Keys(Strict):
     time: str | None = None
-    """The item field that holds its time, a number; None: items are listed oldest first."""
+    """The item field that holds its time, a number or a date (2012-05-31); None: items are listed oldest
+    first."""
 
 
 class Latest(Ranking[Keys]):
@@ -38,7 +39,7 @@ def latest(items: Sequence[Mapping[str, Any]], time: str | None) -> list[int]:
     """Newest first, by the field `time`; of equal times, or without a field, later items are newer.
 
     Raises:
-        PerbenchError: an item lacks the field, or its value is not a number.
+        PerbenchError: an item lacks the field, or its value is neither a number nor a date.
     """
     found = times(items, time)
     return sorted(range(len(items)), key=lambda place: (found[place], place), reverse=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts import missing
 from perbench.contracts.base import Asked, Role
-from perbench.contracts.metric import UNIT, Scale
+from perbench.contracts.metric import UNIT, Scale, TextMetric
 from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
 from perbench.shapes.base import Strict
 from perbench.shapes.sampling import SamplingSpec
@@ -41,6 +41,7 @@ class GenerationProtocol(Protocol[Keys]):
     trains = True
     prompted = True
     title = "writing"
+    audited_as = "likelihood"
     of_answers = (
         *(key for key in ANSWERS if key != "sampling"),
         *(f"sampling.{key}" for key in SamplingSpec.model_fields if key != "end"),
@@ -61,6 +62,18 @@ class GenerationProtocol(Protocol[Keys]):
         from perbench.metrics import text_metric
 
         return UNIT if metric in SWAP_METRICS else text_metric(metric).scale
+
+    def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
+        if reference.strip():  # rows without a reference are skipped
+            for metric in self._metrics:
+                for fault in metric.reference_faults(reference):
+                    yield f"field {self.spec.fields.reference!r} {fault}"
+
+    @cached_property
+    def _metrics(self) -> Sequence[TextMetric]:
+        """One of each file: metrics of one file read a reference alike."""
+        classes = dict.fromkeys(self.spec.owned["metric"][name] for name in self.spec.metrics)
+        return [cls(self.spec) for cls in classes]
 
     def roles(self) -> Sequence[Role]:
         swap = self.keys.persona_swap

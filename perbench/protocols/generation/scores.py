@@ -29,7 +29,7 @@ def score(spec: TaskSpec, swap: PersonaSwapSpec | None, samples: Sequence[Sample
         truncated=[sample.get("finish_reason") == "length" for sample in samples],
         missing=missing.reasons(samples),
     )
-    found = score_texts(spec.metrics, texts)
+    found = score_texts(spec.metrics, texts, spec)
     if swap is not None:
         for name, measured in swap_scores.measure(swap, samples, spec.sampling.max_new_tokens).items():
             found.metrics[name] = measured.metric
@@ -54,6 +54,7 @@ def score(spec: TaskSpec, swap: PersonaSwapSpec | None, samples: Sequence[Sample
             "empty": sum(not sample["response"].strip() for sample in there),
             "persona_items_kept": sum(sample["persona_kept"] for sample in there),
             "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in there),
+            **found.counts,
             **missing.counts(samples),
             **swapped,
             **adapters,

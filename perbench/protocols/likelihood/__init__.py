@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Role
 from perbench.contracts.metric import Scale
-from perbench.contracts.protocol import EXAMPLES, PROMPTS, Batch, Protocol, Sample
+from perbench.contracts.protocol import EXAMPLES, PROMPTS, Batch, Beside, Protocol, Sample
 from perbench.shapes.base import Strict
 
 from .section import LikelihoodSpec, metric_names
@@ -56,6 +56,7 @@ class LikelihoodProtocol(Protocol[Keys]):
         }
     )
     headline = "nll"
+    beside = MappingProxyType({"nll": Beside(over_none="gain_over_none", over_other="gain_over_other")})
     version = 1
 
     @property

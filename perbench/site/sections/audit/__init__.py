@@ -72,7 +72,7 @@ def _table(metric: str, lower: bool, found: Sequence[Compared]) -> Table:
         for one in found
     ]
     return Table(
-        caption=f"{metric} by whose persona the prompt holds",
+        caption=f"{metric.partition(',')[0]} by whose persona the prompt holds",
         first="task",
         columns=tuple(columns),
         rows=tuple(rows),
@@ -147,7 +147,12 @@ def _shortcuts(found: Sequence[Compared]) -> Iterator[Table]:
     first = {one.task: one for one in reversed(found) if one.beside.shortcuts}
     held = [one for one in found if first.get(one.task) is one]
     names = list(
-        dict.fromkeys(name for one in held for name in (one.beside.floor, *one.beside.shortcuts) if name)
+        dict.fromkeys(
+            name
+            for one in held
+            for name in (one.beside.floor, *one.beside.shortcuts)
+            if name and isinstance(name, str)
+        )
     )
     if not names:
         return

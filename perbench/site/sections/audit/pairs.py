@@ -125,7 +125,7 @@ def _compared(
     for whose, gain in ((NONE, beside.over_none), (OTHER, beside.over_other)):
         if methods[whose] is None and gain:
             methods[whose] = _method(cells[OWN], metric, statistic, less=gain, sign=1 if lower else -1)
-    floor = _method(cells[OWN], beside.floor, None) if beside.floor else None
+    floor = _floor(cells[OWN], metric, beside.floor)
     there = {whose: method for whose, method in methods.items() if method is not None}
     if OWN not in there or len(there) < 2:
         return None
@@ -145,6 +145,16 @@ def _compared(
         _part(table, place, None if floor is None else len(names), above, lower),
         beside,
     )
+
+
+def _floor(entries: Sequence[Entry], metric: str, floor: str | float) -> Method | None:
+    if isinstance(floor, str):
+        return _method(entries, floor, None) if floor else None
+    found = _method(entries, metric, None)
+    if found is None:
+        return None
+    seeds = [replace(seed, rows=np.full_like(seed.rows, floor)) for seed in found.seeds]
+    return replace(found, seeds=seeds, share=False)
 
 
 def _sums(entries: Sequence[Entry]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Accuracy: the share of answers that are the reference, case and outer punctuation aside; and macro-F1."""
+"""The share of answers that are the reference, case and outer punctuation aside; and its macro-F1."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def plain(text: str) -> str:
     return text.strip().strip(".!\"'").casefold()
 
 
-class Accuracy(TextMetric):
-    names = ("accuracy", "macro_f1")
+class Agreement(TextMetric):
+    names = ("agreement", "agreement_f1")
 
     def measure(self, name: str, texts: Texts) -> Measured:
         found = [plain(text) for text in texts.predictions]
         gold = [plain(text) for text in texts.references]
-        if name == "accuracy":
+        if name == "agreement":
             values: list[float | None] = [float(a == b) for a, b in zip(found, gold, strict=True)]
-            return Measured(mean_metric(values, texts.clusters, "accuracy|normalised:casefold"), values)
+            return Measured(mean_metric(values, texts.clusters, "agreement|normalised:casefold"), values)
         rows = _counts(found, gold)
         metric = summed_metric(
             lambda sums: self.of_sums(name, sums),
@@ -29,7 +29,7 @@ class Accuracy(TextMetric):
             texts.clusters,
             scale=UNIT,
             n=len(found),
-            signature="macro_f1|normalised:casefold",
+            signature="agreement_f1|normalised:casefold",
         )
         return Measured(metric, sums=rows.tolist())
 
