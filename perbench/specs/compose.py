@@ -157,9 +157,9 @@ def metric_keys(task: TaskSpec | type[TaskSpec]) -> dict[str, set[str]]:
 
 
 def keys_under(protocol: type[Protocol[Any]], task: TaskSpec | type[TaskSpec]) -> set[str]:
-    """The keys of a task that are used under a protocol: its own, those that it reads, and those of metrics
-    of answers, if it has any."""
-    keys = {*ALL, *protocol.reads, *protocol.Keys.model_fields}
+    """The keys of a task that are used under a protocol: its own, those that it reads, that of trainers of
+    pairs if its tasks may be sources, and those of metrics of answers, if it has any."""
+    keys = {*ALL, *protocol.reads, *protocol.Keys.model_fields, *(["fields.rejected"] * protocol.trains)}
     return keys.union(*metric_keys(task).values()) if "metrics" in protocol.reads else keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from statistics import fmean, stdev
 
@@ -25,6 +26,16 @@ def test_both_directions(rows: int) -> None:
     # By hand, first row: .1 ln(.1/.6) + .6 ln(.6/.3) + .3 ln(.3/.1) = .566296
     assert head.kl(absent, given, rows=rows).tolist() == pytest.approx([0.566296, 0, 0.045157], abs=1e-6)
     assert head.kl(given, absent, rows=rows).tolist() == pytest.approx([0.757250, 0, 0.037510], abs=1e-6)
+
+
+def test_pir_is_p_cxmi_in_nats() -> None:
+    """P-CXMI (arXiv 2109.07446) in bits, positive where the context helps: log2 of .6/.1, .5/.5, .8/.7."""
+    head, tokens = Head(torch.eye(3, dtype=torch.float64), dtype=torch.float64), torch.tensor([0, 1, 0])
+    given, absent = (
+        head.logp(torch.tensor(p, dtype=torch.float64).log(), tokens) for p in (P_WITH, P_WITHOUT)
+    )
+    bits = [2.584963, 0.0, 0.192645]
+    assert (given - absent).tolist() == pytest.approx([math.log(2) * one for one in bits], abs=1e-6)
 
 
 def test_a_response_is_cut_at_its_mean_and_one_standard_deviation(make_text: MakeText) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from perbench.specs.load import load_task
 from perbench.specs.matrices import load_matrix
-from tests.specs.diary import MATRIX, ROWS, TASK, faults
+from tests.specs.diary import MATRIX, ROWS, SPOT, TASK, faults
 
 
 def written(root: Path, trainers: str, *more: str) -> str:
@@ -38,6 +39,16 @@ def test_the_field_may_be_named_by_the_task_or_for_it(root: Path, place: str) ->
         )
         (root / "leaderboard" / "matrices" / "small.yaml").write_text(text, encoding="utf-8")
     assert load_matrix("small").spec.trainers == ["dpo"]
+
+
+def test_tasks_that_may_be_sources_may_hold_pairs_whatever_their_protocol() -> None:
+    for name, fits in (("prefeval/choice", True), ("embedded/chitchat_reply", True), (SPOT, False)):
+        if fits:
+            found = load_task(name, overrides={"fields.rejected": "worse"})
+            assert found.spec.fields.rejected == "worse"
+        else:
+            (fault,) = faults(load_task, name, overrides={"fields.rejected": "worse"})
+            assert "fields.rejected: is not used by protocol identification" in fault
 
 
 def test_a_row_limited_to_other_sources_is_no_fault(root: Path) -> None:
