@@ -117,11 +117,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, runs: Sequence[Path], out: Path, damaged: list[str]) -> Path:
+    from perbench.matrix import options
     from perbench.matrix.reading import SampleReader
     from perbench.site import build
     from perbench.site.cells import SampleTexts
 
-    reads, count = SampleReader(dict(args.data)), getattr(args, "shade", None)
+    reads, count = SampleReader(options.data_folders(args)), getattr(args, "shade", None)
     shades = None
     if count is not None:
         from perbench.matrix.shade import Shader

@@ -49,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
 def _path(args: argparse.Namespace) -> int:
     from perbench.harness.folder import notes, task_folder
     from perbench.harness.version import check_version
+    from perbench.matrix.options import data_folders
 
     check_version()
-    folder = task_folder(dict(args.data))
+    folder = task_folder(data_folders(args))
     for note in notes(folder):
         print(f"perbench: {note}", file=sys.stderr)
     print(folder)
@@ -62,10 +63,11 @@ def _write(args: argparse.Namespace) -> int:
     from perbench import plugins
     from perbench.errors import PerbenchError
     from perbench.harness.written import write_groups, write_task
+    from perbench.matrix.options import data_folders
 
     if args.folder.exists() and not args.folder.is_dir():
         raise PerbenchError(f"{args.folder} is a file; name a folder")
-    data = {family: str(folder) for family, folder in args.data}
+    data = {family: str(folder) for family, folder in data_folders(args).items()}
     written = []
     for task in args.tasks or plugins.names("task"):
         try:

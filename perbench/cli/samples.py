@@ -47,11 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from perbench.console.printing import console
+    from perbench.matrix import options
     from perbench.matrix.cells import describe
     from perbench.matrix.samples import find_cell, shown_samples
 
     record, folder = find_cell(args.cell, args.words)
-    found, whole = shown_samples(record, folder, worst=args.worst, most=FEW, data=dict(args.data))
+    found, whole = shown_samples(record, folder, worst=args.worst, most=FEW, data=options.data_folders(args))
     if args.json:
         print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=1))
         return 0

@@ -130,6 +130,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def data_folders(args: argparse.Namespace) -> dict[str, Path]:
+    """The folders of `add_data`, by family.
+
+    Raises:
+        PerbenchError: one does not exist.
+    """
+    for family, folder in args.data:
+        if not folder.expanduser().is_dir():
+            raise PerbenchError(f"--data {family}={folder}: no such folder")
+    return dict(args.data)
+
+
 def add_track(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track",
@@ -292,6 +304,4 @@ def _family(text: str) -> tuple[str, Path]:
     family, equals, folder = text.partition("=")
     if not equals or not family or not folder:
         raise argparse.ArgumentTypeError(f"expected FAMILY=DIR, got {text!r}")
-    if not Path(folder).expanduser().is_dir():
-        raise PerbenchError(f"--data {text}: no such folder")
     return family, Path(folder)

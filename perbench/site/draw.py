@@ -338,7 +338,7 @@ class Segment:
 
 def strip(tally: WinLoss) -> list[Segment]:
     """How many comparisons a method won, could not decide, lost and misses, as parts of one bar."""
-    counts = {"kw": tally.won, "kt": tally.open, "kl": tally.lost, "kx": tally.missing}
+    counts = {"won": tally.won, "open": tally.open, "lost": tally.lost, "gone": tally.missing}
     widths = {kind: max(NARROWEST, STRIP * n / tally.total) for kind, n in counts.items() if n}
     if not widths:
         return []

@@ -31,6 +31,7 @@ PAPERS = {
     "nextquill_table1_untrained": (0, 5 * 3, 0, 5 * 3),
     "nextquill_ablation": (4 * 3, 4 * 3, 0, 4 * 3),
     "nextquill_figures": (3 + 3, 3 + 3, 0, 3 + 3),
+    "nextquill_figure3": (0, 3, 0, 3),
     "nextquill_readings": (7, 7 + 1, 0, 0),
     "perce_drop": (2 * 3, 2 * 3 + 1, 0, 2 * 3),
     "perce_figure4": (0, 0, 0, 3),

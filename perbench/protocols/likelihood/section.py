@@ -16,7 +16,7 @@ PARTS = ("", "_personal", "_rest")
 """Suffixes: over all tokens, the personal ones, and the others."""
 BITS = "bits_per_character"
 PERSONAL = 1.0
-"""A token is personal if its PIR under the model before training exceeds this (PerCE, arXiv 2603.29245)."""
+"""A token is personal if its PIR under the model before training exceeds this (PerCE, 2.2)."""
 
 
 class LikelihoodSpec(Strict):
