@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.base import Asked, Role
+from perbench.contracts.data import Offered
 from perbench.contracts.metric import Scale
-from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
+from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Beside, Protocol, Sample
 from perbench.shapes.base import Strict
 from perbench.shapes.sampling import SamplingSpec
 
@@ -43,7 +45,31 @@ class ChoiceProtocol(Protocol[Keys]):
     trains = True
     prompted = True
     of_answers = (*(key for key in ANSWERS if key != "sampling"), *SAMPLED, "choice")
+    titles = MappingProxyType(
+        {
+            "longest": "longest option",
+            "shortest": "shortest option",
+            "first": "first option",
+            "pairwise": "pairwise accuracy",
+            "pairwise_longest": "longer option",
+            "pairwise_writer": "mean of the writer",
+            "top1": "top-1 accuracy",
+        }
+    )
+    beside = MappingProxyType(
+        {
+            "accuracy": Beside("no_persona", "chance", shortcuts=("longest", "shortest", "first")),
+            "pairwise": Beside("pairwise_no_persona", 0.5, shortcuts=("pairwise_longest", "pairwise_writer")),
+            "top1": Beside("top1_no_persona", "top1_chance"),
+        }
+    )
     version = 1
+
+    def offered(self, example: Example) -> Offered:
+        if self.keys.choice.rated is None:
+            return Offered(example.extra["options"], example.extra["gold"])
+        ratings = example.extra["ratings"]
+        return Offered(example.extra["options"], ratings.index(max(ratings)))
 
     def faults(self) -> Iterator[str]:
         spec = self.keys.choice
