@@ -58,6 +58,16 @@ def test_bad_input(words: list[str], said: list[str], root: Root, runs: Runs, tm
         assert part in errors
 
 
+def test_one_user_has_no_other_persona(root: Root, runs: Runs, tmp_path: Path) -> None:
+    rows = [row for row in writing_rows(7, 5) if row["user"] == "user 0"]
+    write_rows(root.path / "data/writing/test.jsonl", rows)
+    words = ["audit", "tiny/writing", "--model", "tiny", "--out", str(tmp_path / "run")]
+    code, _, errors = runs(root.path, *words)
+    assert code == 2
+    for part in ("tiny/writing", "likelihood.others", "rows of other users"):
+        assert part in errors
+
+
 PICK = {
     "summary": "Pick an answer.",
     "protocol": "choice",
@@ -79,7 +89,7 @@ PICK = {
 
 
 def picks() -> list[dict[str, Any]]:
-    """The right option is the longest in 4 of 6 rows, and the first in 3; in the other 2 it is the shortest."""
+    """The right option is the longest in 4 of 6 rows, the shortest in the others, and the first in 3."""
     rows = []
     for number in range(6):
         right, wrong = ("a red house by the sea", "bread") if number < 4 else ("tea", "a long walk in rain")
