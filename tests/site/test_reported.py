@@ -37,6 +37,7 @@ SIZES = {
     "nextquill_table1": (9, 12),
     "nextquill_table2": (4, 12),
     "nextquill_table3": (4, 12),
+    "lamp_pplug_table1": (5, 22),
 }
 # A sample typed by hand, apart from the files: table, row, column (and metric), printed number.
 GOLD = """
@@ -124,6 +125,14 @@ nextquill_table3 | Qwen2.5-3B, + CausalOnly | Books, BLEU | 2.5619
 nextquill_table3 | Qwen2.5-3B, + NormOnly | Books, METEOR | 0.2786
 nextquill_table3 | Qwen2.5-3B, + NormOnly | CDs & Vinyl, BLEU | 1.9861
 nextquill_table3 | Qwen2.5-3B, + Full (NextQuill) | Movies & TV, ROUGE-L | 0.1041
+lamp_pplug_table1 | FlanT5-XXL, no profile | LaMP-1, valid, accuracy | 0.498
+lamp_pplug_table1 | FlanT5-XXL, no profile | LaMP-3, test, RMSE | 0.611
+lamp_pplug_table1 | FlanT5-XXL, BM25 | LaMP-2, test, F1 | 0.306
+lamp_pplug_table1 | FlanT5-XXL, BM25 | LaMP-4, valid, ROUGE-L | 0.175
+lamp_pplug_table1 | FlanT5-XXL, Recency | LaMP-7, test, ROUGE-1 | 0.444
+lamp_pplug_table1 | FlanT5-XXL, Contriever | LaMP-5, test, ROUGE-L | 0.433
+lamp_pplug_table1 | FlanT5-XXL, one LoRA per user | LaMP-2, test, accuracy | 0.360
+lamp_pplug_table1 | FlanT5-XXL, one LoRA per user | LaMP-7, valid, ROUGE-1 | -
 """
 
 
