@@ -89,7 +89,7 @@ def test_an_axis_may_not_vary_what_one_of_its_rows_does_not_read(root):
     row = "targets:\n- {task: diary/notes, decoding: {method: [ordinary, context_steering], lam: 2.0}}"
     path.write_text(MATRIX.replace(TARGETS, row), encoding="utf-8")
     (told,) = faults(load_matrix, "small")
-    way_out = "move the choice that uses it to a row of its own"
+    way_out = "move the setting that uses it to a row of its own"
     assert told == f"{path}:6: decoding.lam: is not used under decoding.method ordinary; {way_out}"
     path.write_text(path.read_text("utf-8").replace("method: [ordinary", "method: [ordinary, ordinary"))
     path.write_text(path.read_text("utf-8").replace(", context_steering]", "]"))
