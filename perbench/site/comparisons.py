@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 from perbench.contracts.results import Matrix, ModelRow, Outcome, TargetColumn
-from perbench.site.rows import baseline_of
+from perbench.site.rows import Baselines
 from perbench.stats.paired import ALPHA, Estimate
 
 UNTESTED = "without a test (under 3 users, no spread, or no samples to pair)"
@@ -115,8 +115,9 @@ def compare(matrix: Matrix, over: str) -> Comparisons:
     same model, source and settings, misses all targets there."""
     found, cells = Comparisons(over), dict(matrix.rows)
     rows = list(cells)
+    bases = Baselines(rows, over)
     for row, outcomes in matrix.rows:
-        base = baseline_of(row, rows, over)
+        base = bases.of(row)
         if row.trainer is None or base == row:
             continue
         name = method_of(row, over)

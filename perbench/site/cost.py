@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perbench.contracts.results import Matrix, ModelRow
-from perbench.site.rows import baseline_of
+from perbench.site.rows import Baselines
 from perbench.store import CellRecord
 
 MACHINE = ("device", "platform", "cpus", "threads", "processes", "precision")
@@ -35,11 +35,11 @@ class Cost:
 
 def cost(rows: Sequence[ModelRow], matrix: Matrix) -> Cost:
     """Of a method's trainings by source and seed, each beside the baseline's of that source and seed."""
-    known = [row for row, _ in matrix.rows]
+    bases = Baselines((row for row, _ in matrix.rows), matrix.baseline)
     pairs = [
         (mine, theirs)
         for row in rows
-        if (base := baseline_of(row, known, matrix.baseline)) is not None
+        if (base := bases.of(row)) is not None
         for mine, theirs in _by_seed(matrix.trained.get(row, ()), matrix.trained.get(base, ()))
     ]
     alike = [(mine, theirs) for mine, theirs in pairs if machine(mine) == machine(theirs)]

@@ -26,15 +26,16 @@ from perbench.site.columns import ColumnKey, columns_of, told_apart
 from perbench.site.flags import flags
 from perbench.site.format import digits_for, natural
 from perbench.site.naming import metric_title, task_title
-from perbench.site.rows import baseline_of, order, rows_of
+from perbench.site.rows import Baselines, order, rows_of
 from perbench.specs.rows import own_targets, task_of
 from perbench.stats.paired import ALPHA, Aligned, Estimate, Method, Sampled, holm_adjusted
 from perbench.stats.spread import rank_ranges
 from perbench.store import CellRecord
 from perbench.store.record import Better
 
-FEWEST_RANKED = 3
-"""For two models the gain is enough."""
+FEWEST_RANKED, MOST_RANKED = 3, 300
+"""For two models the gain is enough. Of 300, Holm's correction over 44,850 pairs leaves ranges as wide as the
+table."""
 
 
 @dataclass
@@ -64,6 +65,7 @@ def matrix_of(loaded: Loaded) -> Matrix:
         held[place].append(entry)
     _check_seeds(groups.values())
     rows = sorted(set(rows_by.values()), key=lambda row: order(row, loaded.baseline))
+    bases = Baselines(rows, loaded.baseline)
     apart = told_apart(held)
     planned = _profiles(held, loaded)
     order_of = sorted(
@@ -72,7 +74,7 @@ def matrix_of(loaded: Loaded) -> Matrix:
     found, paired = {}, []
     for key in order_of:
         elsewhere = _elsewhere(key, apart, loaded.baseline_target)
-        found[key], scores = _outcomes(key, groups, rows, loaded.baseline, elsewhere)
+        found[key], scores = _outcomes(key, groups, rows, bases, elsewhere)
         paired.append(scores)
     gains = [one.gain for outcomes in found.values() for one in outcomes if one.gain is not None]
     tests = sum(gain.p is not None for gain in gains)
@@ -120,7 +122,7 @@ def _outcomes(
     key: ColumnKey,
     groups: Mapping[tuple[ModelRow, ColumnKey], _Group],
     rows: Sequence[ModelRow],
-    baseline: str | None,
+    bases: Baselines,
     elsewhere: ColumnKey | None = None,
 ) -> tuple[list[Outcome], Paired]:
     """A column: each row's value, its gain over its baseline row, and its rank; and the scores behind it. The
@@ -158,7 +160,7 @@ def _outcomes(
             rank=ranks.get(places.get(row, -1)),
             own=own,
         )
-        base = baseline_of(row, rows, baseline)
+        base = bases.of(row)
         if base is not None and elsewhere is not None and made.mean is not None:
             other = groups[base, elsewhere].done() if (base, elsewhere) in groups else []
             other_gain = _gain(done[row], made.mean, other, headline)
@@ -277,9 +279,10 @@ def _difference(mean: Mean, base: Mean) -> Estimate | None:
 
 
 def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
-    """The ranks left possible by the tests of all pairs, by model; empty without pairs."""
+    """The ranks left possible by the tests of all pairs, by model; empty without pairs, and if there are
+    more than MOST_RANKED models."""
     count, sign = len(table.methods), -1 if better == "lower" else 1
-    if better is None or count < FEWEST_RANKED:
+    if better is None or not FEWEST_RANKED <= count <= MOST_RANKED:
         return {}
     pairs = [(i, j, sign * gain, p) for i, j, gain, p in table.pairs()]
     return dict(enumerate(rank_ranges(pairs, count))) if any(p is not None for *_, p in pairs) else {}

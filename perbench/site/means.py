@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from perbench.contracts.results import Matrix, ModelRow, Outcome, TargetColumn
-from perbench.site.rows import baseline_of
+from perbench.site.rows import Baselines
 from perbench.stats.across import Part, mean_gain
 from perbench.stats.paired import Effect, Estimate, holm_adjusted
 from perbench.stats.spread import rank_ranges
@@ -147,7 +147,7 @@ class _Peers:
     def __init__(self, matrix: Matrix, key: Key, methods: Sequence[tuple[ModelRow, ...]]) -> None:
         self.matrix, self.key, self.methods = matrix, key, methods
         self.cells: Mapping[ModelRow, Sequence[Outcome]] = dict(matrix.rows)
-        self.rows = list(self.cells)
+        self.bases = Baselines(self.cells, matrix.baseline)
 
     def standings(self, kinds: Sequence[TaskKind]) -> Iterator[Standing]:
         ranks = [self._ranks(kind) for kind in kinds]
@@ -166,12 +166,12 @@ class _Peers:
         return sum(self.matrix.meant(row, place) for row in sources.values() for place in places)
 
     def _is_baseline(self, rows: Sequence[ModelRow]) -> bool:
-        return all(baseline_of(row, self.rows, self.matrix.baseline) == row for row in rows)
+        return all(self.bases.of(row) == row for row in rows)
 
     def _mean(self, rows: Sequence[ModelRow], kind: TaskKind) -> MeanGain:
         parts, of = [], self._planned(kind.places)
         for row in rows:
-            base = baseline_of(row, self.rows, self.matrix.baseline)
+            base = self.bases.of(row)
             for place in kind.places:
                 gain = self.cells[row][place].gain
                 if base is not None and base != row and gain is not None and gain.value is not None:

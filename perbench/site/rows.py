@@ -228,21 +228,27 @@ def head_of(row: ModelRow) -> RowHead:
     )
 
 
-def baseline_of(row: ModelRow, rows: Sequence[ModelRow], baseline: str | None) -> ModelRow | None:
-    """The row against which gains are measured: trained by the baseline from the same weights, on the same
-    data and with the same settings. If its own parameters vary, one that was chosen alike, from the row's
-    runs, else the first."""
-    same = [
-        other
-        for other in rows
-        if row.trainer is not None
-        and other.trainer == baseline
-        and (other.model, other.source, other.training) == (row.model, row.source, row.training)
-        and (other.start, other.setting) == (row.start, row.setting)
-    ]
-    return min(
-        same, key=lambda other: (other.chosen_on != row.chosen_on, not other.runs & row.runs), default=None
-    )
+class Baselines:
+    """Of rows, the one against which gains are measured: trained by the baseline from the same weights, on
+    the same data and with the same settings. If its own parameters vary, one that was chosen alike, from the
+    row's runs, else the first."""
+
+    def __init__(self, rows: Iterable[ModelRow], baseline: str | None) -> None:
+        self._held: dict[tuple[str | None, ...], list[ModelRow]] = defaultdict(list)
+        for row in rows:
+            if row.trainer == baseline:
+                self._held[_alike(row)].append(row)
+
+    def of(self, row: ModelRow) -> ModelRow | None:
+        return min(
+            self._held.get(_alike(row), ()) if row.trainer is not None else (),
+            key=lambda other: (other.chosen_on != row.chosen_on, not other.runs & row.runs),
+            default=None,
+        )
+
+
+def _alike(row: ModelRow) -> tuple[str | None, ...]:
+    return row.model, row.source, row.training, row.start, row.setting
 
 
 def _by_value(parameters: str) -> list[tuple[str, bool, float, str]]:

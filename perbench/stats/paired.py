@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isnan
 
 import numpy as np
@@ -126,6 +127,11 @@ class _Kept:
     sizes: Floats
     n: int
     missing: int
+
+    @cached_property
+    def df(self) -> float:
+        """Degrees of freedom of the variance over users, of whom there are two or more."""
+        return user_df(self.sizes[self.sizes > 0])
 
 
 @dataclass(frozen=True)
@@ -293,7 +299,8 @@ class Aligned:
         if np.isnan(found.value):
             return Estimate(None, n, missing, users, seeds=seeds)
         value = found.value
-        spread = jackknife(value, found.left_out, found.sizes, found.scale)
+        df = self._common(*places).df if users >= FEWEST_USERS else None
+        spread = jackknife(value, found.left_out, found.sizes, found.scale, df)
         alone = len(places) == 1
         share = alone and self.methods[places[0]].share
         if spread is not None and seeds > 1 and (spread.variance or share):

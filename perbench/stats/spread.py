@@ -84,13 +84,16 @@ def user_df(sizes: Floats) -> float:
     return float(trace**2 / ((e**2).sum() - 2 * (a2 * e).sum() + a2.sum() ** 2))
 
 
-def jackknife(value: float, left_out: Floats, sizes: Floats, scale: float | None = None) -> Spread | None:
+def jackknife(
+    value: float, left_out: Floats, sizes: Floats, scale: float | None = None, df: float | None = None
+) -> Spread | None:
     """The spread of any statistic over users.
 
     Args:
         left_out: [G] the statistic without user g.
         sizes: [G] the user's samples, or units counted; users with none are not counted.
         scale: the size of values that differ by no more than rounding, by default that of `value`.
+        df: `user_df` of the sizes above 0, if known.
 
     Returns:
         None under three users, and where the statistic is undefined (nan) as a whole or without one of them.
@@ -101,7 +104,8 @@ def jackknife(value: float, left_out: Floats, sizes: Floats, scale: float | None
         return None
     if np.abs(off).max() <= ROUNDING * max(scale or 0.0, abs(value)):
         off = np.zeros_like(off)
-    return Spread(float((len(off) - 1) / len(off) * (off**2).sum()), user_df(sizes))
+    variance = float((len(off) - 1) / len(off) * (off**2).sum())
+    return Spread(variance, user_df(sizes) if df is None else df)
 
 
 def left_out(statistic: Statistic, sums: Floats) -> tuple[float, Floats]:

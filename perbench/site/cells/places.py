@@ -9,7 +9,7 @@ from perbench.contracts.results import Matrix, ModelRow, Outcome, TargetColumn
 from perbench.contracts.section import Value
 from perbench.site.draw import verdict_words
 from perbench.site.format import between, number
-from perbench.site.rows import baseline_of
+from perbench.site.rows import Baselines
 from perbench.store import CellRecord
 
 
@@ -44,10 +44,10 @@ def places_of(matrix: Matrix) -> dict[str, CellPlace]:
 
 
 def _places(matrix: Matrix) -> Iterator[tuple[CellRecord, CellPlace]]:
-    rows = [row for row, _ in matrix.rows]
+    bases = Baselines((row for row, _ in matrix.rows), matrix.baseline)
     outcomes = dict(matrix.rows)
     for row, found in matrix.rows:
-        base_row = baseline_of(row, rows, matrix.baseline)
+        base_row = bases.of(row)
         for number_, outcome in enumerate(found):
             column = matrix.columns[number_]
             for record in outcome.records:

@@ -14,7 +14,7 @@ from perbench.contracts.results import CHOSEN_ON_TEST, Flag, Loaded, Matrix, Mod
 from perbench.contracts.section import Block, ColumnHead, RowHead, Section, Table, Value
 from perbench.progress import counted
 from perbench.site.format import number, tick
-from perbench.site.rows import ON_TEST, baseline_of, head_of
+from perbench.site.rows import ON_TEST, Baselines, head_of
 from perbench.site.values import outcome_value
 from perbench.specs.rows import task_of
 from perbench.store.selection import Candidate, Choice
@@ -214,7 +214,7 @@ def _base(
 ) -> _Line | None:
     """The line that a method is compared with: the baseline's, on the same variant or `baseline_target`."""
     task, row = next(iter(line.rows.items()))
-    base = baseline_of(row, known, baseline)
+    base = Baselines(known, baseline).of(row)
     variant = baseline_target if baseline_target is not None else line.variant
     if base is None or (base == row and variant == line.variant):
         return None

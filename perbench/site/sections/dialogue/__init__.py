@@ -42,6 +42,13 @@ class DialogueSection(Section):
 
 def _all(loaded: Loaded, matrix: Matrix) -> list[Turns]:
     """Each metric by turn of each target, the headline first."""
+    if "turns" not in matrix.known:
+        matrix.known["turns"] = _turns(loaded, matrix)
+    found: list[Turns] = matrix.known["turns"]
+    return found
+
+
+def _turns(loaded: Loaded, matrix: Matrix) -> list[Turns]:
     entries = {entry.record.identity: entry for entry in loaded.entries}
     found = []
     for place, column in enumerate(matrix.columns):

@@ -11,7 +11,7 @@ from perbench.contracts.section import Value
 from perbench.site.format import digits_for
 from perbench.site.matrix import better_of, method_of
 from perbench.site.naming import metric_title
-from perbench.site.rows import baseline_of
+from perbench.site.rows import Baselines
 from perbench.site.values import at_turn, value_of
 from perbench.stats.paired import Aligned, Estimate, holm_adjusted
 from perbench.store import CellRecord
@@ -69,8 +69,8 @@ def turns_of(metric: str, place: int, matrix: Matrix, entries: Mapping[str, Entr
     records = [record for found in cells.values() for record in found if metric in record.metrics]
     by_turn = [one for record in records for one in record.metrics[metric].by_turn]
     digits = digits_for(one.value for one in by_turn)
-    bases = {row: baseline_of(row, list(cells), matrix.baseline) for row in cells}
-    against = {row: base for row, base in bases.items() if base is not None and base != row}
+    bases = Baselines(cells, matrix.baseline)
+    against = {row: base for row in cells if (base := bases.of(row)) is not None and base != row}
     scores, places = _aligned(metric, cells, entries)
     means = {
         row: _with_interval(value_of(found, metric, digits), metric, found, scores, places.get(row))
