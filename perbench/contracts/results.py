@@ -42,6 +42,8 @@ class Entry:
     """The published file or pack that holds it; anybody may have written its samples."""
     withheld: str = field(default="", compare=False)
     """Why this copy of the cell holds digests in place of its samples."""
+    folder: Path | None = field(default=None, compare=False, repr=False)
+    """Of the cell in a run directory."""
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from perbench.heap import growing
 from perbench.site.cells import CellPages, SampleTexts
+from perbench.site.cells.groups import GroupPages
 from perbench.site.load import load
 from perbench.site.render import files
+from perbench.site.split import Split
 from perbench.site.view import build_view
 from perbench.site.write import write
 
@@ -32,10 +35,17 @@ def build(
         PerbenchError: a run is absent or empty, or holds only damaged records; the runs have different
             baselines; `out` holds something other than a perbench page.
     """
-    loaded = load(runs, baseline)
-    view = build_view(loaded)
+    with growing():
+        loaded = load(runs, baseline)
+        view = build_view(loaded)
     matrices = {str(number): spec for number, spec in enumerate(loaded.matrices) if "targets" in spec}
-    page = write(files(view, CellPages(view, texts, matrices, left_out)), out)
+    split = Split(view)
+    cells: CellPages | GroupPages = (
+        GroupPages(view, samples=texts is not None)
+        if split.large
+        else CellPages(view, texts, matrices, left_out)
+    )
+    page = write(files(view, cells, split), out)
     for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
         left_out(what)
     return page

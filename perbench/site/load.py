@@ -136,7 +136,7 @@ def _run(
             here = partial(read_samples, folder, record.identity) if there else None
             why = left_out.why if left_out is not None else ""
             planned_now = record.identity in planned
-            entries.append(Entry(record, scores, name_of_run, planned_now, here, opened.pack, why))
+            entries.append(Entry(record, scores, name_of_run, planned_now, here, opened.pack, why, folder))
     try:
         choices = choices_of(described, plans)
     except ValueError:

@@ -12,13 +12,15 @@ from perbench.contracts.section import ColumnHead, RowHead, Table, Value
 from perbench.site.data import table_data
 from perbench.site.view import ShownSection
 
+INDENTED = 5000
+"""Values of a table above which its JSON is on one line, as Python writes it ten times as fast."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Spreadsheets take a text with such a beginning for a formula."""
 
 
 def file_of(section: ShownSection, number: int) -> str:
     """The name of a table's files, without its ending."""
-    return f"data/{section.name}-{number}"
+    return section.files or f"data/{section.name}-{number}"
 
 
 def as_csv(table: Table) -> str:
@@ -37,7 +39,8 @@ def csv_of(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def as_json(section: str, table: Table) -> str:
-    return json.dumps({"section": section, **table_data(table)}, ensure_ascii=False, indent=1) + "\n"
+    spaces = 1 if len(table.rows) * len(table.columns) <= INDENTED else None
+    return json.dumps({"section": section, **table_data(table)}, ensure_ascii=False, indent=spaces) + "\n"
 
 
 def _lines(table: Table) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from unicodedata import bidirectional
 
 import perbench
@@ -91,6 +91,12 @@ def render_page(
     code = found.loader.get_source(found, script)[0]
     hashes = {"css_hash": _hash(style), "script_hash": _hash(code)}
     return found.get_template(template).render(css=style, script=code, **hashes, **values) + "\n"
+
+
+class Page(Protocol):
+    """Renders a template as a page of a site."""
+
+    def __call__(self, template: str, current: str, *, root: str = "", **values: Any) -> str: ...
 
 
 class Plain(str):

@@ -36,6 +36,15 @@ class ShownSection:
     template: Path | None
     page: str = INDEX
     verdict: tuple[str, ...] = ()
+    part_of: str = ""
+    """The section whose table it holds some rows of (`perbench.site.split`)."""
+    files: str = ""
+    """Where the whole table is, as CSV and as JSON, without the ending."""
+
+    @property
+    def included(self) -> str:
+        """The name under which its template is included."""
+        return f"{self.part_of or self.name}/section.html" if self.template else "section.html"
 
     @property
     def label(self) -> str:

@@ -119,7 +119,8 @@ class _Part:
 @dataclass(frozen=True)
 class _Kept:
     """Samples scored under each of some methods: which [N] of all, also as a key; their users' numbers [n];
-    how many each user has [G]; their count, and how many more any of the methods was asked."""
+    how many each user has [G]; their count, how many more any of the methods was asked, and the number of
+    their users."""
 
     samples: NDArray[np.bool_]
     key: bytes
@@ -127,6 +128,7 @@ class _Kept:
     sizes: Floats
     n: int
     missing: int
+    users: int
 
     @cached_property
     def df(self) -> float:
@@ -205,11 +207,12 @@ class Aligned:
             self._asked.append(asked)
             # A mean can do with a sample that some seed lacks; a corpus score cannot: seeds are compared.
             self._scored.append(there.any(axis=0) if method.statistic is None else there.all(axis=0))
-        self._alike = [
-            (asked.tobytes(), scored.tobytes())
+        numbers: dict[tuple[bytes, bytes], int] = {}
+        self._alike = [  # methods with the same samples have the same number
+            numbers.setdefault((asked.tobytes(), scored.tobytes()), len(numbers))
             for asked, scored in zip(self._asked, self._scored, strict=True)
         ]
-        self._kept: dict[tuple[tuple[bytes, bytes], ...], _Kept] = {}
+        self._kept: dict[tuple[int, ...], _Kept] = {}
         self._parts: dict[tuple[int, bytes], _Part] = {}
 
     def value(self, method: int) -> Estimate:
@@ -223,8 +226,8 @@ class Aligned:
         """(i, j, value, p) of `gain(i, j)` for every j < i, a value of 0 if it has none. One computation does
         for all methods j with the same samples."""
         alike: dict[bytes, list[int]] = {}
-        for place, (_, scored) in enumerate(self._alike):
-            alike.setdefault(scored, []).append(place)
+        for place, scored in enumerate(self._scored):
+            alike.setdefault(scored.tobytes(), []).append(place)
         found: dict[tuple[bytes, bytes], _PairParts] = {}
         for i in range(len(self.methods)):
             for mask, places in alike.items():
@@ -261,14 +264,15 @@ class Aligned:
 
     def _common(self, *places: int) -> _Kept:
         """The samples scored under all of these methods; found once for methods with the same samples."""
-        key = tuple(self._alike[place] for place in places)
+        key = tuple([self._alike[place] for place in places])
         if key not in self._kept:
             kept: NDArray[np.bool_] = np.all([self._scored[place] for place in places], axis=0)
             asked = np.any([self._asked[place] for place in places], axis=0)
             user = self._user[kept]
             sizes = np.bincount(user, minlength=len(self._names)).astype(np.float64)
             n = int(kept.sum())
-            self._kept[key] = _Kept(kept, kept.tobytes(), user, sizes, n, int(asked.sum()) - n)
+            missing, users = int(asked.sum()) - n, int((sizes > 0).sum())
+            self._kept[key] = _Kept(kept, kept.tobytes(), user, sizes, n, missing, users)
         return self._kept[key]
 
     def effect(self, *places: int) -> Effect:
@@ -277,29 +281,25 @@ class Aligned:
         sizes = kept.sizes
         if not kept.n:
             return Effect(np.nan, 0, kept.missing, self._names, np.full(len(sizes), np.nan), sizes, (), 0.0)
-        first, *rest = (self._part(place, kept) for place in places)
-        return Effect(
-            value=first.value - sum(part.value for part in rest),
-            n=kept.n,
-            missing=kept.missing,
-            users=self._names,
-            left_out=first.left_out - sum(part.left_out for part in rest),
-            sizes=sizes,
-            seeds=tuple(
-                part.seeds if self.methods[place].trained else None
-                for place, part in zip(places, (first, *rest), strict=True)
-            ),
-            scale=max(abs(part.value) for part in (first, *rest)),
-        )
+        parts = [self._part(place, kept) for place in places]
+        value, left_out, scale = parts[0].value, parts[0].left_out, abs(parts[0].value)
+        for part in parts[1:]:
+            value, left_out, scale = value - part.value, left_out - part.left_out, max(scale, abs(part.value))
+        seeds = [
+            part.seeds if self.methods[place].trained else None
+            for place, part in zip(places, parts, strict=True)
+        ]
+        return Effect(value, kept.n, kept.missing, self._names, left_out, sizes, tuple(seeds), scale)
 
     def _estimate(self, *places: int) -> Estimate:
         found = self.effect(*places)
-        n, missing, users = found.n, found.missing, int((found.sizes > 0).sum())
+        kept = self._common(*places)
+        n, missing, users = found.n, found.missing, kept.users
         seeds = min(map(len, found.trained), default=0)
-        if np.isnan(found.value):
+        if isnan(found.value):
             return Estimate(None, n, missing, users, seeds=seeds)
         value = found.value
-        df = self._common(*places).df if users >= FEWEST_USERS else None
+        df = kept.df if users >= FEWEST_USERS else None
         spread = jackknife(value, found.left_out, found.sizes, found.scale, df)
         alone = len(places) == 1
         share = alone and self.methods[places[0]].share

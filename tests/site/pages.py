@@ -8,12 +8,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perbench.site import build
+from perbench.site import build, split
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.site.conftest import Bench
 
 VOID = {"meta", "link", "input", "br", "wbr", "img", "hr"}
+
+
+def split_all(patch: pytest.MonkeyPatch) -> None:
+    """Build sites as those of thousands of cells, with every table divided that can be."""
+    for name in ("CELLS", "LONG", "MOST_PANELS"):
+        patch.setattr(split, name, 0)
 
 
 @dataclass(eq=False)

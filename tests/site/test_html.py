@@ -14,7 +14,7 @@ import pytest
 from perbench.site.render import CSP
 from tests.site.conftest import Bench
 from tests.site.filled import everywhere, fill, vary
-from tests.site.pages import Element, Site, check_isolated, site_of
+from tests.site.pages import Element, Site, check_isolated, site_of, split_all
 
 EVIL = "<script>alert('x')</script>&\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 HOSTILE = "\u202e\u2066\u200f\x1b[2J\x9b\u2028\x7f"
@@ -27,6 +27,7 @@ FILLED: dict[str, Callable[[Bench], object]] = {
     "hostile": lambda bench: everywhere(bench, HOSTILE + HEBREW),
     "one": lambda bench: bench.identify("percontrast", 0.5),
 }
+SPLIT = ("split full", "split varied", "split evil", "split hostile")
 HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 BLOCKS = HEADINGS | {*("p", "div", "section", "ul", "ol", "dl", "table", "form", "details", "figure", "pre")}
 PHRASING = HEADINGS | {*("p", "span", "b", "i", "em", "strong", "code", "pre", "small", "bdi", "label")}
@@ -45,14 +46,17 @@ CHILDREN = {
 INTERACTIVE = {"a", "button", "select", "input", "summary"}
 
 
-@pytest.fixture(scope="module", params=[*FILLED, "board"])
+@pytest.fixture(scope="module", params=[*FILLED, *SPLIT, "board"])
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Site:
     if request.param == "board":
         return Site(request.getfixturevalue("board").site)
     folder = tmp_path_factory.mktemp("site")
     bench = Bench(folder / "run")
-    FILLED[request.param](bench)
-    return site_of(bench, out=folder / "site")
+    FILLED[request.param.removeprefix("split ")](bench)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param in SPLIT:
+            split_all(patch)
+        return site_of(bench, out=folder / "site")
 
 
 def test_elements_hold_what_they_may(site: Site) -> None:

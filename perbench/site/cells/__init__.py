@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from perbench.contracts.chart import Axis, Chart, Panel, Point, Series
 from perbench.contracts.results import Entry
@@ -12,15 +12,9 @@ from perbench.site.cells import data
 from perbench.site.cells.facts import Fact, baseline_trainings, cut, facts, sentence, setting_of, title_of
 from perbench.site.cells.places import CellPlace, places_of
 from perbench.site.cells.samples import PIR, CellSamples, SampleTexts, folded, marked, name_of
-from perbench.site.templates import TEMPLATES
+from perbench.site.templates import TEMPLATES, Page
 from perbench.site.view import SiteView
 from perbench.store import CellRecord, DamagedRecord
-
-
-class Page(Protocol):
-    """Renders a template."""
-
-    def __call__(self, template: str, current: str, *, root: str = "", **values: Any) -> str: ...
 
 
 class CellPages:
@@ -43,6 +37,10 @@ class CellPages:
         for entry in view.entries:
             self._made[entry.record.trained_by or ""].append(entry.record)
             self._alike[_apart_from_seed(entry.record)].append(entry.record)
+
+    def address(self, record: CellRecord) -> str:
+        """The page of a cell."""
+        return f"cells/{name_of(record, 1)}"
 
     @property
     def compares(self) -> bool:
