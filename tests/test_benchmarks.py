@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,11 @@ def test_parts_beyond_the_time_are_left_out_with_the_reason(tmp_path: Path) -> N
     found = json.loads((tmp_path / "found.json").read_text())
     assert [one["what"] for one in found["left_out"]] == ["generation"]
     assert "time is up" in printed
+
+
+def test_likelihood_agrees_with_a_plain_pass(tiny_model_dir: Path, tmp_path: Path) -> None:
+    words = ["--model", str(tiny_model_dir), "--examples", "5", "--others", "2", "--persona-tokens", "40"]
+    printed = run("likelihood.py", *words, at=tmp_path)
+    assert "5 texts of" in printed
+    assert re.search(r"likelihood / own: \d", printed)
+    assert re.search(r"likelihood / plain: \d", printed)
