@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from perbench.specs.grid import leaves
@@ -15,10 +16,16 @@ FIGURE = "\u2007"
 """A space as wide as a digit."""
 
 
-def digits_for(values: Iterable[float | None]) -> int:
-    """Decimals of a column: three for shares and log-probs, two for ratings, one for percentages."""
+def digits_for(values: Iterable[float | None], widths: Iterable[float] = ()) -> int:
+    """Decimals of a column: three for shares and log-probs, two for ratings, one for percentages. More, up to
+    three, if the narrowest of its gains' intervals, of these half `widths`, is under two units of the
+    last."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
-    return 3 if largest < 2 else 2 if largest < 20 else 1
+    digits = 3 if largest < 2 else 2 if largest < 20 else 1
+    narrowest = min((width for width in widths if width > 0), default=inf)
+    while digits < 3 and narrowest < 2 * 10.0**-digits:
+        digits += 1
+    return digits
 
 
 def number(value: float, digits: int, *, signed: bool = False) -> str:

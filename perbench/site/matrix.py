@@ -304,7 +304,10 @@ def _column(
         apart=", ".join(filter(None, (apart, profile and f"profile {profile}"))),
         headline=key.headline,
         better=better_of(records, key.headline or ""),
-        digits=digits_for(bound for mean in means for bound in (mean.value, *(mean.ci or ()))),
+        digits=digits_for(
+            (bound for mean in means for bound in (mean.value, *(mean.ci or ()))),
+            ((gain.ci[1] - gain.ci[0]) / 2 for gain in gains if gain.ci),
+        ),
         notes=tuple(sorted({note for record in records for note in record.notes})),
         sizes=_range([mean.n for mean in means]),
         users=_range(users),

@@ -83,6 +83,8 @@ def test_numbers(value: float, digits: int, signed: bool, expected: str) -> None
 def test_other_formats() -> None:
     assert interval((-0.5, 1), 1, signed=True) == "[−0.5, +1.0]"
     assert [digits_for(v) for v in ([], [0.3, None], [4.5], [-31.0])] == [3, 3, 2, 1]
+    assert [digits_for([4.2], [width]) for width in (0.05, 0.02, 0.019, 0.001, 0.0)] == [2, 2, 3, 3, 2]
+    assert [digits_for([42.0], [3.0, width]) for width in (0.3, 0.19, 0.01)] == [1, 2, 3]
     assert variation({"b": "x", "a": 1e-05, "c": {"r": 8}}) == 'a=1e-05, b=x, c={"r": 8}'
 
 
