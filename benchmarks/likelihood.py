@@ -69,8 +69,8 @@ def main() -> int:
     print(f"{options.model}, {engine.model.dtype}, {engine.model.device}, {torch.get_num_threads()} threads;")
     print(
         f"{len(texts)} texts of {len({text.example.user for text in texts})} users, "
-        f"{statistics.mean(map(len, prompts)):.0f} tokens before and {statistics.mean(map(len, answers)):.0f} "
-        f"of a text, {options.others} other users each; load of the machine: {os.getloadavg()[0]:.1f}"
+        f"{statistics.mean(map(len, prompts)):.0f} + {statistics.mean(map(len, answers)):.0f} tokens each, "
+        f"{options.others} other users; load of the machine: {os.getloadavg()[0]:.1f}"
     )
     methods: dict[str, Callable[[], list[list[float]]]] = {
         "likelihood": lambda: likelihood(scoring(), found),
