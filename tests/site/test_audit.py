@@ -130,3 +130,13 @@ def test_trained_models_have_rows_of_their_own(bench: Bench) -> None:
     assert [(head.variation, head.trained_on) for head, _ in found.tables[0].rows] == [
         *(("", None), ("ce", "fam/read")),
     ]
+
+
+def test_of_very_many_rows_the_untrained_models_are_shown(bench: Bench) -> None:
+    for number in range(61):
+        more: Mapping[str, Any] = {"trainer": f"t{number}", "source": "fam/read"} if number else {}
+        evaluate(bench, OWN, **more)
+        evaluate(bench, NONE, "none", **more)
+    found = section(bench)
+    assert found is not None
+    assert [head.detail for head, _ in found.tables[0].rows] == ["base model"]

@@ -13,8 +13,6 @@ from perbench.stats.paired import Estimate
 from .pairs import NONE, OTHER, OWN, Compared, compared
 from .words import sentences
 
-MOST = 60
-"""Rows of all tables together, above which only untrained models are shown."""
 HEADS = {OWN: "Own", NONE: "None", OTHER: "Another's"}
 EXPLAINED = (
     "The same requests with the user's own persona, without one, and with another user's. Intervals are over "
@@ -29,7 +27,7 @@ class Audit(Section):
     order = 27
 
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Block]:
-        found = _shown(compared(loaded, matrix))
+        found = compared(loaded, matrix)
         by_metric: dict[tuple[str, bool], list[Compared]] = {}
         for one in found:
             by_metric.setdefault((_title(one), one.column.better == "lower"), []).append(one)
@@ -37,18 +35,12 @@ class Audit(Section):
         return [*tables, *_shortcuts(found)]
 
     def verdict(self, loaded: Loaded, matrix: Matrix) -> Sequence[str]:
-        return sentences(_shown(compared(loaded, matrix)))
-
-
-def _shown(found: Sequence[Compared]) -> Sequence[Compared]:
-    """All, or of very many the models that were not trained."""
-    if len(found) <= MOST:
-        return found
-    return [one for one in found if one.row.trainer is None]
+        return sentences(compared(loaded, matrix))
 
 
 def _title(one: Compared) -> str:
-    return one.column.metric or one.column.headline or ""
+    title = one.column.metric or one.column.headline or ""
+    return title[:1].upper() + title[1:]
 
 
 def _table(metric: str, lower: bool, found: Sequence[Compared]) -> Table:

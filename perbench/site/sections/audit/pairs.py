@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from perbench.contracts.protocol import Beside
+from perbench.contracts.protocol import Beside, Protocol
 from perbench.contracts.results import Entry, Loaded, Matrix, ModelRow, TargetColumn
 from perbench.published.follows import protocol_of, statistic_of
 from perbench.stats.paired import Aligned, Effect, Estimate, Method, Sampled, holm_adjusted
@@ -19,6 +19,8 @@ from perbench.stats.spread import FEWEST_USERS, LEVEL, Floats, Spread, Statistic
 from perbench.store import CellRecord
 
 OWN, NONE, OTHER = "own", "none", "other"
+MOST = 60
+"""Rows, above which only untrained models are compared."""
 WHOSE = re.compile(r"(?:, )?persona\.whose=(?:own|none|other)(?:, )?")
 """In the label of a target."""
 
@@ -56,9 +58,13 @@ class Compared:
 
 def compared(loaded: Loaded, matrix: Matrix) -> list[Compared]:
     """Every model on every task of which there are scores with the own persona and without, or with
-    another's; the p of all differences are corrected together."""
+    another's; of very many, the models that were not trained. The p of all differences are corrected
+    together."""
     held = {entry.record.identity: entry for entry in loaded.results}
-    found = [one for place in _places(matrix) for one in _of_task(place, matrix, held)]
+    asked = [one for places in _places(matrix) for one in _of_task(places, matrix, held)]
+    if len(asked) > MOST:
+        asked = [one for one in asked if one.row.trainer is None]
+    found = [one for one in map(_compared, asked) if one is not None]
     adjusted = iter(holm_adjusted([gain for one in found for gain in one.over.values()]))
     return [replace(one, over={whose: next(adjusted) for whose in one.over}) for one in found]
 
@@ -84,9 +90,30 @@ def _places(matrix: Matrix) -> list[dict[str, int]]:
     return [places for places in found.values() if OWN in places]
 
 
-def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[Compared]:
+@dataclass(frozen=True)
+class _Asked:
+    """A model's done cells on a task, by whose persona; `metric` is the headline."""
+
+    row: ModelRow
+    column: TargetColumn
+    metric: str
+    cells: Mapping[str, Sequence[Entry]]
+    protocol: type[Protocol[Any]] | None
+
+    @property
+    def beside(self) -> Beside:
+        return _beside(self.protocol, self.metric)
+
+
+def _beside(protocol: type[Protocol[Any]] | None, metric: str) -> Beside:
+    return protocol.beside.get(metric, Beside()) if protocol is not None else Beside()
+
+
+def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[_Asked]:
     column = matrix.columns[places[OWN]]
-    if column.headline is None:
+    records = [record for _, outcomes in matrix.rows for record in outcomes[places[OWN]].records]
+    protocol, metric = protocol_of(records[0]), column.headline
+    if metric is None or (len(places) < 2 and _beside(protocol, metric) == Beside()):
         return
     for row, outcomes in matrix.rows:
         cells = {
@@ -97,8 +124,8 @@ def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry
             ]
             for whose, place in places.items()
         }
-        if cells[OWN] and (one := _compared(row, column, column.headline, cells)) is not None:
-            yield one
+        if cells[OWN]:
+            yield _Asked(row, column, metric, cells, protocol)
 
 
 def named(column: TargetColumn) -> str:
@@ -110,14 +137,13 @@ def named(column: TargetColumn) -> str:
 # ---------------------------------------------------------------- scores
 
 
-def _compared(
-    row: ModelRow, column: TargetColumn, metric: str, cells: Mapping[str, Sequence[Entry]]
-) -> Compared | None:
+def _compared(asked: _Asked) -> Compared | None:
+    row, column, metric, cells, beside = asked.row, asked.column, asked.metric, asked.cells, asked.beside
     record = cells[OWN][0].record
-    protocol = protocol_of(record)
-    beside = protocol.beside.get(metric, Beside()) if protocol is not None else Beside()
-    given = statistic_of(protocol, metric, record.metrics[metric]) if metric in record.metrics else None
-    statistic = given[0] if given is not None and metric in _sums(cells[OWN]) else None
+    given = None
+    if metric in record.metrics and metric in _sums(cells[OWN]):
+        given = statistic_of(asked.protocol, metric, record.metrics[metric])
+    statistic = given[0] if given is not None else None
     lower = column.better == "lower"
     methods = {whose: _method(cells.get(whose, ()), metric, statistic) for whose in (OWN, NONE, OTHER)}
     if methods[NONE] is None and beside.none:
