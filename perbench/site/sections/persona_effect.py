@@ -9,7 +9,7 @@ from perbench.contracts import missing
 from perbench.contracts.chart import Axis, Chart, Panel, Point, Series
 from perbench.contracts.results import Entry, Loaded, Matrix, ModelRow
 from perbench.contracts.section import Block, Section
-from perbench.site.rows import baseline_of, head_of
+from perbench.site.rows import Baselines, head_of
 from perbench.store import DamagedRecord
 
 METRIC = "gain_over_none"
@@ -55,11 +55,11 @@ def _charts(entries: Mapping[str, Entry], matrix: Matrix, place: int) -> Iterato
     if not found:
         return
     column = matrix.columns[place]
-    rows = [row for row, _ in matrix.rows]
+    bases = Baselines((row for row, _ in matrix.rows), matrix.baseline)
     several = len({row.model for row in found}) > 1
     panels = []
     for row, points in found.items():
-        head, base = head_of(row), baseline_of(row, rows, matrix.baseline)
+        head, base = head_of(row), bases.of(row)
         behind = [found[base]] if base is not None and base in found and base != row else []
         words = " ".join(filter(None, (row.model if several else "", head.name, head.variation)))
         panels.append(
