@@ -86,7 +86,7 @@
       const alone = span => !other.some(one => ["start", "end", "kind", "sentence"].every(key => one[key] === span[key]));
       by(name).replaceChildren(...marked(item.answer, item[name], span => (alone(span) ? "alone" : "")));
       by(`${name}-spans`).replaceChildren(...item[name].map(span => make("li",
-        `${cut(item.answer, span)}: ${span.kind}, ${span.sentence + 1} ${item.persona[span.sentence]}${alone(span) ? " (not the other)" : ""}`)));
+        `${cut(item.answer, span)}: ${span.kind}, ${span.sentence + 1} ${item.persona[span.sentence]}${alone(span) ? " (only here)" : ""}`)));
     }
     by("spans").replaceChildren(...item.gold.map((span, place) => {
       const row = make("li", ""), line = make("div", "", { className: "row" });

@@ -167,8 +167,8 @@ def test_both_are_shown_and_one_is_taken(opened: tuple[Page, Review]) -> None:
     assert page.locator("#second mark").all_inner_texts() == ["stitch", "clothes"]
     listed = page.locator("#second-spans li").all_inner_texts()
     assert listed == [
-        "stitch: lexical, 2 I sew. (not the other)",
-        "clothes: inference, 2 I sew. (not the other)",
+        "stitch: lexical, 2 I sew. (only here)",
+        "clothes: inference, 2 I sew. (only here)",
     ]
     page.keyboard.press("s")
     assert page.locator("#answer mark").all_inner_texts() == ["stitch", "clothes"]
