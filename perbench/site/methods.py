@@ -138,7 +138,10 @@ class MethodPage:
             yield MethodFact(f"Better than {over}{more}", f"{one.won} of {one.tested}", aside)
         yield from self._overall()
         if self.text is not None and self.kind == "trainer":
-            found = PASSES.get(dict(self.text.declared).get("counterfactual", ""))
+            declared = dict(self.text.declared)
+            if declared.get("examples") == "pairs":
+                yield MethodFact("Examples", "pairs of answers", "a chosen and a rejected one, both read")
+            found = PASSES.get(declared.get("counterfactual", ""))
             yield MethodFact("Extra passes", *(found or ("none", "but the one with the persona")))
 
     def _overall(self) -> Iterator[MethodFact]:

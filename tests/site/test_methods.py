@@ -234,6 +234,14 @@ def test_a_trainers_time_has_the_caveat_of_the_overview(bench: Bench) -> None:
     assert "0.50× to 3.00×" in time.more
 
 
+def test_a_trainer_of_pairs_says_so(bench: Bench) -> None:
+    for name in ("ce", "dpo"):
+        train(bench, name)
+    found = methods(bench)
+    assert [fact.value for fact in found["dpo"].facts if fact.name == "Examples"] == ["pairs of answers"]
+    assert not [fact for fact in found["ce"].facts if fact.name == "Examples"]
+
+
 def test_an_identifier_shows_its_own_rows_of_the_tables(bench: Bench, tmp_path: Path) -> None:
     page = filled(bench, tmp_path).pages["methods/percontrast"]
     first = page.all("table")[1]  # below its settings
