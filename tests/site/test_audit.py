@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from perbench.contracts.section import Table, Value
+from perbench.site import build
 from perbench.site.load import load
 from perbench.site.view import ShownSection, build_view
 from perbench.store import CellRecord
+from tests.site.browsing import opened
 from tests.site.conftest import Bench
+from tests.site.test_accessible import violations
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 USERS = 8
 OWN = [0.9, 0.8, 0.7, 0.9, 0.6, 0.8, 0.9, 0.7]
@@ -140,3 +147,18 @@ def test_of_very_many_rows_the_untrained_models_are_shown(bench: Bench) -> None:
     found = section(bench)
     assert found is not None
     assert [head.detail for head, _ in found.tables[0].rows] == ["base model"]
+
+
+def test_a_sample_under_two_users_is_not_compared(bench: Bench) -> None:
+    evaluate(bench, OWN)
+    evaluate(bench, NONE, "none", users=[f"other {number}" for number in range(USERS)])
+    assert section(bench) is None
+
+
+def test_axe_finds_no_violation(bench: Bench, browser: Browser, tmp_path: Path) -> None:
+    for values, whose in ((OWN, "own"), (NONE, "none"), (OTHER, "other")):
+        evaluate(bench, values, whose)
+    build([bench.path], tmp_path / "site")
+    with opened(browser, tmp_path / "site", "audit.html") as page:
+        assert page.locator("h1").inner_text().startswith("With tiny, fam/write needs the persona")
+        assert violations(page) == {}

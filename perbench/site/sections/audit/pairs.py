@@ -156,7 +156,10 @@ def _compared(asked: _Asked) -> Compared | None:
     if OWN not in there or len(there) < 2:
         return None
     names = list(there)
-    table = Aligned([*there.values(), *([floor] if floor is not None else [])])
+    try:
+        table = Aligned([*there.values(), *([floor] if floor is not None else [])])
+    except ValueError:  # a stranger's records of one task, which hold a sample under two users
+        return None
     place = {whose: names.index(whose) for whose in names}
     above = table.gain(place[OWN], len(names)) if floor is not None else None
     return Compared(
@@ -224,9 +227,10 @@ def _rows(entry: Entry, metric: str, *, summed: bool) -> Floats | None:
         values = entry.scores.scores.get(metric)
         return None if values is None else np.array(values, dtype=np.float64)[:, None]
     sums = entry.scores.sums.get(metric)
-    width = max((len(row) for row in sums or () if row is not None), default=0)
-    if not sums or not width:
+    widths = {len(row) for row in sums or () if row is not None}
+    if not sums or len(widths) != 1:
         return None
+    (width,) = widths
     return np.array([[np.nan] * width if row is None else row for row in sums], dtype=np.float64)
 
 
