@@ -353,7 +353,7 @@ def test_a_faulty_row_is_told_by_line(row: dict[str, Any], place: str, tmp_path:
 )
 def test_a_faulty_rating_is_told_by_line(row: dict[str, Any], place: str, tmp_path: Path) -> None:
     rated = {"ratings": [1, 2, 3, 4], "models": None, **row}
-    _refused(task(rated={"scale": (1, 100)}), rated, place, tmp_path)
+    _refused(task(rated={"scale": [1, 100]}), rated, place, tmp_path)
 
 
 def _refused(named: Named[TaskSpec], row: dict[str, Any], place: str, folder: Path) -> None:
@@ -372,8 +372,8 @@ def _refused(named: Named[TaskSpec], row: dict[str, Any], place: str, folder: Pa
     ("choice", "key"),
     [
         ({"by": "likely"}, "by"),
-        ({"by": "reply", "rated": {"scale": (1, 5)}}, "by"),
-        ({"rated": {"scale": (5, 1)}}, "scale"),
+        ({"by": "reply", "rated": {"scale": [1, 5]}}, "by"),
+        ({"rated": {"scale": [5, 1]}}, "scale"),
         ({"reply": {"ask": "{question}"}}, "ask"),
         ({"reply": {"option": "{letter} {words}"}}, "option"),
         ({"permutations": 0}, "permutations"),

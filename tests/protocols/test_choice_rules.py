@@ -200,7 +200,7 @@ def test_ranking_metrics_by_hand() -> None:
             "logp_without": [-4.0, -4.0, -3.0],
         },
     ]
-    found = score(task(rated={"scale": (1, 100), "threshold": 5}, by="per_token"), samples)
+    found = score(task(rated={"scale": [1, 100], "threshold": 5}, by="per_token"), samples)
     values = found.scores.scores
     # The pair of 40 and 38 is not compared.
     assert values["pairwise"] == [1.0, 0.5]
@@ -217,5 +217,5 @@ def test_ranking_metrics_by_hand() -> None:
     assert values["rating"] == [90.0, 40.0]
     assert values["rating_mean"] == [56.0, 56.0]
     assert values["rating_best"] == [90.0, 90.0]
-    wide = score(task(rated={"scale": (1, 100), "threshold": 60}), samples).metrics["pairwise"]
+    wide = score(task(rated={"scale": [1, 100], "threshold": 60}), samples).metrics["pairwise"]
     assert (wide.value, wide.why) == (None, {"no ratings differ enough": 2})

@@ -23,7 +23,11 @@ FAMILIES = [
     "lamp_time",
     "longlamp",
     "longlamp_temporal",
+    "personalllm",
+    "personamem",
+    "personamem_v2",
     "prefeval",
+    "prism",
     "reviews",
     "synthetic_persona_chat",
 ]

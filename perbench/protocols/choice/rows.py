@@ -50,7 +50,7 @@ def _gold_faults(gold: Any, options: Sequence[str], reference: str) -> Iterator[
         yield f"the reference is not options[{gold}], the one that gold names; write the same text"
 
 
-def _rating_faults(ratings: Any, count: int, scale: tuple[float, float]) -> Iterator[str]:
+def _rating_faults(ratings: Any, count: int, scale: Sequence[float]) -> Iterator[str]:
     numbers = isinstance(ratings, list) and all(
         isinstance(one, (int, float)) and not isinstance(one, bool) and isfinite(one) for one in ratings
     )

@@ -61,8 +61,9 @@ def scales(spec: ChoiceSpec) -> dict[str, Scale]:
     """The metrics, and how to read each."""
     if spec.rated is None:
         return PICKED | (UNPARSED if spec.by == "reply" else {})
+    low, high = spec.rated.scale
     return {
-        name: Scale(scale.better, spec.rated.scale) if name.startswith("rating") else scale
+        name: Scale(scale.better, (low, high)) if name.startswith("rating") else scale
         for name, scale in RANKED.items()
     }
 

@@ -40,7 +40,7 @@ class ReplySpec(Strict):
 class RatedSpec(Strict):
     """Each row has `ratings`, a number per option: a ranking is measured instead of a single pick."""
 
-    scale: tuple[float, float]
+    scale: Annotated[list[float], Field(min_length=2, max_length=2)]
     """The lowest and the highest possible rating; a rating outside is a fault of the data."""
     threshold: Annotated[float, Field(ge=0), SCORING] = 0.0
     """Pairs of options are compared whose ratings differ, by at least this much."""
