@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from perbench.audit.leaks import Leak, find_leaks, shared_users
-from perbench.audit.shortcuts import Shortcut, chance, held_words, of_options, of_texts
+from perbench.audit.shortcuts import Shortcut, chance, held_words, of_options, of_texts, persona_words
 from perbench.data.examples import load_examples
 from perbench.errors import PerbenchError
 from perbench.persona.others import others
@@ -114,6 +114,7 @@ def audit_of(task: Named[TaskSpec], test: Dataset, train: Sequence[Example]) -> 
     form = task.spec.fields.item_example
     item_answer = None if form is None else form.reference
     drawn = [next(iter(others(example, examples, 1)), None) for example in examples]
+    held = persona_words(examples)
     leaks = find_leaks(examples, answers, learnt, learnt_answers)
     named = {name for leak in leaks for name in (leak.example, leak.within) if name}
     return Audit(
@@ -121,9 +122,9 @@ def audit_of(task: Named[TaskSpec], test: Dataset, train: Sequence[Example]) -> 
         lengths=_lengths(answers),
         chance=chance(offered) if offered else None,
         shortcuts=tuple(
-            of_options(offered, examples) if offered else of_texts(examples, learnt, item_answer)
+            of_options(offered, examples, held) if offered else of_texts(examples, learnt, item_answer)
         ),
-        held=tuple(held_words(examples, answers, drawn)),
+        held=tuple(held_words(examples, answers, drawn, held)),
         leaks=tuple(leaks),
         places={name: place for name, place in test.places.items() if name in named},
         **about,

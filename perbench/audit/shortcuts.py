@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perbench.api import Example
@@ -38,6 +38,17 @@ def long_words(text: str) -> set[str]:
     return {word for word in re.findall(r"\w+", same_text(text)) if len(word) >= LONG_WORD}
 
 
+def persona_words(examples: Iterable[Example]) -> dict[str, set[str]]:
+    """The long words of each example's persona, by its id. A text that several personas hold is read once."""
+    known: dict[str, set[str]] = {}
+    found = {}
+    for example in examples:
+        texts = set(texts_in(example.persona))
+        known |= {text: long_words(text) for text in texts - known.keys()}
+        found[example.id] = set().union(*(known[text] for text in texts))
+    return found
+
+
 def share_held(text: str, by: set[str]) -> float | None:
     """The share of a text's long words that are among others; None without any."""
     own = long_words(text)
@@ -52,13 +63,15 @@ def chance(offers: Sequence[Offered]) -> float:
     return sum(1 / len(one.options) for one in offers) / len(offers)
 
 
-def credits(offers: Sequence[Offered], examples: Sequence[Example]) -> dict[str, list[float]]:
+def credits(
+    offers: Sequence[Offered], examples: Sequence[Example], held: Mapping[str, set[str]]
+) -> dict[str, list[float]]:
     """By rule, the credit for each example: 1 for the right pick, 1/k if it ties with k - 1 others."""
     places = Counter(one.gold for one in offers)
     usual = min(places, key=lambda place: (-places[place], place))
     found: dict[str, list[float]] = {name: [] for name in RULES}
     for offer, example in zip(offers, examples, strict=True):
-        persona = long_words(" ".join(texts_in(example.persona)))
+        persona = held[example.id]
         question = long_words(example.question)
         lengths = list(map(len, offer.options))
         ratings: dict[str, Sequence[float]] = {
@@ -85,11 +98,14 @@ RULES = {
 }
 
 
-def of_options(offers: Sequence[Offered], examples: Sequence[Example]) -> list[Shortcut]:
+def of_options(
+    offers: Sequence[Offered], examples: Sequence[Example], held: Mapping[str, set[str]]
+) -> list[Shortcut]:
+    """`held` are the `persona_words`."""
     users = [example.user for example in examples]
     return [
         Shortcut(name, RULES[name], {"accuracy": mean_metric(values, users, f"shortcut:{name}", scale=UNIT)})
-        for name, values in credits(offers, examples).items()
+        for name, values in credits(offers, examples, held).items()
     ]
 
 
@@ -157,13 +173,17 @@ def _scored(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Me
 
 
 def held_words(
-    examples: Sequence[Example], answers: Sequence[str], others: Sequence[Example | None]
+    examples: Sequence[Example],
+    answers: Sequence[str],
+    others: Sequence[Example | None],
+    held: Mapping[str, set[str]],
 ) -> list[Shortcut]:
     """How much of the answers' long words the question, the own persona and another user's hold, and the
-    difference of the two personas. `others` are examples of other users; None if there is none."""
+    difference of the two personas. `others` are examples of other users, None if there is none; `held` are
+    the `persona_words`."""
     users = [example.user for example in examples]
     pairs = list(zip(examples, answers, strict=True))
-    own = [share_held(answer, _persona_words(example)) for example, answer in pairs]
+    own = [share_held(answer, held[example.id]) for example, answer in pairs]
     question = [share_held(answer, long_words(example.question)) for example, answer in pairs]
     found = {
         "persona": ("in the own persona", own, UNIT),
@@ -171,7 +191,7 @@ def held_words(
     }
     if any(other is not None for other in others):
         swapped = [
-            None if other is None else share_held(answer, _persona_words(other))
+            None if other is None else share_held(answer, held[other.id])
             for answer, other in zip(answers, others, strict=True)
         ]
         more = [None if a is None or b is None else a - b for a, b in zip(own, swapped, strict=True)]
@@ -181,7 +201,3 @@ def held_words(
         Shortcut(name, what, {"share": mean_metric(values, users, f"long words:{name}", scale=scale)})
         for name, (what, values, scale) in found.items()
     ]
-
-
-def _persona_words(example: Example) -> set[str]:
-    return long_words(" ".join(texts_in(example.persona)))

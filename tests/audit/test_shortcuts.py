@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perbench.api import Example
-from perbench.audit.shortcuts import chance, credits, held_words, long_words, of_options, of_texts
+from perbench.audit.shortcuts import (
+    RULES,
+    chance,
+    credits,
+    held_words,
+    long_words,
+    of_options,
+    of_texts,
+    persona_words,
+)
 from perbench.contracts.data import Offered
 
 OFFERS = [
@@ -32,9 +43,22 @@ ASKED = [
     ],
 )
 def test_each_rule_picks_an_option_and_ties_share(rule: str, credit: list[float]) -> None:
-    assert credits(OFFERS, ASKED)[rule] == pytest.approx(credit)
-    (found,) = [one for one in of_options(OFFERS, ASKED) if one.name == rule]
+    assert credits(OFFERS, ASKED, persona_words(ASKED))[rule] == pytest.approx(credit)
+    (found,) = [one for one in of_options(OFFERS, ASKED, persona_words(ASKED)) if one.name == rule]
     assert found.metrics["accuracy"].value == pytest.approx(sum(credit) / 3)
+
+
+def _credit(options: list[str], gold: int, example: Example, rule: str) -> float:
+    return credits([Offered(options, gold)], [example], persona_words([example]))[rule][0]
+
+
+@given(st.lists(st.text("ab cdefgh", max_size=12), min_size=2, max_size=5), st.text("ab cdefgh", max_size=20))
+def test_a_rule_picks_one_option_in_all(options: list[str], persona: str) -> None:
+    example = Example("0", "ann", persona[::-1], "", ({"text": persona},))
+    for rule in RULES:
+        if rule != "usual_place":  # which depends on the right one
+            each = [_credit(options, gold, example, rule) for gold in range(len(options))]
+            assert sum(each) == pytest.approx(1)
 
 
 def test_chance_is_by_the_number_of_options() -> None:
@@ -58,7 +82,7 @@ def test_shares_of_the_answers_words() -> None:
     others = [examples[1], None, examples[0]]
     found = {
         one.name: one.metrics["share"]
-        for one in held_words(examples, [e.reference for e in examples], others)
+        for one in held_words(examples, [e.reference for e in examples], others, persona_words(examples))
     }
     # "goats", "love", "fresh": two in the persona, one in the question, none with bob.
     assert found["persona"].value == pytest.approx((2 / 3 + 0) / 2)
