@@ -22,6 +22,7 @@ from perbench.contracts.engine import Engine
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import PerbenchError
 from perbench.persona.others import alone, others
+from perbench.persona.whose import Whose, with_persona_of
 from perbench.prompts.chat import encode_response
 from perbench.prompts.pair import build_pair
 from perbench.protocols.likelihood import scoring
@@ -29,7 +30,7 @@ from perbench.protocols.likelihood.section import LikelihoodSpec, metric_names
 from perbench.published.follows import contradictions, recomputed
 from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of, task_spec
+from perbench.specs.compose import owner_of, persona_spec, task_spec
 from tests.owners import run, score
 from tests.protocols.test_generation import TASK as WRITING
 from tests.protocols.test_generation import quiet
@@ -255,6 +256,23 @@ def test_fewer_others_than_asked_for_are_said(stores: Any, engine: TransformersE
     run(scored(9), DATA, Pool(engine), store, seed=0, tick=quiet)
     (note,) = score(scored(9), store.samples()).notes
     assert re.search(r"4 other personas.* 9$", note)
+
+
+@pytest.mark.parametrize("whose", ["none", "other"])
+def test_prompts_that_hold_another_persona_are_compared_with_none_only(
+    stores: Any, engine: TransformersEngine, whose: Whose
+) -> None:
+    task, store = scored(2, persona=persona_spec()(k=2, whose=whose)), stores()
+    owner = owner_of(task.spec)
+    assert owner.idle() == {"likelihood.others": f"under persona.whose {whose}"}
+    assert owner.headlines() == metric_names(0)
+    assert [*owner.split_faults(EXAMPLES[:1])] == []
+    data = Dataset(with_persona_of(whose, EXAMPLES), "digest")
+    run(task, data, Pool(engine), store, seed=0, tick=quiet)
+    assert {len(row["others"]) + row["left_out"] for row in store.rows} == {0}
+    found = score(task, store.samples())
+    assert (found.metrics["nll"].n, found.notes) == (10, [])
+    assert found.metrics["gain_over_none"].n == (10 if whose == "other" else 0)
 
 
 # ---------------------------------------------------------------- scores
