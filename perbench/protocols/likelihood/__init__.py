@@ -45,7 +45,7 @@ class LikelihoodProtocol(Protocol[Keys]):
     title = "likelihood"
     titles = MappingProxyType(
         {
-            "nll": f"negative log-likelihood, {NATS}",
+            "nll": f"NLL, {NATS}",
             "nll_personal": f"NLL of personal tokens, {NATS}",
             "nll_rest": f"NLL of other tokens, {NATS}",
             "gain_over_none": f"gain over no persona, {NATS}",
