@@ -229,6 +229,8 @@ def _leaks(leaks: Sequence[Leak]) -> Table:
 
 
 def _shown(metric: Metric) -> tuple[str, str]:
+    from perbench.site.format import between, number
+
     if metric.value is None:
         return "–", ""
-    return f"{metric.value:.3f}", f"{metric.ci[0]:.3f} to {metric.ci[1]:.3f}" if metric.ci else "no interval"
+    return number(metric.value, 3), between(metric.ci, 3) if metric.ci else "no interval"
