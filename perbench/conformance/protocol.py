@@ -157,6 +157,7 @@ def check(cls: type[Protocol[Any]], given: Mapping[str, Any]) -> Report:
                 "score": partial(_score, run, samples),
                 "shown": partial(_shown, run, samples),
                 "plan": partial(_plan, run),
+                "audit": partial(_audit, run, samples),
             }
         )
 
@@ -272,3 +273,21 @@ def _plan(run: ProtocolTry) -> str:
             raise Fault(f"work() returns {tokens} tokens")
     names = [role.name for role in roles if role.model is not None]
     return f"{tokens} tokens, asks {', '.join(names) or 'no model'} beside the one under evaluation"
+
+
+def _audit(run: ProtocolTry, samples: Sequence[Sample]) -> str:
+    metrics = run.owner.score(deepcopy(samples)).metrics
+    for metric, beside in type(run.owner).beside.items():
+        named = (value for value in vars(beside).values() if isinstance(value, str))
+        absent = [name for name in (*named, *beside.shortcuts) if name and name not in metrics]
+        if metric in metrics and absent:
+            raise Fault(f"beside[{metric!r}] names {absent[0]!r}, which is not among the metrics of score()")
+    offers = {example.id: run.owner.offered(example) for example in run.dataset.examples}
+    offered = [name for name, one in offers.items() if one is not None]
+    if offered and len(offered) < len(offers):
+        raise Fault(f"offered() returns answers of example {offered[0]}, but not of every one")
+    for name, one in offers.items():
+        if one is not None and not (len(one.options) > 1 and 0 <= one.gold < len(one.options)):
+            raise Fault(f"offered() returns place {one.gold} among {len(one.options)} answers of {name}")
+    accompanied = ", ".join(metric for metric in type(run.owner).beside if metric in metrics)
+    return f"answers are {'offered' if offered else 'written'}; metrics beside {accompanied or 'none'}"

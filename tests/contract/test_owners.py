@@ -15,7 +15,7 @@ from perbench.cli.new import SKELETONS
 
 BUILT_IN = [
     *((kind, name) for kind in ("metric", "ranking", "summariser") for name in plugins.names(kind)),
-    *(("protocol", name) for name in ("generation", "identification")),
+    *(("protocol", name) for name in ("generation", "identification", "likelihood")),
 ]
 BUILT_IN.remove(("metric", "meteor"))  # needs WordNet
 REQUIRED = {
@@ -164,6 +164,24 @@ CHANGES: dict[str, tuple[str, str, str, str]] = {
         "    def score(",
         """    def shown(self, samples, example):
         return None
+
+    def score(""",
+    ),
+    "no such metric": (
+        "audit",
+        "'without'",
+        "    prompted = True",
+        """    prompted = True
+    beside = {"holds": __import__("perbench.contracts.protocol").contracts.protocol.Beside("without")}""",
+    ),
+    "no such place": (
+        "audit",
+        "place 2 among 2",
+        "    def score(",
+        """    def offered(self, example):
+        from perbench.contracts.data import Offered
+
+        return Offered(["yes", "no"], 2)
 
     def score(""",
     ),
