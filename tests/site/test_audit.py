@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from perbench.contracts.metric import mean_metric
 from perbench.contracts.section import Table, Value
 from perbench.site import build
 from perbench.site.load import load
 from perbench.site.view import ShownSection, build_view
-from perbench.store import CellRecord
+from perbench.store import CellRecord, Labels, Scores
 from tests.site.browsing import opened
 from tests.site.conftest import Bench
 from tests.site.test_accessible import violations
@@ -147,6 +148,41 @@ def test_of_very_many_rows_the_untrained_models_are_shown(bench: Bench) -> None:
     found = section(bench)
     assert found is not None
     assert [head.detail for head, _ in found.tables[0].rows] == ["base model"]
+
+
+def test_a_choice_stands_beside_chance_and_the_rules_above_it(bench: Bench) -> None:
+    users = [f"u{number}" for number in range(20)]
+    columns: dict[str, list[float | None]] = {
+        "accuracy": [float(number % 4 != 0) for number in range(20)],  # .75
+        "no_persona": [float(number % 2) for number in range(20)],  # .5
+        "chance": [0.25] * 20,
+        "longest": [float(number % 5 != 0) for number in range(20)],  # .8
+        "shortest": [float(number % 5 == 0) for number in range(20)],
+        "first": [float(number % 4 == 0) for number in range(20)],
+    }
+    bench.cell(
+        "eval",
+        Labels(model="tiny", target="fam/pick", seed=0),
+        Scores(ids=users, clusters=users, scores=columns),
+        inputs={"data": "d" * 64, "target": {"name": "fam/pick", "protocol": "choice", "persona": {}}},
+        headline="accuracy",
+        metrics={name: mean_metric(values, users, name) for name, values in columns.items()},
+    )
+    found = section(bench)
+    assert found is not None
+    scores, rules = found.tables
+    row = cells(scores)
+    assert row["None"].value == 0.5
+    gain = row["Own − none"].gain
+    assert gain is not None
+    assert gain.value == pytest.approx(0.25)
+    assert row["Needs the persona"].value == pytest.approx(100 * 0.25 / (0.75 - 0.25))
+    assert {name: one.value for name, one in cells(rules).items()} == pytest.approx(
+        {"chance": 0.25, "longest option": 0.8, "shortest option": 0.2, "first option": 0.25}
+    )
+    (said,) = [line for line in found.verdict if line.startswith("On fam/pick")]
+    for words in ("longest option", "0.800", "0.250"):
+        assert words in said
 
 
 def test_a_sample_under_two_users_is_not_compared(bench: Bench) -> None:

@@ -15,10 +15,10 @@ from .words import sentences
 
 HEADS = {OWN: "Own", NONE: "None", OTHER: "Another's"}
 EXPLAINED = (
-    "The same requests with the user's own persona, without one, and with another user's. Intervals are over "
+    "The same requests with the user's own persona, without one, or with another user's. Intervals are over "
     "users, for these models as they are. "
 )
-FLOORED = "The last column is (own − none) / (own − answers at random); without a rate of these, of 0."
+FLOORED = "The last column is (own − none) / (own − chance); chance is 0 where no rate of it is known."
 LOWER = "The last column is by how much the own persona lowers the score without one."
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from perbench.progress import counted
 from perbench.site.format import number
+from perbench.site.naming import metric_title
 
 from .pairs import NONE, OTHER, OWN, Compared
 
@@ -19,7 +20,7 @@ def sentences(found: Sequence[Compared]) -> list[str]:
     helped, hurt = ([one for one in tested if _sign(one, NONE) == sign] for sign in (1, -1))
     same = [one for one in tested if not _sign(one, NONE)]
     if len(found) <= MOST:
-        said = [*map(_needs, helped), *map(_harms, hurt), *map(_open, same)]
+        said = [*map(_needs, helped), *map(_harms, hurt), *map(_open, same), *_rules(found)]
     else:
         count = counted(len(tested), "comparison")
         said = [
@@ -31,6 +32,22 @@ def sentences(found: Sequence[Compared]) -> list[str]:
         said += [f"{_who(one)} cannot be tested: {WHY}." for one in untested]
     elif untested:
         said.append(f"{counted(len(untested), 'row')} cannot be tested: {WHY}.")
+    return said
+
+
+def _rules(found: Sequence[Compared]) -> list[str]:
+    """Rules that are above chance, once for each task."""
+    said = []
+    for one in {one.task: one for one in found}.values():
+        if one.floor is None or one.floor.value is None:
+            continue
+        metrics = one.records[OWN][0].metrics
+        for name in one.beside.shortcuts:
+            metric = metrics.get(name)
+            if metric and metric.value is not None and metric.ci and metric.ci[0] > one.floor.value:
+                shown = (number(value, one.column.digits) for value in (metric.value, one.floor.value))
+                title = metric_title(one.column.protocol, name)
+                said.append("On {}, “{}” alone scores {}; chance is {}.".format(one.task, title, *shown))
     return said
 
 
