@@ -1,7 +1,8 @@
-"""Preference following (PrefEval, arXiv 2502.09597, explicit form, zero-shot).
+"""Preference following (PrefEval, arXiv 2502.09597, zero-shot).
 
-The user states a preference, the model replies, unrelated exchanges follow, and the user asks a question that
-a generic answer would get wrong. A judge checks the answer four times, yes or no.
+The user states a preference and the model replies, or a conversation reveals it; unrelated exchanges follow,
+and the user asks a question that a generic answer would get wrong. A judge checks the answer four times, yes
+or no.
 
 As in PrefEval, accurate = helpful and not violating, and hallucinates counts only if the answer acknowledges
 a preference. PrefEval's hallucination check reads the sentence quoted by its acknowledgement check; ours
@@ -26,6 +27,7 @@ from .section import HOLDS, PreferenceSpec
 if TYPE_CHECKING:
     from perbench.api import Example
     from perbench.contracts.data import Dataset
+    from perbench.contracts.engine import Generation
     from perbench.contracts.run import Engines, Scored
     from perbench.contracts.shown import Shown
 
@@ -73,7 +75,11 @@ class Preference(JudgedProtocol[Keys]):
             asked = estimated(example.question)
             turns = (example.extra.get("turns") or [])[: spec.turns]
             between = sum(estimated(str(turn)) for turn in turns)
-            subject += Asked(1, stated, answer) + Asked(1, stated + answer + between + asked, answer)
+            if spec.opening == "stated":
+                subject += Asked(1, stated, answer) + Asked(1, stated + answer + between + asked, answer)
+            else:
+                said = sum(estimated(str(item.get("text"))) for item in example.persona)
+                subject += Asked(1, said + between + asked, answer)
             judge += self.questions(stated + asked + answer)
         return {"subject": subject, "judge": judge}
 
@@ -116,9 +122,15 @@ class Preference(JudgedProtocol[Keys]):
         seeds = {role: derive_seed("preference", role, seed, place) for role in ("first", "answer", "judge")}
         openers = [openings[example.id] for example in batch]
         subject = engines.subject
-        first = ask(self.spec, subject, openers, sampling, seed=seeds["first"])
-        went_on = [i for i, reply in enumerate(first) if reply.missing is None]
-        asked = [conversation(spec, batch[i], openers[i], first[i].text) for i in went_on]
+        first: list[Generation | None] = [None] * len(batch)
+        if spec.opening == "stated":
+            first = [*ask(self.spec, subject, openers, sampling, seed=seeds["first"])]
+        replies = [(i, reply) for i, reply in enumerate(first) if reply is None or reply.missing is None]
+        went_on = [i for i, _ in replies]
+        asked = [
+            conversation(spec, batch[i], openers[i], None if reply is None else reply.text)
+            for i, reply in replies
+        ]
         found = ask(self.spec, subject, asked, sampling, seed=seeds["answer"])
         answers = dict(zip(went_on, found, strict=True))
         rows = [
@@ -152,6 +164,8 @@ class Preference(JudgedProtocol[Keys]):
         turns, notes = self.keys.preference.turns, []
         writers = sorted({str(sample["turns_from"]) for sample in samples if sample.get("turns_from")})
         tail = f"|turns:{turns}"
+        if self.keys.preference.opening != "stated":
+            tail += f"|opening:{self.keys.preference.opening}"
         if turns and writers:
             tail += f"|turns_from:{','.join(writers)}"
         if turns and set(writers) - {OFFICIAL}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -69,6 +69,9 @@ class PreferenceSpec(Strict):
     """`turns` unrelated exchanges separate preference and question; each row holds them as `turns`, and the
     preference as `preference`."""
 
+    opening: Annotated[Literal["stated", "conversation"], LATER] = "stated"
+    """How the dialogue begins: the user states the preference and the model replies; or the conversation that
+    reveals it, which is the row's history, of messages {role, text}."""
     turns: Annotated[int, Field(ge=0)] = 5
     system: str | None = None
     question: str = "{question}"
