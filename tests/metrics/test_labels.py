@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sklearn.metrics import f1_score
 
 from perbench.contracts.metric import Texts
+from perbench.errors import PerbenchError
 from perbench.metrics import TextScores, score_texts, text_metric
 from perbench.specs.compose import task_spec
 from tests.metrics.tasks import answered
@@ -130,3 +132,51 @@ def test_keys_of_metrics_are_keys_of_tasks(keys: dict[str, Any], key: str) -> No
         answered(**keys)
     assert {"labels", "ratings"} <= task_spec().model_fields.keys()
     assert text_metric("accuracy").titles["macro_f1"] == "macro F1"
+
+
+PLUGIN = """
+from perbench.contracts.metric import Measured, TextMetric, mean_metric
+from perbench.shapes.base import Strict
+
+
+class Keys(Strict):
+    KEY
+
+
+class Own(TextMetric):
+    Keys = Keys
+
+    def measure(self, name, texts):
+        values = [float(text.startswith(self.keys.NAME)) for text in texts.predictions]
+        metric = mean_metric(values, texts.clusters, name)
+        return Measured(metric, values, counts={"tried": len(values)}, notes=["a note"])
+"""
+
+
+def own_metric(root: Path, name: str, key: str) -> None:
+    (root / "metrics").mkdir(exist_ok=True)
+    text = PLUGIN.replace("KEY", key).replace("NAME", key.partition(":")[0])
+    (root / "metrics" / f"{name}.py").write_text(text)
+
+
+def test_a_metric_of_a_third_party_brings_its_own_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_metric(tmp_path, "starts", "start: str = 'a'")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    for keys, value in (({}, 1.0), ({"start": "b"}, 0.0)):
+        spec = answered(metrics=["starts"], **keys)
+        found = score_texts(["starts"], Texts(["an answer"], ["x"], ["u"], [False]), spec)
+        assert found.metrics["starts"].value == value
+        assert (found.counts, found.notes) == ({"tried": 1}, ["a note"])
+    with pytest.raises(ValueError, match="start"):
+        answered(metrics=["starts"], start=3)
+
+
+def test_two_metrics_with_one_key_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_metric(tmp_path, "starts", "labels: str = 'a'")
+    monkeypatch.setenv("PERBENCH_INCLUDE", str(tmp_path))
+    with pytest.raises(PerbenchError, match="'labels' differently") as error:
+        task_spec()
+    assert str(tmp_path / "metrics" / "starts.py") in str(error.value)
+    assert "labels.py" in str(error.value)
