@@ -20,8 +20,10 @@ from perbench.persona.build import build_personas
 from perbench.prepare.prepare import Request
 from perbench.prepare.prepare import prepare as prepare_family
 from perbench.prompts.pair import build_pair
+from perbench.published.follows import contradictions, protocol_of, recomputed
 from perbench.specs.load import load_task
 from perbench.specs.matrices import load_matrix
+from perbench.store.record import CellRecord, Scores
 from tests.tasks.lamp_rows import INPUTS, NAMES, OUTPUTS, TAGS, golds, questions, write, write_raw
 
 TASKS = pytest.mark.parametrize("name", NAMES)
@@ -356,6 +358,12 @@ def test_it_is_trained_on_and_scored(raw: Path, tmp_path: Path, tiny_model_dir: 
         elif "tag" in target:
             assert record["metrics"].keys() == {"accuracy", "macro_f1"}
             assert any("labels" in note for note in record["notes"])
+    for file in out.glob("cells/*/scores.json"):  # what checks of published results compute anew
+        record = CellRecord.model_validate_json((file.parent / "cell.json").read_text())
+        found = recomputed(protocol_of(record), record.metrics, Scores.model_validate_json(file.read_text()))
+        assert found.keys() == record.metrics.keys()
+        assert not list(contradictions(record.metrics, found))
+    assert main(["verify", str(out)]) == 0
     before = [record["metrics"] for record in evaluated.values()]
     assert main(["rescore", str(out)]) == 0
     again = {file: json.loads(file.read_text()) for file in out.glob("cells/*/cell.json")}
