@@ -19,3 +19,13 @@ def growing() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Around work that drops little of what there is already: the collector looks only at what is new."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

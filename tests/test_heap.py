@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from perbench.heap import growing
+from perbench.heap import growing, settled
 
 
 @growing()
@@ -28,3 +28,9 @@ def test_the_collector_is_as_before(before: bool) -> None:
         assert gc.isenabled() == before
     finally:
         gc.enable()
+
+
+def test_what_is_there_is_not_looked_at_again_until_the_end() -> None:
+    with settled():
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from perbench.heap import growing
+from perbench.heap import growing, settled
 from perbench.site.cells import CellPages, SampleTexts
 from perbench.site.cells.groups import GroupPages
 from perbench.site.load import load
@@ -35,17 +36,19 @@ def build(
         PerbenchError: a run is absent or empty, or holds only damaged records; the runs have different
             baselines; `out` holds something other than a perbench page.
     """
-    with growing():
-        loaded = load(runs, baseline)
-        view = build_view(loaded)
-    matrices = {str(number): spec for number, spec in enumerate(loaded.matrices) if "targets" in spec}
-    split = Split(view)
-    cells: CellPages | GroupPages = (
-        GroupPages(view, samples=texts is not None)
-        if split.large
-        else CellPages(view, texts, matrices, left_out)
-    )
-    page = write(files(view, cells, split), out)
+    with ExitStack() as stack:
+        with growing():
+            loaded = load(runs, baseline)
+            view = build_view(loaded)
+            stack.enter_context(settled())
+        matrices = {str(number): spec for number, spec in enumerate(loaded.matrices) if "targets" in spec}
+        split = Split(view)
+        cells: CellPages | GroupPages = (
+            GroupPages(view, samples=texts is not None)
+            if split.large
+            else CellPages(view, texts, matrices, left_out)
+        )
+        page = write(files(view, cells, split), out)
     for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
         left_out(what)
     return page

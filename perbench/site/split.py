@@ -92,17 +92,18 @@ class Split:
         a table of it is divided."""
         if not self.large:
             return section
-        blocks = tuple(_shown(one) for one in section.blocks)
+        blocks = tuple(one for one in section.blocks if not _crowded(one))
+        if count := sum(
+            len(one.panels) for one in section.blocks if isinstance(one, Chart) and _crowded(one)
+        ):
+            blocks = (*blocks, Empty(f"{count:,} charts are not drawn here: the tables have their numbers."))
         if any(self.of(section, table) for table in section.tables):
             return replace(section, blocks=blocks, template=None)
         return replace(section, blocks=blocks)
 
 
-def _shown(block: Block) -> Block:
-    if not isinstance(block, Chart) or not block.tabled or len(block.panels) <= MOST_PANELS:
-        return block
-    caption = " · ".join(filter(None, (block.target, block.apart, block.caption)))
-    return Empty(f"{len(block.panels)} charts are not drawn: the table has their numbers.", caption=caption)
+def _crowded(block: Block) -> bool:
+    return isinstance(block, Chart) and block.tabled and len(block.panels) > MOST_PANELS
 
 
 def divided(items: Iterable[Item], *keys: Callable[[Item], str]) -> dict[str, list[Item]]:
