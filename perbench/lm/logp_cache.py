@@ -39,16 +39,18 @@ def cached_logp(
     pairs = list(zip(map(tuple, prompts), map(tuple, responses), strict=True))
     whose = canonical_digest([VERSION, model])
     keys = [canonical_digest([whose, prompt, response]) for prompt, response in pairs]
-    cache = DiskCache("logp")
-    kept = cache.get(list(dict.fromkeys(keys)))
-    due = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in kept}
-    names = list(due)
+    cache, kept = DiskCache("logp"), dict[str, bytes]()
+    pair_of = dict(zip(keys, pairs, strict=True))
+    names = list(pair_of)
     for start in range(0, len(names), AT_ONCE):
         part = names[start : start + AT_ONCE]
-        found = score([due[key][0] for key in part], [due[key][1] for key in part])
+        kept |= cache.get(part)  # anew each time: other processes may be at the same texts
+        due = [key for key in part if key not in kept]
+        found = score(*zip(*(pair_of[key] for key in due), strict=True)) if due else ()
         made = {
-            key: np.asarray(values, dtype="<f4").tobytes() for key, values in zip(part, found, strict=True)
+            key: np.asarray(values, dtype="<f4").tobytes() for key, values in zip(due, found, strict=True)
         }
-        cache.put(made)
-        kept |= made
+        if made:
+            cache.put(made)
+            kept |= made | cache.get(due)  # those of the first, if another process was
     return [np.frombuffer(kept[key], dtype="<f4") for key in keys]

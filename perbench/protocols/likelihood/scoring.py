@@ -57,6 +57,7 @@ class Scoring:
     def __init__(self, spec: TaskSpec, count: int, dataset: Dataset, engines: Engines) -> None:
         self._spec, self._count, self._engines = spec, count, engines
         self._examples = dataset.examples
+        self._order = sorted(dataset.examples, key=lambda one: (one.user, one.id))
         subject = engines.subject
         pairs = build_pairs(
             spec, dataset.examples, subject.tokenizer, with_response=True, context=subject.context
@@ -68,11 +69,11 @@ class Scoring:
         self._base: dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
 
     def batches(self) -> list[Batch]:
-        """Examples of one user follow each other, since their prompts begin alike. Those without an adapter
-        of the user's own come first."""
+        """Examples of one user follow each other, since their prompts begin alike. Users without an adapter
+        of their own come first."""
         adapted = self._engines.users or {}
         groups: dict[str | None, list[Example]] = {}
-        for example in sorted(self._examples, key=lambda one: (one.user, one.id)):
+        for example in self._order:
             groups.setdefault(example.user if example.user in adapted else None, []).append(example)
         return [
             Batch([example.id for example in batch], partial(self._make, user, batch))
@@ -113,7 +114,7 @@ class Scoring:
         """The log-probs of the model before training decide which tokens are personal. A trained one gives
         way to it for as long, so all that is needed is read at once."""
         if not self._engines.untrained:
-            texts = [text for text in self.texts.values() if text is not None]
+            texts = [text for one in self._order if (text := self.texts[one.id]) is not None]
         due = [text for text in texts if text.example.id not in self._base]
         prompts = [prompt for text in due for prompt in (text.pair.factual, text.pair.counterfactual)]
         logp = iter(self._engines.base_logp(prompts, [text.ids for text in due for _ in range(2)]))
