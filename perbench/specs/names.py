@@ -226,9 +226,9 @@ def _selects(document: Document, sources: Sequence[Named[TaskSpec]]) -> Iterator
 
 
 def _training_protocols() -> str:
-    """ "generation tasks", for messages."""
-    found = [name for name, cls in protocols().items() if cls.trains]
-    return f"{' and '.join(found)} tasks"
+    """ "choice, generation and likelihood tasks", for messages."""
+    *found, last = [name for name, cls in protocols().items() if cls.trains]
+    return f"{', '.join(found)}{' and ' if found else ''}{last} tasks"
 
 
 def _protocols(cells: str) -> str:

@@ -31,7 +31,7 @@ def changed(words: list[str], option: str, value: str) -> list[str]:
         ([*TRAIN, "--param", "clip_max=high"], "--param clip_max=high: ", "clip_max='high'"),
         ([*TRAIN, "--set", "training.method=lorra"], "--set training.method=lorra: ", "'lora'"),
         ([*TRAIN, "--set", "tasks.longlamp/pag.k=1"], "--set tasks.longlamp/pag.k=1: ", "sotu_writing"),
-        (changed(TRAIN, "--source", "embedded/dialogue"), "--source embedded/dialogue: ", "only generation"),
+        (changed(TRAIN, "--source", "embedded/dialogue"), "--source embedded/dialogue: ", "likelihood tasks"),
         (changed(IDENTIFY, "--task", "longlamp/pag"), "--task longlamp/pag: ", "protocol identification"),
         (changed(IDENTIFY, "--task", "longlamp/prww"), "--task longlamp/prww: ", "'longlamp/prw'"),
         (changed(IDENTIFY, "--identifier", "randon"), "--identifier randon: ", "'random'"),

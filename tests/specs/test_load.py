@@ -303,10 +303,9 @@ def test_sources_and_targets_fit_their_protocols(root):
     path.write_text(text, encoding="utf-8")
     matrix = root / "leaderboard" / "matrices" / "small.yaml"
     matrix.write_text(MATRIX.replace("sources: [diary/notes]", "sources: [diary/spot]"), encoding="utf-8")
-    assert (
-        "source 'diary/spot' is of protocol identification; only generation and likelihood tasks train"
-        in faults(load_matrix, "small")[0]
-    )
+    told = faults(load_matrix, "small")[0]
+    assert "source 'diary/spot' is of protocol identification; only" in told
+    assert "generation and likelihood tasks train" in told
     matrix.write_text(MATRIX.replace("targets: [diary/notes]", "targets: [diary/spot]"), encoding="utf-8")
     (told,) = faults(load_matrix, "small")
     assert told.startswith(f"{matrix}:5: target 'diary/spot'")
