@@ -15,12 +15,16 @@ from perbench.cli.new import SKELETONS
 
 BUILT_IN = [
     *((kind, name) for kind in ("metric", "ranking", "summariser") for name in plugins.names(kind)),
-    *(("protocol", name) for name in ("generation", "identification", "likelihood")),
+    *(("protocol", name) for name in ("generation", "identification", "likelihood", "choice")),
 ]
 BUILT_IN.remove(("metric", "meteor"))  # needs WordNet
 REQUIRED = {
     **{name: {"labels": ["Tea", "An answer may be empty."]} for name in ("accuracy", "macro_f1")},
     **{name: {"ratings": [1, 5]} for name in ("mae", "rmse")},
+    "choice": {
+        "data.data_dir": str(Path(__file__).parents[1] / "golden/cache/data/prefeval"),
+        "choice.turns": 1,
+    },
 }
 
 
