@@ -15,7 +15,7 @@ from perbench.lm.context import TooLong
 from perbench.prompts.chat import encode_response
 from perbench.prompts.messages import build_request
 from perbench.prompts.pair import TurnPair, turns
-from perbench.prompts.talk import Message
+from perbench.prompts.talk import Message, chats
 from perbench.seeds import derive_seed
 
 from .rules import best, option_scores
@@ -24,7 +24,7 @@ from .section import ChoiceSpec
 
 if TYPE_CHECKING:
     from perbench.api import Example
-    from perbench.contracts.engine import Engine
+    from perbench.contracts.engine import Conversation, Engine
     from perbench.shapes.task import TaskSpec
 
 
@@ -139,63 +139,47 @@ def replied(
         for example in examples
         for order in orders_of(spec, example)
     ]
-    seed = derive_seed("choice", *place)
-    ask_ = _by_tokens if "tokens" in engine.offers else _by_chat
-    answers, kept = ask_(task, spec, [one for _, one in shown], engine, seed)
+    requests = [_request(task, spec, one, engine) for _, one in shown]
+    asked = [messages for one in requests if one is not None for messages in (one.own, one.free)]
+    answers = iter(ask(task, engine, asked, task.sampling, seed=derive_seed("choice", *place)))
     by_example: dict[str, list[tuple[Generation, Generation]]] = {}
-    for (example, _), pair in zip(shown, answers, strict=True):
+    kept: dict[str, tuple[int, int]] = {}
+    for (example, _), request in zip(shown, requests, strict=True):
+        pair = (LEFT_OUT, LEFT_OUT) if request is None else (next(answers), next(answers))
         by_example.setdefault(example.id, []).append(pair)
-    counts = {example.id: pair for (example, _), pair in zip(shown, kept, strict=True)}
+        kept[example.id] = (0, 0) if request is None else (request.kept, request.trimmed)
     return [
-        _with_replies(_sample(spec, example), by_example[example.id], counts[example.id])
+        _with_replies(_sample(spec, example), by_example[example.id], kept[example.id])
         for example in examples
     ]
 
 
-Answers = tuple[list[tuple[Generation, Generation]], list[tuple[int, int]]]
-"""With and without persona; items kept and trimmed."""
+@dataclass(frozen=True)
+class Lettered:
+    """The messages of a request with the persona and without it."""
+
+    own: Conversation
+    free: Conversation
+    kept: int
+    trimmed: int
 
 
-def _by_tokens(
-    task: TaskSpec, spec: ChoiceSpec, examples: Sequence[Example], engine: Engine, seed: int
-) -> Answers:
-    pairs: list[TurnPair | None] = []
-    for example in examples:
-        try:
-            pairs.append(
-                turns(
-                    task,
-                    example,
-                    engine.tokenizer,
-                    context=engine.context,
-                    between=between(spec, example),
-                )
-            )
-        except TooLong:
-            if task.on_too_long == "fail":
-                raise
-            pairs.append(None)
-    prompts = [ids for one in pairs if one is not None for ids in (one.factual.ids, one.counterfactual.ids)]
-    answers = iter(engine.generate(prompts, task.sampling, seed=seed) if prompts else [])
-    return (
-        [(LEFT_OUT, LEFT_OUT) if one is None else (next(answers), next(answers)) for one in pairs],
-        [(0, 0) if one is None else (one.kept, one.trimmed) for one in pairs],
-    )
-
-
-def _by_chat(
-    task: TaskSpec, spec: ChoiceSpec, examples: Sequence[Example], engine: Engine, seed: int
-) -> Answers:
-    requests = [build_request(task, example, between(spec, example)) for example in examples]
-    without = [
-        build_request(task, replace(example, persona=()), between(spec, example)) for example in examples
-    ]
-    asked = [one.messages for pair in zip(requests, without, strict=True) for one in pair]
-    answers = ask(task, engine, asked, task.sampling, seed=seed)
-    return (
-        list(zip(answers[::2], answers[1::2], strict=True)),
-        [(one.kept, one.trimmed) for one in requests],
-    )
+def _request(task: TaskSpec, spec: ChoiceSpec, example: Example, engine: Engine) -> Lettered | None:
+    """None if it is too long and the task leaves such requests out. Tokens are counted if the engine exposes
+    them, else estimated."""
+    turns_between = between(spec, example)
+    if "tokens" not in engine.offers:
+        own = build_request(task, example, turns_between)
+        free = build_request(task, replace(example, persona=()), turns_between)
+        return Lettered(own.messages, free.messages, own.kept, own.trimmed)
+    try:
+        pair = turns(task, example, engine.tokenizer, context=engine.context, between=turns_between)
+    except TooLong:
+        if task.on_too_long == "fail":
+            raise
+        return None
+    own_, free_ = (chats(one.system, [*one.before, one.user]) for one in (pair.factual, pair.counterfactual))
+    return Lettered(own_, free_, pair.kept, pair.trimmed)
 
 
 def _with_replies(
