@@ -111,16 +111,16 @@ def scored(
             answers += one.options
     logp = iter([float(values.sum()) for values in engine.score(prompts, answers)] if prompts else [])
     samples = []
-    for example, one in zip(examples, found, strict=True):
+    for example, asked in zip(examples, found, strict=True):
         made = _sample(spec, example)
-        if one is None:
+        if asked is None:
             made[missing.MISSING] = "too_long"
         else:
-            made["logp"] = [next(logp) for _ in one.options]
-            made["logp_without"] = [next(logp) for _ in one.options]
-            made["option_tokens"] = [len(ids) for ids in one.options]
-            made["persona_kept"], made["persona_trimmed"] = one.pair.kept, one.pair.trimmed
-            made["prompt_tokens"] = len(one.pair.factual.ids) + len(one.pair.counterfactual.ids)
+            made["logp"] = [next(logp) for _ in asked.options]
+            made["logp_without"] = [next(logp) for _ in asked.options]
+            made["option_tokens"] = [len(ids) for ids in asked.options]
+            made["persona_kept"], made["persona_trimmed"] = asked.pair.kept, asked.pair.trimmed
+            made["prompt_tokens"] = len(asked.pair.factual.ids) + len(asked.pair.counterfactual.ids)
             made["response"] = made["options"][best(option_scores(made, spec.by), made["orders"][0])]
             made["finish_reason"] = "stop"
         samples.append(made)
