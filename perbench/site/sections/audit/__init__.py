@@ -10,7 +10,7 @@ from perbench.site.naming import metric_title
 from perbench.site.values import value_of
 from perbench.stats.paired import Estimate
 
-from .pairs import NONE, OTHER, OWN, Compared, compared
+from .pairs import NONE, OTHER, OWN, PersonaComparison, compared
 from .words import sentences
 
 HEADS = {OWN: "Own", NONE: "None", OTHER: "Another's"}
@@ -22,13 +22,13 @@ FLOORED = "The last column is (own − none) / (own − chance); chance is 0 whe
 LOWER = "The last column is by how much the own persona lowers the score without one."
 
 
-class Audit(Section):
+class AuditSection(Section):
     title = "Does the task need the persona?"
     order = 27
 
     def build(self, loaded: Loaded, matrix: Matrix) -> Sequence[Block]:
         found = compared(loaded, matrix)
-        by_metric: dict[tuple[str, bool], list[Compared]] = {}
+        by_metric: dict[tuple[str, bool], list[PersonaComparison]] = {}
         for one in found:
             by_metric.setdefault((_title(one), one.column.better == "lower"), []).append(one)
         tables = [_table(metric, lower, group) for (metric, lower), group in by_metric.items()]
@@ -38,12 +38,12 @@ class Audit(Section):
         return sentences(compared(loaded, matrix))
 
 
-def _title(one: Compared) -> str:
+def _title(one: PersonaComparison) -> str:
     title = one.column.metric or one.column.headline or ""
     return title[:1].upper() + title[1:]
 
 
-def _table(metric: str, lower: bool, found: Sequence[Compared]) -> Table:
+def _table(metric: str, lower: bool, found: Sequence[PersonaComparison]) -> Table:
     shown = [whose for whose in HEADS if any(whose in one.values for one in found)]
     differences = [whose for whose in (NONE, OTHER) if whose in shown]
     columns = [
@@ -73,7 +73,7 @@ def _table(metric: str, lower: bool, found: Sequence[Compared]) -> Table:
     )
 
 
-def _head(one: Compared, several: bool) -> RowHead:
+def _head(one: PersonaComparison, several: bool) -> RowHead:
     row = one.row
     trained = " ".join(filter(None, (row.trainer or "", row.variation)))
     return RowHead(
@@ -88,7 +88,7 @@ def _head(one: Compared, several: bool) -> RowHead:
     )
 
 
-def _score(one: Compared, whose: str) -> Value:
+def _score(one: PersonaComparison, whose: str) -> Value:
     found = one.values.get(whose)
     if found is None or found.value is None:
         return Value(text="–", aside="not run" if found is None else "no score")
@@ -102,7 +102,7 @@ def _score(one: Compared, whose: str) -> Value:
     )
 
 
-def _gain(one: Compared, whose: str) -> Value:
+def _gain(one: PersonaComparison, whose: str) -> Value:
     found = one.over.get(whose)
     if found is None or found.value is None:
         return Value(text="–", aside="not run")
@@ -124,7 +124,7 @@ def _aside(found: Estimate) -> str:
     return interval_aside(found.ci, found.users, found.n if found.spread is not None else 0)
 
 
-def _part(one: Compared) -> Value:
+def _part(one: PersonaComparison) -> Value:
     part = one.part
     if part is not None:
         ci = None if part.ci is None else (100 * part.ci[0], 100 * part.ci[1])
@@ -134,7 +134,7 @@ def _part(one: Compared) -> Value:
     return Value(text="–", aside="too few users" if NONE in one.over else "not run without persona")
 
 
-def _shortcuts(found: Sequence[Compared]) -> Iterator[Table]:
+def _shortcuts(found: Sequence[PersonaComparison]) -> Iterator[Table]:
     """Of the first model on each task, since no model makes a difference to them."""
     first = {one.task: one for one in reversed(found) if one.beside.shortcuts}
     held = [one for one in found if first.get(one.task) is one]

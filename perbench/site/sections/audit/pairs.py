@@ -26,7 +26,7 @@ WHOSE = re.compile(r"(?:, )?persona\.whose=(?:own|none|other)(?:, )?")
 
 
 @dataclass(frozen=True)
-class Part:
+class PersonaShare:
     """The share of a score that the persona is responsible for; `ci` over users."""
 
     value: float
@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Compared:
+class PersonaComparison:
     """A model on a task. `values` are by whose persona the prompts held; `over` are the differences of the
     own persona from "none" and "other". `floor` is the score of answers at random, None if there is none.
 
@@ -52,11 +52,11 @@ class Compared:
     floor: Estimate | None
     above: Estimate | None
     """The own persona over the floor."""
-    part: Part | None
+    part: PersonaShare | None
     beside: Beside
 
 
-def compared(loaded: Loaded, matrix: Matrix) -> list[Compared]:
+def compared(loaded: Loaded, matrix: Matrix) -> list[PersonaComparison]:
     """Every model on every task of which there are scores with the own persona and without, or with
     another's; of very many, the models that were not trained. The p of all differences are corrected
     together."""
@@ -91,7 +91,7 @@ def _places(matrix: Matrix) -> list[dict[str, int]]:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Pairing:
     """A model's done cells on a task, by whose persona; `metric` is the headline."""
 
     row: ModelRow
@@ -109,7 +109,7 @@ def _beside(protocol: type[Protocol[Any]] | None, metric: str) -> Beside:
     return protocol.beside.get(metric, Beside()) if protocol is not None else Beside()
 
 
-def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[_Asked]:
+def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[_Pairing]:
     column = matrix.columns[places[OWN]]
     records = [record for _, outcomes in matrix.rows for record in outcomes[places[OWN]].records]
     protocol, metric = protocol_of(records[0]), column.headline
@@ -125,7 +125,7 @@ def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry
             for whose, place in places.items()
         }
         if cells[OWN]:
-            yield _Asked(row, column, metric, cells, protocol)
+            yield _Pairing(row, column, metric, cells, protocol)
 
 
 def named(column: TargetColumn) -> str:
@@ -137,7 +137,7 @@ def named(column: TargetColumn) -> str:
 # ---------------------------------------------------------------- scores
 
 
-def _compared(asked: _Asked) -> Compared | None:
+def _compared(asked: _Pairing) -> PersonaComparison | None:
     row, column, metric, cells, beside = asked.row, asked.column, asked.metric, asked.cells, asked.beside
     record = cells[OWN][0].record
     given = None
@@ -162,7 +162,7 @@ def _compared(asked: _Asked) -> Compared | None:
         return None
     place = {whose: names.index(whose) for whose in names}
     above = table.gain(place[OWN], len(names)) if floor is not None else None
-    return Compared(
+    return PersonaComparison(
         named(column),
         row,
         column,
@@ -236,7 +236,7 @@ def _rows(entry: Entry, metric: str, *, summed: bool) -> Floats | None:
 
 def _part(
     table: Aligned, place: Mapping[str, int], floor: int | None, above: Estimate | None, lower: bool
-) -> Part | None:
+) -> PersonaShare | None:
     if NONE not in place:
         return None
     if lower:
@@ -249,7 +249,7 @@ def _part(
     return _ratio(top, bottom)
 
 
-def _ratio(top: Effect, bottom: Effect) -> Part | None:
+def _ratio(top: Effect, bottom: Effect) -> PersonaShare | None:
     """A ratio with Fieller's interval: all r for which top - r x bottom is not told from 0. It holds
     0 if and only if the interval of the difference does."""
     there = (top.sizes > 0) & (bottom.sizes > 0)
@@ -266,5 +266,5 @@ def _ratio(top: Effect, bottom: Effect) -> Part | None:
     root = half**2 - square * (top.value**2 - t2 * of_top)
     value = top.value / bottom.value
     if square <= 0 or root <= 0:  # the bottom is not told from 0, or nothing varies
-        return Part(value, None, users) if square > 0 else None
-    return Part(value, ((half - root**0.5) / square, (half + root**0.5) / square), users)
+        return PersonaShare(value, None, users) if square > 0 else None
+    return PersonaShare(value, ((half - root**0.5) / square, (half + root**0.5) / square), users)

@@ -8,14 +8,14 @@ from perbench.progress import counted
 from perbench.site.format import number
 from perbench.site.naming import metric_title
 
-from .pairs import NONE, OTHER, OWN, Compared
+from .pairs import NONE, OTHER, OWN, PersonaComparison
 
 MOST = 8
 """Sentences of single tasks; of more, only counts."""
 WHY = "too few users, no spread, or not run without the persona"
 
 
-def sentences(found: Sequence[Compared]) -> list[str]:
+def sentences(found: Sequence[PersonaComparison]) -> list[str]:
     tested = [one for one in found if one.over.get(NONE) is not None and one.over[NONE].adjusted is not None]
     helped, hurt = ([one for one in tested if _sign(one, NONE) == sign] for sign in (1, -1))
     same = [one for one in tested if not _sign(one, NONE)]
@@ -35,7 +35,7 @@ def sentences(found: Sequence[Compared]) -> list[str]:
     return said
 
 
-def _rules(found: Sequence[Compared]) -> list[str]:
+def _rules(found: Sequence[PersonaComparison]) -> list[str]:
     """Rules that are above chance, once for each task."""
     said = []
     for one in {one.task: one for one in found}.values():
@@ -51,7 +51,7 @@ def _rules(found: Sequence[Compared]) -> list[str]:
     return said
 
 
-def _sign(one: Compared, whose: str) -> int:
+def _sign(one: PersonaComparison, whose: str) -> int:
     """1 if the own persona is better than this after correction, -1 if worse, 0 if it cannot be told."""
     gain = one.over.get(whose)
     if gain is None or not gain.remains or not gain.value:
@@ -59,7 +59,7 @@ def _sign(one: Compared, whose: str) -> int:
     return 1 if (gain.value > 0) == (one.column.better != "lower") else -1
 
 
-def _needs(one: Compared) -> str:
+def _needs(one: PersonaComparison) -> str:
     said = f"{_who(one)} needs the persona"
     if one.part is not None:
         share = f"{100 * one.part.value:.0f}%"
@@ -76,21 +76,21 @@ def _needs(one: Compared) -> str:
     return f"{said}; the user's own cannot be told from another user's."
 
 
-def _harms(one: Compared) -> str:
+def _harms(one: PersonaComparison) -> str:
     return f"{_who(one)} comes out worse with the persona: {_scores(one)}."
 
 
-def _open(one: Compared) -> str:
+def _open(one: PersonaComparison) -> str:
     return f"{_who(one)} is not shown to need the persona: {_scores(one)} cannot be told apart."
 
 
-def _scores(one: Compared) -> str:
+def _scores(one: PersonaComparison) -> str:
     own, none = (one.values[whose].value for whose in (OWN, NONE))
     digits = one.column.digits
     return f"{_metric(one)} {number(own or 0, digits)} with it and {number(none or 0, digits)} without"
 
 
-def _who(one: Compared) -> str:
+def _who(one: PersonaComparison) -> str:
     row = one.row
     if row.trainer is None:
         return f"With {row.model}, {one.task}"
@@ -98,5 +98,5 @@ def _who(one: Compared) -> str:
     return f"With {row.model} ({trained} on {row.source}), {one.task}"
 
 
-def _metric(one: Compared) -> str:
+def _metric(one: PersonaComparison) -> str:
     return (one.column.metric or one.column.headline or "the score").partition(",")[0]
