@@ -6,8 +6,9 @@
 In one process, on one model, in turn, round after round: `likelihood` scores every text of
 embedded/chitchat_reply under the user's own persona, without one and under 4 others' (6 contexts); `own` is
 `Engine.score` under the own persona alone; `plain` the same with transformers alone: padded batches of 8 and
-log_softmax. Medians of the rounds; seconds are of the CPU where the model is on it. Exit code 1 if the
-log-probs under the own persona differ from `plain`.
+log_softmax. Medians of the rounds; seconds are of the CPU where the model is on it; tokens read count
+padding, and prefixes that prompts share once. Exit code 1 if the log-probs under the own persona differ from
+`plain`.
 """
 
 from __future__ import annotations
@@ -79,19 +80,28 @@ def main() -> int:
     }
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     values: dict[str, list[list[float]]] = {}
+    tokens: dict[str, int] = {}
+    read: list[int] = []
+    engine.model.get_input_embeddings().register_forward_hook(
+        lambda module, given, output: read.append(given[0].numel())
+    )
     for number in range(options.rounds + options.warm_up):
         for name, method in methods.items():
+            read.clear()
             begun = clock()
             values[name] = method()
             if number >= options.warm_up:
                 seconds[name].append(clock() - begun)
+            tokens[name] = sum(read)
     for name, times in seconds.items():
-        print(f"{name:12}{statistics.median(times):8.2f} s  ({min(times):.2f}-{max(times):.2f})")
+        spread = f"({min(times):.2f}-{max(times):.2f})"
+        print(f"{name:12}{statistics.median(times):8.2f} s  {spread}, {tokens[name]} tokens read")
     for name in ("own", "plain"):
         ratio = statistics.median(
             ours / peer for ours, peer in zip(seconds["likelihood"], seconds[name], strict=True)
         )
-        print(f"likelihood / {name}: {ratio:.2f}")
+        more = tokens["likelihood"] / tokens[name]
+        print(f"likelihood / {name}: {ratio:.2f} in seconds, {more:.2f} in tokens")
     apart = max(
         abs(one - other)
         for mine, peer in zip(values["likelihood"], values["plain"], strict=True)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from perbench.contracts.run import Engines
     from perbench.shapes.task import TaskSpec
 
-BATCH = 32
-"""Examples scored together: prompts that begin with the same persona are read once."""
+BATCH = 64
+"""Examples scored together: prompts that begin with the same persona are read once. Of 120 examples with 4
+other users, 32 together read a fifth more tokens than 64."""
 DIGITS = 5
 """Decimals of stored log-probs."""
 
