@@ -41,7 +41,7 @@ class Keys(Strict):
     """The answers that count, in any order."""
 
 
-class Labels(TextMetric):
+class Classes(TextMetric):
     Keys = Keys
     names = ("accuracy", "macro_f1")
     titles = MappingProxyType({"macro_f1": "macro F1"})

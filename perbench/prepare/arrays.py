@@ -43,7 +43,7 @@ def array_items(path: Path, read: Callable[[int], None]) -> Iterator[tuple[int, 
         UnicodeDecodeError: the file is not UTF-8.
     """
     with path.open(encoding="utf-8-sig") as file:
-        text = _Text(file, read)
+        text = _Characters(file, read)
         text.take("[")
         mark = text.after_blank()
         while mark != "]":
@@ -59,7 +59,7 @@ def array_items(path: Path, read: Callable[[int], None]) -> Iterator[tuple[int, 
             raise NotJson(text.line, "not JSON: extra text after the array")
 
 
-class _Text:
+class _Characters:
     """A file's text from the current position on."""
 
     def __init__(self, file: IO[str], read: Callable[[int], None]) -> None:
