@@ -114,7 +114,9 @@ class Catalogue:
                 if not self._draft or isinstance(error, SpecError):
                     raise
                 self.unresolved.append(f"data of {task.name}, {split}: {error}")
-                self._datasets[key] = Dataset([], f"{UNRESOLVED} val" if split == "val" else UNRESOLVED)
+                part = [split] if split == "val" else []
+                where = source_of(task.spec.data).keys.model_dump_json(exclude={"data_dir"})
+                self._datasets[key] = Dataset([], " ".join([UNRESOLVED, *part, where]))
         return self._datasets[key]
 
     def own_data(self, task: Named[TaskSpec], training: TrainingSpec) -> OwnData | None:
