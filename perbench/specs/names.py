@@ -204,7 +204,7 @@ def _selects(document: Document, sources: Sequence[Named[TaskSpec]]) -> Iterator
         return
     by, on = select.get("by", "headline"), select.get("on", "val")
     for task in sources:
-        metrics = task.spec.metrics
+        metrics = [*(owner_of(task.spec).headlines() or ())]
         data = task.spec.data
         others = {data.test_split: "test", data.train_split: "training"}
         if on == "val" and data.val_split in others:

@@ -14,7 +14,7 @@ from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import expand
 from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, read_records
-from tests.matrix.conftest import Root, write_rows, writing_rows
+from tests.matrix.conftest import MATRIX, Root, write_rows, writing_rows
 from tests.matrix.runs import Runs, results
 
 ROW = {"task": "tiny/writing", "protocol": "likelihood", "likelihood.others": 1}
@@ -94,6 +94,25 @@ def test_trainings_are_those_of_the_task_as_it_is(root: Root) -> None:
     plain = trained(targets=["tiny/writing"])
     assert trained() == trained(targets=[{**ROW, "task": "own"}]) == plain
     assert trained(sources=[{"task": "tiny/writing", "protocol": "likelihood"}]) == plain
+
+
+def test_a_learning_rate_is_chosen_by_likelihood(
+    root: Root, runs: Runs, tmp_path: Path, cache: dict[str, str]
+) -> None:
+    source = {"task": "tiny/writing", "protocol": "likelihood"}
+    training = {**MATRIX["training"], "learning_rate": [1e-6, 0.02]}
+    select = {"axis": "learning_rate", "on": "test"}
+    changes = {"sources": [source], "trainers": ["ce"], "base_rows": False, "training": training}
+    root.matrix(**{**CHANGES, **changes, "targets": ["tiny/other"], "select": select})
+    out = tmp_path / "run"
+    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(out), env=cache)
+    assert code == 0, errors
+    found = [record for record, _ in read_records(out) if record.kind == "eval"]
+    rate = {one.identity: one.labels.training["learning_rate"] for one in found}
+    tried = {rate[one.identity]: one.metrics["nll"].value for one in found if one.headline == "nll"}
+    (chosen,) = [rate[one.identity] for one in found if one.labels.target == "tiny/other"]
+    assert tried.keys() == {1e-6, 0.02}
+    assert chosen == min(tried, key=lambda one: tried[one] or 0.0)
 
 
 def test_personas_of_one_user_are_refused_in_planning(

@@ -100,6 +100,20 @@ def test_a_set_that_no_row_uses_is_told(root):
     assert "likelihood" in told
 
 
+def test_models_are_chosen_by_a_likelihood(root):
+    def chosen(by):
+        text = MATRIX.replace("sources: [diary/notes]", f"sources: [{ROW}]")
+        text = text.replace("learning_rate: 1e-4", "learning_rate: [1e-4, 2e-4]")
+        more = f"select: {{axis: learning_rate, on: test, by: {by}}}\n"
+        (root / "leaderboard/matrices/small.yaml").write_text(text + more)
+        return load_matrix("small")
+
+    assert chosen("headline").spec.select.by == "headline"
+    assert chosen("gain_over_none").spec.select.by == "gain_over_none"
+    (told,) = faults(chosen, "rougeL")
+    assert "select.by: 'rougeL'" in told
+
+
 def test_a_row_goes_by_the_protocols_name():
     rows = [
         TaskRow(task=IN_FILE, protocol="likelihood"),
