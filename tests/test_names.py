@@ -14,7 +14,18 @@ from perbench import plugins
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "perbench"
-TOP = {"__init__", "__main__", "_moved", "api", "errors", "hyperparameters", "processes", "progress", "seeds"}
+TOP = {
+    "__init__",
+    "__main__",
+    "_moved",
+    "api",
+    "errors",
+    "heap",
+    "hyperparameters",
+    "processes",
+    "progress",
+    "seeds",
+}
 GIVEN = {"Keys"}
 """Names that a contract gives to a class in every owner."""
 WORDS = {"random", "dialogue", "lm_eval", "kl"}

@@ -23,14 +23,14 @@ Row = tuple[RowHead, tuple[Value | str, ...]]
 
 
 @dataclass(frozen=True)
-class Part:
+class PartPage:
     """Some rows of a table, on a page of their own. `counts`: how many gains of each column remain after the
     correction, for the better and for the worse; `tally` is of all of them."""
 
     label: str
     page: str
     section: ShownSection
-    siblings: Sequence[Part]
+    siblings: Sequence[PartPage]
     tally: WinLoss
     counts: tuple[tuple[int, int, int], ...]
 
@@ -49,7 +49,7 @@ class Split:
 
     def __init__(self, view: SiteView) -> None:
         self.large = len(view.entries) > CELLS
-        self._parts: dict[str, list[Part]] = {}
+        self._parts: dict[str, list[PartPage]] = {}
         for section in view.sections if self.large else ():
             for table in section.tables:
                 if len(table.rows) * len(table.columns) > LONG:
@@ -59,18 +59,18 @@ class Split:
         number, found = section.number_of(table), divided(table.rows, _model, _source)
         if len(found) < 2:
             return
-        parts: list[Part] = []
+        parts: list[PartPage] = []
         for place, (label, rows) in enumerate(found.items(), 1):
             name = f"{section.name}-{number}-{place}"
             one = replace(table, rows=tuple(rows), explanation="")
             own = replace(
                 section, name=name, blocks=(one,), part_of=section.name, files=f"data/{section.name}-{number}"
             )
-            parts.append(Part(label, f"{name}.html", own, parts, *_counts(label, one)))
+            parts.append(PartPage(label, f"{name}.html", own, parts, *_counts(label, one)))
         self._parts[f"{section.name}-{number}"] = parts
 
     @staticmethod
-    def tested(parts: Sequence[Part]) -> list[int]:
+    def tested(parts: Sequence[PartPage]) -> list[int]:
         """The places of the columns in which some part has a test."""
         return [
             place
@@ -79,11 +79,11 @@ class Split:
         ]
 
     @property
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[PartPage]:
         for found in self._parts.values():
             yield from found
 
-    def of(self, section: ShownSection, table: Table) -> list[Part]:
+    def of(self, section: ShownSection, table: Table) -> list[PartPage]:
         """The parts of a table; none if it is whole."""
         return self._parts.get(f"{section.name}-{section.number_of(table)}", []) if self._parts else []
 
@@ -142,7 +142,7 @@ def _counts(label: str, table: Table) -> tuple[WinLoss, tuple[tuple[int, int, in
     return WinLoss(label, "", won, tests - won - lost, lost, missing), tuple(columns)
 
 
-def summary(part: Part, baseline: str | None) -> str:
+def summary(part: PartPage, baseline: str | None) -> str:
     """ "Better than ce in 90 of 1,456 comparisons, worse in 3, 12 missing"."""
     tally = part.tally
     if not tally.tested:

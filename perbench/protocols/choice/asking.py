@@ -64,7 +64,7 @@ def lettered(spec: ChoiceSpec, example: Example, order: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Scoring:
+class OptionScoring:
     """An example's prompts and the token ids of its options."""
 
     pair: TurnPair
@@ -73,7 +73,7 @@ class Scoring:
 
 def scoring(
     task: TaskSpec, spec: ChoiceSpec, example: Example, tokenizer: Any, context: int | None
-) -> Scoring:
+) -> OptionScoring:
     """
     Raises:
         TooLong: the request and the longest option alone are too long.
@@ -86,7 +86,7 @@ def scoring(
                 f"example {example.id}: options[{place}] has no token under the chat template"
             )
     longest = max(options, key=len)
-    return Scoring(
+    return OptionScoring(
         turns(task, example, tokenizer, longest, context=context, between=between(spec, example)), options
     )
 
@@ -95,7 +95,7 @@ def scored(
     task: TaskSpec, spec: ChoiceSpec, examples: Sequence[Example], engine: Engine
 ) -> list[ChoiceSample]:
     """Samples by the log-probs of the options, all asked in one call: an engine may read each prompt once."""
-    found: list[Scoring | None] = []
+    found: list[OptionScoring | None] = []
     for example in examples:
         try:
             found.append(scoring(task, spec, example, engine.tokenizer, engine.context))

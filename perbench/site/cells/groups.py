@@ -21,7 +21,7 @@ FOLDER = "samples"
 
 
 @dataclass(frozen=True)
-class Line:
+class CellLine:
     """A cell on its model's page. `gain` is over all seeds, with its interval and test in `test`; `others`
     are its metrics but the headline."""
 
@@ -40,7 +40,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
+class CellGroup:
     """A trained model, or one as it came: its cells, its training first."""
 
     entries: Sequence[Entry]
@@ -82,7 +82,7 @@ class GroupPages:
 
     def files(self, page: Page) -> Iterator[tuple[str, str]]:
         """The path and text of each file."""
-        seeds: dict[str, list[Group]] = {}
+        seeds: dict[str, list[CellGroup]] = {}
         for group in self.groups:
             seeds.setdefault(_apart_from_seed(group.first), []).append(group)
         for group in self.groups:
@@ -94,7 +94,7 @@ class GroupPages:
             if group.samples:
                 yield f"{FOLDER}/{group.samples}", _samples(group)
 
-    def _values(self, group: Group, others: Sequence[Group]) -> dict[str, Any]:
+    def _values(self, group: CellGroup, others: Sequence[CellGroup]) -> dict[str, Any]:
         first, training = group.entries[0], group.training
         base = self._bases.get(setting_of(training)) if training is not None else None
         known: list[Fact] = []
@@ -117,7 +117,7 @@ class GroupPages:
             "notes": list(dict.fromkeys(note for record in records for note in record.notes)),
         }
 
-    def _line(self, entry: Entry) -> Line:
+    def _line(self, entry: Entry) -> CellLine:
         record, place = entry.record, self._places.get(entry.record.identity)
         metric = record.metrics.get(record.headline or "")
         digits = place.column.digits if place is not None else 3
@@ -125,7 +125,7 @@ class GroupPages:
         score = "failed" if record.status == "failed" else "no score"
         if metric is not None and metric.value is not None:
             score = number(metric.value, digits)
-        return Line(
+        return CellLine(
             entry,
             title_of(record, record.headline) if record.headline else "",
             score,
@@ -150,10 +150,10 @@ def _model_of(entry: Entry) -> tuple[str, ...]:
     return record.labels.model, record.labels.model_label or "", str(record.labels.seed), entry.run
 
 
-def _group(entries: Sequence[Entry], samples: bool) -> Group:
+def _group(entries: Sequence[Entry], samples: bool) -> CellGroup:
     first = entries[0].record
     held = samples and any(entry.folder is not None and entry.samples is not None for entry in entries)
-    return Group(entries, name_of(first, 1), f"{first.identity[:16]}.txt" if held else "")
+    return CellGroup(entries, name_of(first, 1), f"{first.identity[:16]}.txt" if held else "")
 
 
 def _apart_from_seed(record: CellRecord) -> str:
@@ -162,7 +162,7 @@ def _apart_from_seed(record: CellRecord) -> str:
     )
 
 
-def _samples(group: Group) -> str:
+def _samples(group: CellGroup) -> str:
     """The stored samples of a model's evaluations: their JSON lines as they are, each with its cell."""
     found: list[bytes] = []
     for entry in group.entries:
