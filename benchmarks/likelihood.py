@@ -27,7 +27,7 @@ from perbench.contracts.engine import Engine
 from perbench.data import load_examples
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm.models import resolve
-from perbench.protocols.likelihood.scoring import Scoring
+from perbench.protocols.likelihood.scoring import TextScoring
 from perbench.specs.load import load_model, load_task
 
 TASK = "embedded/chitchat_reply"
@@ -62,8 +62,8 @@ def main() -> int:
     found = load_examples(task, "test")
     clock = time.process_time if options.device == "cpu" else time.perf_counter
 
-    def scoring() -> Scoring:
-        return Scoring(task.spec, options.others, found, cast(Any, Alone(engine)))
+    def scoring() -> TextScoring:
+        return TextScoring(task.spec, options.others, found, cast(Any, Alone(engine)))
 
     texts = [text for text in scoring().texts.values() if text is not None]
     prompts, answers = [text.pair.factual for text in texts], [text.ids for text in texts]
@@ -125,7 +125,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def likelihood(scoring: Scoring, data: Dataset) -> list[list[float]]:
+def likelihood(scoring: TextScoring, data: Dataset) -> list[list[float]]:
     """The log-probs under the own personas, in the order of the data."""
     found: dict[str, list[float]] = {}
     for batch in scoring.batches():

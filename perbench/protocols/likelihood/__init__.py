@@ -121,9 +121,9 @@ class LikelihoodProtocol(Protocol[Keys]):
         Raises:
             PerbenchError: an example's request and text alone exceed max_length.
         """
-        from .scoring import Scoring
+        from .scoring import TextScoring
 
-        return Scoring(self.spec, self.others, dataset, engines).batches()
+        return TextScoring(self.spec, self.others, dataset, engines).batches()
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         from .shown import shown

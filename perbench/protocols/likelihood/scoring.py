@@ -52,7 +52,7 @@ class Others:
     left_out: int
 
 
-class Scoring:
+class TextScoring:
     """One evaluation. `texts`: None for an example that is too long."""
 
     def __init__(self, spec: TaskSpec, count: int, dataset: Dataset, engines: Engines) -> None:
