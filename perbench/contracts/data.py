@@ -34,7 +34,7 @@ class Example:
 @dataclass(frozen=True)
 class Offered:
     """The answers that an example offers, in its row's order, and the place of the right one; of rated
-    answers, of the best one."""
+    answers, of the preferred one."""
 
     options: Sequence[str]
     gold: int

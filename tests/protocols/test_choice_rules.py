@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from perbench.api import Example
 from perbench.protocols.choice.replies import picks
 from perbench.protocols.choice.rules import pairwise, shared, spearman, writers_means
+from perbench.specs.compose import owner_of
 from tests.owners import score
 from tests.protocols.test_choice import OPTIONS, task
 
@@ -219,3 +221,11 @@ def test_ranking_metrics_by_hand() -> None:
     assert values["rating_best"] == [90.0, 90.0]
     wide = score(task(rated={"scale": [1, 100], "threshold": 60}), samples).metrics["pairwise"]
     assert (wide.value, wide.why) == (None, {"no ratings differ enough": 2})
+
+
+def test_audits_take_the_preferred_option_for_the_right_one() -> None:
+    """It is what `top1` counts: people also choose an answer rated like another one, or below it."""
+    extra = {"options": ["a", "b", "c"], "ratings": [80.0, 80.0, 90.0], "models": None}
+    offer = owner_of(task(rated={"scale": [1, 100]}).spec).offered(Example("1", "u", "q", "b", (), extra))
+    assert offer is not None
+    assert (offer.options[offer.gold], offer.gold) == ("b", 1)

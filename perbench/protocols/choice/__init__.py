@@ -66,10 +66,9 @@ class ChoiceProtocol(Protocol[Keys]):
     version = 1
 
     def offered(self, example: Example) -> Offered:
-        if self.keys.choice.rated is None:
-            return Offered(example.extra["options"], example.extra["gold"])
-        ratings = example.extra["ratings"]
-        return Offered(example.extra["options"], ratings.index(max(ratings)))
+        options = example.extra["options"]
+        rated = self.keys.choice.rated is not None
+        return Offered(options, options.index(example.reference) if rated else example.extra["gold"])
 
     def faults(self) -> Iterator[str]:
         spec = self.keys.choice
