@@ -10,9 +10,11 @@ from dataclasses import replace
 import pytest
 
 from perbench import cli
-from perbench.audit.report import audit, audit_of
+from perbench.audit.report import Audit, audit, audit_of
+from perbench.audit.shortcuts import Shortcut
 from perbench.data import load_examples
 from perbench.specs.load import load_task
+from perbench.store.record import Metric
 
 from .conftest import Make, row
 
@@ -138,3 +140,11 @@ def test_one_user_has_no_other_to_compare_with(task_of: Make) -> None:
     found = audit(load_task(task_of([one for one in TEST if one["user"] == "bob"])))
     assert "own_over_other" not in {one.name for one in found.held}
     assert any("one user" in line for line in found.findings)
+
+
+@pytest.mark.parametrize(("low", "said"), [(-0.1, ["not shown"]), (0.1, [])])
+def test_a_difference_that_may_be_none_is_not_called_none(low: float, said: list[str]) -> None:
+    more = Metric(value=0.2, n=9, ci=(low, 0.5), signature="words")
+    held = (Shortcut("own_over_other", "", {"share": more}),)
+    found = Audit("t", "test", 9, 9, 0, 0, "written", held=held)
+    assert [" ".join(line.split()[4:6]) for line in found.findings] == said

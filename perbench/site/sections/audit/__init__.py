@@ -130,7 +130,7 @@ def _part(one: PersonaComparison) -> Value:
         ci = None if part.ci is None else (100 * part.ci[0], 100 * part.ci[1])
         return Value(100 * part.value, ci=ci, digits=0, ci_aside=interval_aside(ci, part.users), better=None)
     if one.above is not None and (one.above.ci is None or one.above.ci[0] <= 0):
-        return Value(text="–", aside="not told from answers at random")
+        return Value(text="–", aside="not significantly above chance")
     return Value(text="–", aside="too few users" if NONE in one.over else "not run without persona")
 
 

@@ -40,7 +40,7 @@ class PersonaComparison:
     own persona from "none" and "other". `floor` is the score of answers at random, None if there is none.
 
     `part` is (own - none) / (own - floor), or for a metric whose lower values are better (none - own) / none;
-    None without an interval, and if `own` is not told from the floor.
+    None without an interval, and if `own` is not significantly above the floor.
     """
 
     task: str
@@ -250,7 +250,7 @@ def _part(
 
 
 def _ratio(top: Effect, bottom: Effect) -> PersonaShare | None:
-    """A ratio with Fieller's interval: all r for which top - r x bottom is not told from 0. It holds
+    """A ratio with Fieller's interval: all r for which top - r x bottom does not differ from 0. It holds
     0 if and only if the interval of the difference does."""
     there = (top.sizes > 0) & (bottom.sizes > 0)
     users = int(there.sum())
@@ -265,6 +265,6 @@ def _ratio(top: Effect, bottom: Effect) -> PersonaShare | None:
     half = top.value * bottom.value - t2 * both
     root = half**2 - square * (top.value**2 - t2 * of_top)
     value = top.value / bottom.value
-    if square <= 0 or root <= 0:  # the bottom is not told from 0, or nothing varies
+    if square <= 0 or root <= 0:  # the bottom does not differ from 0, or nothing varies
         return PersonaShare(value, None, users) if square > 0 else None
     return PersonaShare(value, ((half - root**0.5) / square, (half + root**0.5) / square), users)
