@@ -113,7 +113,7 @@ def test_a_choice_of_a_plugin_root(root: Root, theirs: Theirs, engine: Transform
     among = ["I hunt deer.", "I paint houses, slowly.", "No."]
     given = {**kept, "protocol": "among", "headline": "accuracy", "among": {"among": among}}
     root.write("tasks/tiny/choice", {**given, "data": {"files": "../../data/writing"}})
-    assert notes(task_folder({})) == []
+    assert not [note for note in notes(task_folder({})) if note.startswith("tiny/")]
     found = theirs("perbench_tiny_choice")
     assert found["configs"]["perbench_tiny_choice"]["output_type"] == "multiple_choice"
     samples, scored = own("tiny/choice", engine)
@@ -161,7 +161,7 @@ def test_a_judged_conversation_is_held(
         },
     }
     root.write("tasks/tiny/pref", given)
-    assert notes(task_folder({})) == []
+    assert not [note for note in notes(task_folder({})) if note.startswith("tiny/")]
     found = theirs("perbench_tiny_pref")
     samples, scored = own("tiny/pref", engine)
     rows = logged(found, "perbench_tiny_pref")
