@@ -272,9 +272,11 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
         True: "what was read is as published",
         False: "NOT the published files",
         None: "no checksum known",
-    }
+    }[manifest["official"]]
+    if not any(digest for table in manifest["tables"].values() for digest in table["inputs"].values()):
+        official = "none of the family's files was there"
     origin = ", ".join(f"{name} {value}" for name, value in manifest["origin"].items())
-    lines += ["", f"from {origin} ({official[manifest['official']]}); digest {manifest['digest'][:12]}"]
+    lines += ["", f"from {origin} ({official}); digest {manifest['digest'][:12]}"]
     lines += [f"task file {out / name}; use it with --include {out}" for name in manifest["specs"]]
     return "\n".join([*lines, f"in {out}{_use(out, manifest['family'])}"])
 

@@ -202,7 +202,7 @@ def _check_revisions(family: DatasetBuilder, revisions: Mapping[str, str]) -> No
 
 def _official(family: DatasetBuilder, tables: Mapping[str, Any], folders: list[Path]) -> bool | None:
     """Whether local files are the published ones: every checksum is the one known to the family (True), one
-    differs (False), or one is unknown (None)."""
+    differs (False), or one is unknown or none was read (None)."""
     published = {path: known for remote in family.remotes for path, known in remote.files.items()}
     raw = RawFiles(folders)
     verdicts: set[bool | None] = set()
@@ -213,4 +213,4 @@ def _official(family: DatasetBuilder, tables: Mapping[str, Any], folders: list[P
             verdicts.add(None)
         else:
             verdicts.add(any(value == checksum(path, value.partition(":")[0]) for value in known if value))
-    return False if False in verdicts else None if None in verdicts else True
+    return False if False in verdicts else True if verdicts == {True} else None
