@@ -138,9 +138,7 @@ def _answer(owner: Protocol[Any], example: Example) -> str:
 
 def _lengths(answers: Sequence[str]) -> Lengths:
     found = sorted(len(answer.split()) for answer in answers)
-    tenth, median, ninetieth = (
-        found[min(len(found) * share // 100, len(found) - 1)] for share in (10, 50, 90)
-    )
+    tenth, median, ninetieth = (found[-(-len(found) * share // 100) - 1] for share in (10, 50, 90))
     return Lengths(fmean(found), tenth, median, ninetieth)
 
 

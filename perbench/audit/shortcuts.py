@@ -66,19 +66,24 @@ def chance(offers: Sequence[Offered]) -> float:
 def credits(
     offers: Sequence[Offered], examples: Sequence[Example], held: Mapping[str, set[str]]
 ) -> dict[str, list[float]]:
-    """By rule, the credit for each example: 1 for the right pick, 1/k if it ties with k - 1 others."""
+    """By rule, the credit for each example: 1 for the right pick, 1/k if it ties with k - 1 others. The usual
+    place is that of the other users' examples: of all examples, it would be right too often by chance."""
     places = Counter(one.gold for one in offers)
-    usual = min(places, key=lambda place: (-places[place], place))
+    own: dict[str, Counter[int]] = {}
+    for offer, example in zip(offers, examples, strict=True):
+        own.setdefault(example.user, Counter())[offer.gold] += 1
     found: dict[str, list[float]] = {name: [] for name in RULES}
     for offer, example in zip(offers, examples, strict=True):
         persona = held[example.id]
         question = long_words(example.question)
         lengths = list(map(len, offer.options))
+        elsewhere = places - own[example.user]
+        most = max(elsewhere.values(), default=0)
         ratings: dict[str, Sequence[float]] = {
             "longest": lengths,
             "shortest": [-length for length in lengths],
             "first": [float(place == 0) for place in range(len(lengths))],
-            "usual_place": [float(place == usual) for place in range(len(lengths))],
+            "usual_place": [float(elsewhere[place] == most) for place in range(len(lengths))],
             "persona_words": [share_held(text, persona) or 0.0 for text in offer.options],
             "question_words": [share_held(text, question) or 0.0 for text in offer.options],
         }
@@ -92,7 +97,7 @@ RULES = {
     "longest": "the longest option (in characters)",
     "shortest": "the shortest option (in characters)",
     "first": "the first option of the row",
-    "usual_place": "the option at the place that is most often right",
+    "usual_place": "the option at the place that is most often right for other users",
     "persona_words": "the option with most of its words in the persona",
     "question_words": "the option with most of its words in the question",
 }

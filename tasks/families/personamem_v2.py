@@ -57,7 +57,11 @@ def _row(row: Mapping[str, Any], history: list[dict[str, str]], where: str) -> d
     given = [row["correct_answer"], *wrong[:3]]
     if not question.strip() or not row["correct_answer"].strip():
         return Skip("empty request or answer")
-    if len({option.strip() for option in given}) < len(given) or len(given) < 2 or "" in given:
+    if (
+        len({option.strip() for option in given}) < len(given)
+        or len(given) < 2
+        or not all(map(str.strip, given))
+    ):
         return Skip("equal or empty options")
     options, gold = mixed(given, 0, f"{row['persona_id']}\n{question}")
     return {

@@ -31,9 +31,10 @@ Conversation = dict[int, Answers]
 class Prism(Family):
     """user/train, user/test, time/train, time/test: {user, conversation, question, options, ratings, models,
     reference, rejected, persona: [{text}]}. A row is the opening turn of a conversation, with up to four
-    models' answers; the reference is the chosen one, `rejected` the one rated lowest. The persona is what the
-    user wrote in the survey (self_description, system_string), then their earlier conversations with the
-    chosen answers, latest first. Conversations are in the order of the file.
+    models' answers; the reference is the chosen one, `rejected` the one rated lowest, empty if it is not
+    below the chosen one. The persona is what the user wrote in the survey (self_description, system_string),
+    then their earlier conversations with the chosen answers, latest first. Conversations are in the order of
+    the file.
 
     time: the openings of every user's last two conversations are tested, but never of the first; the earlier
     ones are for training. user: 30% of users, by hash, are tested, on the same openings; all openings of the
@@ -101,7 +102,8 @@ def _row(user: str, name: str, answers: Answers, persona: list[str]) -> dict[str
         return Skip("fewer than two answers, or equal ones")
     if not all(text.strip() for text in texts) or not answers[0]["user_prompt"].strip():
         return Skip("empty prompt or answer")
-    others = [answer for answer in answers if answer is not chosen[0]]
+    worst = min((one for one in answers if one is not chosen[0]), key=lambda answer: answer["score"])
+    below = worst["score"] < chosen[0]["score"]
     return {
         "user": user,
         "conversation": name,
@@ -110,6 +112,6 @@ def _row(user: str, name: str, answers: Answers, persona: list[str]) -> dict[str
         "ratings": [answer["score"] for answer in answers],
         "models": [answer["model_name"] for answer in answers],
         "reference": chosen[0]["model_response"],
-        "rejected": min(others, key=lambda answer: answer["score"])["model_response"],
+        "rejected": worst["model_response"] if below else "",
         "persona": [{"text": text} for text in persona],
     }

@@ -37,7 +37,7 @@ ASKED = [
         ("longest", [1, 1 / 2, 0]),
         ("shortest", [0, 1 / 2, 1 / 3]),
         ("first", [0, 1, 0]),
-        ("usual_place", [0, 1, 0]),  # each place once: the first of them
+        ("usual_place", [0, 0, 0]),  # each place once, so never that of another user
         ("persona_words", [1, 0, 1 / 4]),  # both of two words; none of "tall", "tree" against "tiny"; all tie
         ("question_words", [1, 1 / 2, 1 / 4]),
     ],
@@ -134,3 +134,15 @@ def test_of_an_item_only_its_answer_is_copied() -> None:
         "question": 0,
         "split_answer": pytest.approx(2 / 3),
     }
+
+
+def test_the_usual_place_is_that_of_other_users() -> None:
+    pairs = [Offered(["x", "y"], 1)] * 3
+    two = [Example(str(n), user, "?", "") for n, user in enumerate(("ann", "ann", "bob"))]
+    assert credits(pairs, two, persona_words(two))["usual_place"] == [1, 1, 1]
+    one = [Example(str(n), "ann", "?", "") for n in range(3)]
+    assert credits(pairs, one, persona_words(one))["usual_place"] == [
+        1 / 2,
+        1 / 2,
+        1 / 2,
+    ]  # nobody else: a tie

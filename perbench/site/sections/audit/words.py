@@ -19,14 +19,15 @@ def sentences(found: Sequence[PersonaComparison]) -> list[str]:
     tested = [one for one in found if one.over.get(NONE) is not None and one.over[NONE].adjusted is not None]
     helped, hurt = ([one for one in tested if _sign(one, NONE) == sign] for sign in (1, -1))
     same = [one for one in tested if not _sign(one, NONE)]
+    said = []
     if len(found) <= MOST:
-        said = [*map(_needs, helped), *map(_harms, hurt), *map(_open, same), *_rules(found)]
-    else:
+        said += [*map(_needs, helped), *map(_harms, hurt), *map(_open, same), *_rules(found)]
+    elif tested:
         count = counted(len(tested), "comparison")
-        said = [
+        said.append(
             f"The own persona makes the score better than none in {len(helped)} of {count} of a model on a "
             f"task, worse in {len(hurt)}; in {len(same)} the two cannot be told apart."
-        ]
+        )
     untested = [one for one in found if one not in tested]
     if untested and len(found) <= MOST:
         said += [f"{_who(one)} cannot be tested: {WHY}." for one in untested]
