@@ -29,8 +29,8 @@ class DPO(Trainer):
 
         gain = batch.factual.logp - batch.reference.factual
         number = batch.example.bincount()  # of tokens, by pair
-        signed = torch.where(batch.rejected, -gain, gain).split(number.tolist())
-        margin = self.beta * torch.stack([tokens.sum() for tokens in signed])
+        signed = torch.where(batch.rejected, -gain, gain)
+        margin = self.beta * gain.new_zeros(len(number)).index_add(0, batch.example, signed)
         batch.watch("margin", margin.detach()[batch.example])
         share = (1 / number.to(gain.dtype))[batch.example]
         return -logsigmoid(margin)[batch.example] * share, share

@@ -85,7 +85,7 @@ def _history(raw: RawData, link: str, where: str) -> list[dict[str, str]]:
         value = json.loads(text)
     except ValueError as error:
         raise PerbenchError(f"{link}: not JSON: {error}; fetch it again") from None
-    messages = value.get("chat_history") if isinstance(value, dict) else value
+    messages: Any = value.get("chat_history") if isinstance(value, dict) else value
     try:
         said = [{"role": str(one["role"]), "text": str(one["content"])} for one in messages]
     except (TypeError, KeyError):
