@@ -19,7 +19,6 @@ from perbench.engines.transformers.engine import TransformersEngine
 from perbench.errors import SpecError
 from perbench.lm.head import body_and_head
 from perbench.prompts.chat import encode_response
-from perbench.prompts.pair import build_pair
 from perbench.shapes.base import Named
 from perbench.shapes.sampling import SamplingSpec
 from perbench.shapes.task import FieldSpec, PromptSpec, TaskSpec
@@ -391,25 +390,3 @@ def test_the_fields_of_a_row_must_be_listed() -> None:
     given = {**spec.model_dump(exclude_unset=True), "fields": fields}
     with pytest.raises(ValueError, match="'gold'"):
         task_spec()(**given)
-
-
-def test_messages_before_the_question(engine: TransformersEngine) -> None:
-    """Every template gets user and assistant alternately, whatever the history holds."""
-    said = (
-        {"role": "system", "text": "It is May."},
-        {"role": "assistant", "text": "Hello!"},
-        {"role": "user", "text": "Hi."},
-        {"role": "system", "text": "It is June."},
-        {"role": "user", "text": "I hate boats."},
-    )
-    pair = build_pair(task().spec, example(0, persona=said), engine.tokenizer, with_response=False)
-    text = engine.tokenizer.decode(pair.factual)
-    start = "<|im_start|>{}\n{}<|im_end|>\n".format
-    assert text == (
-        start("system", f"{SYSTEM}\n\nIt is May.")
-        + start("user", "")
-        + start("assistant", "Hello!")
-        + start("user", "Hi.\n\nIt is June.\n\nI hate boats.\n\nHow do I cross the lake?")
-        + "<|im_start|>assistant\n"
-    )
-    assert pair.kept == 5
