@@ -36,6 +36,7 @@
   function rows(table) { return all("tbody > tr", table).filter(function (row) { return row.dataset.row !== "head"; }); }
   function shown(cell) { return cell.dataset.v !== undefined ? cell.dataset.v : cell.textContent.trim(); }
 
+  var names = new Intl.Collator("en", { numeric: true });
   function sort(table, column, up) {
     var list = rows(table).map(function (row, place) {
       var text = shown(row.cells[column]);
@@ -43,7 +44,7 @@
     });
     list.sort(function (a, b) {
       if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;
-      var order = isNaN(a.number) || isNaN(b.number) ? a.text.localeCompare(b.text) : a.number - b.number;
+      var order = isNaN(a.number) || isNaN(b.number) ? names.compare(a.text, b.text) : a.number - b.number;
       return (up ? order : -order) || a.place - b.place;
     });
     all("[data-row=head]", table).forEach(function (row) { row.hidden = true; });

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def _build(args: argparse.Namespace, runs: Sequence[Path], out: Path, damaged: l
 
         shades = Shader(reads, lambda line: print(line, file=sys.stderr))
     texts = SampleTexts(reads, count or 0, shades)
-    return build(runs, out, baseline=args.baseline, texts=texts, left_out=damaged.append)
+    warn = partial(print, "perbench: warning:", file=sys.stderr)
+    return build(runs, out, baseline=args.baseline, texts=texts, left_out=damaged.append, warn=warn)
 
 
 def _show(args: argparse.Namespace) -> int:

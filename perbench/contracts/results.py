@@ -163,7 +163,8 @@ class TargetColumn:
     """A target task on the same data with the same settings; `apart` distinguishes it in words from other
     columns of the task, or is "". `better` is the headline's; `sizes` and `users` are the minimum and maximum
     numbers of samples and users behind its values; `detectable` is the smallest difference from the baseline
-    that such data would usually show after Holm's correction, `ranked` the number of models with ranks.
+    that such data would usually show after Holm's correction, `ranked` the number of models with ranks and
+    `unranked` why there are none: fewer than 3 models with scores by sample, more than 300, or no test.
     `metric` is the headline's title, `protocol` and `task` the protocol's name and title, "" if unknown."""
 
     target: str
@@ -176,6 +177,7 @@ class TargetColumn:
     users: tuple[int, int] | None
     detectable: float | None = None
     ranked: int = 0
+    unranked: Literal["", "few", "many", "untested"] = ""
     metric: str = ""
     protocol: str = ""
     task: str = ""

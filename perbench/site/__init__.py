@@ -11,7 +11,7 @@ from perbench.site.cells import CellPages, SampleTexts
 from perbench.site.cells.groups import GroupPages
 from perbench.site.load import load
 from perbench.site.render import files
-from perbench.site.split import Split
+from perbench.site.split import LACKS, Split
 from perbench.site.view import build_view
 from perbench.site.write import write
 
@@ -23,12 +23,14 @@ def build(
     baseline: str | None = None,
     texts: SampleTexts | None = None,
     left_out: Callable[[str], None] = lambda what: None,
+    warn: Callable[[str], None] = lambda what: None,
 ) -> Path:
     """Write the leaderboard of one or several run directories to `out` and return its first page. Damaged
     records and broken sections are left out, listed on the page, and passed to `left_out` with the reason.
 
     Args:
         texts: how the samples of the cells are read; None leaves them out.
+        warn: called with what a site of so many cells lacks.
 
     The output is byte-identical for the same records, whatever the order of the runs.
 
@@ -51,4 +53,6 @@ def build(
         page = write(files(view, cells, split), out)
     for what in (*map(str, loaded.damaged), *(f"section {name}: {why}" for name, why in view.broken)):
         left_out(what)
+    if split.large:
+        warn(LACKS)
     return page

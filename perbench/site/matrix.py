@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
+from typing import Literal
 
 import numpy as np
 
@@ -83,7 +84,14 @@ def matrix_of(loaded: Loaded) -> Matrix:
         found[key] = [one if one.gain is None else replace(one, gain=next(adjusted)) for one in outcomes]
     table = [(row, tuple(found[key][place] for key in order_of)) for place, row in enumerate(rows)]
     columns = tuple(
-        _column(key, apart[key], planned.get(key, ""), [outcomes[i] for _, outcomes in table], tests)
+        _column(
+            key,
+            apart[key],
+            planned.get(key, ""),
+            [outcomes[i] for _, outcomes in table],
+            tests,
+            len(paired[i].places),
+        )
         for i, key in enumerate(order_of)
     )
     return Matrix(
@@ -289,8 +297,9 @@ def _ranks(table: Aligned, better: Better | None) -> dict[int, tuple[int, int]]:
 
 
 def _column(
-    key: ColumnKey, apart: str, profile: str, outcomes: Sequence[Outcome], tests: int
+    key: ColumnKey, apart: str, profile: str, outcomes: Sequence[Outcome], tests: int, models: int
 ) -> TargetColumn:
+    """`models`: how many have scores by sample."""
     means = [one.mean for one in outcomes if one.mean]
     records = [record for one in outcomes for record in one.records]
     gains = [one.gain for one in outcomes if one.gain]
@@ -298,12 +307,13 @@ def _column(
     users += [gain.users for gain in gains if gain.ci]
     level = 1 - ALPHA / max(1, tests)
     found = [gain.spread.detectable(level) for gain in gains if gain.spread is not None]
+    better, ranked = better_of(records, key.headline or ""), sum(one.rank is not None for one in outcomes)
     detectable = [least for least in found if least is not None]
     return TargetColumn(
         target=key.target,
         apart=", ".join(filter(None, (apart, profile and f"profile {profile}"))),
         headline=key.headline,
-        better=better_of(records, key.headline or ""),
+        better=better,
         digits=digits_for(
             (bound for mean in means for bound in (mean.value, *(mean.ci or ()))),
             ((gain.ci[1] - gain.ci[0]) / 2 for gain in gains if gain.ci),
@@ -312,12 +322,17 @@ def _column(
         sizes=_range([mean.n for mean in means]),
         users=_range(users),
         detectable=median(detectable) if detectable else None,
-        ranked=sum(one.rank is not None for one in outcomes),
+        ranked=ranked,
+        unranked="" if ranked or better is None else _unranked(models),
         metric=metric_title(key.protocol, key.headline or ""),
         protocol=key.protocol,
         task=task_title(key.protocol),
         profile=profile,
     )
+
+
+def _unranked(models: int) -> Literal["few", "many", "untested"]:
+    return "few" if models < FEWEST_RANKED else "many" if models > MOST_RANKED else "untested"
 
 
 def better_of(records: Sequence[CellRecord], metric: str) -> Better | None:

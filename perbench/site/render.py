@@ -20,7 +20,7 @@ from perbench.site.chart import drawing as drawn_chart
 from perbench.site.chart import table_of
 from perbench.site.cost import tokens_read
 from perbench.site.methods import methods_of
-from perbench.site.split import Split, divided, summary
+from perbench.site.split import LACKS, Split, divided, summary
 from perbench.site.tabular import as_csv, as_json, file_of
 from perbench.site.templates import TEMPLATES, Page, environment, faults_named
 from perbench.site.view import INDEX, ShownSection, SiteView, title
@@ -69,6 +69,7 @@ def files(view: SiteView, cells: CellPages | GroupPages, split: Split) -> Iterat
     found.globals.update(
         view=view,
         split=split,
+        lacks=LACKS if split.large else "",
         compares=cells.compares,
         csp=CSP,
         title=title,

@@ -203,10 +203,10 @@ def order(row: ModelRow, baseline: str | None) -> tuple[Any, ...]:
     """Sort key: model, base rows first, then source and settings, the baseline before other trainers."""
     start, setting, method = map(natural, row.apart)
     return (
-        row.model,
+        natural(row.model),
         start,
         row.trainer is not None,
-        row.source or "",
+        natural(row.source or ""),
         _by_value(row.training),
         setting,
         row.trainer != baseline,

@@ -18,6 +18,11 @@ LONG = 1000
 """Values of a table above which it is divided in such a site."""
 MOST_PANELS = 48
 """Of a chart in such a site, if a table has its numbers."""
+LACKS = (
+    f"Above {CELLS:,} cells, three things are left out: pages of single samples with their texts, Compare, and shaded "
+    " tokens (--shade). Build pages of fewer runs to have them."
+)
+"""Said of such a site, on its first page and by the command."""
 Item = TypeVar("Item")
 Row = tuple[RowHead, tuple[Value | str, ...]]
 

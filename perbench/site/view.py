@@ -15,6 +15,7 @@ from perbench.plugins.faults import fault_of
 from perbench.site.alerts import Alert, alerts, facts
 from perbench.site.apart import Namesake, tell_apart
 from perbench.site.chart import table_of
+from perbench.site.format import natural
 from perbench.site.matrix import matrix_of
 from perbench.site.verdict import Verdict, verdict_of
 from perbench.store import CellRecord
@@ -137,7 +138,7 @@ def build_view(loaded: Loaded) -> SiteView:
     order = {"train": 0, "eval": 1, "identify": 2}
     entries = sorted(
         loaded.entries,
-        key=lambda entry: (order[entry.record.kind], title(entry.record), entry.record.identity),
+        key=lambda entry: (order[entry.record.kind], natural(title(entry.record)), entry.record.identity),
     )
     return SiteView(
         matrix=matrix,
@@ -146,7 +147,12 @@ def build_view(loaded: Loaded) -> SiteView:
         facts=facts(loaded),
         alerts=tuple(alerts(loaded)),
         entries=tuple(entries),
-        models=tuple(sorted({(r.labels.model, r.labels.model_label) for r in records}, key=str)),
+        models=tuple(
+            sorted(
+                {(r.labels.model, r.labels.model_label) for r in records},
+                key=lambda one: (natural(one[0]), natural(one[1] or "")),
+            )
+        ),
         runs=tuple(sorted({entry.run for entry in loaded.entries})),
         summaries=tuple(sorted({spec["summary"] for spec in loaded.matrices if spec.get("summary")})),
         superseded=tuple(_hidden(old, new) for old, new in loaded.superseded),

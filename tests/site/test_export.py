@@ -16,7 +16,8 @@ from huggingface_hub import parse_eval_result_entries
 from perbench import cli
 from perbench.cli.leaderboard import FORMATS
 from perbench.errors import PerbenchError
-from perbench.site.export import WRITERS, export
+from perbench.site import build, matrix
+from perbench.site.export import WRITERS, export, latex
 from perbench.site.export.figure import COLOURS
 from perbench.site.export.latex import escape
 from perbench.site.load import load
@@ -45,6 +46,36 @@ def filled(bench: Bench) -> Bench:
     bench.evaluate(None, trainer="a_b", source="fam/write", **lower)
     bench.evaluate([None, None], trainer="c&d", source="fam/write", **lower)
     return bench
+
+
+def test_latex_names_why_there_are_no_ranks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for trainer, shift in (("ce", 0.0), ("a", 0.1), ("b", 0.2)):
+        bench.evaluate(
+            [value + shift * (1 + n % 3) for n, value in enumerate(LOW)],
+            trainer=trainer,
+            source="s",
+            target="fam/many",
+        )
+        bench.evaluate([0.1 + shift, 0.3], trainer=trainer, source="s", target="fam/untested")
+    bench.evaluate(LOW, trainer="ce", source="s", target="fam/few")
+    monkeypatch.setattr(matrix, "MOST_RANKED", 2)
+    shown = matrix_of(load([bench.path]))
+    assert {column.target: column.unranked for column in shown.columns} == {
+        "fam/many": "many",
+        "fam/untested": "many",
+        "fam/few": "few",
+    }
+    assert latex.NO_RANKS["many"] in latex.table(shown)
+    assert latex.NO_RANKS["untested"] not in latex.table(shown)
+    build([bench.path], bench.path.parent / "site")
+    assert "No ranks in fam/many, fam/untested" in (bench.path.parent / "site/index.html").read_text()
+    monkeypatch.undo()
+    shown = matrix_of(load([bench.path]))
+    assert {column.target: column.unranked for column in shown.columns} == {
+        "fam/many": "",
+        "fam/untested": "untested",
+        "fam/few": "few",
+    }
 
 
 def lines(file: Path) -> list[dict[str, str]]:

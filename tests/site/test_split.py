@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perbench import cli
 from perbench.site import build, split
 from perbench.site.cells import SampleTexts
 from perbench.store import read_records
@@ -58,6 +59,26 @@ def test_few_cells_are_not_split(run: Path, tmp_path: Path) -> None:
     assert SHAPE.evaluations < split.CELLS
     build([run], tmp_path / "site")
     assert [name for name in pages(tmp_path / "site") if name.startswith(("transfer-", "records-"))] == []
+
+
+def test_what_a_large_site_lacks_is_said(
+    site: Site, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["leaderboard", "build", str(run), "--shade", "2", "--out"]
+    assert split.LACKS in site.pages["index"].text
+    assert all(split.LACKS not in page.text for name, page in site.pages.items() if name != "index")
+    split_all(monkeypatch)
+    assert cli.main([*small, str(tmp_path / "large")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"perbench: warning: {split.LACKS}"
+    for what in ("samples", "Compare", "--shade", "5,000"):
+        assert what in line
+
+
+def test_a_small_site_lacks_nothing(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["leaderboard", "build", str(run), "--out", str(tmp_path / "site")]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert split.LACKS not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_matrix_has_a_page_for_each_model(site: Site) -> None:

@@ -135,6 +135,21 @@ def test_what_is_computed_from_a_metric_stands_beside_that_metric(bench: Bench) 
     ]
 
 
+def test_models_stand_in_the_order_of_their_sizes(bench: Bench) -> None:
+    names = ["m-0.5b", "m-1b", "m-1.5b", "m-3b", "m-10b", "m-010b"]
+    for name in reversed(names):
+        bench.evaluate(CE, model=name)
+        bench.identify("rule", 0.5, model=name)
+    ordered = [*names[:4], "m-010b", "m-10b"]  # of equal sizes, as text
+    shown = view(bench)
+    assert [row.model for row, _ in shown.matrix.rows] == ordered
+    assert [name for name, _ in shown.models] == ordered
+    for kind in ("eval", "identify"):
+        assert [one.record.labels.model for one in shown.entries if one.record.kind == kind] == ordered
+    (quality, *_) = next(one for one in shown.sections if one.name == "identification").tables
+    assert [head.model for head, _ in quality.rows] == ordered
+
+
 def test_columns_stand_in_the_order_of_their_numbers_also_negative(bench: Bench) -> None:
     for lam in ("2.0", "-1.0", "0.0", "1e-05"):
         bench.evaluate(CE, trainer="ce", source="s", target=f"fam/a (decoding.lam={lam})")

@@ -11,6 +11,7 @@ from perbench.disk.files import write_text
 from perbench.progress import counted
 from perbench.site.export.places import place, status_of
 from perbench.site.format import MINUS, interval, number
+from perbench.site.matrix import FEWEST_RANKED, MOST_RANKED
 
 SPECIAL = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -29,7 +30,12 @@ SPECIAL = {
     "\n": " ",
 }
 MARK = r"\textdagger"
-NO_RANKS = "no pair of models could be tested here, so none is marked"
+NO_RANKS = {
+    "few": f"fewer than {FEWEST_RANKED} models with scores by sample: no ranks",
+    "many": f"more than {MOST_RANKED} models: no ranks",
+    "untested": "no pair of models could be tested here: no ranks",
+}
+"""By `TargetColumn.unranked`."""
 
 
 def escape(text: str) -> str:
@@ -116,7 +122,7 @@ def _caption(matrix: Matrix) -> str:
 
 def _head(column: TargetColumn, notes: _Notes) -> tuple[str, str]:
     arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", None: ""}[column.better]
-    remarks = [*column.notes, *([NO_RANKS] if column.better and not column.ranked else [])]
+    remarks = [*column.notes, *([NO_RANKS[column.unranked]] if column.unranked else [])]
     return escape(column.title), escape(column.headline or "no headline") + arrow + notes.mark(remarks)
 
 

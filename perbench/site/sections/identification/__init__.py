@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from perbench.contracts.chart import Chart
 from perbench.contracts.results import Entry, Loaded, Matrix
@@ -266,6 +267,6 @@ def _remarks(records: Sequence[CellRecord], variations: Mapping[str, str]) -> tu
     return tuple(sorted(f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in named.items()))
 
 
-def _order(record: CellRecord, variation: str) -> tuple[str, str, str, int]:
+def _order(record: CellRecord, variation: str) -> tuple[Any, ...]:
     labels = record.labels
-    return labels.identifier or "", variation, labels.model, labels.seed
+    return labels.identifier or "", natural(variation), natural(labels.model), labels.seed

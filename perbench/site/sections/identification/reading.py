@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perbench.console.printing import printable
 from perbench.contracts.section import Reading, Samples
-from perbench.site.format import number
+from perbench.site.format import natural, number
 from perbench.site.templates import render_page
 from perbench.store import CellRecord
 
@@ -35,8 +35,8 @@ class SpansReading(Reading):
             filters={"number": number, "errors": _errors, "score": repr},
             folders=[Path(__file__).parent],
             view=self.view,
-            models=sorted({column.model for column in self.view.columns}),
-            targets=sorted({column.target for column in self.view.columns}),
+            models=sorted({column.model for column in self.view.columns}, key=natural),
+            targets=sorted({column.target for column in self.view.columns}, key=natural),
         )
 
     def show(self, count: int, console: Console) -> None:
