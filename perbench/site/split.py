@@ -19,8 +19,8 @@ LONG = 1000
 MOST_PANELS = 48
 """Of a chart in such a site, if a table has its numbers."""
 LACKS = (
-    f"Above {CELLS:,} cells, three things are left out: pages of single samples with their texts, Compare, and shaded "
-    " tokens (--shade). Build pages of fewer runs to have them."
+    f"Above {CELLS:,} cells, these are left out: pages of single samples with their texts, Compare, and "
+    "shaded tokens (--shade); build pages of fewer runs to have them."
 )
 """Said of such a site, on its first page and by the command."""
 Item = TypeVar("Item")
