@@ -49,13 +49,15 @@ ANSWERS = ("sampling", "max_missing", "headline", "data.overlap", "persona.whose
 class Beside:
     """The metrics beside another one that show what its values owe to the persona, for audits: the same
     without a persona and of answers at random (`floor`, or its value), the gain over no persona and over
-    other users', and `shortcuts`, answers by rules that read no persona. "" for what there is not."""
+    other users', and `shortcuts`, answers by rules that read no persona. "" for what there is not.
+    `incomparable`: why there is no such score without a persona, nor from prompts of that kind."""
 
     none: str = ""
     floor: str | float = ""
     over_none: str = ""
     over_other: str = ""
     shortcuts: tuple[str, ...] = ()
+    incomparable: str = ""
 
 
 class Protocol(Owner[K]):
@@ -106,6 +108,11 @@ class Protocol(Owner[K]):
     def values(cls, name: str) -> dict[str, Any]:
         """The equivalent YAML file of the target "<prefix>NAME"."""
         raise NotImplementedError
+
+    @classmethod
+    def beside_of(cls, metric: str, signature: str) -> Beside:
+        """`beside` of a record's metric with this signature."""
+        return cls.beside.get(metric, Beside())
 
     def faults(self) -> Iterator[str]:
         """Faults of the task beyond types, each starting with its key."""

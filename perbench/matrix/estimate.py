@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from perbench.api import Example
+from perbench.errors import PerbenchError
 from perbench.lm import models
+from perbench.lm.context import TooLong
 from perbench.matrix.catalogue import UNRESOLVED, Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.engines import PersonaModels, open_model
@@ -118,16 +120,26 @@ class Estimator:
             drawn = cell.examples[:: -(-cell.size // COUNTED)]
             examples, tokenizer = self._examples(cell, drawn), self._tokenizer(folder)
             spec = cell.task.spec
-            if cell.kind == "train":
-                count, exact = (
-                    sum(_trained(cell, spec, one, tokenizer) for one in examples),
-                    tokenizer is not None,
-                )
-            else:
-                count, exact = owner_of(spec).work(examples, tokenizer)
+            count, exact = _tokens(cell, examples, tokenizer)
+            if not count and tokenizer is not None and owner_of(spec).prompted:
+                self._check_any(cell, tokenizer)
             exact = exact and not _stood_in(spec.persona) and len(drawn) == cell.size
             self._tokens[key] = round(count * cell.size / len(drawn)), exact
         return self._tokens[key]
+
+    def _check_any(self, cell: Cell, tokenizer: Any) -> None:
+        """
+        Raises:
+            PerbenchError: every example is too long and would be skipped.
+        """
+        from perbench.prompts.pair import nothing_fits
+
+        examples = self._examples(cell, cell.examples)
+        if _tokens(cell, examples, tokenizer)[0]:
+            return
+        given = cell.kind == "train" or "sampling" not in owner_of(cell.task.spec).reads
+        fault = nothing_fits(cell.task, examples, tokenizer, with_response=given, context=None)
+        raise PerbenchError(f"{cell.task.path}: {fault}")
 
     def _folder(self, name: str) -> Path | None:
         """The model's folder if it is available; a plan neither downloads nor converts."""
@@ -158,6 +170,21 @@ def _read(cell: Cell) -> Question:
 
 def _stood_in(persona: PersonaSpec) -> bool:
     return bool(persona_helpers(persona) or absent(persona))
+
+
+def _tokens(cell: Cell, examples: Sequence[Example], tokenizer: Any) -> tuple[int, bool]:
+    """Tokens of these examples, and whether they are exact.
+
+    Raises:
+        PerbenchError: one is too long, under `on_too_long: fail`.
+    """
+    spec = cell.task.spec
+    try:
+        if cell.kind == "train":
+            return sum(_trained(cell, spec, one, tokenizer) for one in examples), tokenizer is not None
+        return owner_of(spec).work(examples, tokenizer)
+    except TooLong as error:
+        raise PerbenchError(f"{cell.task.path}: task {cell.task.name}: {error}") from None
 
 
 def _trained(cell: Cell, spec: TaskSpec, example: Example, tokenizer: Any) -> int:

@@ -113,10 +113,12 @@ class Preparation:
         pairs = self._pairs[key]
         made = {one.id: pair for one, pair in zip(data.examples, pairs, strict=True) if pair is not None}
         if not made:
+            from perbench.prompts.pair import nothing_fits
+
+            folder = self.catalogue.resolve(cell.model).folder
+            tokenizer, context = models.load_tokenizer(folder), context_in(folder)
             raise PerbenchError(
-                f"{cell.labels.source}: all {len(pairs)} training examples are too long and skipped "
-                f"(on_too_long: {cell.task.spec.on_too_long}); raise max_length, or use a model with more "
-                "context"
+                nothing_fits(cell.task, data.examples, tokenizer, with_response=True, context=context)
             )
         counts = {
             **counts,

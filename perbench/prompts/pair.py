@@ -13,6 +13,7 @@ from perbench.lm.context import TooLong
 from perbench.prompts.chat import chat_text, cut_answer, encode, encode_answer
 from perbench.prompts.persona import affordable, by_priority, persona_messages
 from perbench.prompts.talk import Message, dialogue
+from perbench.shapes.base import Named
 from perbench.shapes.task import PromptSpec, TaskSpec
 from perbench.shapes.templates import placeholders
 
@@ -191,23 +192,41 @@ def turns(
 def _too_long(task: TaskSpec, request: int, answer: int, given: bool, context: int | None) -> str | None:
     """The fault of a request of so many tokens without history; `given`: the answer is not generated."""
     what = f"response {answer}" if given else f"max_new_tokens {answer}"
-    takes, way_out = f"the request takes {request} tokens without history", "set on_too_long: skip"
+    takes, skip = f"the request takes {request} tokens without history", "set on_too_long: skip"
+    refused = task.on_too_long == "fail"  # else there is nothing to set
+    way_out = f", or {skip}" if refused else ""
     if context is not None and request + answer > context:
-        return f"{takes}, which with {what} exceeds the model's context of {context}; {way_out}"
+        fault = f"{takes}, which with {what} exceeds the model's context of {context}"
+        return f"{fault}; {skip}" if refused else fault
     if request + answer > task.max_length:
-        return (
-            f"{takes}, which with {what} exceeds max_length {task.max_length}; raise max_length, or {way_out}"
-        )
+        return f"{takes}, which with {what} exceeds max_length {task.max_length}; raise max_length{way_out}"
     if task.max_prompt is None:
         return None
     if request > task.max_prompt:
-        return f"{takes}, which exceeds max_prompt {task.max_prompt}; raise max_prompt, or {way_out}"
+        return f"{takes}, which exceeds max_prompt {task.max_prompt}; raise max_prompt{way_out}"
     if given and answer > task.max_length - task.max_prompt:
         left = f"max_length {task.max_length} less max_prompt {task.max_prompt}"
-        return (
-            f"the response takes {answer} tokens, which exceeds {left}; raise max_length, or {way_out} or cut"
-        )
+        cut = " or cut" if refused else ""
+        return f"the response takes {answer} tokens, which exceeds {left}; raise max_length{way_out}{cut}"
     return None
+
+
+def nothing_fits(
+    task: Named[TaskSpec],
+    examples: Sequence[Example],
+    tokenizer: Any,
+    *,
+    with_response: bool,
+    context: int | None,
+) -> str:
+    """What to say if every example is too long and skipped, with the first one's fault."""
+    try:
+        build_pair(task.spec, examples[0], tokenizer, with_response=with_response, context=context)
+        why = ""
+    except TooLong as error:
+        why = f": {error}"
+    skipped = f"all {len(examples)} examples are too long and skipped (on_too_long: {task.spec.on_too_long})"
+    return f"task {task.name}: {skipped}{why}"
 
 
 def build_prompt(task: TaskSpec, example: Example, tokenizer: Any, persona: Sequence[str]) -> tuple[int, ...]:

@@ -121,5 +121,22 @@ def test_a_training_that_would_skip_all_says_so(root: Root, runs: Runs, tmp_path
     write_rows(root.path / "data/writing/train.jsonl", rows)
     code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(tmp_path / "run"))
     assert code == 1
-    assert "tiny/writing: all 4 training examples are too long" in errors
+    assert "task tiny/writing: all 4 examples are too long" in errors
     assert "max_length" in errors
+
+
+@pytest.mark.parametrize("how", ["fail", "skip", "cut"])
+def test_a_plan_in_which_nothing_fits_is_refused(root: Root, runs: Runs, tmp_path: Path, how: str) -> None:
+    root.task("writing", on_too_long=how, max_prompt=3)
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"), "--dry-run")
+    code, _, errors = runs(root.path, *words)
+    assert code == 2
+    line = errors.splitlines()[-1]
+    assert f"{root.path}/tasks/tiny/writing.yaml: task tiny/writing: " in line
+    assert "max_prompt 3; raise max_prompt" in line
+    assert ("set on_too_long" in line) == (how == "fail")
+    if how != "fail":
+        assert f"(on_too_long: {how})" in line
+    root.task("writing", on_too_long=how, max_prompt=800, max_length=10_000)
+    code, _, errors = runs(root.path, *words)
+    assert code == 0, errors

@@ -162,7 +162,10 @@ def test_metrics_by_hand() -> None:
     assert found.metrics["accuracy"].ci_method == "wilson-t"
     assert found.scores.scores["gain"] == [1.0, -1.0, 1.0, 0.0]
     # PMI: 4, -5, 0, 0; 7, 0, -6, 0; 0, 0, -6, 7; all 0
-    assert score(task(by="pmi"), samples).scores.scores["accuracy"] == [1.0, 0.0, 1.0, 1.0]
+    by_pmi = score(task(by="pmi"), samples)
+    assert by_pmi.scores.scores["accuracy"] == [1.0, 0.0, 1.0, 1.0]
+    assert [("log-prob" in note) for note in by_pmi.notes] == [True]
+    assert not found.notes
 
 
 def test_equally_long_options_share_the_shortcut() -> None:
@@ -382,6 +385,12 @@ def _refused(named: Named[TaskSpec], row: dict[str, Any], place: str, folder: Pa
 def test_a_faulty_section_is_refused(choice: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         task(**choice)
+
+
+def test_pmi_needs_a_persona() -> None:
+    given = {**task(by="pmi").spec.model_dump(exclude_unset=True), "persona": {"whose": "none"}}
+    with pytest.raises(ValueError, match=r"choice\.by: pmi .*persona\.whose none"):
+        task_spec()(**given)
 
 
 def test_the_fields_of_a_row_must_be_listed() -> None:

@@ -273,6 +273,14 @@ def test_prompts_that_hold_another_persona_are_compared_with_none_only(
     assert found.metrics["gain_over_none"].n == (10 if whose == "other" else 0)
 
 
+@pytest.mark.parametrize("headline", ["nll_personal", "nll_rest", "gain_over_none_personal"])
+def test_a_headline_counts_the_same_tokens_under_every_persona(headline: str) -> None:
+    assert scored(headline=headline).spec.headline == headline
+    for whose in ("none", "other"):
+        with pytest.raises(ValueError, match=f"headline: {headline} .*persona.whose {whose}"):
+            scored(headline=headline, persona=persona_spec()(whose=whose))
+
+
 # ---------------------------------------------------------------- scores
 
 

@@ -150,7 +150,7 @@ def test_of_very_many_rows_the_untrained_models_are_shown(bench: Bench) -> None:
     assert [head.detail for head, _ in found.tables[0].rows] == ["base model"]
 
 
-def test_a_choice_stands_beside_chance_and_the_rules_above_it(bench: Bench) -> None:
+def choose(bench: Bench, by: str, whose: str = "own") -> None:
     users = [f"u{number}" for number in range(20)]
     columns: dict[str, list[float | None]] = {
         "accuracy": [float(number % 4 != 0) for number in range(20)],  # .75
@@ -162,12 +162,48 @@ def test_a_choice_stands_beside_chance_and_the_rules_above_it(bench: Bench) -> N
     }
     bench.cell(
         "eval",
-        Labels(model="tiny", target="fam/pick", seed=0),
+        Labels(model="tiny", target=f"fam/pick (persona.whose={whose})", seed=0),
         Scores(ids=users, clusters=users, scores=columns),
-        inputs={"data": "d" * 64, "target": {"name": "fam/pick", "protocol": "choice", "persona": {}}},
+        inputs={
+            "data": "d" * 64,
+            "target": {"name": "fam/pick", "protocol": "choice", "persona": {"whose": whose}},
+        },
         headline="accuracy",
-        metrics={name: mean_metric(values, users, name) for name, values in columns.items()},
+        metrics={
+            name: mean_metric(values, users, f"{name}|choice|by:{by}") for name, values in columns.items()
+        },
     )
+
+
+def test_pmi_is_not_compared_with_no_persona(bench: Bench, tmp_path: Path) -> None:
+    for whose in ("own", "none", "other"):  # "none" from before it was refused
+        choose(bench, "pmi", whose)
+    found = section(bench)
+    assert found is not None
+    scores, rules = found.tables
+    assert [column.name for column in scores.columns] == [
+        *("Own", "Another's", "Own − another's", "Needs the persona")
+    ]
+    row = cells(scores)
+    assert row["Own"].value == row["Another's"].value == 0.75
+    assert row["Needs the persona"].value is None
+    assert "PMI" in row["Needs the persona"].aside
+    assert "fam/pick" in scores.explanation.rpartition("PMI")[2]
+    assert any("fam/pick" in line and "PMI" in line for line in found.verdict)
+    assert cells(rules)["chance"].value == 0.25
+    build([bench.path], tmp_path / "site")
+    assert "PMI is 0 without a persona: fam/pick." in (tmp_path / "site/audit.html").read_text("utf-8")
+
+
+def test_pmi_alone_has_its_rules(bench: Bench) -> None:
+    choose(bench, "pmi")
+    found = section(bench)
+    assert found is not None
+    assert [one.caption for one in found.tables][1] == "Answers that need no model"
+
+
+def test_a_choice_stands_beside_chance_and_the_rules_above_it(bench: Bench) -> None:
+    choose(bench, "sum")
     found = section(bench)
     assert found is not None
     scores, rules = found.tables

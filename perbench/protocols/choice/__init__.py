@@ -65,6 +65,13 @@ class ChoiceProtocol(Protocol[Keys]):
     )
     version = 1
 
+    @classmethod
+    def beside_of(cls, metric: str, signature: str) -> Beside:
+        found = super().beside_of(metric, signature)
+        if found == Beside() or "by:pmi" not in signature.split("|"):
+            return found
+        return replace(found, none="", incomparable="PMI is 0 without a persona")
+
     def offered(self, example: Example) -> Offered:
         options = example.extra["options"]
         rated = self.keys.choice.rated is not None
@@ -75,6 +82,11 @@ class ChoiceProtocol(Protocol[Keys]):
         needed = {"ratings" if spec.rated is not None else "gold", *(["turns"] if spec.turns else [])}
         for name in sorted(needed.difference(self.spec.fields.extra)):
             yield f"fields.extra: protocol choice also reads the field {name!r} of a row here"
+        if spec.by == "pmi" and self.spec.persona.whose == "none":
+            yield (
+                "choice.by: pmi compares the prompt with the one without persona: under persona.whose none "
+                "all options score 0; set choice.by to sum or per_token, or persona.whose to own or other"
+            )
 
     def headlines(self) -> Sequence[str]:
         from .scores import scales

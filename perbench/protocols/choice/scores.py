@@ -97,10 +97,14 @@ def score(spec: ChoiceSpec, samples: Sequence[Sample]) -> Scored:
             **missing.counts(samples),
             **_replies(spec, there)[0],
         },
-        notes=_replies(spec, there)[1],
+        notes=[*([PMI] if spec.by == "pmi" else []), *_replies(spec, there)[1]],
     )
 
 
+PMI = (
+    "scores with the persona are by PMI, those without it by the log-prob, since PMI is 0 there: their "
+    "difference is not what the persona adds"
+)
 WITHOUT = {
     "pairwise": "no ratings differ enough",
     "pairwise_no_persona": "no ratings differ enough",

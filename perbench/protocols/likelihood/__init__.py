@@ -17,7 +17,7 @@ from perbench.contracts.metric import Scale
 from perbench.contracts.protocol import EXAMPLES, PROMPTS, Batch, Beside, Protocol, Sample
 from perbench.shapes.base import Strict
 
-from .section import LikelihoodSpec, metric_names
+from .section import PARTS, LikelihoodSpec, metric_names
 
 if TYPE_CHECKING:
     from perbench.api import Example
@@ -66,6 +66,15 @@ class LikelihoodProtocol(Protocol[Keys]):
 
     def headlines(self) -> Sequence[str]:
         return metric_names(self.others)
+
+    def faults(self) -> Iterator[str]:
+        whose, headline = self.spec.persona.whose, self.spec.headline or ""
+        if whose != "own" and headline.endswith(PARTS[1:]):
+            yield (
+                f"headline: {headline} depends on which tokens the prompt's persona makes likelier: under "
+                f"persona.whose {whose} these are other tokens than under own, and none under none; choose a "
+                f"metric of all tokens, such as {headline.removesuffix('_personal').removesuffix('_rest')}"
+            )
 
     def scale(self, metric: str) -> Scale:
         from .scores import scale

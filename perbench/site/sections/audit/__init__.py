@@ -68,9 +68,17 @@ def _table(metric: str, lower: bool, found: Sequence[PersonaComparison]) -> Tabl
         first="task",
         columns=tuple(columns),
         rows=tuple(rows),
-        explanation=EXPLAINED + (LOWER if lower else FLOORED),
+        explanation=EXPLAINED + (LOWER if lower else FLOORED) + _incomparable(found),
         compact=False,
     )
+
+
+def _incomparable(found: Sequence[PersonaComparison]) -> str:
+    tasks: dict[str, list[str]] = {}
+    for one in found:
+        if one.beside.incomparable and one.task not in tasks.setdefault(one.beside.incomparable, []):
+            tasks[one.beside.incomparable].append(one.task)
+    return "".join(f" Not compared with none, as {why}: {', '.join(names)}." for why, names in tasks.items())
 
 
 def _head(one: PersonaComparison, several: bool) -> RowHead:
@@ -91,7 +99,7 @@ def _head(one: PersonaComparison, several: bool) -> RowHead:
 def _score(one: PersonaComparison, whose: str) -> Value:
     found = one.values.get(whose)
     if found is None or found.value is None:
-        return Value(text="–", aside="not run" if found is None else "no score")
+        return Value(text="–", aside=_absent(one, whose) if found is None else "no score")
     return Value(
         found.value,
         digits=one.column.digits,
@@ -105,7 +113,7 @@ def _score(one: PersonaComparison, whose: str) -> Value:
 def _gain(one: PersonaComparison, whose: str) -> Value:
     found = one.over.get(whose)
     if found is None or found.value is None:
-        return Value(text="–", aside="not run")
+        return Value(text="–", aside=_absent(one, whose))
     return Value(
         found.value,
         ci=found.ci,
@@ -120,6 +128,10 @@ def _gain(one: PersonaComparison, whose: str) -> Value:
     )
 
 
+def _absent(one: PersonaComparison, whose: str) -> str:
+    return one.beside.incomparable if whose == NONE and one.beside.incomparable else "not run"
+
+
 def _aside(found: Estimate) -> str:
     return interval_aside(found.ci, found.users, found.n if found.spread is not None else 0)
 
@@ -129,6 +141,8 @@ def _part(one: PersonaComparison) -> Value:
     if part is not None:
         ci = None if part.ci is None else (100 * part.ci[0], 100 * part.ci[1])
         return Value(100 * part.value, ci=ci, digits=0, ci_aside=interval_aside(ci, part.users), better=None)
+    if one.beside.incomparable:
+        return Value(text="–", aside=one.beside.incomparable)
     if one.above is not None and (one.above.ci is None or one.above.ci[0] <= 0):
         return Value(text="–", aside="not significantly above chance")
     return Value(text="–", aside="too few users" if NONE in one.over else "not run without persona")

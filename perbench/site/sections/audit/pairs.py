@@ -102,18 +102,19 @@ class _Pairing:
 
     @property
     def beside(self) -> Beside:
-        return _beside(self.protocol, self.metric)
+        return _beside(self.protocol, self.metric, [entry.record for entry in self.cells[OWN]])
 
 
-def _beside(protocol: type[Protocol[Any]] | None, metric: str) -> Beside:
-    return protocol.beside.get(metric, Beside()) if protocol is not None else Beside()
+def _beside(protocol: type[Protocol[Any]] | None, metric: str, records: Sequence[CellRecord]) -> Beside:
+    found = next((record.metrics[metric].signature for record in records if metric in record.metrics), "")
+    return protocol.beside_of(metric, found) if protocol is not None else Beside()
 
 
 def _of_task(places: Mapping[str, int], matrix: Matrix, held: Mapping[str, Entry]) -> Iterator[_Pairing]:
     column = matrix.columns[places[OWN]]
     records = [record for _, outcomes in matrix.rows for record in outcomes[places[OWN]].records]
     protocol, metric = protocol_of(records[0]), column.headline
-    if metric is None or (len(places) < 2 and _beside(protocol, metric) == Beside()):
+    if metric is None or (len(places) < 2 and _beside(protocol, metric, records) == Beside()):
         return
     for row, outcomes in matrix.rows:
         cells = {
@@ -145,15 +146,16 @@ def _compared(asked: _Pairing) -> PersonaComparison | None:
         given = statistic_of(asked.protocol, metric, record.metrics[metric])
     statistic = given[0] if given is not None else None
     lower = column.better == "lower"
-    methods = {whose: _method(cells.get(whose, ()), metric, statistic) for whose in (OWN, NONE, OTHER)}
-    if methods[NONE] is None and beside.none:
+    sides = (OWN, OTHER) if beside.incomparable else (OWN, NONE, OTHER)
+    methods = {whose: _method(cells.get(whose, ()), metric, statistic) for whose in sides}
+    if methods.get(NONE) is None and beside.none:
         methods[NONE] = _method(cells[OWN], beside.none, statistic)
     for whose, gain in ((NONE, beside.over_none), (OTHER, beside.over_other)):
-        if methods[whose] is None and gain:
+        if methods.get(whose) is None and gain:
             methods[whose] = _method(cells[OWN], metric, statistic, less=gain, sign=1 if lower else -1)
     floor = _floor(cells[OWN], metric, beside.floor)
     there = {whose: method for whose, method in methods.items() if method is not None}
-    if OWN not in there or len(there) < 2:
+    if OWN not in there or (len(there) < 2 and not beside.incomparable):
         return None
     names = list(there)
     try:

@@ -30,7 +30,7 @@ def sentences(found: Sequence[PersonaComparison]) -> list[str]:
         )
     untested = [one for one in found if one not in tested]
     if untested and len(found) <= MOST:
-        said += [f"{_who(one)} cannot be tested: {WHY}." for one in untested]
+        said += map(_untested, untested)
     elif untested:
         said.append(f"{counted(len(untested), 'row')} cannot be tested: {WHY}.")
     return said
@@ -79,6 +79,12 @@ def _needs(one: PersonaComparison) -> str:
 
 def _harms(one: PersonaComparison) -> str:
     return f"{_who(one)} comes out worse with the persona: {_scores(one)}."
+
+
+def _untested(one: PersonaComparison) -> str:
+    if why := one.beside.incomparable:
+        return f"{_who(one)} cannot be compared with no persona: {why}."
+    return f"{_who(one)} cannot be tested: {WHY}."
 
 
 def _open(one: PersonaComparison) -> str:
