@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -278,17 +278,22 @@ def report(out: Path, manifest: Mapping[str, Any]) -> str:
     origin = ", ".join(f"{name} {value}" for name, value in manifest["origin"].items())
     lines += ["", f"from {origin} ({official}); digest {manifest['digest'][:12]}"]
     lines += [f"task file {out / name}; use it with --include {out}" for name in manifest["specs"]]
-    return "\n".join([*lines, f"in {out}{_use(out, manifest['family'])}"])
+    return "\n".join([*lines, f"in {out}", *_use(out, manifest)])
 
 
-def _use(out: Path, family: str) -> str:
-    """How tasks find the rows; empty if no task reads the family."""
+def _use(out: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Which tasks have rows to test on now, how they find them, and which have none; nothing if no task reads
+    the family."""
     from perbench.data.prepared import prepared_folder
-    from perbench.prepare.lengths import readers
+    from perbench.prepare.lengths import readers, ready
 
-    if not readers(family, out):
-        return ""
-    return "; tasks find it there" + ("" if out == prepared_folder(family) else f" by --data {family}={out}")
+    family = manifest["family"]
+    there, absent = ready(readers(family, out))
+    if there:
+        how = "" if out == prepared_folder(family) else f", by --data {family}={out}"
+        yield f"tasks with data{how}: {', '.join(there)}"
+    if absent:
+        yield f"tasks still without data: {', '.join(absent)}"
 
 
 def _prepare_wordnet(args: argparse.Namespace) -> int:

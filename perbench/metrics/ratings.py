@@ -1,5 +1,4 @@
-"""Mean absolute error and root mean squared error of answers that are ratings, as LaMP counts them
-(eval/evaluation.py).
+"""Mean absolute error and root mean squared error of ratings, as LaMP counts them (eval/evaluation.py).
 
 An answer is read by Python's `float`. One that is not a number counts as the end of the scale that is farther
 from its reference (the upper one, if both are equally far), and is also counted apart; so is, unlike in that

@@ -54,6 +54,15 @@ def readers(family: str, folder: Path) -> dict[str, Named[TaskSpec]]:
     return found
 
 
+def ready(tasks: Mapping[str, Named[TaskSpec]]) -> tuple[list[str], list[str]]:
+    """The tasks whose test split is there, and the others."""
+    there, not_there = list[str](), list[str]()
+    for name, task in tasks.items():
+        data = task.spec.data
+        (there if source_of(data).has(data.test_split, task.folder) else not_there).append(name)
+    return there, not_there
+
+
 def lengths(tasks: Mapping[str, Named[TaskSpec]], tokenizer: Any, tick: Tick) -> dict[str, Lengths]:
     """The lengths by "TASK, SPLIT", of the examples drawn by each task.
 

@@ -48,8 +48,8 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
     Returns: the folder, and its manifest.
 
     Raises:
-        PerbenchError: an unknown family, an unreachable host, a missing file, a wrong checksum, a table
-            without rows, a folder in use.
+        PerbenchError: an unknown family, an unreachable host, a missing file, a local folder with none of the
+            family's, a wrong checksum, a table without rows, a folder in use.
         SpecError: raw rows that are not JSON or do not match the family's shape, by file and line.
     """
     plugin = plugins.get("family", request.family)
@@ -101,7 +101,8 @@ def prepare(request: Request) -> tuple[Path, dict[str, Any]]:
                         raise
                     manifest["absent"][name] = str(missing)
                 write_json(out / MANIFEST, manifest)
-        if not manifest["tables"]:
+        read = any(digest for table in manifest["tables"].values() for digest in table["inputs"].values())
+        if not manifest["tables"] or (manifest["absent"] and not read):
             reasons = "\n  ".join(dict.fromkeys(manifest["absent"].values()))
             raise PerbenchError(f"no file of the family {plugin.name} is in {request.source}:\n  {reasons}")
         manifest["specs"] = maker.specs()

@@ -28,8 +28,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class PluginText:
-    """`place` is the file below its root ("trainers/perce.py"), `summary` its first line, `about` the rest of
-    its docstring, `formula` the class's docstring. `declared` are class attributes that are no
+    """`place` is the file below its root ("trainers/perce.py"), `summary` its first paragraph, `about` the
+    rest of its docstring, `formula` the class's docstring. `declared` are class attributes that are no
     hyperparameters, as Python writes them; `files` are the texts behind `digest`, by name."""
 
     place: str
@@ -60,14 +60,14 @@ def read_text(plugin: plugins.Plugin) -> PluginText | None:
         files = tuple(_files(plugin))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    first, _, rest = (ast.get_docstring(tree) or "").partition("\n")
+    summary, about = plugins.split_docstring(tree)
     cls = _class(tree)
     place = f"{KINDS[kind].folder}/{name}{'/' if plugin.path.name == '__init__.py' else '.py'}"
     return PluginText(
         place=place,
         digest=digest,
-        summary=first,
-        about=rest.strip(),
+        summary=summary,
+        about=about,
         formula=_unwrapped(ast.get_docstring(cls) or "") if cls is not None else "",
         settings=tuple(_settings(cls)) if cls is not None else (),
         declared=tuple(_declared(cls)) if cls is not None else (),

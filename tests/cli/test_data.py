@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from perbench import plugins
 from perbench.cli import data
 from perbench.errors import PerbenchError
 
@@ -74,13 +76,15 @@ def test_the_report(
     assert "Lengths in words, mean (largest):" in found.out
     assert "| aloe/dialogue, test | 10 | 8.0 (8) |  |  |" in found.out
     assert "from local raw (NOT the published files); digest " in found.out
-    assert found.out.endswith(f"in {folder}; tasks find it there\n")
+    assert found.out.endswith(f"in {folder}\ntasks with data: aloe/dialogue\n")
     assert "lengths are counted in words: the model's weights" in found.err
     assert "personas/test" in found.err
 
     out = tmp_path / "else where"
     assert data.run(parse("prepare", "aloe", "--from", str(personas), "--out", str(out))) == 0
-    assert capsys.readouterr().out.endswith(f"in {out}; tasks find it there by --data aloe={out}\n")
+    assert capsys.readouterr().out.endswith(
+        f"in {out}\ntasks with data, by --data aloe={out}: aloe/dialogue\n"
+    )
 
 
 def test_no_task_is_said_to_find_what_none_reads(
@@ -93,6 +97,29 @@ def test_no_task_is_said_to_find_what_none_reads(
     words = ("prepare", "synthetic-persona-chat", "--from", str(personas), "--out", str(out))
     assert data.run(parse(*words)) == 0
     assert capsys.readouterr().out.endswith(f"\nin {out}\n")
+
+
+def test_a_part_of_a_family_says_which_tasks_have_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "raw"
+    (folder / "explicit_preference").mkdir(parents=True)
+    (folder / "sample.json").write_text("[]")
+    words = ("prepare", "prefeval", "--from", str(folder), "--out", str(tmp_path / "out"))
+    with pytest.raises(
+        PerbenchError, match=r"no file of the family prefeval is in .*raw:\n  no file .*explicit"
+    ):
+        data.run(parse(*words))
+    for topic in sys.modules[plugins.get("family", "prefeval").load_class().__module__].TOPICS:
+        row = {"preference": f"I like {topic}", "question": "What now?"}
+        (folder / "explicit_preference" / f"{topic}.json").write_text(json.dumps([row]))
+    assert data.run(parse(*words)) == 0
+    *_, there, absent = capsys.readouterr().out.splitlines()
+    assert there == f"tasks with data, by --data prefeval={tmp_path / 'out'}: prefeval/explicit"
+    assert absent.startswith("tasks still without data: ")
+    names = {"prefeval/choice", "prefeval/implicit_choice", "prefeval/implicit_persona"}
+    assert set(absent.partition(": ")[2].split(", ")) == names
 
 
 def test_lengths_in_a_named_models_tokens(

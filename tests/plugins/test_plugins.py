@@ -11,6 +11,7 @@ import pytest
 
 from perbench import plugins
 from perbench.errors import PerbenchError
+from perbench.site.plugin_text import read_text
 
 TRAINER = '''"""Summary line.
 
@@ -84,6 +85,20 @@ def test_names_are_paths_below_the_kinds_folder(root):
 def test_yaml_summaries(root, text, summary):
     write(root, "tasks/t.yaml", text)
     assert plugins.get("task", "t").summary == summary
+
+
+def test_a_summary_is_the_first_paragraph(root):
+    write(root, "trainers/long.py", '"""A sentence\nof two lines.\n\nMore,\n  indented.\n"""\n')
+    plugin = plugins.get("trainer", "long")
+    assert plugin.summary == "A sentence of two lines."
+    found = read_text(plugin)
+    assert (found.summary, found.about) == ("A sentence of two lines.", "More,\n  indented.")
+
+
+def test_no_summary_of_perbench_breaks_off():
+    for plugin in plugins.discover().values():
+        if plugin.path.suffix == ".py" and plugin.path.is_relative_to(plugins.PACKAGE):
+            assert plugin.summary.endswith("."), plugin.path
 
 
 def test_unreadable_files_say_so_in_their_summary(root):

@@ -1,5 +1,7 @@
-"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, updated with each block of items by a
-request that holds the summary so far and the next items. The wording is our own."""
+"""Recurrent summarisation (LLM-TRSR, Zheng et al. 2024): a summary, updated with each block of items.
+
+Each request holds the summary so far and the next items. The wording is our own.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Dialogue (ALOE, arXiv 2410.03642): a simulated user with a profile and a personality talks to the model,
-which has no system prompt and must work out whom it is talking to; a judge rates every reply.
+"""Dialogue (ALOE, arXiv 2410.03642): a simulated user talks to the model, and a judge rates its replies.
 
+The user has a profile and a personality. The model has no system prompt and must work out whom it talks to.
 AL(k), ALOE's alignment level at turn k, is the mean rating at turn k. PerCE reports the mean over turns 6-10
 (`report_turns`), ALOE also how AL(k) rises with k. PMI needs no judgement: how much more likely the reply
 becomes, per token, when the judge's model sees the user's persona.

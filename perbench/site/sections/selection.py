@@ -1,5 +1,4 @@
-"""Every method on the task it was trained on, with averages and relative gains; and how its settings were
-chosen."""
+"""Every method on the task it was trained on, with averages and gains, and how its settings were chosen."""
 
 from __future__ import annotations
 
