@@ -175,6 +175,20 @@ def test_latest_is_by_time_or_what_stands_last() -> None:
         places(task(retrieve="latest", time="text"), one)
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (["2012-05-31", 20120601], r"day is the number 20120601 in persona item 1 .*'2012-05-31' in item 0"),
+        (["2012", "2011-05-31"], r"day is the number '2012' in persona item 0 .*'2011-05-31' in item 1"),
+        ([2012, "nan"], "persona item 1: day is 'nan'"),
+        ([float("inf"), 1], "persona item 0: day is inf"),
+    ],
+)
+def test_times_without_an_order_are_refused(given: list[object], place: str) -> None:
+    with pytest.raises(PerbenchError, match=place + r".*set persona\.time"):
+        latest([{"day": day} for day in given], "day")
+
+
 def test_random_is_drawn_by_the_examples_id_and_the_tasks_seed() -> None:
     orders = {tuple(shuffled(6, f"example {number}", seed)) for number in range(20) for seed in (0, 1)}
     assert len(orders) > 30

@@ -208,6 +208,20 @@ def test_a_text_that_is_too_long(stores: Any, engine: TransformersEngine, how: s
     assert json.dumps(owner_of(task.spec).shown([row], None).notes)
 
 
+def test_other_personas_have_the_room_that_the_own_one_has(
+    stores: Any, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A context that cuts a text further than max_length leaves room for everybody's persona."""
+    long = replace(example("f", 0), reference="I bake bread. " * 200)
+    task, store = scored(2, max_length=700, on_too_long="cut"), stores()
+    bare = build_pair(task.spec, replace(long, persona=()), engine.tokenizer, with_response=True)
+    monkeypatch.setattr(Liking, "context", len(bare.factual) + 100)
+    people = [*EXAMPLES[:4], long]
+    run(task, Dataset(people, "digest"), Pool(Liking(engine, {})), store, seed=0, tick=quiet)
+    (row,) = [row for row in store.rows if row["id"] == "f0"]
+    assert (row["persona_kept"], len(row["others"]), row["left_out"]) == (1, 2, 0)
+
+
 def test_a_users_own_adapter_scores_that_users_texts(stores: Any, engine: TransformersEngine) -> None:
     pool, store = Pool(engine, engine, {"b": Path("b"), "z": Path("z")}), stores()
     run(scored(1), DATA, pool, store, seed=0, tick=quiet)

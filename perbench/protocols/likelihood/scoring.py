@@ -127,10 +127,14 @@ class TextScoring:
         chosen = others(text.example, self._examples, self._count)
         if not (text.pair.kept and text.ids):
             return Others([], [], len(chosen))
-        tokenizer = self._engines.subject.tokenizer
+        subject = self._engines.subject
         pairs = [
             build_pair(
-                self._spec, replace(text.example, persona=other.persona), tokenizer, with_response=True
+                self._spec,
+                replace(text.example, persona=other.persona),
+                subject.tokenizer,
+                with_response=True,
+                context=subject.context,  # it may cut the text, which decides the persona's room
             )
             for other in chosen
         ]
