@@ -34,7 +34,7 @@ from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, persona_helpers, summariser_of
 from perbench.store import CellRecord, DamagedRecord, Labels
 from perbench.store.cell import Kind
-from perbench.store.rundir import each_record
+from perbench.store.rundir import each_record, is_run
 
 COUNTED = 256
 """Examples of a cell whose tokens are counted; of more, so many at equal distances are taken for all."""
@@ -237,7 +237,7 @@ def _beside(out: Path) -> Iterator[CellRecord]:
     """Records of the run directories beside `out`: of each kind the first, whose names are digests."""
     damaged: list[DamagedRecord] = []  # irrelevant to an estimate
     for run in sorted(out.parent.iterdir()) if out.parent.is_dir() else []:
-        if run != out and (run / "cells").is_dir():
+        if run != out and is_run(run):
             for kind in get_args(Kind):
                 folders = heapq.nsmallest(PAST, (run / "cells").glob(f"{kind}-*"))
                 yield from (record for record, _ in each_record(folders, damaged))

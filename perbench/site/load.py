@@ -17,7 +17,6 @@ from perbench.errors import PerbenchError, suggest
 from perbench.plugins import Plugin
 from perbench.published import MatrixPart, PublishedCell, published_files, read_published
 from perbench.site.choices import Roles, choices_of, joined, roles_of
-from perbench.site.write import LIST
 from perbench.store import CellRecord, DamagedRecord, RunDir, read_records
 from perbench.store.check import SAMPLES, read_samples, read_scores, samples_withheld
 from perbench.store.pack import OpenedRun, open_run
@@ -112,8 +111,6 @@ def _run(
     if not found:
         if damaged[before:]:
             raise PerbenchError("\n".join(map(str, damaged[before:])))
-        if (run / LIST).is_file():
-            raise PerbenchError(f"{run} holds pages that `perbench leaderboard build` wrote; name their run")
         raise PerbenchError(
             f"{run} has no finished cells yet; start or finish it with `perbench run … --out {run}`"
         )

@@ -16,9 +16,8 @@ from perbench.disk.files import sync_folder
 from perbench.errors import PerbenchError
 from perbench.site.templates import MARK
 from perbench.store.leftovers import DAY
+from perbench.store.rundir import PAGES
 
-LIST = "files.json"
-"""Names the files of a site, so that a later build can replace them and nothing else."""
 GENERATOR = "perbench leaderboard build"
 
 
@@ -52,7 +51,7 @@ def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
             file.write_text(content, encoding="utf-8")
             names.append(name)
         listed = json.dumps({"generator": GENERATOR, "files": sorted(names)}, indent=1)
-        (new / LIST).write_text(listed + "\n", encoding="utf-8")
+        (new / PAGES).write_text(listed + "\n", encoding="utf-8")
         if out.exists():
             old = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
             os.replace(out, old)
@@ -80,9 +79,9 @@ def _held(out: Path) -> list[str]:
 def _listed(out: Path) -> set[str]:
     """The files of an earlier build; or the one page that older versions wrote."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((out / LIST).read_text(encoding="utf-8"))
+        found = json.loads((out / PAGES).read_text(encoding="utf-8"))
         if found["generator"] == GENERATOR:
-            return {*map(str, found["files"]), LIST}
+            return {*map(str, found["files"]), PAGES}
     with suppress(OSError), (out / "index.html").open(encoding="utf-8", errors="replace") as page:
         if MARK in page.read(2000):
             return {"index.html"}

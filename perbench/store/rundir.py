@@ -217,22 +217,30 @@ RUNS = Path("runs")
 """Default parent of run directories."""
 
 
+PAGES = "files.json"
+"""Names the files of a built site: its folder has `cells`, too."""
+
+
+def is_run(path: Path) -> bool:
+    return (path / "cells").is_dir() and not (path / PAGES).is_file()
+
+
 def cells_of(path: Path) -> Path:
     """The folder of a run directory's cells.
 
     Raises:
         PerbenchError: `path` is not a run directory; the message suggests others beside it and in RUNS.
     """
-    cells = path / "cells"
-    if cells.is_dir():
-        return cells
+    if is_run(path):
+        return path / "cells"
+    if (path / PAGES).is_file():
+        raise PerbenchError(f"{path} holds pages that `perbench leaderboard build` wrote; name their run")
     if path.is_file():
         raise PerbenchError(
             f"{path} is a file, not a run directory; `perbench run --from {path} --out DIR` unpacks a pack"
         )
-    runs = {
-        str(one.parent) for folder in (path.parent, RUNS) for one in folder.glob("*/cells") if one.is_dir()
-    }
+    beside = (one.parent for folder in (path.parent, RUNS) for one in folder.glob("*/cells"))
+    runs = {str(one) for one in beside if is_run(one)}
     way_out = suggest(str(path), runs) if runs else f" `perbench run --out {path}` makes one."
     raise PerbenchError(f"{path} is not a run directory: it has no cells/, nor published files.{way_out}")
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from perbench import cli
 from perbench.errors import PerbenchError
-from perbench.site.write import GENERATOR, LIST, write
+from perbench.site.write import GENERATOR, PAGES, write
 from perbench.store.leftovers import DAY
 
 OLD = {"index.html": "old", "cells/a.html": "a", "data/x-1.csv": "1"}
@@ -24,7 +25,7 @@ NEW = {"index.html": "new", "cells/b.html": "b"}
 def held(folder: Path) -> dict[str, str]:
     """The files of a folder, without the list of them."""
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_text() for name, path in found.items() if name != LIST}
+    return {name: path.read_text() for name, path in found.items() if name != PAGES}
 
 
 @pytest.fixture
@@ -34,12 +35,12 @@ def out(tmp_path: Path) -> Path:
 
 
 def listing(out: Path, files: Any, generator: str = GENERATOR) -> None:
-    (out / LIST).write_text(json.dumps({"generator": generator, "files": files}), encoding="utf-8")
+    (out / PAGES).write_text(json.dumps({"generator": generator, "files": files}), encoding="utf-8")
 
 
 def test_the_new_site_replaces_the_old_one_whole(out: Path) -> None:
     assert held(out) == OLD
-    assert json.loads((out / LIST).read_text())["files"] == sorted(OLD)
+    assert json.loads((out / PAGES).read_text())["files"] == sorted(OLD)
     write(NEW.items(), out)
     assert held(out) == NEW
     assert not (out / "data").exists()
@@ -83,7 +84,7 @@ def test_a_link_of_someone_else_stops_it(out: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_list_that_is_not_its_own_counts_for_nothing(out: Path, text: str) -> None:
-    (out / LIST).write_text(text)
+    (out / PAGES).write_text(text)
     (out / "notes.txt").write_text("mine")
     with pytest.raises(PerbenchError, match="was written"):
         write(NEW.items(), out)
@@ -178,3 +179,21 @@ def test_a_killed_build_leaves_the_old_site_and_no_obstacle(out: Path) -> None:
     write(NEW.items(), out)
     assert not left.exists()
     assert beside.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["verify"], ["rescore"], ["leaderboard", "show"], ["samples"]], ids=" ".join
+)
+def test_a_built_site_is_no_run(
+    out: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "real" / "cells").mkdir(parents=True)
+    (out / "cells").mkdir(exist_ok=True)
+    write({**NEW, "cells/one.html": "a cell"}.items(), out)
+    assert cli.main([*words, str(out)]) == 2
+    assert f"{out} holds pages that `perbench leaderboard build` wrote" in capsys.readouterr().err
+    assert cli.main([*words, str(tmp_path / "none")]) == 2
+    said = capsys.readouterr().err
+    assert "is not a run directory" in said
+    assert str(tmp_path / "real") in said
+    assert str(out) not in said
