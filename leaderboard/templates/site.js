@@ -91,7 +91,7 @@
       values[field.name] = field.type === "checkbox" ? (field.checked ? "1" : "") : field.value;
       state[table.id + "." + field.name] = values[field.name];
     });
-    var words = (values.q || "").toLowerCase().split(/\s+/).filter(Boolean), count = 0, list = all("[data-row]", table);
+    var words = (values.q || "").toLowerCase().split(/\s+/).filter(Boolean), list = all("[data-row]", table);
     list.forEach(function (row) {
       if (row.dataset.row === "head") return;
       var fits = ["model", "trainer", "source"].every(function (key) {
@@ -103,7 +103,6 @@
         fits = words.every(function (word) { return searched(row).indexOf(word) >= 0; });
       }
       row.hidden = !fits;
-      if (fits && row.dataset.row === "cell") count += 1;
     });
     var narrowed = words.length || values.sep || values.trainer;
     /* What rows of these kinds are shown under a heading: looked up, for tables of hundreds of rows. */
@@ -120,6 +119,7 @@
     list.forEach(function (row) {
       if (row.dataset.row === "context" && narrowed) row.hidden = row.hidden || !has(row);
     });
+    var count = list.filter(function (row) { return row.dataset.row !== "head" && !row.hidden; }).length;
     has = under(["cell", "context"]);
     list.forEach(function (row) {
       if (row.dataset.row === "head") row.hidden = table.classList.contains("sorted") || !has(row);

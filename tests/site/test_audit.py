@@ -16,7 +16,7 @@ from perbench.site import build
 from perbench.site.load import load
 from perbench.site.view import ShownSection, build_view
 from perbench.store import CellRecord, Labels, Scores
-from tests.site.browsing import opened
+from tests.site.browsing import NARROW, opened
 from tests.site.conftest import Bench
 from tests.site.test_accessible import violations
 
@@ -225,6 +225,19 @@ def test_a_sample_under_two_users_is_not_compared(bench: Bench) -> None:
     evaluate(bench, OWN)
     evaluate(bench, NONE, "none", users=[f"other {number}" for number in range(USERS)])
     assert section(bench) is None
+
+
+def test_names_of_methods_are_not_broken_on_a_phone(bench: Bench, browser: Browser, tmp_path: Path) -> None:
+    for trainer in ("ce", "nextquill"):
+        for values, whose in ((OWN, "own"), (NONE, "none"), (OTHER, "other")):
+            evaluate(bench, values, whose, trainer=trainer, source="family/a_task_of_a_long_name")
+    build([bench.path], tmp_path / "site")
+    with opened(browser, tmp_path / "site", "audit.html", viewport=NARROW) as page:
+        lines = "all => all.map(one => [one.textContent, one.getClientRects().length])"
+        shown = page.locator("#audit-1 tbody .variation").evaluate_all(lines)
+        assert shown == [["ce", 1], ["nextquill", 1]]
+        heights = "all => all.map(one => one.getBoundingClientRect().height)"
+        assert max(page.locator("#audit-1 tbody .variation").evaluate_all(heights)) < 30
 
 
 def test_axe_finds_no_violation(bench: Bench, browser: Browser, tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from perbench.site import build
 from perbench.store import read_records
 from tests.site.browsing import NARROW, PAPER, address, kinds, opened, pages
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser, Page
 
-    from tests.site.conftest import Board
+    from tests.site.conftest import Bench, Board
 
 ROWS = """() => [...document.querySelectorAll("#transfer-1 tbody tr")].filter(row => !row.hidden)
   .map(row => [row.dataset.trainer || "", row.dataset.source || "", row.dataset.row])"""
@@ -43,7 +46,7 @@ def test_filters_search_and_sort_are_in_the_address_and_come_back(browser: Brows
         page.locator("#transfer-1 thead tr:last-child th:nth-child(4) button").click()
         narrowed = page.evaluate(ROWS)
         assert {source for _, source, row in narrowed if row == "cell"} == {"made/write_1"}
-        assert page.locator("form[data-filter=transfer-1] [role=status]").inner_text() == "1 row"
+        assert page.locator("form[data-filter=transfer-1] [role=status]").inner_text() == "2 rows"
         assert state(page) == {
             "transfer-1.trainer": "perce",
             "transfer-1.source": "made/write_1",
@@ -279,3 +282,14 @@ def test_the_list_of_files_is_complete(board: Board) -> None:
     listed = json.loads((board.site / "files.json").read_text())["files"]
     there = {path.relative_to(board.site).as_posix() for path in board.site.rglob("*") if path.is_file()}
     assert {*listed, "files.json"} == there
+
+
+def test_rows_are_counted_as_they_are_shown(browser: Browser, bench: Bench, tmp_path: Path) -> None:
+    bench.evaluate([0.1, 0.2, 0.3])
+    bench.evaluate([0.2, 0.2, 0.4], trainer="ce", source="fam/write")
+    build([bench.path], tmp_path / "site")
+    with opened(browser, tmp_path / "site") as page:
+        status = page.locator("form[data-filter=transfer-1] [role=status]")
+        assert status.inner_text() == "2 rows"
+        page.locator("#transfer input[name=q]").fill("nothing such")
+        assert status.inner_text() == "0 rows"

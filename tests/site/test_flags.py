@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perbench.site import build
 from perbench.site.flags import flags
 from perbench.site.terminal import print_results
 from perbench.store import Metric
-from tests.site.pages import cards_of, cells_of, site_of
+from tests.site.pages import Site, cards_of, cells_of, site_of
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -85,3 +86,15 @@ def test_page_and_terminal_say_it_at_the_number(
         "llm_judge, fam/spans: 4 of 50 without a score: 4 refused",
     ):
         assert part in out
+
+
+def test_a_caveat_of_few_cells_is_at_each_of_them(bench: Bench, tmp_path: Path) -> None:
+    for target in ("fam/write", "fam/read", "fam/talk"):
+        counts = {"samples": 3, "truncated": 3 if target == "fam/write" else 0}
+        bench.evaluate([0.1, 0.2, 0.3], target=target, counts=counts)
+        for trainer in ("ce", "perce"):
+            bench.evaluate([0.1, 0.2, 0.4], trainer=trainer, source="s", target=target, counts=counts)
+    build([bench.path], tmp_path / "site")
+    table = Site(tmp_path / "site").pages["index"].by_id("transfer-1")
+    chips = [[one.text for one in row.all("span", "chip")] for row in table.all("tr") if row.all("td")[1:]]
+    assert chips == [["100% cut"]] * 3
