@@ -11,13 +11,17 @@ from contextlib import contextmanager
 def growing() -> Iterator[None]:
     """Around what makes many objects and drops few, such as reading 20,000 records: the garbage collector
     would look at all of them again and again, a quarter of the time. Cycles dropped meanwhile are freed
-    afterwards."""
+    afterwards, by its next full collection."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if before:
+            around = gc.get_freeze_count() > 0  # within `settled`, which unfreezes later
+            gc.freeze()  # what is new is old at once: or the next collection, due now, looks at it all
+            if not around:
+                gc.unfreeze()
             gc.enable()
 
 

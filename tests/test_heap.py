@@ -34,3 +34,14 @@ def test_what_is_there_is_not_looked_at_again_until_the_end() -> None:
     with settled():
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
+
+
+def test_what_grew_is_not_looked_at_by_the_next_collection() -> None:
+    with settled():
+        with growing():
+            held = [[number] for number in range(5_000)]
+        assert gc.get_freeze_count() > len(held)
+    with growing():
+        held = [[number] for number in range(5_000)]
+    assert gc.get_count()[0] < len(held)
+    assert gc.get_freeze_count() == 0

@@ -101,7 +101,7 @@ class Loaded:
     baseline_target: str | None = None
     """The variant of each target on which the baseline is evaluated, if it is another."""
 
-    @property
+    @cached_property
     def results(self) -> tuple[Entry, ...]:
         """The entries that tables of results hold."""
         return tuple(entry for entry in self.entries if entry.record.identity not in self.aside)

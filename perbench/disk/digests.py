@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,29 @@ def canonical_object(value: Mapping[str, Any], known: Mapping[str, str]) -> str:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's content: as `Path.read_bytes`, without a buffer, which for a small file takes as long as
-    reading it."""
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+    """A file's content: as `Path.read_bytes`, whose file object and buffer take longer than reading a small
+    file."""
+    return b"".join(_parts(path))
 
 
 def read_sha256(path: str | Path) -> str:
     """sha256 of a file's content, always read."""
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        size = SMALL  # hashlib.file_digest prepares for a large file, which takes longer than a small one
-        while part := file.read(size):
-            digest.update(part)
-            size = LARGE
+    for part in _parts(path):
+        digest.update(part)
     return digest.hexdigest()
+
+
+def _parts(path: str | Path) -> Iterator[bytes]:
+    """A file's content, SMALL bytes at first, so that little memory is set aside for a small file."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        size = SMALL
+        while part := os.read(number, size):
+            yield part
+            size = LARGE
+    finally:
+        os.close(number)
 
 
 def content_sha256(path: Path) -> str:

@@ -84,8 +84,11 @@ def carry_out(
     planned(cells)
     possible = [*cells, *stage.later]
     seen = overlaps.refused(possible)
-    rows = [(cell.labels.target or "", cell.model) for cell in possible if cell.kind != "train"]
-    for line in [*overlaps.accepted(possible), *mixed_engines(rows)] if group.main else ():
+    rows = {
+        (cell.labels.target or "", cell.model.name): cell.model for cell in possible if cell.kind != "train"
+    }
+    served = [(target, model) for (target, _), model in rows.items()]
+    for line in [*overlaps.accepted(possible), *mixed_engines(served)] if group.main else ():
         say(line)
     if options.dry_run:
         return _show_plan(stage, cells, catalogue, run, seen, options)

@@ -52,16 +52,16 @@ def table_data(table: Table) -> dict[str, Any]:
 
 def _head(head: RowHead) -> dict[str, Any]:
     """The row's label without display-only fields."""
-    shown = {key: value for key, value in asdict(head).items() if key not in ("flags", "group")}
-    return {**shown, "flags": [flag.text for flag in head.flags]}
+    return {name: getattr(head, name) for name in HEAD} | {"flags": [flag.text for flag in head.flags]}
 
 
+HEAD = [field.name for field in fields(RowHead) if field.name not in ("flags", "group")]
 GAIN = [field.name for field in fields(Estimate)]
 
 
 def _gain(gain: Estimate) -> dict[str, Any]:
     """As `asdict`, which copies each number: of thousands of gains."""
-    spread = None if gain.spread is None else asdict(gain.spread)
+    spread = None if gain.spread is None else dict(vars(gain.spread))
     return {name: getattr(gain, name) for name in GAIN} | {"spread": spread}
 
 

@@ -149,8 +149,12 @@ def _outcomes(
         raise PerbenchError(
             f"{key.target}: {error}; the runs hold different data under one digest: build a page for each run"
         ) from None
+    values = dict(zip(places, table.estimates([(place,) for place in places.values()]), strict=True))
+    against = [(row, base) for row in places if (base := bases.of(row)) in places and base != row]
+    pairs = [(places[row], places[base]) for row, base in against]
+    gains = dict(zip([row for row, _ in against], table.estimates(pairs), strict=True))
     means = {
-        row: _mean(entries, headline, table.value(places[row]) if row in places else None)
+        row: _mean(entries, headline, values.get(row))
         for row, entries in done.items()
         if entries and headline
     }
@@ -177,10 +181,7 @@ def _outcomes(
         if base == row and made.mean is not None:
             made = replace(made, versus="baseline")
         elif base in means and made.mean is not None and made.mean.value is not None:
-            if row in places and base in places:
-                gain: Estimate | None = table.gain(places[row], places[base])
-            else:
-                gain = _difference(made.mean, means[base])
+            gain = gains[row] if row in gains else _difference(made.mean, means[base])
             made = replace(made, versus="gain" if gain else "none", gain=gain)
         found.append(made)
     return found, Paired(table, places)

@@ -151,13 +151,13 @@ class _Peers:
 
     def standings(self, kinds: Sequence[TaskKind]) -> Iterator[Standing]:
         ranks = [self._ranks(kind) for kind in kinds]
+        planned = self._planned(range(len(self.matrix.columns)))
         for place, rows in enumerate(self.methods):
             means = tuple(
                 replace(self._mean(rows, kind), rank=of_kind.get(place))
                 for kind, of_kind in zip(kinds, ranks, strict=True)
             )
             done = [one for row in rows for one in self.cells[row] if one.mean and one.mean.value is not None]
-            planned = self._planned(range(len(self.matrix.columns)))
             yield Standing(rows, self.key, self._is_baseline(rows), means, len(done), planned)
 
     def _planned(self, places: Sequence[int]) -> int:

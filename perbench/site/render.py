@@ -33,8 +33,8 @@ CSP = (
 SHARED = ("site.css", "site.js")
 
 
-def files(view: SiteView, cells: CellPages | GroupPages, split: Split) -> Iterator[tuple[str, str]]:
-    """The path and text of each file of the site.
+def files(view: SiteView, cells: CellPages | GroupPages, split: Split) -> Iterator[tuple[str, str | bytes]]:
+    """The path and content of each file of the site.
 
     Raises:
         PerbenchError: a section's own template is broken.

@@ -47,14 +47,16 @@ def rows_of(loaded: Loaded) -> dict[str, ModelRow]:
     for entry in entries:
         if (at := _trained(entry)) not in trained:
             trained[at] = _settings(entry, loaded, own)
-    made: dict[tuple[str, ...], ModelRow] = {}  # a row holds many cells
+    made: dict[tuple[str | None, str], list[tuple[Any, Any, ModelRow]]] = defaultdict(list)
     found: dict[str, ModelRow] = {}
     for entry in entries:
         at, record = _trained(entry), entry.record
-        alike = (*map(str, at), repr(record.inputs.get("model")), repr(_who(record.labels)))
-        if alike not in made:
-            made[alike] = _row(entry, loaded, varied, *trained[at])
-        found[record.identity] = made[alike]
+        model, who = record.inputs.get("model"), _who(record.labels)
+        row = next((one for its, names, one in made[at] if names == who and its == model), None)
+        if row is None:  # most often that of the training's other cells
+            row = _row(entry, loaded, varied, *trained[at])
+            made[at].append((model, who, row))
+        found[record.identity] = row
     held: dict[ModelRow, list[Entry]] = defaultdict(list)
     for entry in entries:
         held[found[entry.record.identity]].append(entry)

@@ -32,9 +32,10 @@ def csv_of(lines: Sequence[Mapping[str, Any]]) -> str:
     """Lines with the same keys. They end as RFC 4180 has it: only so does Python quote every line end in a
     text, after which a formula could begin."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [], lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({name: _inert(value) for name, value in line.items()} for line in lines)
+    writer = csv.writer(text, lineterminator="\r\n")
+    names = list(lines[0]) if lines else []
+    writer.writerow(names)
+    writer.writerows([_inert(line[name]) for name in names] for line in lines)
     return text.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from perbench import plugins
@@ -62,9 +63,12 @@ class ShownSection:
 
     def number_of(self, table: Table) -> int:
         """The place of a table, from 1, among all of the section."""
+        for place, one in enumerate(self.numbers, 1):
+            if one is table:  # comparing large tables takes longer than writing them
+                return place
         return self.numbers.index(table) + 1
 
-    @property
+    @cached_property
     def numbers(self) -> list[Table]:
         """All tables, those of its charts among them: what JSON and CSV hold."""
         return [

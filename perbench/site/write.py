@@ -21,7 +21,7 @@ from perbench.store.rundir import PAGES
 GENERATOR = "perbench leaderboard build"
 
 
-def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
+def write(files: Iterable[tuple[str, str | bytes]], out: Path) -> Path:
     """Replace the site in `out` and return its first page. The new site is complete before the old one goes;
     if it cannot be made, the old one stays.
 
@@ -48,7 +48,7 @@ def write(files: Iterable[tuple[str, str]], out: Path) -> Path:
             if file.parent not in folders:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 folders.add(file.parent)
-            file.write_text(content, encoding="utf-8")
+            file.write_bytes(content.encode() if isinstance(content, str) else content)
             names.append(name)
         listed = json.dumps({"generator": GENERATOR, "files": sorted(names)}, indent=1)
         (new / PAGES).write_text(listed + "\n", encoding="utf-8")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perbench.stats.paired import Effect, Estimate
 from perbench.stats.spread import (
@@ -40,6 +39,8 @@ class _Column:
     users: Sequence[str]
     moved: Floats
     shares: Floats
+    complete: bool
+    """Whether each of its gains has enough users for an interval, and is defined without any of them."""
 
     @property
     def spread(self) -> Spread:
@@ -59,12 +60,12 @@ def mean_gain(parts: Sequence[Part]) -> Estimate:
     seeds = list(_seeds(parts))
     fewest = min(map(len, seeds), default=0)
     values = [part.effect.value for part in parts]
-    columns = list(_columns(parts))
+    columns = [_column(held, len(parts)) for held in _by_column(parts)]
     users = len({name for column in columns for name in column.users})
     if not parts or np.isnan(values).any():
         return Estimate(None, n, missing, users, seeds=fewest)
     value = float(np.mean(values))
-    if not all(_has_interval(part.effect) for part in parts):
+    if not all(column.complete for column in columns):
         return Estimate(value, n, missing, users, seeds=fewest)
     spread = added([_joint(group) for group in _connected(columns)])
     if fewest > 1 and spread.variance:
@@ -72,38 +73,36 @@ def mean_gain(parts: Sequence[Part]) -> Estimate:
     return Estimate(value, n, missing, users, spread, spread.interval(value), spread.p(value), fewest)
 
 
-def _has_interval(effect: Effect) -> bool:
-    there = effect.sizes > 0
-    return int(there.sum()) >= FEWEST_USERS and bool(np.isfinite(effect.left_out[there]).all())
-
-
-def _columns(parts: Sequence[Part]) -> Iterator[_Column]:
+def _by_column(parts: Sequence[Part]) -> list[list[Effect]]:
     held: dict[Hashable, list[Effect]] = defaultdict(list)
     for part in parts:
         held[part.column].append(part.effect)
-    for effects in held.values():
-        lists = {id(effect.users): effect.users for effect in effects}  # most often one list of all of them
-        number = {name: i for i, name in enumerate(dict.fromkeys(chain.from_iterable(lists.values())))}
-        places = {
-            key: np.array([number[name] for name in users], dtype=np.intp) for key, users in lists.items()
-        }
-        moved, sizes = np.zeros((2, len(number)))
-        for effect in effects:
-            there = effect.sizes > 0
-            at = places[id(effect.users)][there]
-            moved[at] += _off(effect, there) / len(parts)
-            sizes[at] += effect.sizes[there]
-        seen = sizes > 0
-        names = [name for name, found in zip(number, seen.tolist(), strict=True) if found]
-        yield _Column(names, moved[seen], sizes[seen] / sizes.sum())
+    return list(held.values())
 
 
-def _off(effect: Effect, there: NDArray[np.bool_]) -> Floats:
-    """By how much the value moves without each user; 0 where it is rounding."""
-    off: Floats = effect.left_out[there] - effect.value
-    if len(off) and np.abs(off).max() <= ROUNDING * max(effect.scale, abs(effect.value)):
-        return np.zeros_like(off)
-    return off
+def _column(effects: Sequence[Effect], count: int) -> _Column:
+    """The gains of one column, of `count` gains in all. A user's moves that are rounding are 0."""
+    lists: dict[int, list[Effect]] = defaultdict(list)  # most often one list of users for all of them
+    for effect in effects:
+        lists[id(effect.users)].append(effect)
+    users = dict.fromkeys(chain.from_iterable(alike[0].users for alike in lists.values()))
+    number = {name: i for i, name in enumerate(users)}
+    moved, sizes = np.zeros((2, len(number)))
+    complete = True
+    for alike in lists.values():
+        weights = np.stack([effect.sizes for effect in alike])
+        values = np.array([effect.value for effect in alike])
+        scale = np.array([max(effect.scale, abs(effect.value)) for effect in alike])
+        there = weights > 0
+        off = np.where(there, np.stack([effect.left_out for effect in alike]) - values[:, None], 0.0)
+        off[np.abs(off).max(axis=1, initial=0.0) <= ROUNDING * scale] = 0.0
+        complete &= int(there.sum(axis=1).min()) >= FEWEST_USERS and bool(np.isfinite(off).all())
+        at = np.array([number[name] for name in alike[0].users], dtype=np.intp)
+        moved[at] += (off / count).sum(axis=0)
+        sizes[at] += weights.sum(axis=0)
+    seen = sizes > 0
+    names = [name for name, found in zip(number, seen.tolist(), strict=True) if found]
+    return _Column(names, moved[seen], sizes[seen] / sizes.sum(), complete)
 
 
 def _connected(columns: Sequence[_Column]) -> list[list[_Column]]:
@@ -131,7 +130,8 @@ def _joint(columns: Sequence[_Column]) -> Spread:
         ):
             moved[name] += moves
             shares[name] += share / len(columns)
-    whole = _Column(list(moved), np.array(list(moved.values())), np.array(list(shares.values()))).spread
+    sums, weights = (np.array(list(found.values())) for found in (moved, shares))
+    whole = _Column(list(moved), sums, weights, complete=True).spread
     return Spread(whole.variance, min(whole.df, added([column.spread for column in columns]).df))
 
 

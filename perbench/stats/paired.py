@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perbench.stats.parts import Jackknifed, Kept, PairParts, corpus_part, means_of, tested
 from perbench.stats.spread import (
     FEWEST_USERS,
-    ROUNDING,
     Floats,
     Spread,
     Statistic,
     added,
+    chance,
     holm,
-    jackknife,
-    left_out,
-    ratio,
-    seed_spread,
+    intervals,
+    jackknife_variances,
     share_interval,
-    user_df,
     user_numbers,
 )
 
 ALPHA = 0.05
+AT_ONCE = 2**20
+"""Scores whose means are computed together."""
 MOST_USERS = 100_000
 """More than any run would have."""
 
@@ -107,47 +107,6 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A method's statistic over some samples: as a whole, without each user [G], and by seed [S], nan for a
-    seed without any of them."""
-
-    value: float
-    left_out: Floats
-    seeds: Floats
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Samples scored under each of some methods: which [N] of all, also as a key; their users' numbers [n];
-    how many each user has [G]; their count, how many more any of the methods was asked, and the number of
-    their users."""
-
-    samples: NDArray[np.bool_]
-    key: bytes
-    user: NDArray[np.intp]
-    sizes: Floats
-    n: int
-    missing: int
-    users: int
-
-    @cached_property
-    def df(self) -> float:
-        """Degrees of freedom of the variance over users, of whom there are two or more."""
-        return user_df(self.sizes[self.sizes > 0])
-
-
-@dataclass(frozen=True)
-class _PairParts:
-    """Parts of M methods over the same samples: values [M], without each user [M, G], and of the seeds' mean
-    the variance and its degrees of freedom [M], nan where a trained method has a single seed."""
-
-    value: Floats
-    left_out: Floats
-    variance: Floats
-    df: Floats
-
-
-@dataclass(frozen=True)
 class Effect:
     """A method's value, or its gain over another, before its interval; `value` is nan without samples.
 
@@ -212,15 +171,29 @@ class Aligned:
             numbers.setdefault((asked.tobytes(), scored.tobytes()), len(numbers))
             for asked, scored in zip(self._asked, self._scored, strict=True)
         ]
-        self._kept: dict[tuple[int, ...], _Kept] = {}
-        self._parts: dict[tuple[int, bytes], _Part] = {}
+        self._kept: dict[tuple[int, ...], Kept] = {}
+        self._parts: dict[tuple[int, bytes], Jackknifed] = {}
+        self._means: dict[tuple[int, int], list[int]] = defaultdict(list)
 
     def value(self, method: int) -> Estimate:
         """Of one method, its seeds averaged."""
-        return self._estimate(method)
+        return self.estimates([(method,)])[0]
 
     def gain(self, method: int, over: int) -> Estimate:
-        return self._estimate(method, over)
+        return self.estimates([(method, over)])[0]
+
+    def estimates(self, wanted: Sequence[tuple[int, ...]]) -> list[Estimate]:
+        """The `value` of each method (i,), or the `gain` of each pair (i, j): many at once cost little more
+        than one."""
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        kept = [self._common(*places) for places in wanted]
+        for number, (places, samples) in enumerate(zip(wanted, kept, strict=True)):
+            groups[id(samples), len(places)].append(number)
+        found: dict[int, Estimate] = {}
+        for numbers in groups.values():
+            these = self._estimates(kept[numbers[0]], [wanted[number] for number in numbers])
+            found.update(zip(numbers, these, strict=True))
+        return [found[number] for number in range(len(wanted))]
 
     def pairs(self) -> Iterator[tuple[int, int, float, float | None]]:
         """(i, j, value, p) of `gain(i, j)` for every j < i, a value of 0 if it has none. One computation does
@@ -228,7 +201,7 @@ class Aligned:
         alike: dict[bytes, list[int]] = {}
         for place, scored in enumerate(self._scored):
             alike.setdefault(scored.tobytes(), []).append(place)
-        found: dict[tuple[bytes, bytes], _PairParts] = {}
+        found: dict[tuple[bytes, bytes], PairParts] = {}
         for i in range(len(self.methods)):
             for mask, places in alike.items():
                 others = places[: bisect_left(places, i)]
@@ -241,28 +214,28 @@ class Aligned:
                 if (mask, kept.key) not in found:
                     found[mask, kept.key] = self._stacked(places, kept)
                 stacked = found[mask, kept.key]
-                values, p = _tested(self._stacked([i], kept), stacked, len(others), kept.sizes)
-                for j, value, chance in zip(others, values.tolist(), p.tolist(), strict=True):
-                    yield i, j, 0.0 if isnan(value) else value, None if isnan(chance) else chance
+                values, p = tested(self._stacked([i], kept), stacked, len(others), kept.sizes)
+                for j, value, one in zip(others, values.tolist(), p.tolist(), strict=True):
+                    yield i, j, 0.0 if isnan(value) else value, None if isnan(one) else one
 
-    def _stacked(self, places: Sequence[int], kept: _Kept) -> _PairParts:
+    def _stacked(self, places: Sequence[int], kept: Kept) -> PairParts:
         parts = [self._part(place, kept) for place in places]
         spreads = [
             Spread(0.0, 1.0)
             if not self.methods[place].trained
-            else seed_spread(seeds)
-            if len(seeds := part.seeds[~np.isnan(part.seeds)]) > 1
+            else part.among
+            if len(part.known) > 1
             else Spread(np.nan, np.nan)
             for place, part in zip(places, parts, strict=True)
         ]
-        return _PairParts(
+        return PairParts(
             np.array([part.value for part in parts]),
             np.stack([part.left_out for part in parts]),
             np.array([spread.variance for spread in spreads]),
             np.array([spread.df for spread in spreads]),
         )
 
-    def _common(self, *places: int) -> _Kept:
+    def _common(self, *places: int) -> Kept:
         """The samples scored under all of these methods; found once for methods with the same samples."""
         key = tuple([self._alike[place] for place in places])
         if key not in self._kept:
@@ -272,7 +245,7 @@ class Aligned:
             sizes = np.bincount(user, minlength=len(self._names)).astype(np.float64)
             n = int(kept.sum())
             missing, users = int(asked.sum()) - n, int((sizes > 0).sum())
-            self._kept[key] = _Kept(kept, kept.tobytes(), user, sizes, n, missing, users)
+            self._kept[key] = Kept(kept, kept.tobytes(), user, sizes, n, missing, users)
         return self._kept[key]
 
     def effect(self, *places: int) -> Effect:
@@ -291,82 +264,69 @@ class Aligned:
         ]
         return Effect(value, kept.n, kept.missing, self._names, left_out, sizes, tuple(seeds), scale)
 
-    def _estimate(self, *places: int) -> Estimate:
-        found = self.effect(*places)
-        kept = self._common(*places)
-        n, missing, users = found.n, found.missing, kept.users
-        seeds = min(map(len, found.trained), default=0)
-        if isnan(found.value):
-            return Estimate(None, n, missing, users, seeds=seeds)
-        value = found.value
-        df = kept.df if users >= FEWEST_USERS else None
-        spread = jackknife(value, found.left_out, found.sizes, found.scale, df)
-        alone = len(places) == 1
-        share = alone and self.methods[places[0]].share
-        if spread is not None and seeds > 1 and (spread.variance or share):
-            spread = added([spread, *map(seed_spread, found.trained)])
-        if spread is None:
-            return Estimate(value, n, missing, users, seeds=seeds)
-        ci = share_interval(value, spread, n, users) if share else spread.interval(value)
-        return Estimate(value, n, missing, users, spread, ci, None if alone else spread.p(value), seeds)
+    def _estimates(self, kept: Kept, wanted: Sequence[tuple[int, ...]]) -> list[Estimate]:
+        """Of P methods, or of P pairs, all with the same samples."""
+        n, missing, users = kept.n, kept.missing, kept.users
+        if not n:
+            return [Estimate(None, n, missing, users) for _ in wanted]
+        alone = len(wanted[0]) == 1
+        sides = [[self._part(place, kept) for place in side] for side in zip(*wanted, strict=True)]
+        values = [np.array([part.value for part in parts]) for parts in sides]
+        left = [np.stack([part.left_out for part in parts]) for parts in sides]
+        value, left_out = (values[0], left[0]) if alone else (values[0] - values[1], left[0] - left[1])
+        scale = np.max(np.abs(values), axis=0)
+        variances = jackknife_variances(value, left_out, kept.sizes, scale).tolist()
+        spreads: list[Spread | None] = []
+        seeds: list[int] = []
+        for places, parts, variance in zip(wanted, zip(*sides, strict=True), variances, strict=True):
+            trained = [part for place, part in zip(places, parts, strict=True) if self.methods[place].trained]
+            seeds.append(min((len(part.known) for part in trained), default=0))
+            spread = None if isnan(variance) else Spread(variance, kept.df)
+            if (
+                spread is not None
+                and seeds[-1] > 1
+                and (variance or (alone and self.methods[places[0]].share))
+            ):
+                spread = added([spread, *(part.among for part in trained)])
+            spreads.append(spread)
+        found = []
+        ends = intervals(value, spreads)
+        chances = [None] * len(wanted) if alone else chance(value, spreads)
+        rows = zip(wanted, value.tolist(), spreads, ends, chances, seeds, strict=True)
+        for places, size, spread, ci, p, count in rows:
+            if isnan(size):
+                found.append(Estimate(None, n, missing, users, seeds=count))
+            elif spread is not None and alone and self.methods[places[0]].share:
+                ci = share_interval(size, spread, n, users)
+                found.append(Estimate(size, n, missing, users, spread, ci, None, count))
+            else:
+                found.append(Estimate(size, n, missing, users, spread, ci, p, count))
+        return found
 
-    def _part(self, place: int, kept: _Kept) -> _Part:
+    def _part(self, place: int, kept: Kept) -> Jackknifed:
         """Over the samples `kept`; methods with the same samples are compared without computing it again."""
         key = place, kept.key
         if key not in self._parts:
-            statistic, rows = self.methods[place].statistic, self._rows[place][:, kept.samples]
-            self._parts[key] = (
-                _mean(rows[:, :, 0], kept.user, kept.sizes)
-                if statistic is None
-                else _corpus(statistic, rows, kept.user, len(kept.sizes))
-            )
+            statistic, rows = self.methods[place].statistic, self._rows[place]
+            if statistic is not None:
+                self._parts[key] = corpus_part(statistic, rows[:, kept.samples], kept.user, len(kept.sizes))
+                return self._parts[key]
+            alike = self._like(place)  # which are asked for next
+            most = max(1, AT_ONCE // max(1, rows.shape[0] * kept.n))
+            first = alike.index(place)
+            together = alike[first : first + most]
+            scores = np.stack([self._rows[one][:, kept.samples, 0] for one in together])
+            found = means_of(scores, kept.user, kept.sizes)
+            self._parts.update(((one, kept.key), part) for one, part in zip(together, found, strict=True))
         return self._parts[key]
 
-
-def _mean(scores: Floats, user: NDArray[np.intp], sizes: Floats) -> _Part:
-    """Scores [S, N], each of some seed; a seed's value is by how much its own scores differ from the mean."""
-    there = ~np.isnan(scores)
-    means = np.where(there, scores, 0.0).sum(axis=0) / there.sum(axis=0)
-    totals = np.bincount(user, weights=means, minlength=len(sizes))
-    value, left = left_out(ratio, np.stack([totals, sizes], axis=1))
-    off = np.full(len(scores), np.nan)
-    seen = there.sum(axis=1)
-    np.divide(np.where(there, scores - means, 0.0).sum(axis=1), seen, out=off, where=seen > 0)
-    return _Part(value, left, value + off)
-
-
-def _tested(one: _PairParts, others: _PairParts, count: int, sizes: Floats) -> tuple[Floats, Floats]:
-    """Gains of a method over the first `count` others, and their p, nan without: as `Aligned._estimate`."""
-    from scipy.special import stdtr
-
-    value = one.value - others.value[:count]
-    there = sizes > 0
-    users = int(there.sum())
-    if users < FEWEST_USERS:
-        return value, np.full(count, np.nan)
-    off = (one.left_out - others.left_out[:count] - value[:, None])[:, there]
-    scale = np.maximum(np.maximum(abs(one.value), abs(others.value[:count])), abs(value))
-    off[abs(off).max(axis=1) <= ROUNDING * scale] = 0.0
-    variance = (users - 1) / users * (off**2).sum(axis=1)
-    df = np.full(count, user_df(sizes[there]))
-    seeds = one.variance + others.variance[:count]
-    among = (seeds >= 0) & (variance > 0)  # not nan: both have several seeds, or no training
-    whole = variance + seeds
-    parts = variance**2 / df + one.variance**2 / one.df + others.variance[:count] ** 2 / others.df[:count]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(among, whole**2 / parts, df)
-        variance = np.where(among, whole, variance)
-        p = 2 * stdtr(df, -abs(value) / np.sqrt(variance))
-    return value, np.where(np.isfinite(off).all(axis=1) & (variance > 0), p, np.nan)
-
-
-def _corpus(statistic: Statistic, rows: Floats, user: NDArray[np.intp], users: int) -> _Part:
-    sums = np.zeros((len(rows), users, rows.shape[-1]))
-    for seed, of_seed in zip(sums, rows, strict=True):
-        np.add.at(seed, user, of_seed)
-    found = [left_out(statistic, seed) for seed in sums]
-    values = np.array([value for value, _ in found])
-    return _Part(float(values.mean()), np.mean([left for _, left in found], axis=0), values)
+    def _like(self, place: int) -> list[int]:
+        """The methods whose scores are means of as many seeds on the same samples."""
+        if not self._means:
+            for one, (method, number) in enumerate(zip(self.methods, self._alike, strict=True)):
+                if method.statistic is None:
+                    self._means[number, len(method.seeds)].append(one)
+        return self._means[self._alike[place], len(self.methods[place].seeds)]
 
 
 def holm_adjusted(gains: Sequence[Estimate]) -> list[Estimate]:

@@ -98,14 +98,53 @@ def jackknife(
     Returns:
         None under three users, and where the statistic is undefined (nan) as a whole or without one of them.
     """
-    there = sizes > 0
-    off, sizes = left_out[there] - value, sizes[there]
-    if len(off) < FEWEST_USERS or not np.isfinite(off).all():
+    least = max(scale or 0.0, abs(value))
+    variance = jackknife_variances(np.array([value]), left_out[None], sizes, np.array([least]))[0]
+    if np.isnan(variance):
         return None
-    if np.abs(off).max() <= ROUNDING * max(scale or 0.0, abs(value)):
-        off = np.zeros_like(off)
-    variance = float((len(off) - 1) / len(off) * (off**2).sum())
-    return Spread(variance, user_df(sizes) if df is None else df)
+    return Spread(float(variance), user_df(sizes[sizes > 0]) if df is None else df)
+
+
+def jackknife_variances(values: Floats, left_out: Floats, sizes: Floats, scale: Floats) -> Floats:
+    """The variances [M] of several statistics of the same users: values [M], without each user [M, G], sizes
+    [G], scale [M], as in `jackknife`; nan where that returns None."""
+    there = sizes > 0
+    count = int(there.sum())
+    off = np.ascontiguousarray(left_out[:, there]) - values[:, None]
+    if count < FEWEST_USERS:
+        return np.full(len(values), np.nan)
+    off[np.abs(off).max(axis=1) <= ROUNDING * np.maximum(scale, np.abs(values))] = 0.0
+    variances: Floats = (count - 1) / count * (off**2).sum(axis=1)
+    return np.where(np.isfinite(off).all(axis=1), variances, np.nan)
+
+
+def intervals(
+    values: Floats, spreads: Sequence[Spread | None], level: float = LEVEL
+) -> list[tuple[float, float] | None]:
+    """`Spread.interval` of many values [M]; None without a spread."""
+    from scipy.special import stdtrit
+
+    variances, df = _arrays(spreads)
+    half = stdtrit(df, (1 + level) / 2) * np.sqrt(variances)
+    ends = zip((values - half).tolist(), (values + half).tolist(), (half > 0).tolist(), strict=True)
+    return [(low, high) if wide else None for low, high, wide in ends]
+
+
+def chance(values: Floats, spreads: Sequence[Spread | None]) -> list[float | None]:
+    """`Spread.p` of many values [M]; None without a spread."""
+    from scipy.special import stdtr
+
+    variances, df = _arrays(spreads)
+    there = variances > 0
+    p = 2 * stdtr(df, -np.abs(values) / np.sqrt(np.where(there, variances, 1.0)))
+    return [one if known else None for one, known in zip(p.tolist(), there.tolist(), strict=True)]
+
+
+def _arrays(spreads: Sequence[Spread | None]) -> tuple[Floats, Floats]:
+    """Variances and degrees of freedom, nan without a spread."""
+    pairs = [(np.nan, np.nan) if one is None else (one.variance, one.df) for one in spreads]
+    variances, df = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    return variances, df
 
 
 def left_out(statistic: Statistic, sums: Floats) -> tuple[float, Floats]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from perbench.contracts.results import Entry
+from perbench.disk.digests import read_bytes
 from perbench.site.cells.facts import Fact, baseline_trainings, cut, facts, sentence, setting_of, title_of
 from perbench.site.cells.places import places_of
 from perbench.site.cells.samples import name_of
@@ -80,8 +81,8 @@ class GroupPages:
     def address(self, record: CellRecord) -> str:
         return self._address[record.identity]
 
-    def files(self, page: Page) -> Iterator[tuple[str, str]]:
-        """The path and text of each file."""
+    def files(self, page: Page) -> Iterator[tuple[str, str | bytes]]:
+        """The path and content of each file."""
         seeds: dict[str, list[CellGroup]] = {}
         for group in self.groups:
             seeds.setdefault(_apart_from_seed(group.first), []).append(group)
@@ -162,12 +163,12 @@ def _apart_from_seed(record: CellRecord) -> str:
     )
 
 
-def _samples(group: CellGroup) -> str:
+def _samples(group: CellGroup) -> bytes:
     """The stored samples of a model's evaluations: their JSON lines as they are, each with its cell."""
     found: list[bytes] = []
     for entry in group.entries:
         if entry.folder is not None and entry.samples is not None:
-            head = f'{{"cell": "{entry.record.identity[:16]}", '.encode()
-            lines = (entry.folder / SAMPLES).read_bytes().splitlines(keepends=True)
-            found += [head + line.removeprefix(b"{") for line in lines]
-    return b"".join(found).decode(errors="replace")
+            head = f'\n{{"cell": "{entry.record.identity[:16]}", '.encode()
+            lines = read_bytes(entry.folder / SAMPLES)
+            found.append((b"\n" + lines).replace(b"\n{", head)[1:])
+    return b"".join(found)

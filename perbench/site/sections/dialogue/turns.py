@@ -72,8 +72,9 @@ def turns_of(metric: str, place: int, matrix: Matrix, entries: Mapping[str, Entr
     bases = Baselines(cells, matrix.baseline)
     against = {row: base for row in cells if (base := bases.of(row)) is not None and base != row}
     scores, places = _aligned(metric, cells, entries)
+    whole = _values(scores, places)
     means = {
-        row: _with_interval(value_of(found, metric, digits), metric, found, scores, places.get(row))
+        row: _with_interval(value_of(found, metric, digits), metric, found, whole.get(row))
         for row, found in cells.items()
     }
     values: dict[ModelRow, list[Value]] = {row: [] for row in cells}
@@ -81,11 +82,13 @@ def turns_of(metric: str, place: int, matrix: Matrix, entries: Mapping[str, Entr
     turns = sorted({one.turn for one in by_turn})
     for turn in turns:
         scores, places = _aligned(metric, cells, entries, turn)
+        whole = _values(scores, places)
         for row, found in values.items():
             value = at_turn(means[row], metric, turn)
-            found.append(_with_interval(value, metric, means[row].records, scores, places.get(row)))
-            if row in places and against.get(row) in places:
-                gains.append((row, turn, scores.gain(places[row], places[against[row]])))
+            found.append(_with_interval(value, metric, means[row].records, whole.get(row)))
+        rows = [row for row in values if row in places and against.get(row) in places]
+        estimates = scores.estimates([(places[row], places[against[row]]) for row in rows])
+        gains += [(row, turn, gain) for row, gain in zip(rows, estimates, strict=True)]
     corrected: dict[ModelRow, dict[int, Estimate]] = defaultdict(dict)
     for (row, turn, _), gain in zip(gains, holm_adjusted([one for _, _, one in gains]), strict=True):
         corrected[row][turn] = gain
@@ -126,14 +129,18 @@ def _aligned(
     return Aligned(list(methods.values())), {row: place for place, row in enumerate(methods)}
 
 
+def _values(scores: Aligned, places: Mapping[ModelRow, int]) -> dict[ModelRow, Estimate]:
+    return dict(zip(places, scores.estimates([(place,) for place in places.values()]), strict=True))
+
+
 def _with_interval(
-    value: Value, metric: str, records: Sequence[CellRecord], scores: Aligned, place: int | None
+    value: Value, metric: str, records: Sequence[CellRecord], estimate: Estimate | None
 ) -> Value:
     """The value with its interval over users, and over training seeds if there are several."""
-    if place is None or value.value is None:
+    if estimate is None or value.value is None:
         return value
     bounds = next(record.metrics[metric] for record in records if metric in record.metrics)
-    return replace(value, ci=bounds.clipped(scores.value(place).ci))
+    return replace(value, ci=bounds.clipped(estimate.ci))
 
 
 def _scores(metric: str, records: Sequence[CellRecord], entries: Mapping[str, Entry]) -> list[float]:
