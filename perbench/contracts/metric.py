@@ -209,6 +209,11 @@ class TextMetric(Owner[Any]):
         'x', which is not among labels; ..."."""
         return iter(())
 
+    def signature(self, name: str) -> str:
+        """The signature of what `measure` returns, of a metric with `Keys`: by it numbers are recognised that
+        were computed under other values of them. "" for others."""
+        return ""
+
     @abstractmethod
     def measure(self, name: str, texts: Texts) -> Measured:
         """Values of stored answers; pure.

@@ -149,6 +149,11 @@ class Protocol(Owner[K]):
         finished cell's are renewed when it is reused."""
         return {}
 
+    def signatures(self) -> Mapping[str, str]:
+        """By metric, the signature under the present keys, where it tells apart values of keys that only
+        scores depend on: a stored number with another one was computed under others."""
+        return {}
+
     def dataset(self, limit: int | None) -> Dataset | None:
         """Its own data if it reads no rows; None: rows are read as `data` specifies."""
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from perbench.matrix.cells import Cell
 from perbench.matrix.identity import COMPUTED, differing
 from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
+from perbench.specs.compose import owner_of
 from perbench.store import CellRecord, DamagedRecord, Labels, RunDir, read_records
 from perbench.store.cell import folder_name
 from perbench.store.check import check_ids, read_ids
@@ -37,6 +38,8 @@ class Step:
     """The damaged part of its record that is recomputed."""
     record: CellRecord | None = None
     """The record that is reused."""
+    rescore: str = ""
+    """What its scores lack under the task's present settings, if anything."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class _RunState:
     """The first of a cell."""
     others: Mapping[Place, Sequence[CellRecord]]
     """Records of other cells, by row and column."""
+    signatures: dict[int, Mapping[str, str]] = field(default_factory=dict)
+    """`Protocol.signatures` of a task's spec, by its id()."""
 
     @staticmethod
     def of(
@@ -167,18 +172,9 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     if fault := state.faults.get(name):
         return Step(cell, "run", f"damaged: {fault.what}", fault)
     if record is not None and record.status == "done":
-        absent = (
-            [name for name in cell.task.spec.metrics if name not in record.metrics]
-            if cell.kind == "eval"
-            else []
-        )
-        names = ", ".join(absent)
-        hint = (
-            f"; without {names}: `perbench rescore {run.path}` adds what can be computed here"
-            if names
-            else ""
-        )
-        return Step(cell, "reuse", f"finished {record.finished}{hint}", record=record)
+        lacks = ", ".join(_lacks(cell, record, state))
+        hint = f"; {lacks}: `perbench rescore {run.path}` computes what can be computed here" if lacks else ""
+        return Step(cell, "reuse", f"finished {record.finished}{hint}", record=record, rescore=lacks)
     if record is not None:
         message = record.error.message.partition("\n")[0] if record.error else "unknown error"
         return Step(cell, "run", f"failed before: {message}")
@@ -190,6 +186,27 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     elif stored := folder.stored():
         return Step(cell, "resume", f"{counted(stored, 'sample')} stored")
     return _new(cell, state)
+
+
+def _lacks(cell: Cell, record: CellRecord, state: _RunState) -> Iterator[str]:
+    """How a finished cell's scores differ from those that its task asks for now."""
+    if cell.kind == "train":
+        return
+    spec = cell.task.spec
+    if cell.kind == "eval" and (absent := [name for name in spec.metrics if name not in record.metrics]):
+        yield f"without {', '.join(absent)}"
+    if id(spec) not in state.signatures:  # many cells share a task
+        state.signatures[id(spec)] = owner_of(spec).signatures()
+    known = record.metrics
+    others = [
+        name
+        for name, signature in state.signatures[id(spec)].items()
+        if name in known and known[name].signature != signature
+    ]
+    if others:
+        yield f"{', '.join(others)} of other settings"
+    if record.headline != spec.headline:
+        yield f"headline {record.headline}, not {spec.headline}"
 
 
 def _new(cell: Cell, state: _RunState) -> Step:

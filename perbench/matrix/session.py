@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ def _begin(
             f"{options.out}: {counted(counts['reuse'], 'cell')} reused; to do: {counts['train']} train, "
             f"{counts['eval']} evaluate, {counts['identify']} identify"
         )
+        _say_rescore(plan, options.out)
         reused = _relabel(plan, run)
     return plan, brief, reused
 
@@ -338,6 +340,15 @@ def _say_damaged(plan: Plan) -> None:
     for damage in plan.damaged:
         end = "its cell runs again" if damage in redone else "not in this plan, so not changed"
         say(f"damaged: {damage.what}; {end}")
+
+
+def _say_rescore(plan: Plan, out: Path) -> None:
+    """Report reused cells whose scores are not those that their tasks ask for now."""
+    for lacks, count in Counter(step.rescore for step in plan.steps if step.rescore).items():
+        say(
+            f"{counted(count, 'reused cell')}: {lacks}; `perbench rescore {out}` computes what can be "
+            "computed from the stored samples"
+        )
 
 
 def _show_results(records: Sequence[CellRecord], options: Options, matrix: str) -> None:

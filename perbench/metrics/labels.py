@@ -54,6 +54,10 @@ class Classes(TextMetric):
                 "Correct the row, or add it to labels"
             )
 
+    def signature(self, name: str) -> str:
+        labels = [*self.keys.labels]
+        return f"{name}|exact|strip|labels:{len(labels)}-{canonical_digest(labels)[:12]}"
+
     def measure(self, name: str, texts: Texts) -> Measured:
         """Accuracy has a value per answer, macro F1 sums: of each label, hits, answers and references."""
         labels: Sequence[str] = self.keys.labels
@@ -68,7 +72,7 @@ class Classes(TextMetric):
                 f"{unparsed} of {counted(len(scored), 'answer')} are none of the labels; they count as wrong"
             )
         why: list[str | None] = [OUTSIDE if one is None else None for one in gold]
-        signature = f"{name}|exact|strip|labels:{len(labels)}-{canonical_digest(list(labels))[:12]}"
+        signature = self.signature(name)
         pairs = list(zip(found, gold, strict=True))
         counts = {"unparsed": unparsed}
         if name == "accuracy":

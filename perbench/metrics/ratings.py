@@ -58,6 +58,10 @@ class Ratings(TextMetric):
         value = read(reference)
         return value if value is not None and low <= value <= high else None
 
+    def signature(self, name: str) -> str:
+        low, high = self.keys.ratings
+        return f"{name}|float|unparsed:farther-end|scale:{low:g}-{high:g}"
+
     def measure(self, name: str, texts: Texts) -> Measured:
         """MAE has a value per answer, RMSE sums: the squared error, and 1."""
         low, high = self.keys.ratings
@@ -76,7 +80,7 @@ class Ratings(TextMetric):
             "outside_scale": sum(_outside(found[number], low, high) for number in scored),
         }
         why = [OUTSIDE if right is None else None for right in gold]
-        signature = f"{name}|float|unparsed:farther-end|scale:{low:g}-{high:g}"
+        signature = self.signature(name)
         notes = _notes(counts, len(scored), low, high)
         if name == "mae":
             metric = mean_metric(errors, texts.clusters, signature, why, scale=self.scale)

@@ -39,6 +39,7 @@ def record(cell: Cell, **changes: Any) -> CellRecord:
         "status": "done",
         "labels": cell.labels,
         "metrics": {name: Metric(value=0.5, n=1, signature="s") for name in names},
+        "headline": cell.task.spec.headline if cell.kind != "train" else None,
         "seconds": 10.0,
         "started": "2026-01-01T00:00:00Z",
         "finished": "2026-01-01T00:00:10Z",
@@ -235,6 +236,16 @@ def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) ->
     [step] = make_plan([cell], run).steps
     assert step.action == "reuse"
     assert "without rouge1, length: `perbench rescore" in step.reason
+
+
+def test_a_headline_other_than_the_tasks_is_pointed_out(root: Root, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    cell = next(cell for cell in cells_of(root) if cell.kind == "eval")
+    finish(run, cell, headline="length")
+    [step] = make_plan([cell], run).steps
+    assert (step.action, step.rescore) == ("reuse", "headline length, not rouge1")
+    finish(run, cell, headline="rouge1")
+    assert make_plan([cell], run).steps[0].rescore == ""
 
 
 def test_the_dev_split_is_part_of_what_an_identification_is(root: Root, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ class ChoiceProtocol(Protocol[Keys]):
 
         return scales(self.keys.choice)[metric]
 
+    def signatures(self) -> Mapping[str, str]:
+        from .scores import scales, signature
+
+        return {name: signature(self.keys.choice, name) for name in scales(self.keys.choice)}
+
     def row_faults(self, row: Mapping[str, Any], reference: str, items: int) -> Iterator[str]:
         from .rows import faults
 

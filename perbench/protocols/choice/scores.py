@@ -76,7 +76,6 @@ def score(spec: ChoiceSpec, samples: Sequence[Sample]) -> Scored:
     known = scales(spec)
     values = {name: [None if place is None else columns[name][place] for place in at] for name in known}
     users = [sample["user"] for sample in samples]
-    tail = _signature(spec)
     gone = missing.reasons(samples)
     return Scored(
         scores=Scores(ids=[sample["id"] for sample in samples], clusters=users, scores=values),
@@ -84,7 +83,7 @@ def score(spec: ChoiceSpec, samples: Sequence[Sample]) -> Scored:
             name: mean_metric(
                 column,
                 users,
-                f"{name}|{tail}",
+                signature(spec, name),
                 [why or WITHOUT.get(name, "undefined") for why in gone],
                 scale=known[name],
             )
@@ -116,8 +115,8 @@ WITHOUT = {
 """Why a sample has no value of a metric."""
 
 
-def _signature(spec: ChoiceSpec) -> str:
-    parts = [f"choice|by:{spec.by}"]
+def signature(spec: ChoiceSpec, name: str) -> str:
+    parts = [f"{name}|choice|by:{spec.by}"]
     if spec.turns:
         parts.append(f"turns:{spec.turns}")
     if spec.by == "reply":

@@ -75,6 +75,11 @@ class GenerationProtocol(Protocol[Keys]):
         classes = dict.fromkeys(self.spec.owned["metric"][name] for name in self.spec.metrics)
         return [cls(self.spec) for cls in classes]
 
+    def signatures(self) -> Mapping[str, str]:
+        owned = self.spec.owned["metric"]
+        found = {name: owned[name](self.spec).signature(name) for name in self.spec.metrics}
+        return {name: signature for name, signature in found.items() if signature}
+
     def roles(self) -> Sequence[Role]:
         swap = self.keys.persona_swap
         message = (
