@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from perbench.console.printing import console, printable
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WIDEST = 10_000
 """A width that fits any table."""
+HEADING = 16
+"""Columns of a heading where tables are narrow: about those of an interval."""
 Line = tuple[str, Sequence[str]]
 """A row's name and cells."""
 
@@ -57,14 +60,33 @@ def print_view(
 
 
 def _print_table(table: Table, console: Console, minor: bool) -> None:
-    """Columns have their natural width; those that do not fit the console go into further tables."""
-    caption = _caption(table)
+    """Columns have their natural width; those that do not fit the console go into further tables. If that
+    makes fewer of these, intervals are below their values, headings wrap, and the caption names the model."""
+    caption, parts = _caption(table), _parts(table, console, minor, narrow=False)
+    if len(parts) > 1 and len(narrow := _parts(table, console, minor, narrow=True)) < len(parts):
+        models = _models(table)
+        caption, parts = f"{caption}; model {models.pop()}" if len(models) == 1 else caption, narrow
+    for place, part in enumerate(parts):
+        console.print(f"{caption}, continued" if place else caption, style="italic")
+        console.print(part)
+        console.print()
+
+
+def _models(table: Table) -> set[str]:
+    return {head.model for head, _ in table.rows if head.model}
+
+
+def _parts(table: Table, console: Console, minor: bool, *, narrow: bool) -> list[rich_table.Table]:
     places = [place for place, column in enumerate(table.columns) if minor or not column.minor]
     headings = [_heading(table.columns[place], table.numbers[place]) for place in places]
+    if narrow:
+        headings = ["\n".join(_wrapped(line) for line in heading.splitlines()) for heading in headings]
+    several = not narrow or len(_models(table)) > 1
     lines = [
-        (_row_name(head), [_cell(values[place], table.compact) for place in places])
+        (_row_name(head, several), [_cell(values[place], table.compact, narrow) for place in places])
         for head, values in table.rows
     ]
+    found: list[rich_table.Table] = []
     shown = 0
     while not shown or shown < len(headings):
         count = len(headings) - shown
@@ -75,10 +97,13 @@ def _print_table(table: Table, console: Console, minor: bool) -> None:
             if wide <= console.width or count <= 1:
                 break
             count -= 1
-        console.print(caption if not shown else f"{caption}, continued", style="italic")
-        console.print(drawn)
-        console.print()
+        found.append(drawn)
         shown += max(count, 1)
+    return found
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, HEADING, break_long_words=False, break_on_hyphens=False)
 
 
 def _drawn(first: str, headings: Sequence[str], lines: Sequence[Line]) -> rich_table.Table:
@@ -119,8 +144,9 @@ def _heading(column: ColumnHead, values: Sequence[Value]) -> str:
     return "\n".join(filter(None, (column.name, column.apart, column.metric, lower)))
 
 
-def _row_name(head: RowHead) -> str:
-    where = ", ".join(filter(None, (head.model, head.detail)))
+def _row_name(head: RowHead, several: bool = True) -> str:
+    """`several`: whether the model is named, as rows have several."""
+    where = ", ".join(filter(None, (head.model if several else "", head.detail)))
     source = head.trained_on and f"<- {head.trained_on}"
     reported = head.reported and f"reported, {head.reported}"
     lines = (name_of(head), where, source, reported, *(flag.short for flag in head.flags))
@@ -131,23 +157,24 @@ def name_of(head: RowHead) -> str:
     return " ".join(filter(None, (head.name, head.variation)))
 
 
-def _cell(value: Value | str, compact: bool) -> str:
+def _cell(value: Value | str, compact: bool, narrow: bool) -> str:
+    """`narrow`: an interval is below its value."""
     if isinstance(value, str):
         return value
-    flags = [] if compact else [flag.short for flag in value.flags]
+    flags, gap = [] if compact else [flag.short for flag in value.flags], "\n" if narrow else " "
     if value.value is None or value.text:
         return "\n".join((value.text or "no score", *flags))
     if value.is_gain:
         line = number(value.value, value.digits, signed=True)
-        line += f" {interval(value.ci, value.digits, signed=True)}" if value.ci and not compact else ""
+        line += f"{gap}{interval(value.ci, value.digits, signed=True)}" if value.ci and not compact else ""
         return "\n".join((f"{line} {mark_of(value)}".rstrip(), *flags))
     lines = [number(value.value, value.digits)]
     if value.ci and not compact:
-        lines[0] += f" {interval(value.ci, value.digits)}"
+        lines[0] += f"{gap}{interval(value.ci, value.digits)}"
     gain = value.gain
     if gain is not None and gain.value is not None:
         line = number(gain.value, value.digits, signed=True)
-        line += f" {interval(gain.ci, value.digits, signed=True)}" if gain.ci else ""
+        line += f"{gap}{interval(gain.ci, value.digits, signed=True)}" if gain.ci else ""
         lines.append(f"{line} {mark}" if (mark := mark_of(value)) else line)
     elif value.versus == "baseline":
         lines.append("baseline")

@@ -12,6 +12,7 @@ from perbench.cli import main
 from perbench.site.finished import print_finished
 from perbench.site.format import digits_for, interval, number, variation
 from perbench.site.terminal import print_results
+from perbench.store import Metric
 
 if TYPE_CHECKING:
     from tests.site.conftest import Bench
@@ -98,12 +99,37 @@ def test_a_table_wider_than_the_terminal_goes_on_below(
         bench.evaluate([0.1, 0.2, 0.3], target=target)
     print_results(bench.path)
     out = capsys.readouterr().out
-    tables = [line for line in out.splitlines() if "fam/target" in line or "0.200 [−0.048, 0.448]" in line]
+    tables = [line for line in out.splitlines() if "fam/target" in line or "[−0.048, 0.448]" in line]
     assert all(len(line) <= width for line in out.splitlines())
-    assert sum(line.count("0.200 [−0.048, 0.448]") for line in tables) == 5  # no number is torn
+    assert sum(line.count("[−0.048, 0.448]") for line in tables) == 5  # no number is torn
     assert [word for line in tables for word in line.split() if word.startswith("fam/")].count(
         targets[0]
     ) == 1
+
+
+@pytest.mark.parametrize(("width", "tables"), [(80, 2), (100, 1), (200, 1)])
+def test_identifiers_take_few_tables(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    tables: int,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    metrics = {
+        name: Metric(value=0.5, ci=(0.4, 0.6), users=8, n=40, signature=f"{name}|words")
+        for name in ("precision", "recall", "f1", "average_precision")
+    }
+    metrics["threshold"] = Metric(value=1.25, n=40, signature="threshold|words")
+    for identifier in ("percontrast", "word_matching"):
+        bench.identify(identifier, 0.5, model="smollm2-135m", metrics=metrics)
+    print_results(bench.path)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith("fam/spans: Personal tokens") for line in lines) == tables
+    beside = any("0.500 [0.400, 0.600]" in line for line in lines)
+    assert beside == (width == 200)
+    assert sum("smollm2-135m" in line for line in lines) == (2 if beside else tables)
 
 
 def test_two_targets_fit_into_80_columns_whatever_is_flagged(
