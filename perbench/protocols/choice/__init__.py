@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from perbench.contracts import adapters
 from perbench.contracts.base import Asked, Role
 from perbench.contracts.data import Offered
 from perbench.contracts.metric import Scale
@@ -190,9 +191,12 @@ class ChoiceProtocol(Protocol[Keys]):
         spec = self.keys.choice
         with engines.subject_of(user) as engine:
             if spec.by != "reply":
-                return scored(self.spec, spec, batch, engine)
-            place = () if engine.alone else (*(() if user is None else (user,)), number)
-            return replied(self.spec, spec, batch, engine, seed, *place)
+                samples = scored(self.spec, spec, batch, engine)
+            else:
+                place = () if engine.alone else (*(() if user is None else (user,)), number)
+                samples = replied(self.spec, spec, batch, engine, seed, *place)
+        adapters.mark(samples, engines.users, user)
+        return samples
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         found, (sample,) = super().shown(samples, example), samples
@@ -204,10 +208,12 @@ class ChoiceProtocol(Protocol[Keys]):
         details += [
             (f"reply {number}", reply) for number, reply in enumerate(sample.get("replies", ())[1:], start=2)
         ]
-        turns = (
-            f"{spec.turns} exchanges on other subjects precede the question" if spec and spec.turns else ""
-        )
-        return replace(found, details=tuple(details), notes=(*found.notes, *([turns] if turns else [])))
+        notes = [*found.notes]
+        if spec and spec.turns:
+            notes.append(f"{spec.turns} exchanges on other subjects precede the question")
+        if not sample.get(adapters.OWN, True):
+            notes.append("answered without an adapter of the user's own")
+        return replace(found, details=tuple(details), notes=tuple(notes))
 
     def tokens(self, samples: Sequence[Sample]) -> dict[str, int]:
         found = super().tokens(samples)

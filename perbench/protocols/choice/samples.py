@@ -38,6 +38,8 @@ class ChoiceSample(TypedDict):
     """Of the prompts with and without persona; each is read once."""
     new_tokens: int
     missing: NotRequired[str]
+    own_adapter: NotRequired[bool]
+    """Whether the user's own adapter answered; set if users may have adapters."""
 
 
 Sample = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.metric import UNIT, Scale, mean_metric
 from perbench.contracts.run import Scored
 from perbench.store.record import Scores
@@ -94,9 +94,14 @@ def score(spec: ChoiceSpec, samples: Sequence[Sample]) -> Scored:
             "persona_items_kept": sum(sample["persona_kept"] for sample in there),
             "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in there),
             **missing.counts(samples),
+            **adapters.counts(samples),
             **_replies(spec, there)[0],
         },
-        notes=[*([PMI] if spec.by == "pmi" else []), *_replies(spec, there)[1]],
+        notes=[
+            *([PMI] if spec.by == "pmi" else []),
+            *_replies(spec, there)[1],
+            *adapters.notes(samples, "choices"),
+        ],
     )
 
 

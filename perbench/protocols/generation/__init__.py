@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.base import Asked, Role
 from perbench.contracts.metric import UNIT, Scale, TextMetric
 from perbench.contracts.protocol import ANSWERS, EXAMPLES, PROMPTS, Batch, Protocol, Sample
@@ -195,9 +195,7 @@ class GenerationProtocol(Protocol[Keys]):
 
         members = list(answers)
         samples = [sample(dataset.examples[i], asked.prompts[i], answer) for i, answer in answers.items()]
-        if engines.users is not None:
-            for one in samples:
-                one["own_adapter"] = user is not None
+        adapters.mark(samples, engines.users, user)
         swap = self.keys.persona_swap
         if swap is not None:
             from .swap import swap_logp
@@ -211,7 +209,7 @@ class GenerationProtocol(Protocol[Keys]):
 
     def shown(self, samples: Sequence[Sample], example: Example | None) -> Shown:
         found, (sample,) = super().shown(samples, example), samples
-        if sample.get("own_adapter", True):
+        if sample.get(adapters.OWN, True):
             return found
         return replace(found, notes=(*found.notes, "answered without an adapter of the user's own"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.metric import Texts
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
@@ -36,10 +36,7 @@ def score(spec: TaskSpec, swap: PersonaSwapSpec | None, samples: Sequence[Sample
             found.per_sample[name] = measured.per_sample or []
         found.notes.extend(swap_scores.notes(swap, there))
     swapped = {"persona_swap_left_out": swap_scores.left_out(there)} if swap is not None else {}
-    own = [sample["own_adapter"] for sample in samples if "own_adapter" in sample]
-    adapters = {"own_adapter": sum(own), "task_adapter": len(own) - sum(own)} if own else {}
-    if own and not all(own):
-        found.notes.append(f"{len(own) - sum(own)} of {len(own)} answers by no adapter of the user's own")
+    found.notes.extend(adapters.notes(samples, "answers"))
     return Scored(
         scores=Scores(
             ids=[sample["id"] for sample in samples],
@@ -57,7 +54,7 @@ def score(spec: TaskSpec, swap: PersonaSwapSpec | None, samples: Sequence[Sample
             **found.counts,
             **missing.counts(samples),
             **swapped,
-            **adapters,
+            **adapters.counts(samples),
         },
         notes=found.notes,
     )

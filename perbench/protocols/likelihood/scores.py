@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from math import fsum, log
 from typing import Any
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.metric import UNIT, Scale, mean_metric, summed_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
@@ -63,8 +63,6 @@ def score(count: int, samples: Sequence[Sample]) -> Scored:
                 )
     metrics[BITS] = _rate(BITS, [bits_row(sample) for sample in samples], scores, "|bits|end:no")
     there = missing.answered(samples)
-    own = [sample["own_adapter"] for sample in samples if "own_adapter" in sample]
-    adapters = {"own_adapter": sum(own), "task_adapter": len(own) - sum(own)} if own else {}
     return Scored(
         scores=scores,
         metrics=metrics,
@@ -77,9 +75,9 @@ def score(count: int, samples: Sequence[Sample]) -> Scored:
             "persona_items_kept": sum(sample["persona_kept"] for sample in there),
             "persona_items_trimmed": sum(sample["persona_trimmed"] for sample in there),
             **missing.counts(samples),
-            **adapters,
+            **adapters.counts(samples),
         },
-        notes=[*_notes(count, there), *_of_adapters(own)],
+        notes=[*_notes(count, there), *adapters.notes(samples, "texts scored")],
     )
 
 
@@ -146,8 +144,3 @@ def _notes(count: int, samples: Sequence[Sample]) -> Iterator[str]:
             f"likelihood: {counted(left_out, 'comparison')} with other users left out, as no item of one "
             f"persona fits into the prompt; texts with none left: {bare}"
         )
-
-
-def _of_adapters(own: Sequence[bool]) -> Iterator[str]:
-    if own and not all(own):
-        yield f"{len(own) - sum(own)} of {len(own)} texts scored by no adapter of the user's own"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.resume import Batch, Sample
 from perbench.contracts.run import chunks
 from perbench.persona.others import others
@@ -106,9 +106,7 @@ class TextScoring:
             other = [next(logp) for _ in them.users]
             made[text.example.id] = self._sample(text, own, none, them, other, personal)
         samples = [made.get(example.id) or skipped(example) for example in batch]
-        if self._engines.users is not None:
-            for sample in samples:
-                sample["own_adapter"] = user is not None
+        adapters.mark(samples, self._engines.users, user)
         return samples
 
     def _read_base(self, texts: Sequence[Text]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perbench.contracts import missing
+from perbench.contracts import adapters, missing
 from perbench.contracts.resume import Sample
 from perbench.contracts.shown import Shown
 
@@ -18,6 +18,6 @@ def shown(found: Shown, sample: Sample) -> Shown:
     notes = [*found.notes, NOTE]
     if sample.get("cut"):
         notes.append(f"the last {sample['cut']} tokens were not scored (on_too_long: cut)")
-    if not sample.get("own_adapter", True):
+    if not sample.get(adapters.OWN, True):
         notes.append("scored without an adapter of the user's own")
     return replace(found, answer=sample["reference"], reference=None, notes=tuple(notes))
