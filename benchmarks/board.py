@@ -4,7 +4,7 @@
     python benchmarks/board.py --models 2 --seeds 3     # as many, of three seeds each
 
 Runs are invented (tests/site/made.py). Both sites are built by `perbench leaderboard build` and opened in
-headless Chromium, in turn, round after round; what is told is the median, in brackets the slowest.
+headless Chromium, in turn, round after round; what is reported is the median, in brackets the slowest.
 A page's weight is that of all files it requests. A filter's or a sort's time lasts until the page is drawn.
 
 Targets at 5,000 cells: the first page under 3 MB, its first paint under 1 s.

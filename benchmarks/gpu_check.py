@@ -82,8 +82,8 @@ class Check:
         if found is not None:
             self.found[part] = found
 
-    def check(self, name: str, passed: bool, told: str) -> None:
-        self.found["checks"].append({"name": name, "passed": passed, "told": told})
+    def check(self, name: str, passed: bool, detail: str) -> None:
+        self.found["checks"].append({"name": name, "passed": passed, "detail": detail})
 
     def left_out(self, what: str, why: str) -> None:
         self.found["left_out"].append({"what": what, "why": why})
@@ -181,7 +181,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"`{of['command']}`, {found['seconds']} s; a bfloat16 product reaches {of['product_tflops']:.3g} "
         f"TFLOP/s, MFU is of {of['peak_tflops']:.3g}.",
         "",
-        *rows_of([{"check": one["name"], **one} for one in found["checks"]], ["check", "passed", "told"]),
+        *rows_of([{"check": one["name"], **one} for one in found["checks"]], ["check", "passed", "detail"]),
     ]
     for part in ("generation", "identification", "training"):
         if found.get(part):

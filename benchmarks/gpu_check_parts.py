@@ -62,14 +62,14 @@ def conformance(check: Check, folder: Path) -> None:
     check.check("conformance: seeds", first == again != other, "the same seed repeats, another one differs")
     one = SamplingSpec(max_new_tokens=1, temperature=0.0)
     (cut,) = engine.chat(talks[:1], one, seed=0)
-    told = f"{cut.finish_reason} after {cut.new_tokens}"
-    check.check("conformance: length", (cut.finish_reason, cut.new_tokens) == ("length", 1), told)
+    shown = f"{cut.finish_reason} after {cut.new_tokens}"
+    check.check("conformance: length", (cut.finish_reason, cut.new_tokens) == ("length", 1), shown)
     stop = engine.stop_tokens
     engine.stop_tokens = frozenset(range(len(engine.tokenizer)))
     (ended,) = engine.chat(talks[:1], warm, seed=0)
     engine.stop_tokens = stop
-    told = f"{ended.finish_reason} after {ended.new_tokens}, {ended.text!r}"
-    check.check("conformance: stop", (ended.finish_reason, ended.text) == ("stop", ""), told)
+    shown = f"{ended.finish_reason} after {ended.new_tokens}, {ended.text!r}"
+    check.check("conformance: stop", (ended.finish_reason, ended.text) == ("stop", ""), shown)
     paths: list[Path | None] = [None]
     for seed in (1, 2):
         torch.manual_seed(seed)

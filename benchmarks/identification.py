@@ -3,7 +3,7 @@
     python benchmarks/identification.py                                         # smollm2-135m, CPU
     python benchmarks/identification.py --device cuda --model-shape llama-8b  # random weights of that shape
 
-All run on one model in one process, in turn, round after round; what is told is the median of the rounds, of
+All run on one model in one process, in turn, round after round; reported is the median of the rounds, of
 which the first does not count. percontrast gets the batches that a run gives it; the plain loop is two
 forward passes per answer with all logits, one sequence at a time. llm_judge gets its prompts by length, in
 batches of the size that was fastest in the round that does not count: `judge` writes with transformers'

@@ -70,8 +70,8 @@ def main() -> int:
             shift = number % len(CONTENDERS)
             for name in [*CONTENDERS[shift:], *CONTENDERS[:shift]]:
                 rounds[name].append(bench.turn(name))
-            told = ", ".join(f"{name} {turns[-1].cpu:.1f}" for name, turns in rounds.items())
-            print(f"round {number + 1}, CPU seconds: {told}", file=sys.stderr, flush=True)
+            shown = ", ".join(f"{name} {turns[-1].cpu:.1f}" for name, turns in rounds.items())
+            print(f"round {number + 1}, CPU seconds: {shown}", file=sys.stderr, flush=True)
     found = summary(rounds, options)
     print(json.dumps(found, indent=2) if options.json else table(found))
     return 0 if not any(found["differing"].values()) else 1
@@ -336,7 +336,7 @@ def perbench(job: Path) -> None:
 WORKERS = {"naive": naive, "usual": usual, "perbench": perbench}
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- what is reported
 
 
 def summary(rounds: Mapping[str, list[Turn]], options: argparse.Namespace) -> dict[str, Any]:

@@ -4,9 +4,9 @@
     python benchmarks/scale.py plan resume         # some parts
     python benchmarks/scale.py --keep DIR          # write runs and pages here, and use them again
 
-Each part is one `perbench` command in a process of its own; told are its CPU seconds (user and system), wall
-seconds and peak memory, beside the goal. Everything is synthetic: random weights, generated rows, and records
-that say so in their notes and command. No number in them was measured by a model.
+Each part is one `perbench` command in a process of its own; reported are its CPU seconds (user and system),
+wall seconds and peak memory, beside the goal. Everything is synthetic: random weights, generated rows,
+and records that say so in their notes and command. No number in them was measured by a model.
 
 plan    a dry run of the matrix on an empty run directory
 resume  the matrix again on a run directory that holds every cell (`perbench run`)
@@ -106,8 +106,8 @@ def main() -> int:
 def _print(part: str, what: str, found: Mapping[str, float], *, last: bool) -> None:
     for name, value in found.items():
         goal = GOALS[part].get(name) if last else None
-        told = "" if goal is None else f"{goal:g}{'' if value <= goal else ', missed'}"
-        print(f"| {part} | {what} | {name} | {value:,.{0 if value >= 100 else 2}f} | {told} |", flush=True)
+        target = "" if goal is None else f"{goal:g}{'' if value <= goal else ', missed'}"
+        print(f"| {part} | {what} | {name} | {value:,.{0 if value >= 100 else 2}f} | {target} |", flush=True)
 
 
 def _settle(folder: Path) -> None:
@@ -227,8 +227,8 @@ def _pages(folder: Path, size: Size) -> tuple[str, dict[str, float]]:
         browser.close()
     found["index.html and what it loads, MB"] = site.measured["index.html and what it loads, MB"][0]
     for name in ("first paint", "loaded", "its first paint"):
-        told = "largest page, first paint" if name.startswith("its") else name
-        found[f"{told}, s"] = sorted(site.measured[f"{name}, ms"])[1] / 1e3
+        title = "largest page, first paint" if name.startswith("its") else name
+        found[f"{title}, s"] = sorted(site.measured[f"{name}, ms"])[1] / 1e3
     return f"{shape.evaluations:,} cells", found
 
 

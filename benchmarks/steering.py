@@ -4,8 +4,8 @@
     python benchmarks/steering.py --device cuda --examples 32 --new-tokens 128
 
 All three answer the same requests of embedded/sotu_writing greedily, on one model in one process, in turn,
-round after round; told are medians of the rounds, of which the first does not count. `re-prefill` is how the
-formula reads: both contexts with the answer so far, whole, for every token, in the same batch of both. It
+round after round; reported are medians of the rounds, of which the first does not count. `re-prefill` is how
+the formula reads: both contexts with the answer so far, whole, for every token, in the same batch of both. It
 must give the same answers as `steer`, in float32 (in less, rounding may choose between two tokens); exit
 code 1 when it does not.
 """

@@ -6,7 +6,7 @@
 
 Each contender is a process of its own over the same random weights and examples. They take turns:
 round after round each makes one update of the weights, in an order that moves on. An update is
-everything between two states of the weights: passes, gradients, clipping, AdamW. The first is not told:
+everything between two states of the weights: passes, gradients, clipping, AdamW. The first is not reported:
 in it the FLOPs are counted. On a GPU, where two models seldom fit, each turn starts the process anew.
 
     stock       transformers.Trainer: cross-entropy, full logits, its own collator
@@ -117,7 +117,7 @@ def save_model(name: str, folder: Path, device: str) -> None:
 
 
 class Contender:
-    """A process that makes one update at a time, when told to."""
+    """A process that makes one update at a time, when asked to."""
 
     def __init__(self, name: str, setting: dict[str, Any]) -> None:
         self._command = [sys.executable, __file__, "--worker", json.dumps({**setting, "contender": name})]

@@ -50,7 +50,7 @@ def words(out: Path, *more: str) -> list[str]:
 
 
 def kills(folder: Path, args: argparse.Namespace) -> bool:
-    """Whether the results of a run with kills equal those of one without; told as it goes."""
+    """Whether the results of a run with kills equal those of one without; printed as it goes."""
     root = slow_root(folder / "root", folder / "tiny", seeds=args.seeds)
     env = {"PERBENCH_INCLUDE": str(root.path), "OMP_NUM_THREADS": "1"}
     whole, killed = folder / "whole", folder / "killed"

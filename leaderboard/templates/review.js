@@ -25,11 +25,11 @@
         const reply = await fetch("save", {
           method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
         });
-        const told = await reply.json();
-        if (!reply.ok) throw new Error(told.error);
+        const answer = await reply.json();
+        if (!reply.ok) throw new Error(answer.error);
         if (unsaved.get(id) === body) {
           unsaved.delete(id);
-          Object.assign(items.find(item => item.id === id), told);
+          Object.assign(items.find(item => item.id === id), answer);
         }
         by("trouble").textContent = "";
       } catch (error) {

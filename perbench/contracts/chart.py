@@ -39,12 +39,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """`aside` is what the panel shows, in a few words; `told` whether a corrected test supports it."""
+    """`aside` is what the panel shows, in a few words; `significant` whether a corrected test supports it."""
 
     title: str
     series: tuple[Series, ...]
     aside: str = ""
-    told: bool = False
+    significant: bool = False
     column: str = ""
     """If the panels have columns, the chart is a grid: a row per `title`, a column per `column`."""
 

@@ -194,7 +194,7 @@ def words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{axis}={value}" for axis, value in values.items())
 
 
-def told(found: Sequence[Choice], said: set[str]) -> Iterator[str]:
+def reported(found: Sequence[Choice], said: set[str]) -> Iterator[str]:
     """A line for each choice that was made, but for those in `said`, to which it is added."""
     for one in found:
         if one.on == "source" or one.key in said or (one.winner is None and not one.notes):

@@ -34,7 +34,7 @@ from perbench.matrix.options import Options
 from perbench.matrix.plan import Plan, make_plan
 from perbench.matrix.record import now
 from perbench.matrix.run import Worker
-from perbench.matrix.select import told
+from perbench.matrix.select import reported
 from perbench.matrix.stages import Stage, first_stage
 from perbench.matrix.summary import as_json, spent
 from perbench.matrix.watch import Watch
@@ -100,7 +100,7 @@ def carry_out(
     sweep_old([cache_dir(), *cache_dir().glob("*/"), *cache_dir().glob("*/*/")])
     started, due, said = now(), dict[str, None](), set[str]()
     while True:
-        for line in told(stage.choices, said):
+        for line in reported(stage.choices, said):
             say(line)
         plan, brief, reused = _begin(matrix, stage, cells, catalogue, run, options, started, due)
         due |= dict.fromkeys(brief.todo)

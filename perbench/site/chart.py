@@ -153,16 +153,16 @@ def _values(series: Iterable[Series]) -> list[float]:
 
 def _in_words(chart: Chart, panel: Panel, digits: int) -> str:
     """The text alternative of a panel: "perce: 0.325 at 2e−6, 0.359 at 5e−5"."""
-    told = []
+    said = []
     for series in panel.series:
         points = [point for point in series.points if point.y is not None]
         ends = points if chart.categories or len(points) < 3 else [points[0], points[-1]]
         values = ", ".join(f"{_number(one.y or 0.0, digits)} at {_at(chart, one.x)}" for one in ends)
         source = f", reported in {series.reported}" if series.reported else ""
-        told.append(f"{series.name}{source}: {values or 'no score'}")
+        said.append(f"{series.name}{source}: {values or 'no score'}")
     heading = " · ".join(filter(None, (panel.title, panel.column, panel.aside)))
     axes = f"{chart.y.label} over {chart.x.label}" if not chart.categories else chart.y.label
-    return ". ".join(filter(None, (heading, axes, "; ".join(told))))
+    return ". ".join(filter(None, (heading, axes, "; ".join(said))))
 
 
 # ---------------------------------------------------------------- in SVG

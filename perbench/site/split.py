@@ -153,5 +153,5 @@ def summary(part: PartPage, baseline: str | None) -> str:
     if not tally.tested:
         return counted(len(part.table.rows), "row")
     missing = f"; {tally.missing:,} missing" if tally.missing else ""
-    told = f"Better than {baseline} in {tally.won:,} of {counted(tally.tested, 'comparison')}"
-    return f"{told}, worse in {tally.lost:,}{missing}"
+    counts = f"Better than {baseline} in {tally.won:,} of {counted(tally.tested, 'comparison')}"
+    return f"{counts}, worse in {tally.lost:,}{missing}"

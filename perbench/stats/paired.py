@@ -84,7 +84,7 @@ class Estimate:
 
     @property
     def remains(self) -> bool:
-        """Whether it is told from 0 after the correction, too."""
+        """Whether it differs significantly from 0 after the correction, too."""
         return self.adjusted is not None and self.adjusted <= ALPHA
 
     def users_needed(self, tests: int) -> int | None:

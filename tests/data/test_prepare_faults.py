@@ -1,4 +1,4 @@
-"""What preparing data is told by name, line or record: bad rows, files, folders, requests, disks."""
+"""Faults of prepared data by name, line or record: bad rows, files, folders, requests, disks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_faults_of_all_files_of_a_table_are_told(tmp_path: Path) -> None:
     (folder / "education_resources.json").write_text('[\n {"preference": "p"},\n {"question": "q"}]')
     (folder / "entertain_games.json").write_text("[")
     (folder / "pet_ownership.json").write_bytes(b"[\xff")
-    (folder / "travel_hotel.json").unlink()  # the faults are told before what is missing
+    (folder / "travel_hotel.json").unlink()  # the faults are reported before what is missing
     with pytest.raises(SpecError) as error:
         prepare(Request("prefeval", folder))
     assert [

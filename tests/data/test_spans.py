@@ -1,4 +1,4 @@
-"""The checks of identification data: every fault planted once, each told with its line."""
+"""The checks of identification data: every fault planted once, each reported with its line."""
 
 from __future__ import annotations
 

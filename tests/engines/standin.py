@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's chat API on the loopback interface and fails as told; a clock to wait by."""
+"""An OpenAI-compatible server on the loopback interface that fails on demand; a clock to wait by."""
 
 from __future__ import annotations
 

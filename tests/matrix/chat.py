@@ -1,4 +1,4 @@
-"""A server on the loopback interface that plays simulator, model and judge, and fails as told."""
+"""A server on the loopback interface that plays simulator, model and judge, and fails on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations in which endpoints take part, against a server on the loopback interface that fails as told."""
+"""Evaluations with endpoints, against a server on the loopback interface that fails on demand."""
 
 from __future__ import annotations
 

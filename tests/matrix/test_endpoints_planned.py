@@ -1,4 +1,4 @@
-"""What is told of endpoints before anything runs: what is absent, what it will cost, what they cannot do."""
+"""What is said of endpoints before anything runs: what is absent, what it will cost, what they cannot do."""
 
 from __future__ import annotations
 

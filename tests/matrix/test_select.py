@@ -18,7 +18,7 @@ from perbench.errors import PerbenchError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell
 from perbench.matrix.publish import publish
-from perbench.matrix.select import decided, told
+from perbench.matrix.select import decided, reported
 from perbench.matrix.stages import Stage, first_stage
 from perbench.site.load import load
 from perbench.site.view import build_view
@@ -157,7 +157,7 @@ def test_on_test_a_candidates_own_evaluation_is_its_result(chosen_among: Root, t
     then = stage.next(catalogue, RunDir(out))
     assert then is not None
     assert evaluated(then) == [(0.002, seed, "tiny/other") for seed in (0, 1)]
-    assert "TEST" in "".join(told(then.choices, set()))
+    assert "TEST" in "".join(reported(then.choices, set()))
 
 
 def test_a_failed_candidate_is_left_out_and_said(chosen_among: Root, tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_worker_shows_what_others_finish_and_do(cells: list[Cell], tmp_path: P
 
 
 class Scripted(Running):
-    """A worker that ends as told: with a code after a number of looks."""
+    """A worker that ends on demand: with a code after a number of looks."""
 
     def __init__(self, code: int, looks: int = 0) -> None:
         self.code, self.looks, self.asked = code, looks, ""

@@ -119,7 +119,7 @@ def _hostile(value: dict[str, Any], evil: Sequence[str]) -> None:
 
 
 def test_texts_of_published_files_do_not_act(files: Path, browser: Browser) -> None:
-    """Of files that fit, and of broken ones in the faults that are told of them."""
+    """Of files that fit, and of broken ones in the faults that are reported of them."""
     kept = sorted(files.iterdir())
     for place, path in enumerate(kept):
         evil = NAMES[place :: len(kept)]

@@ -83,7 +83,7 @@ def test_a_panel_says_where_a_corrected_test_tells_its_method_from_the_baseline(
 ) -> None:
     compared(bench, better=better)
     found = panel(bench)
-    assert (found.title, found.column, found.aside, found.told) == (
+    assert (found.title, found.column, found.aside, found.significant) == (
         *("perce", "trained on fam/read"),
         *(aside, True),
     )
@@ -100,7 +100,7 @@ def test_a_panel_says_where_a_corrected_test_tells_its_method_from_the_baseline(
 def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     talk(bench, (2, 3, 4), (3, 3, 3), trainer="ce")
     talk(bench, (4, 3, 2), (3, 3, 4), trainer="perce")
-    assert (panel(bench).aside, panel(bench).told) == ("cannot be told from ce", False)
+    assert (panel(bench).aside, panel(bench).significant) == ("cannot be told from ce", False)
     assert dialogue(bench).verdict[0] == "In dialogue, no method can be told from ce at any turn."
 
 
@@ -110,12 +110,12 @@ def test_tests_are_corrected_over_all_turns(bench: Bench, turns: int, told: bool
     more: list[Sequence[float]] = [(3, 3, 3)][: turns - 1]
     talk(bench, (2, 2, 2), *more, trainer="ce")
     talk(bench, (3.0, 3.5, 2.8), *[(3, 3.1, 2.9)][: turns - 1], trainer="perce")
-    assert panel(bench).told == told
+    assert panel(bench).significant == told
 
 
 def test_neither_side_is_ahead_where_neither_is_better(bench: Bench) -> None:
     compared(bench, better={"rating": None})
-    assert not panel(bench).told
+    assert not panel(bench).significant
     assert dialogue(bench).verdict == ()
 
 

@@ -100,7 +100,7 @@ def test_a_test_of_f1_leaves_out_one_user_at_a_time(bench: Bench) -> None:
     told(bench, "tfidf", BAD)
     entries = load([bench.path]).entries
     found = ranks_of(entries, "")
-    assert (found.examples, found.tested, found.told) == (5, 1, 1)
+    assert (found.examples, found.tested, found.separated) == (5, 1, 1)
     from perbench.site.sections.identification import pairs
 
     methods = [pairs._method(entry, "") for entry in entries]

@@ -68,7 +68,7 @@ def test_a_curve_per_method_against_the_baseline(bench: Bench) -> None:
     assert (chart.x.label, chart.x.log, chart.x.ticks) == ("learning_rate", True, (1e-5, 1e-4))
     assert (chart.y.label, chart.tabled, chart.own_scale) == ("ROUGE-L", True, True)
     (panel,) = chart.panels
-    assert (panel.title, panel.told) == ("fam/write", True)
+    assert (panel.title, panel.significant) == ("fam/write", True)
     assert panel.aside == "perce varies by 0.500 (told apart), ce varies by 0.000 (not tested)"
     ce, perce = panel.series
     assert (ce.role, perce.role, perce.label) == ("baseline", "method", "perce")
@@ -104,7 +104,7 @@ def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     scored(bench, LOW, **rate(1))
     scored(bench, (0.2, 0.1, 0.35), **rate(2))
     (panel,) = charts(bench)[0].panels
-    assert (panel.aside, panel.told) == ("perce varies by 0.017", False)
+    assert (panel.aside, panel.significant) == ("perce varies by 0.017", False)
     assert not charts(bench)[0].x.log
     said = robustness(bench).verdict[0]
     assert said == "No two values of learning_rate can be told apart for perce, in any of 1 curve."
@@ -117,7 +117,7 @@ def test_tests_are_corrected_over_all_curves(bench: Bench, methods: int, told: b
         scored(bench, LOW, trainer, **rate(1))
         scored(bench, high, trainer, **rate(2))
     (panel,) = [one for one in charts(bench)[0].panels if one.series[-1].name == "perce"]
-    assert panel.told == told
+    assert panel.significant == told
 
 
 def test_curves_are_of_models_that_differ_in_nothing_else(bench: Bench) -> None:

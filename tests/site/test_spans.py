@@ -57,7 +57,7 @@ def test_pieces_by_hand() -> None:
         (" ", 0, False, "", None),
         ("last", 0, True, "missed", None),
         (" ", 0, True, "", None),
-        ("season", 2, True, "missed", None),  # not predicted: its source is told in the title only
+        ("season", 2, True, "missed", None),  # not predicted: its source is shown in the title only
         (".", 0, False, "", None),
     ]
     assert answer.wrong == (("Got", 1.5),)

@@ -1,4 +1,4 @@
-"""A small root: a task, a model, a trainer, a matrix; and what loading them is told."""
+"""A small root: a task, a model, a trainer, a matrix; and what loading them reports."""
 
 import pytest
 

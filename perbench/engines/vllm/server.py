@@ -111,10 +111,10 @@ class VllmServer:
                     yield place, output
         except Exception as error:  # vLLM raises its own and other libraries' types
             dead = type(error).__name__ == "EngineDeadError"
-            told = failed(error, running.vllm.log, "died" if dead else "refused a request")
+            failure = failed(error, running.vllm.log, "died" if dead else "refused a request")
             if dead:
                 self.close()
-            raise told from error
+            raise failure from error
         finally:
             if waiting and running in self._held:  # the caller stopped early
                 with suppress(Exception):

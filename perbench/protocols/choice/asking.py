@@ -45,7 +45,11 @@ def orders_of(spec: ChoiceSpec, example: Example) -> list[list[int]]:
 def between(spec: ChoiceSpec, example: Example) -> list[Message]:
     """The exchanges between history and question."""
     pairs = example.extra["turns"][: spec.turns] if spec.turns else []
-    return [message for asked, told in pairs for message in (("user", str(asked)), ("assistant", str(told)))]
+    return [
+        message
+        for asked, answered in pairs
+        for message in (("user", str(asked)), ("assistant", str(answered)))
+    ]
 
 
 def lettered(spec: ChoiceSpec, example: Example, order: Sequence[int]) -> str:

@@ -96,8 +96,8 @@ def _binary_rows(values: Sequence[Any]) -> list[list[float]]:
     if {label for pair in values for label in pair} - {0, 1}:
         raise ValueError("labels other than 0 and 1, of which lm-eval's F1 is undefined")
     return [
-        [float(gold and told), float(told and not gold), float(gold and not told), 1.0]
-        for gold, told in values
+        [float(gold and predicted), float(predicted and not gold), float(gold and not predicted), 1.0]
+        for gold, predicted in values
     ]
 
 
@@ -117,9 +117,9 @@ def _confusion_rows(values: Sequence[Any]) -> list[list[float]]:
     place = {label: i for i, label in enumerate(labels)}
     size = len(labels)
     rows = []
-    for gold, told in values:
+    for gold, predicted in values:
         row = [0.0] * (size * size + 1)
-        row[place[gold] * size + place[told]] = row[-1] = 1.0
+        row[place[gold] * size + place[predicted]] = row[-1] = 1.0
         rows.append(row)
     return rows
 
@@ -130,9 +130,9 @@ def _matthews(sums: Floats) -> Floats:
 
     size = int((sums.shape[1] - 1) ** 0.5)
     table = sums[:, :-1].reshape(-1, size, size)
-    gold, told, whole = table.sum(2), table.sum(1), table.sum((1, 2))
-    over = np.trace(table, axis1=1, axis2=2) * whole - (gold * told).sum(1)
-    under = np.sqrt((whole**2 - (told**2).sum(1)) * (whole**2 - (gold**2).sum(1)))
+    gold, predicted, whole = table.sum(2), table.sum(1), table.sum((1, 2))
+    over = np.trace(table, axis1=1, axis2=2) * whole - (gold * predicted).sum(1)
+    under = np.sqrt((whole**2 - (predicted**2).sum(1)) * (whole**2 - (gold**2).sum(1)))
     found = np.zeros(len(sums))
     np.divide(over, under, out=found, where=under > 0)
     return found

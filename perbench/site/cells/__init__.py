@@ -132,8 +132,8 @@ def loss_chart(record: CellRecord, base: CellRecord | None) -> Chart | None:
     if not any(one.role == "method" for one in series):
         return None
     grey = f", {base.labels.trainer} in grey" if base is not None and len(series) > 1 else ""
-    told = f"{record.labels.trainer} in blue{grey}."
-    return Chart("Loss", Axis("step"), Axis("loss"), (Panel("", series),), explanation=told)
+    explained = f"{record.labels.trainer} in blue{grey}."
+    return Chart("Loss", Axis("step"), Axis("loss"), (Panel("", series),), explanation=explained)
 
 
 def _losses(record: CellRecord) -> tuple[Point, ...]:

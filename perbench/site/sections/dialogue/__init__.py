@@ -119,13 +119,13 @@ def _panels(found: Turns, model: str, baseline: str | None) -> tuple[Panel, ...]
     for row in compared:
         base = found.bases.get(row)
         grey = (_series(found, base, "baseline"),) if base is not None and _scored(found, base) else ()
-        aside, told = _aside(found, row, baseline)
+        aside, significant = _aside(found, row, baseline)
         panels.append(
             Panel(
                 title=_name(row),
                 series=(*grey, _series(found, row, "method")),
                 aside=aside,
-                told=told,
+                significant=significant,
                 column=f"trained on {row.source}" if row.source else "not trained",
             )
         )

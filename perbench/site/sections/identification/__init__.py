@@ -130,7 +130,7 @@ def _answer(target: str, apart: str, entries: Sequence[Entry], several: bool) ->
             continue
         how = f"{found.examples:,} examples{where}{', with the threshold from dev' if suffix else ''}"
         best = {names[one]: last for one, (first, last) in found.ranks.items() if first == 1}
-        if not found.told:
+        if not found.separated:
             yield f"No identifier can be told from another by F1 on {how}."
         elif list(best.values()) == [1]:
             yield f"{next(iter(best))} has the highest F1 of {len(found.ranks)} identifiers on {how}."

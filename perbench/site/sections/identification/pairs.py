@@ -18,12 +18,12 @@ COUNTED = ("tp", "fp", "fn")
 @dataclass(frozen=True)
 class Ranks:
     """By identity of the record: the ranks that tests of all pairs leave. `tested` counts pairs with a test,
-    `told` those that it tells apart."""
+    `separated` those that it tells apart."""
 
     ranks: dict[str, tuple[int, int]]
     examples: int
     tested: int
-    told: int
+    separated: int
 
 
 def ranks_of(entries: Sequence[Entry], suffix: str) -> Ranks:
@@ -37,8 +37,8 @@ def ranks_of(entries: Sequence[Entry], suffix: str) -> Ranks:
     if not p:
         return Ranks({}, examples, 0, 0)
     ranks = rank_ranges(pairs, len(names))
-    told = int((holm(p) <= ALPHA).sum())
-    return Ranks(dict(zip(names, ranks, strict=True)), examples, len(p), told)
+    separated = int((holm(p) <= ALPHA).sum())
+    return Ranks(dict(zip(names, ranks, strict=True)), examples, len(p), separated)
 
 
 def _method(entry: Entry, suffix: str) -> Method | None:

@@ -118,10 +118,10 @@ def _panel(one: Along, grey: Along | None, known: Sequence[Paper], several: bool
         shown.insert(0, (grey, "baseline"))
     series = [line for along, role in shown for line in _series(along, role, known)]
     aside = ", ".join(_range(along) for along, _ in reversed(shown))
-    told, name = one.apart is not None, one.line.whose.name
+    significant, name = one.apart is not None, one.line.whose.name
     if several:
-        return Panel(name, tuple(series), aside, told, column=_where(one))
-    return Panel(_where(one), tuple(series), aside, told)
+        return Panel(name, tuple(series), aside, significant, column=_where(one))
+    return Panel(_where(one), tuple(series), aside, significant)
 
 
 def _series(one: Along, role: Role, known: Sequence[Paper]) -> Iterator[Series]:
@@ -141,8 +141,8 @@ def _series(one: Along, role: Role, known: Sequence[Paper]) -> Iterator[Series]:
 
 def _range(one: Along) -> str:
     spread = max(one.scored.values()) - min(one.scored.values())
-    told = " (told apart)" if one.apart else "" if one.tested else " (not tested)"
-    return f"{one.line.whose.name} varies by {number(spread, one.column.digits)}{told}"
+    tested = " (told apart)" if one.apart else "" if one.tested else " (not tested)"
+    return f"{one.line.whose.name} varies by {number(spread, one.column.digits)}{tested}"
 
 
 def _where(one: Along) -> str:

@@ -77,8 +77,8 @@ class Along:
     @property
     def apart(self) -> tuple[float, float] | None:
         """The two values that differ most of those that a corrected test tells apart."""
-        told = [(abs(gain.value or 0.0), a, b) for a, b, gain in self.pairs if gain.remains]
-        return max(told)[1:] if told else None
+        apart = [(abs(gain.value or 0.0), a, b) for a, b, gain in self.pairs if gain.remains]
+        return max(apart)[1:] if apart else None
 
     @property
     def own(self) -> bool:
