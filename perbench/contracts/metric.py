@@ -191,6 +191,34 @@ def summed_metric(
     return left_out_metric(value, left, sums[:, 0], scale, **counted)
 
 
+def rows_metric(
+    statistic: Statistic,
+    rows: Sequence[Sequence[float] | None],
+    clusters: Sequence[str],
+    signature: str,
+    why: Sequence[str | None] | None = None,
+    *,
+    scale: Scale = UNKNOWN,
+) -> Metric:
+    """`summed_metric` of the samples that have a row; the others are missing. `why` as in `mean_metric`."""
+    there = [(row, user) for row, user in zip(rows, clusters, strict=True) if row is not None]
+    reasons = Counter(
+        reason
+        for row, reason in zip(rows, why or [None] * len(rows), strict=True)
+        if row is None and reason is not None
+    )
+    return summed_metric(
+        statistic,
+        [row for row, _ in there],
+        [user for _, user in there],
+        scale=scale,
+        n=len(there),
+        missing=len(rows) - len(there),
+        why=dict(sorted(reasons.items())),
+        signature=signature,
+    )
+
+
 class TextMetric(Owner[Any]):
     """Computes one metric, or several of one kind, from stored answers. `Keys` are keys of a task, which only
     scores depend on; `spec` is the task, or None where only what the class declares is read."""

@@ -8,12 +8,11 @@ reference of four words there is no 4-gram to find, and no BLEU.
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, summed_metric
-from perbench.store.record import Metric
+from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, rows_metric
 from perbench.text.scripts import BLANK, SHORT, spaced
 
 if TYPE_CHECKING:
@@ -37,29 +36,19 @@ class Corpus(TextMetric):
         else:
             deep = [1] * len(reasons)
         there = [place for place, reason in enumerate(reasons) if reason is None]
-        why = dict(sorted(Counter(reason for reason in reasons if reason is not None).items()))
-        counted: dict[str, Any] = {
-            "n": len(there),
-            "missing": len(reasons) - len(there),
-            "why": why,
-            "signature": signature,
-        }
-        if not there:
-            return Measured(Metric(value=None, users=0, **counted))
-        predictions, references = (
-            [of[place] for place in there] for of in (texts.predictions, texts.references)
-        )
-        # These two private methods are what sacrebleu's own significance tests use, alike for both metrics.
-        found = scorer._extract_corpus_statistics(predictions, [references])
-        rows = [[*row, deep[place]] for row, place in zip(found, there, strict=True)]
         sums: list[list[float] | None] = [None] * len(reasons)
-        for place, row in zip(there, rows, strict=True):
-            sums[place] = row
-        clusters = [texts.clusters[place] for place in there]
-        metric = summed_metric(
-            lambda totals: self.of_sums(name, totals), rows, clusters, scale=self.scale, **counted
-        )
-        return Measured(metric, sums=sums)
+        if there:
+            predictions, references = (
+                [of[place] for place in there] for of in (texts.predictions, texts.references)
+            )
+            # Two private methods, this one and that of `of_sums`, are what sacrebleu's own significance tests
+            # use, alike for both metrics.
+            found = scorer._extract_corpus_statistics(predictions, [references])
+            for place, row in zip(there, found, strict=True):
+                sums[place] = [*row, deep[place]]
+        statistic = partial(self.of_sums, name)
+        metric = rows_metric(statistic, sums, texts.clusters, signature, reasons, scale=self.scale)
+        return Measured(metric, sums=sums if there else None)
 
     def of_sums(self, name: str, sums: Floats) -> Floats:
         """The last number of each row counts what there is to find: without any, a score is undefined."""

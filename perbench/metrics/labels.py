@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric, summed_metric
+from perbench.contracts.metric import Measured, TextMetric, Texts, mean_metric, rows_metric
 from perbench.disk.digests import canonical_digest
 from perbench.errors import listed, suggest
 from perbench.progress import counted
@@ -79,25 +80,14 @@ class Classes(TextMetric):
             values = [None if right is None else float(answer == right) for answer, right in pairs]
             metric = mean_metric(values, texts.clusters, signature, why, scale=self.scale)
             return Measured(metric, values, counts=counts, notes=notes)
-        rows = [_row(*pairs[number], len(labels)) for number in scored]
-        if rows and (bare := [label for label, number in place.items() if number not in gold]):
+        sums = [None if right is None else _row(answer, right, len(labels)) for answer, right in pairs]
+        if scored and (bare := [label for label, number in place.items() if number not in gold]):
             notes.append(
                 f"macro F1 is over all {len(labels)} labels; {len(bare)} of them are no reference here and "
                 f"count 0: {listed(bare)}"
             )
-        sums: list[list[float] | None] = [None] * len(gold)
-        for number, row in zip(scored, rows, strict=True):
-            sums[number] = row
-        metric = summed_metric(
-            lambda totals: self.of_sums(name, totals),
-            rows,
-            [texts.clusters[number] for number in scored],
-            scale=self.scale,
-            n=len(rows),
-            missing=len(gold) - len(rows),
-            why=dict(Counter(reason for reason in why if reason is not None)),
-            signature=signature,
-        )
+        statistic = partial(self.of_sums, name)
+        metric = rows_metric(statistic, sums, texts.clusters, signature, why, scale=self.scale)
         return Measured(metric, sums=sums, counts=counts, notes=notes)
 
     def of_sums(self, name: str, sums: Floats) -> Floats:

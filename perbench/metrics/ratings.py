@@ -9,14 +9,14 @@ counts as it is.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_metric, summed_metric
+from perbench.contracts.metric import Measured, Scale, TextMetric, Texts, mean_metric, rows_metric
 from perbench.progress import counted
 from perbench.shapes.base import Strict
 
@@ -86,16 +86,8 @@ class Ratings(TextMetric):
             metric = mean_metric(errors, texts.clusters, signature, why, scale=self.scale)
             return Measured(metric, errors, counts=counts, notes=notes)
         sums = [None if error is None else [error**2, 1.0] for error in errors]
-        metric = summed_metric(
-            lambda totals: self.of_sums(name, totals),
-            [row for row in sums if row is not None],
-            [texts.clusters[number] for number in scored],
-            scale=self.scale,
-            n=len(scored),
-            missing=len(gold) - len(scored),
-            why=dict(Counter(reason for reason in why if reason is not None)),
-            signature=signature,
-        )
+        statistic = partial(self.of_sums, name)
+        metric = rows_metric(statistic, sums, texts.clusters, signature, why, scale=self.scale)
         return Measured(metric, sums=sums, counts=counts, notes=notes)
 
     def of_sums(self, name: str, sums: Floats) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from perbench import plugins
-from perbench.contracts.metric import Scale, mean_metric, summed_metric
+from perbench.contracts.metric import Scale, mean_metric, rows_metric
 from perbench.contracts.protocol import Protocol
 from perbench.contracts.results import UNREADABLE
 from perbench.errors import PerbenchError
@@ -97,18 +97,8 @@ def statistic_of(
 
 
 def _of_sums(name: str, metric: Metric, scores: Scores, statistic: Statistic, scale: Scale) -> Metric:
-    pairs = zip(scores.sums[name], scores.clusters, strict=True)
-    there = [(row, user) for row, user in pairs if row is not None]
-    counted: dict[str, Any] = {"n": len(there), "missing": len(scores.ids) - len(there)}
     try:
-        return summed_metric(
-            statistic,
-            [row for row, _ in there],
-            [user for _, user in there],
-            scale=scale,
-            signature=metric.signature,
-            **counted,
-        )
+        return rows_metric(statistic, scores.sums[name], scores.clusters, metric.signature, scale=scale)
     except UNREADABLE as error:
         raise ValueError(f"sums of {name} cannot be read by the metric: {error}") from None
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from perbench.api import Example
 from perbench.protocols.choice.replies import picks
 from perbench.protocols.choice.rules import pairwise, shared, spearman, writers_means
+from perbench.protocols.choice.section import ReplySpec
 from perbench.specs.compose import owner_of
 from tests.owners import score
 from tests.protocols.test_choice import OPTIONS, task
@@ -106,6 +107,17 @@ def alone(reply: str, gold: str) -> bool:
         form.format(gold) for form in ("{}", "({})", "{}.", "{})", "({}", "({}).", "({}:", "{}:", "({}.")
     }
     return bare.lower() in forms | {f"({gold}):", f"({gold}))"}
+
+
+def test_a_reading_that_knows_no_small_letters_is_refused_with_them() -> None:
+    for read in ("letter", "final_answer", "boxed"):
+        for letters in ("upper", "lower"):
+            assert ReplySpec(read=read, letters=letters).read == read  # type: ignore[arg-type]
+            shown = "({})" if read != "boxed" else r"\boxed{{{}}}"
+            letter = "B" if letters == "upper" else "b"
+            assert picks(read, shown.format(letter), 4) == {1}  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"letters: read choice_tag .*set letters: upper"):
+        ReplySpec(read="choice_tag", letters="lower")
 
 
 OFFICIAL = {"choice_tag": tagged, "final_answer": answered, "boxed": boxed, "letter": alone}

@@ -33,6 +33,8 @@ class ReplySpec(Strict):
             template = getattr(self, key)
             found = template_faults(key, template, words)
             faults += found or [f"{key}: needs {{{word}}}" for word in sorted(words - placeholders(template))]
+        if self.read == "choice_tag" and self.letters == "lower":
+            faults.append("letters: read choice_tag knows capital letters only; set letters: upper")
         refuse(faults)
         return self
 

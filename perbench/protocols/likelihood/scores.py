@@ -7,13 +7,11 @@ other users' personas. An example whose own persona has no item in the prompt ha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import fsum, log
-from typing import Any
 
 from perbench.contracts import adapters, missing
-from perbench.contracts.metric import UNIT, Scale, mean_metric, summed_metric
+from perbench.contracts.metric import UNIT, Scale, mean_metric, rows_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
 from perbench.progress import counted
@@ -114,18 +112,11 @@ def bits_row(sample: Sample) -> Row:
 def _rate(name: str, rows: Sequence[Row], scores: Scores, tail: str) -> Metric:
     """Adds its sums to the scores, and each example's own rate."""
     held = [row for row, _ in rows]
-    there = [(row, user) for row, user in zip(held, scores.clusters, strict=True) if row is not None]
     scores.sums[name] = held
     scores.scores[name] = [None if row is None else row[0] / row[1] for row in held]
-    given: dict[str, Any] = {
-        "n": len(there),
-        "missing": len(rows) - len(there),
-        "why": dict(sorted(Counter(why for _, why in rows if why is not None).items())),
-        "signature": f"{name}|by:tokens{tail}" if name != BITS else f"{name}|by:characters{tail}",
-    }
-    return summed_metric(
-        ratio, [row for row, _ in there], [user for _, user in there], scale=scale(name), **given
-    )
+    signature = f"{name}|by:tokens{tail}" if name != BITS else f"{name}|by:characters{tail}"
+    why = [reason for _, reason in rows]
+    return rows_metric(ratio, held, scores.clusters, signature, why, scale=scale(name))
 
 
 def _tried(name: str, count: int) -> str:

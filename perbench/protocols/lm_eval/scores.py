@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perbench.contracts.metric import mean_metric, summed_metric
+from perbench.contracts.metric import mean_metric, rows_metric
 from perbench.contracts.resume import Sample
 from perbench.contracts.run import Scored
 from perbench.store.record import Metric, Scores
@@ -125,12 +125,8 @@ class _DocumentScores:
         return [sample["task"] for sample in self._samples]
 
     def _summed(self, metric: str, rows: Rows, signature: str, of: Callable[[Floats], Floats]) -> None:
-        there = [(row, user) for row, user in zip(rows, self._clusters, strict=True) if row is not None]
-        counted: dict[str, Any] = {"n": len(there), "missing": len(rows) - len(there), "signature": signature}
         self._sums[metric] = rows
-        self._metrics[metric] = summed_metric(
-            of, [row for row, _ in there], [user for _, user in there], **counted
-        )
+        self._metrics[metric] = rows_metric(of, rows, self._clusters, signature)
 
     def scored(self) -> Scored:
         left = {metric: why for metric, why in self._absent.items() if metric not in self._metrics}
