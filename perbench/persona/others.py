@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 
 from perbench.api import Example
-from perbench.seeds import derive_seed
+from perbench.seeds import derive_seeds
 
 
 def others(example: Example, examples: Sequence[Example], count: int) -> list[Example]:
@@ -17,8 +18,9 @@ def others(example: Example, examples: Sequence[Example], count: int) -> list[Ex
         if other.user != example.user and other.persona and other.persona != example.persona:
             persona_of.setdefault(other.user, other)
     # The seed's name is that of the first protocol that drew.
-    users = sorted(persona_of, key=lambda user: derive_seed("persona_swap", example.id, user))
-    return [persona_of[user] for user in users[:count]]
+    seeds = derive_seeds(("persona_swap", example.id), persona_of)
+    drawn = nsmallest(count, zip(seeds, persona_of, strict=True))
+    return [persona_of[user] for _, user in drawn]
 
 
 def alone(examples: Sequence[Example]) -> bool:
