@@ -1,9 +1,13 @@
-"""Choice: the prompt, if a history is of messages."""
+"""Choice: the prompt, if a history is of messages; and one that is too long."""
 
 from __future__ import annotations
 
+import pytest
+
 from perbench.engines.transformers.engine import TransformersEngine
+from perbench.lm.context import TooLong
 from perbench.prompts.pair import build_pair
+from perbench.specs.compose import owner_of
 from tests.protocols.test_choice import SYSTEM, example, task
 
 
@@ -27,3 +31,14 @@ def test_messages_before_the_question(engine: TransformersEngine) -> None:
         + "<|im_start|>assistant\n"
     )
     assert pair.kept == 5
+
+
+def test_a_plan_refuses_what_the_run_would_refuse(engine: TransformersEngine) -> None:
+    """Under on_too_long fail; under skip, what is too long costs nothing."""
+    whole, _ = owner_of(task().spec).work([example(0)], engine.tokenizer)
+    assert whole > 0
+    refused = owner_of(task().spec.model_copy(update={"max_length": 30}))
+    with pytest.raises(TooLong, match=r"example e00.* max_length 30"):
+        refused.work([example(0)], engine.tokenizer)
+    skipped = owner_of(task().spec.model_copy(update={"max_length": 30, "on_too_long": "skip"}))
+    assert skipped.work([example(0)], engine.tokenizer) == (0, True)

@@ -157,7 +157,9 @@ class ChoiceProtocol(Protocol[Keys]):
             try:
                 found = scoring(self.spec, spec, example, tokenizer, None)
             except TooLong:
-                continue  # refused, or left out, when the model is asked
+                if self.spec.on_too_long == "fail":
+                    raise
+                continue
             prompts = len(found.pair.factual.ids) + len(found.pair.counterfactual.ids)
             total += prompts + 2 * sum(map(len, found.options))
         return total, tokenizer is not None
