@@ -39,7 +39,7 @@ class Step:
     record: CellRecord | None = None
     """The record that is reused."""
     rescore: str = ""
-    """What its scores lack under the task's present settings, if anything."""
+    """How its scores differ from what the task's present settings would give, if they do."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,10 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     if fault := state.faults.get(name):
         return Step(cell, "run", f"damaged: {fault.what}", fault)
     if record is not None and record.status == "done":
-        lacks = ", ".join(_lacks(cell, record, state))
+        differs = ", ".join(_differs(cell, record, state))
+        lacks = ", ".join(filter(None, (_absent(cell, record), differs)))
         hint = f"; {lacks}: `perbench rescore {run.path}` computes what can be computed here" if lacks else ""
-        return Step(cell, "reuse", f"finished {record.finished}{hint}", record=record, rescore=lacks)
+        return Step(cell, "reuse", f"finished {record.finished}{hint}", record=record, rescore=differs)
     if record is not None:
         message = record.error.message.partition("\n")[0] if record.error else "unknown error"
         return Step(cell, "run", f"failed before: {message}")
@@ -188,13 +189,17 @@ def _step(cell: Cell, run: RunDir, state: _RunState) -> Step:
     return _new(cell, state)
 
 
-def _lacks(cell: Cell, record: CellRecord, state: _RunState) -> Iterator[str]:
+def _absent(cell: Cell, record: CellRecord) -> str:
+    """The metrics that a finished evaluation lacks, such as those whose data were not there."""
+    absent = [name for name in cell.task.spec.metrics if name not in record.metrics]
+    return f"without {', '.join(absent)}" if absent and cell.kind == "eval" else ""
+
+
+def _differs(cell: Cell, record: CellRecord, state: _RunState) -> Iterator[str]:
     """How a finished cell's scores differ from those that its task asks for now."""
     if cell.kind == "train":
         return
     spec = cell.task.spec
-    if cell.kind == "eval" and (absent := [name for name in spec.metrics if name not in record.metrics]):
-        yield f"without {', '.join(absent)}"
     if id(spec) not in state.signatures:  # many cells share a task
         state.signatures[id(spec)] = owner_of(spec).signatures()
     known = record.metrics

@@ -344,9 +344,9 @@ def _say_damaged(plan: Plan) -> None:
 
 def _say_rescore(plan: Plan, out: Path) -> None:
     """Report reused cells whose scores are not those that their tasks ask for now."""
-    for lacks, count in Counter(step.rescore for step in plan.steps if step.rescore).items():
+    for differs, count in Counter(step.rescore for step in plan.steps if step.rescore).items():
         say(
-            f"{counted(count, 'reused cell')}: {lacks}; `perbench rescore {out}` computes what can be "
+            f"{counted(count, 'reused cell')}: {differs}; `perbench rescore {out}` computes what can be "
             "computed from the stored samples"
         )
 

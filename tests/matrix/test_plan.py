@@ -236,6 +236,7 @@ def test_a_metric_the_record_lacks_is_pointed_out(root: Root, tmp_path: Path) ->
     [step] = make_plan([cell], run).steps
     assert step.action == "reuse"
     assert "without rouge1, length: `perbench rescore" in step.reason
+    assert step.rescore == ""  # its record says why it is not there
 
 
 def test_a_headline_other_than_the_tasks_is_pointed_out(root: Root, tmp_path: Path) -> None:
