@@ -394,8 +394,7 @@ def test_pmi_needs_a_persona() -> None:
 
 
 def test_the_fields_of_a_row_must_be_listed() -> None:
-    spec = task().spec
-    fields = spec.fields.model_copy(update={"extra": ["options"]})
+    fields = (spec := task().spec).fields.model_copy(update={"extra": ["options"]})
     given = {**spec.model_dump(exclude_unset=True), "fields": fields}
     with pytest.raises(ValueError, match="'gold'"):
         task_spec()(**given)
