@@ -48,6 +48,7 @@ class TransformersEngine(Engine):
         self._served: Path | None = None
         self._user: Path | None = None
         self.model: Any = self._load(folder)
+        self._packed = False
 
     # ------------------------------------------------------------ weights
 
@@ -62,6 +63,8 @@ class TransformersEngine(Engine):
         Raises:
             PerbenchError: the folder holds neither, or does not load.
         """
+        from perbench.lm.packed import unpack
+
         if self._user is not None and (path, user) != (self._served, self._user):
             self.model, self._user = self.model.unload(), None
         if path != self._served:
@@ -71,8 +74,9 @@ class TransformersEngine(Engine):
                 self.model = None  # freed before its successor is loaded
                 self.model = self._load(self._folder if path is None or adapter else path)
             if path is not None and adapter:
+                unpack(self.model)
                 self.model = adapted(self.model, path, merge=True)
-            self._served = path
+            self._served, self._packed = path, False
         if user != self._user and user is not None:
             served, self._served = self._served, _CHANGING
             self.model = adapted(self.model, user, merge=False)
@@ -89,6 +93,14 @@ class TransformersEngine(Engine):
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
 
+    def _pack(self) -> None:
+        """Lay the weights out for the processor, once they are those that will be served."""
+        from perbench.lm.packed import pack
+
+        if not self._packed:
+            pack(self.model)
+            self._packed = True
+
     @property
     def context(self) -> int | None:
         """See `perbench.contracts.engine.Engine.context`."""
@@ -98,6 +110,7 @@ class TransformersEngine(Engine):
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
         """See `perbench.contracts.engine.Engine.score`."""
+        self._pack()
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
 
     def chat(
@@ -154,6 +167,7 @@ class TransformersEngine(Engine):
         check_room(self.context, max(lengths, default=0), sampling.max_new_tokens)
         if not prompts:
             return []
+        self._pack()
         write, stop = decode if can_decode(self.model) else generated, ends(self, self.stop_tokens, sampling)
         answers: dict[int, Generation] = {}
         generators: dict[int, Any] = {}
@@ -161,11 +175,11 @@ class TransformersEngine(Engine):
         seeds = seed_of_each(seed, len(prompts))
         drawn = seeds if sampling.temperature > 0 else None
         with torch.inference_mode():
-            for pack in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):
-                members = [index for _, group in pack for index in group]
+            for members_of in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):
+                members = [index for _, group in members_of for index in group]
                 chosen = [prompts[index] for index in members]
                 first = [contexts[0] for contexts in chosen]
-                draws = Draws(sampling, pack, first, self.model.device, generators)
+                draws = Draws(sampling, members_of, first, self.model.device, generators)
 
                 def choose(logits: Tensor, rows: Sequence[int], draws: Draws = draws) -> Tensor:
                     check_finite(logits.amax(-1), "logits")  # a padded vocabulary may hold -inf

@@ -1,0 +1,105 @@
+"""Layers laid out for the processor compute what they did, and are as before once unpacked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from perbench.conformance.tiny import write_model
+from perbench.engines.transformers.engine import TransformersEngine
+from perbench.lm import packed
+from perbench.lm.packed import pack, unpack
+from perbench.shapes.sampling import SamplingSpec
+
+
+def layers(dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(48, 80), nn.Linear(80, 33, bias=False)).to(dtype)
+
+
+def laid_out(model: nn.Module) -> int:
+    return sum(hasattr(layer, "packed") for layer in model.modules())
+
+
+@pytest.mark.parametrize("shape", [(48,), (1, 48), (7, 48), (2, 5, 48), (0, 48)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_same_products(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    model, given = layers(dtype), torch.randn(shape).to(dtype)
+    with torch.inference_mode():
+        before = model(given)
+        pack(model)
+        found = model(given)
+    assert laid_out(model) in ((2,) if dtype == torch.float32 else (0, 2))  # not every CPU has bfloat16
+    exact = torch.finfo(dtype).eps
+    torch.testing.assert_close(found, before, atol=8 * exact, rtol=8 * exact)
+
+
+def test_gradients_are_those_of_the_weights() -> None:
+    model, given = layers(), torch.randn(7, 48)
+    model(given).sum().backward()
+    before = [weight.grad for weight in model.parameters()]
+    model.zero_grad()
+    pack(model)
+    model(given).sum().backward()
+    assert all(torch.equal(a, b.grad) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_unpacked_layers_follow_their_weights() -> None:
+    model, given = layers(), torch.randn(7, 48)
+    names = list(model.state_dict())
+    pack(model)
+    assert list(model.state_dict()) == names
+    unpack(model)
+    assert not laid_out(model)
+    with torch.inference_mode():
+        for weight in model.parameters():
+            weight.zero_()
+        pack(model)
+        assert not model(given).any()
+
+
+def test_what_gains_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = layers(torch.float64)
+    pack(model)
+    assert not laid_out(model)
+    monkeypatch.setattr(packed, "MOST", 100)
+    model = layers()
+    pack(model)
+    assert not laid_out(model)
+
+
+def test_weights_that_change_under_an_engine(tmp_path: Path) -> None:
+    """The base has answered, and is packed, before an adapter is merged into it."""
+    from peft import LoraConfig, get_peft_model
+
+    from perbench.lm.models import load_causal_lm
+
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    write_model(base)
+    torch.manual_seed(1)
+    tuned = get_peft_model(
+        load_causal_lm(base, "float32"), LoraConfig(target_modules="all-linear", init_lora_weights=False)
+    )
+    tuned.save_pretrained(str(adapter))
+    engine = TransformersEngine(base, dtype="float32")
+    prompts = [tuple(range(5, 5 + length)) for length in (3, 9)]
+    sampling = SamplingSpec(max_new_tokens=8, temperature=0.0)
+
+    def seen() -> tuple[list[str], list[float]]:
+        texts = [one.text for one in engine.generate(prompts, sampling, seed=0)]
+        logp = engine.score(prompts, [(7, 8), (9,)])
+        return texts, [float(one) for row in logp for one in row]
+
+    first = seen()
+    engine.load_adapter(adapter)
+    merged = seen()
+    engine.load_adapter(None)
+    assert seen() == first
+    fresh = TransformersEngine(base, dtype="float32")
+    fresh.load_adapter(adapter)
+    engine = fresh
+    assert seen() == merged
+    assert merged[1] != first[1]
