@@ -2,7 +2,7 @@
 
 import sys
 
-from perbench.cli import main
+from perbench.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

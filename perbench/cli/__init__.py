@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import errno
+import gc
 import importlib
 import os
 import re
@@ -43,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. `--include` applies to this call only."""
     with guarded_streams(), ending_interrupts():
         return _main(argv)
+
+
+def program() -> int:
+    """`main` as a process of its own."""
+    code = main()
+    gc.freeze()  # what is left goes with the process: a last collection would look at all of it
+    return code
 
 
 def _main(argv: Sequence[str] | None) -> int:

@@ -279,12 +279,11 @@ def widths(table: Table) -> list[tuple[int, int]]:
 
 def filtered(head: RowHead, *, row: bool = True) -> Markup:
     """Attributes by which a row is filtered, or without `row` the heading of a group."""
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     found = {"model": head.model, "source": head.trained_on, **({"trainer": head.name} if row else {})}
-    return Markup(" ").join(
-        Markup('data-{}="{}"').format(name, printable(value)) for name, value in found.items() if value
-    )
+    shown = {name: escape(printable(value)) for name, value in found.items() if value}
+    return Markup(" ".join(f'data-{name}="{value}"' for name, value in shown.items()))
 
 
 def choices(table: Table) -> list[tuple[str, str, list[str]]]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -86,6 +87,7 @@ def variation(values: Mapping[str, Any]) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def natural(text: str) -> tuple[list[tuple[bool, float, str]], str]:
     """Sort key: as text, but with numbers (also -1.0 and 1e-05) by size; equal for equal texts only."""
     parts = re.split(r"((?:(?<!\w)-)?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)", text)

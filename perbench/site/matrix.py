@@ -222,10 +222,13 @@ def _profiles(held: Mapping[ColumnKey, Sequence[Entry]], loaded: Loaded) -> dict
 
 
 def method_of(
-    entries: Sequence[Entry], metric: str, trained: bool, only: Callable[[str], bool] | None = None
+    entries: Sequence[Entry],
+    metric: str,
+    trained: bool,
+    only: Callable[[Sequence[str]], Sequence[int]] | None = None,
 ) -> Method | None:
-    """Evaluations of one model, one per seed, on the samples whose id is one of `only`, or on all; None if
-    one has no per-sample scores of the metric."""
+    """Evaluations of one model, one per seed, on the samples at the places that `only` gives for their ids,
+    or on all; None if one has no per-sample scores of the metric."""
     seeds, statistic = [], None
     for entry in entries:
         scores = entry.scores
@@ -245,7 +248,7 @@ def method_of(
         if only is None:
             seeds.append(Sampled(scores.ids, scores.clusters, rows))
             continue
-        kept = [place for place, name in enumerate(scores.ids) if only(name)]
+        kept = only(scores.ids)
         ids, users = ([of[place] for place in kept] for of in (scores.ids, scores.clusters))
         seeds.append(Sampled(ids, users, rows[kept]))
     share = all(

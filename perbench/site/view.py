@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from perbench import plugins
 from perbench.contracts.chart import Chart, Empty
@@ -19,7 +20,7 @@ from perbench.site.chart import table_of
 from perbench.site.format import natural
 from perbench.site.matrix import matrix_of
 from perbench.site.verdict import Verdict, verdict_of
-from perbench.store import CellRecord
+from perbench.store import CellRecord, Labels
 
 INDEX = "index"
 """The first page."""
@@ -139,18 +140,13 @@ def build_view(loaded: Loaded) -> SiteView:
     records = [entry.record for entry in loaded.entries]
     matrix = matrix_of(loaded)
     sections, broken = _sections(loaded, matrix)
-    order = {"train": 0, "eval": 1, "identify": 2}
-    entries = sorted(
-        loaded.entries,
-        key=lambda entry: (order[entry.record.kind], natural(title(entry.record)), entry.record.identity),
-    )
     return SiteView(
         matrix=matrix,
         sections=sections,
         verdict=verdict_of(matrix),
         facts=facts(loaded),
         alerts=tuple(alerts(loaded)),
-        entries=tuple(entries),
+        entries=tuple(sorted(loaded.entries, key=lambda entry: _place(entry.record))),
         models=tuple(
             sorted(
                 {(r.labels.model, r.labels.model_label) for r in records},
@@ -214,6 +210,17 @@ def _hidden(old: Entry, new: Entry) -> str:
 def title(record: CellRecord) -> str:
     """A cell's name in words: "perce · embedded/sotu_writing → embedded/dialogue · smollm2-135m · seed 0"."""
     labels = record.labels
-    who = labels.identifier or labels.trainer or "base model"
     path = " → ".join(task for task in (labels.source, labels.target) if task)
-    return " · ".join(filter(None, (who, path, labels.model, f"seed {labels.seed}")))
+    return " · ".join(filter(None, (_method(labels), path, labels.model, f"seed {labels.seed}")))
+
+
+def _method(labels: Labels) -> str:
+    return labels.identifier or labels.trainer or "base model"
+
+
+def _place(record: CellRecord) -> tuple[Any, ...]:
+    """Among the entries: trainings first, then as in their titles."""
+    labels = record.labels
+    kind = ("train", "eval", "identify").index(record.kind)
+    names = (_method(labels), labels.source or "", labels.target or "", labels.model)
+    return kind, *map(natural, names), labels.seed, record.identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perbench.store import read_records
-from tests.matrix.conftest import Root, write_rows, writing_rows
+from tests.matrix.conftest import TALK, Root, write_rows, writing_rows
 from tests.matrix.runs import Runs
 
 BASE = {"trainers": [], "sources": [], "targets": ["tiny/writing"], "identifiers": []}
@@ -37,9 +37,24 @@ def test_reused_cells_of_another_scale_are_named_until_they_are_rescored(
     changed = run(1, 9)
     assert "1 reused cell: mae, rmse of other settings; `perbench rescore" in changed
     assert mae() == 3.0
-    code, planned, _ = runs(root.path, *words, "--dry-run", "--verbose")
+    code, planned, _ = runs(root.path, *words, "--dry-run", "--json")
     assert code == 0
     assert "mae, rmse of other settings" in planned
     assert runs(root.path, "rescore", str(out))[0] == 0
     assert mae() == 7.0
     assert "perbench rescore" not in run(1, 9)
+
+
+def test_reused_dialogues_of_other_reported_turns_are_named(root: Root, runs: Runs, tmp_path: Path) -> None:
+    words = ("run", "--matrix", "small", "--out", str(tmp_path / "run"), "--limit", "1")
+    root.matrix(baseline=None, **{**BASE, "targets": ["tiny/talk"]})
+
+    def run(*turns: int) -> str:
+        root.task("talk", dialogue={**TALK["dialogue"], "report_turns": [*turns]})
+        code, _, errors = runs(root.path, *words)
+        assert code == 0, errors
+        return errors
+
+    assert "perbench rescore" not in run()
+    assert "perbench rescore" not in run()
+    assert "rating, pmi, length of other settings; `perbench rescore" in run(1)

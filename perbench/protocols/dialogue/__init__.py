@@ -64,6 +64,11 @@ class DialogueProtocol(Protocol[Keys]):
         keys = ("retries", *(f"sampling.{key}" for key in drawing))
         return found | {f"dialogue.judge.{key}": "under dialogue.judge.method likeliest" for key in keys}
 
+    def signatures(self) -> Mapping[str, str]:
+        from .scores import signatures
+
+        return signatures(self.keys.dialogue)
+
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
         found, spec = super().inputs(helpers), self.keys.dialogue
         found["dialogue"]["judge"]["instruction"] = spec.judge.text

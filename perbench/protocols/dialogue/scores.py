@@ -27,24 +27,31 @@ def scale(metric: str) -> Scale:
     return AGREEMENT if metric.startswith("judge_") else Scale()
 
 
+def _reported(spec: DialogueSpec) -> set[int]:
+    return set(spec.report_turns or range(1, spec.turns + 1))
+
+
+def signatures(spec: DialogueSpec) -> dict[str, str]:
+    """By metric that is averaged over the reported turns."""
+    judge, turns = spec.judge, ",".join(map(str, sorted(_reported(spec))))
+    found = {"rating": f"rating|1-5|{_signature(judge)}|turns:{turns}"}
+    if judge.pmi:
+        wording = canonical_digest(PMI_SYSTEM)[:12]
+        found["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"
+    return {**found, "length": f"length|words:whitespace|turns:{turns}"}
+
+
 def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
     """Ratings and PMI, by turn and over the reported turns. `scores` holds only the reported turns, so that
     cells are compared by headline."""
-    reported = set(spec.report_turns or range(1, spec.turns + 1))
+    reported, judge, signature_of = _reported(spec), spec.judge, signatures(spec)
     chosen = [sample for sample in samples if sample["turn"] in reported]
-    judge = spec.judge
-    turns = ",".join(map(str, sorted(reported)))
-    signatures = {"rating": f"rating|1-5|{_signature(judge)}|turns:{turns}"}
-    if judge.pmi:
-        wording = canonical_digest(PMI_SYSTEM)[:12]
-        signatures["pmi"] = f"pmi|nats/token|model:{judge.model}|system:{wording}|turns:{turns}"
-    metrics = {name: _metric(name, samples, chosen, signature) for name, signature in signatures.items()}
+    judged = [name for name in signature_of if name != "length"]
+    metrics = {name: _metric(name, samples, chosen, signature_of[name]) for name in judged}
     clusters = [sample["user"] for sample in chosen]
     words = [word_count(one["response"]) if missing.reason(one) is None else None for one in chosen]
     why = [missing.reason(sample) or UNSPACED_ANSWER for sample in chosen]
-    metrics["length"] = mean_metric(
-        words, clusters, f"length|words:whitespace|turns:{turns}", why, scale=scale("length")
-    )
+    metrics["length"] = mean_metric(words, clusters, signature_of["length"], why, scale=scale("length"))
     there = missing.answered(samples)
     notes = []
     rated, people = ([sample[name] for sample in samples] for name in ("rating", "user"))
@@ -68,7 +75,7 @@ def score(spec: DialogueSpec, samples: Sequence[Sample]) -> Scored:
         scores=Scores(
             ids=[sample["id"] for sample in chosen],
             clusters=clusters,
-            scores={**{name: [sample[name] for sample in chosen] for name in signatures}, "length": words},
+            scores={**{name: [sample[name] for sample in chosen] for name in judged}, "length": words},
         ),
         metrics=metrics,
         counts={

@@ -168,7 +168,7 @@ def _samples(group: CellGroup) -> bytes:
     found: list[bytes] = []
     for entry in group.entries:
         if entry.folder is not None and entry.samples is not None:
-            head = f'\n{{"cell": "{entry.record.identity[:16]}", '.encode()
+            head = f'{{"cell": "{entry.record.identity[:16]}", '.encode()
             lines = read_bytes(entry.folder / SAMPLES)
-            found.append((b"\n" + lines).replace(b"\n{", head)[1:])
+            found += [head, lines[1:].replace(b"\n{", b"\n" + head)] if lines else []
     return b"".join(found)

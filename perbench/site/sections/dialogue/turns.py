@@ -117,13 +117,18 @@ def _aligned(
     """The scores at one turn, or at all, and each row's place among them. A sample's id ends in "#" and its
     turn."""
 
-    def wanted(sample: str) -> bool:
-        return turn is None or sample.rpartition("#")[2] == str(turn)
+    last: tuple[Sequence[str], list[int]] = (), []
+
+    def at(samples: Sequence[str]) -> list[int]:
+        nonlocal last
+        if samples != last[0]:  # most often all rows have the same samples
+            last = samples, [place for place, name in enumerate(samples) if name.endswith(f"#{turn}")]
+        return last[1]
 
     methods = {}
     for row, records in cells.items():
         done = [entries[record.identity] for record in records if record.status == "done"]
-        method = method_of(done, metric, row.trainer is not None, wanted)
+        method = method_of(done, metric, row.trainer is not None, None if turn is None else at)
         if method is not None and all(seed.ids for seed in method.seeds):
             methods[row] = method
     return Aligned(list(methods.values())), {row: place for place, row in enumerate(methods)}
