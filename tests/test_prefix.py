@@ -105,10 +105,24 @@ def test_equals_full_logits(tiny_model_dir: Path, budget: int) -> None:
     assert max(seen) <= budget
     if budget == 8192:
         prefixes = [len(prompts[0]) - 1, len(prompts[3]) - 1, len(prompts[6]) - 1]
-        assert len(seen) == 3  # prefixes, continuations, the two prompts without one
+        assert len(seen) == 4  # prefixes, continuations in two lengths, the two prompts without one
         assert seen[0] == 3 * max(prefixes)
     for prompt, response, logp in zip(prompts, responses, found, strict=True):
         torch.testing.assert_close(logp, plain(model, prompt, response), rtol=0, atol=2e-5)
+
+
+def test_short_continuations_are_not_read_with_long_ones(tiny_model_dir: Path) -> None:
+    model = load_causal_lm(tiny_model_dir, "float32")
+    generator = torch.Generator().manual_seed(0)
+    head, *rests = (
+        tuple(torch.randint(3, 380, (length,), generator=generator).tolist())
+        for length in (30, 200, 5, 190, 8)
+    )
+    prompts, seen = [(*head, *rest) for rest in rests], seen_tokens(model)
+    found = response_logp(model, prompts, [(7,)] * 4)
+    assert seen == [30, 2 * 200, 2 * 8]  # the head; the rests in two passes
+    for prompt, logp in zip(prompts, found, strict=True):
+        torch.testing.assert_close(logp, plain(model, prompt, (7,)), rtol=0, atol=2e-5)
 
 
 def architecture(name: str) -> Any:

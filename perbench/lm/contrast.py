@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from perbench.lm.padding import batches
+from perbench.lm.padding import batches, even_groups, slack
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,30 +98,6 @@ def response_hidden(
     ]
     states = passes[0] if len(passes) == 1 else torch.cat(passes)
     return states.index_select(0, torch.tensor(places, device=device))
-
-
-def even_groups(lengths: Sequence[int], slack: float) -> list[list[int]]:
-    """Indices, longest first, split where a group's padding would exceed `slack` tokens."""
-    groups: list[list[int]] = []
-    longest, padding = 0, 0
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        padding += longest - lengths[index]
-        if not groups or padding > slack:
-            groups.append([])
-            longest, padding = lengths[index], 0
-        groups[-1].append(index)
-    return groups
-
-
-SLACK = {"cpu": 32.0, "cuda": 512.0}
-"""Estimated number of tokens that cost as much as the overhead of another pass, by device."""
-
-
-def slack(body: nn.Module, device: Any) -> float:
-    """Padding worth another pass on this device, in tokens."""
-    # Processes that share a model's layers must run the same number of passes.
-    shared = any(hasattr(parameter, "full_tensor") for parameter in body.parameters())
-    return float("inf") if shared else SLACK.get(device.type, SLACK["cuda"])
 
 
 def packs(body: Any) -> bool:

@@ -14,9 +14,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from perbench.lm.contrast import even_groups, slack
 from perbench.lm.head import body_of
-from perbench.lm.padding import batches
+from perbench.lm.padding import batches, even_groups, slack
 from perbench.lm.prefix import Pass, can_continue, continued, shared_prefixes
 
 PREFILL = 8192

@@ -93,11 +93,12 @@ def continued(
     sequences: Sequence[Sequence[int]],
     token_budget: int,
 ) -> Iterator[Pass]:
-    """Read `sequences` by the groups of `shared_prefixes`, all with a prefix: each prefix once.
+    """Read `sequences` by the groups of `shared_prefixes`, all with a prefix: each prefix once, and what
+    follows in passes of similar lengths.
 
     `token_budget` bounds the padded tokens of the cache in a pass over the rest of the sequences.
     """
-    from perbench.lm.padding import batches
+    from perbench.lm.padding import batches, even_groups, slack
 
     for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
         bundle = [groups[i] for i in chosen]
@@ -106,13 +107,15 @@ def continued(
         cache = _read(body, prefixes, width)
         rows = [(row, index) for row, (_, members) in enumerate(bundle) for index in members]
         rest = [sequences[index][len(prefixes[row]) :] for row, index in rows]
-        for batch in batches([width + len(tail) for tail in rest], token_budget):
-            picked = [rows[i][0] for i in batch]
-            before = [prefixes[row] for row in picked]
-            hidden, copied = _continue(body, cache, picked, before, [rest[i] for i in batch])
-            yield Pass(
-                [rows[i][1] for i in batch], hidden, copied, [width - len(prefix) for prefix in before]
-            )
+        for even in even_groups([len(tail) for tail in rest], slack(body, body.device)):
+            for of_even in batches([width + len(rest[i]) for i in even], token_budget):
+                batch = [even[i] for i in of_even]
+                picked = [rows[i][0] for i in batch]
+                before = [prefixes[row] for row in picked]
+                hidden, copied = _continue(body, cache, picked, before, [rest[i] for i in batch])
+                yield Pass(
+                    [rows[i][1] for i in batch], hidden, copied, [width - len(prefix) for prefix in before]
+                )
 
 
 def continued_hidden(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from perbench.api import ReferenceLogp, TokenBatch, Trainer, View
 from perbench.lm import contrast as contexts
-from perbench.lm import head
+from perbench.lm import head, padding
 from perbench.lm.contrast import Contrast, batches, contrast, joined
 from perbench.lm.models import ResolvedModel, load_causal_lm
 from perbench.plugins import load_trainer
@@ -229,9 +229,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, llama: 
         monkeypatch.setattr(contexts, "packs", lambda body: True)
         monkeypatch.setattr("perbench.training.batch.packs", lambda body: True)
     elif request.param == "padded":
-        monkeypatch.setitem(contexts.SLACK, "cpu", 1e9)
+        monkeypatch.setitem(padding.SLACK, "cpu", 1e9)
     elif request.param == "one by one":
-        monkeypatch.setitem(contexts.SLACK, "cpu", 0.0)
+        monkeypatch.setitem(padding.SLACK, "cpu", 0.0)
     elif request.param == "chunked":
         monkeypatch.setattr(head, "KEEP", 0)
     elif request.param != "chunked":
