@@ -18,9 +18,8 @@ def growing() -> Iterator[None]:
         yield
     finally:
         if before:
-            around = gc.get_freeze_count() > 0  # within `settled`, which unfreezes later
             gc.freeze()  # what is new is old at once: or the next collection, due now, looks at it all
-            if not around:
+            if not _within:
                 gc.unfreeze()
             gc.enable()
 
@@ -28,8 +27,15 @@ def growing() -> Iterator[None]:
 @contextmanager
 def settled() -> Iterator[None]:
     """Around work that drops little of what there is already: the collector looks only at what is new."""
+    _within.append(True)
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        _within.pop()
+        if not _within:
+            gc.unfreeze()
+
+
+_within: list[bool] = []
+"""One for each `settled` around what runs now; the outermost unfreezes."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from perbench.conformance.tiny import write_model
 from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm import packed
+from perbench.lm.models import load_causal_lm
 from perbench.lm.packed import pack, unpack
 from perbench.shapes.sampling import SamplingSpec
 
@@ -61,6 +64,20 @@ def test_unpacked_layers_follow_their_weights() -> None:
         assert not model(given).any()
 
 
+def test_copies_and_other_types_compute_as_before() -> None:
+    model, given = layers(), torch.randn(7, 48)
+    pack(model)
+    copied = copy.deepcopy(model)
+    with torch.inference_mode():
+        assert torch.equal(copied(given), layers()(given))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(given).dtype == torch.bfloat16
+        assert model.double()(given.double()).dtype == torch.float64
+    with torch.no_grad():
+        model.float()[1].weight.zero_()
+        assert not model(given).any()
+
+
 def test_what_gains_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     model = layers(torch.float64)
     pack(model)
@@ -71,35 +88,54 @@ def test_what_gains_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not laid_out(model)
 
 
-def test_weights_that_change_under_an_engine(tmp_path: Path) -> None:
-    """The base has answered, and is packed, before an adapter is merged into it."""
+def adapter(base: Path, place: Path, seed: int, **options: Any) -> Path:
     from peft import LoraConfig, get_peft_model
 
-    from perbench.lm.models import load_causal_lm
+    torch.manual_seed(seed)
+    config = LoraConfig(**{"target_modules": "all-linear", "init_lora_weights": False, **options})
+    get_peft_model(load_causal_lm(base, "float32"), config).save_pretrained(str(place))
+    return place
 
-    base, adapter = tmp_path / "base", tmp_path / "adapter"
-    write_model(base)
-    torch.manual_seed(1)
-    tuned = get_peft_model(
-        load_causal_lm(base, "float32"), LoraConfig(target_modules="all-linear", init_lora_weights=False)
-    )
-    tuned.save_pretrained(str(adapter))
-    engine = TransformersEngine(base, dtype="float32")
+
+def seen(engine: TransformersEngine) -> tuple[list[str], list[float]]:
+    """Texts, and log-probs bit for bit."""
     prompts = [tuple(range(5, 5 + length)) for length in (3, 9)]
     sampling = SamplingSpec(max_new_tokens=8, temperature=0.0)
+    texts = [one.text for one in engine.generate(prompts, sampling, seed=0)]
+    return texts, [float(one) for row in engine.score(prompts, [(7, 8), (9,)]) for one in row]
 
-    def seen() -> tuple[list[str], list[float]]:
-        texts = [one.text for one in engine.generate(prompts, sampling, seed=0)]
-        logp = engine.score(prompts, [(7, 8), (9,)])
-        return texts, [float(one) for row in logp for one in row]
 
-    first = seen()
-    engine.load_adapter(adapter)
-    merged = seen()
+def test_weights_that_change_under_an_engine(tmp_path: Path) -> None:
+    """The base has answered, and is packed, before an adapter is merged into it."""
+    base = tmp_path / "base"
+    write_model(base)
+    trained = adapter(base, tmp_path / "adapter", 1)
+    engine = TransformersEngine(base, dtype="float32")
+    first = seen(engine)
+    engine.load_adapter(trained)
+    merged = seen(engine)
     engine.load_adapter(None)
-    assert seen() == first
+    assert seen(engine) == first
     fresh = TransformersEngine(base, dtype="float32")
-    fresh.load_adapter(adapter)
-    engine = fresh
-    assert seen() == merged
+    fresh.load_adapter(trained)
+    assert seen(fresh) == merged
     assert merged[1] != first[1]
+
+
+def test_users_get_the_same_numbers_in_any_order(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    write_model(base)
+    users = [adapter(base, tmp_path / f"u{number}", number) for number in range(2)]
+    users.append(adapter(base, tmp_path / "whole", 2, target_modules=["q_proj"], modules_to_save=["o_proj"]))
+    alone = []
+    for user in users:
+        engine = TransformersEngine(base, dtype="float32")
+        engine.load_adapter(None, user)
+        alone.append(seen(engine))
+    engine = TransformersEngine(base, dtype="float32")
+    plain = seen(engine)
+    for user, expected in reversed([*zip(users, alone, strict=True)]):
+        engine.load_adapter(None, user)
+        assert seen(engine) == expected
+    engine.load_adapter(None)
+    assert seen(engine) == plain

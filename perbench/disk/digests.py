@@ -84,6 +84,9 @@ def _parts(path: str | Path) -> Iterator[bytes]:
         while part := os.read(number, size):
             yield part
             size = LARGE
+    except OSError as error:  # such as a folder: only `open` names it
+        error.filename = os.fspath(path)
+        raise
     finally:
         os.close(number)
 

@@ -17,15 +17,29 @@ MOST = 4 * 2**30
 
 
 class Packed(nn.Linear):
-    """A layer whose weights must not change until it is unpacked. With gradients it computes as before."""
+    """A layer whose weights must not change until it is unpacked. With gradients, under autocast and in
+    copies it computes as before."""
 
     packed: Tensor
+    state: tuple[int, int]
+    """Of the weights when they were packed."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or input.dtype != self.weight.dtype or not input.numel():
+        held = self.__dict__.get("packed")
+        if (
+            held is None
+            or torch.is_grad_enabled()
+            or torch.is_autocast_enabled("cpu")
+            or input.dtype != held.dtype
+            or self.state != _state(self.weight)
+            or not input.numel()
+        ):
             return super().forward(input)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.packed, self.bias, "none", [], "")
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(input, held, self.bias, "none", [], "")
         return product
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("packed", "state")}
 
 
 def pack(model: nn.Module) -> None:
@@ -36,7 +50,8 @@ def pack(model: nn.Module) -> None:
         return
     for layer in layers:
         packed: Any = layer
-        packed.packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+        packed.__dict__["packed"] = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+        packed.state = _state(layer.weight)
         packed.__class__ = Packed
 
 
@@ -45,13 +60,20 @@ def unpack(model: nn.Module) -> None:
     for layer in model.modules():
         if isinstance(layer, Packed):
             plain: Any = layer
-            del plain.packed
+            for name in ("packed", "state"):
+                plain.__dict__.pop(name, None)
             plain.__class__ = nn.Linear
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    return weight.data_ptr(), weight._version
 
 
 def _gains(weight: Tensor) -> bool:
     onednn: Any = torch.backends.mkldnn
-    if weight.device.type != "cpu" or not onednn.is_available():
+    usable = onednn.is_available() and getattr(onednn, "enabled", True)
+    plain = type(weight) in (Tensor, nn.Parameter) and not weight.is_inference()
+    if weight.device.type != "cpu" or not usable or not plain:
         return False
     operators: Any = torch.ops.mkldnn
     if not (hasattr(operators, "_linear_pointwise") and hasattr(operators, "_reorder_linear_weight")):

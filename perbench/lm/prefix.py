@@ -100,6 +100,7 @@ def continued(
     """
     from perbench.lm.padding import batches, even_groups, slack
 
+    worth = slack(body, body.device)
     for chosen in batches([prefix for prefix, _ in groups], min(TOGETHER, token_budget)):
         bundle = [groups[i] for i in chosen]
         prefixes = [sequences[members[0]][:prefix] for prefix, members in bundle]
@@ -107,7 +108,7 @@ def continued(
         cache = _read(body, prefixes, width)
         rows = [(row, index) for row, (_, members) in enumerate(bundle) for index in members]
         rest = [sequences[index][len(prefixes[row]) :] for row, index in rows]
-        for even in even_groups([len(tail) for tail in rest], slack(body, body.device)):
+        for even in even_groups([len(tail) for tail in rest], worth):
             for of_even in batches([width + len(rest[i]) for i in even], token_budget):
                 batch = [even[i] for i in of_even]
                 picked = [rows[i][0] for i in batch]

@@ -88,13 +88,13 @@ def variation(values: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def natural(text: str) -> tuple[list[tuple[bool, float, str]], str]:
+def natural(text: str) -> tuple[tuple[tuple[bool, float, str], ...], str]:
     """Sort key: as text, but with numbers (also -1.0 and 1e-05) by size; equal for equal texts only."""
     parts = re.split(r"((?:(?<!\w)-)?[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?)", text)
-    by_size = [
+    by_size = (
         (n % 2 == 0, float(part) if n % 2 else 0.0, "" if n % 2 else part) for n, part in enumerate(parts)
-    ]
-    return by_size, text
+    )
+    return tuple(by_size), text
 
 
 def flatten(value: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -314,7 +314,8 @@ class Aligned:
             alike = self._like(place)  # which are asked for next
             most = max(1, AT_ONCE // max(1, rows.shape[0] * kept.n))
             first = alike.index(place)
-            together = alike[first : first + most]
+            ahead = alike[first : first + most]
+            together = [one for one in ahead if (one, kept.key) not in self._parts]
             scores = np.stack([self._rows[one][:, kept.samples, 0] for one in together])
             found = means_of(scores, kept.user, kept.sizes)
             self._parts.update(((one, kept.key), part) for one, part in zip(together, found, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perbench.disk.digests import read_bytes, read_sha256
 from perbench.disk.files import append_journal, cut_torn, read_journal, replacing, write_json, write_text
 from perbench.errors import PerbenchError
 
@@ -139,3 +141,10 @@ def test_processes_with_one_id_write_one_file_side_by_side(
         assert path.read_text() == "second, which is done before"
     assert path.read_text() == "first"
     assert [file.name for file in tmp_path.iterdir()] == ["reply.json"]
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_sha256])
+def test_a_folder_in_place_of_a_file_is_named(read: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as found:
+        read(tmp_path)
+    assert found.value.filename == str(tmp_path)

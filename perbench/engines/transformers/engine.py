@@ -40,6 +40,8 @@ class TransformersEngine(Engine):
     tokenizer: Any = None
 
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
+        from perbench.lm.packed import pack
+
         self.name = f"transformers {version('transformers')}"
         self.tokenizer = load_tokenizer(folder)
         self._folder = folder
@@ -48,7 +50,7 @@ class TransformersEngine(Engine):
         self._served: Path | None = None
         self._user: Path | None = None
         self.model: Any = self._load(folder)
-        self._packed = False
+        pack(self.model)
 
     # ------------------------------------------------------------ weights
 
@@ -63,7 +65,7 @@ class TransformersEngine(Engine):
         Raises:
             PerbenchError: the folder holds neither, or does not load.
         """
-        from perbench.lm.packed import unpack
+        from perbench.lm.packed import pack, unpack
 
         if self._user is not None and (path, user) != (self._served, self._user):
             self.model, self._user = self.model.unload(), None
@@ -76,7 +78,8 @@ class TransformersEngine(Engine):
             if path is not None and adapter:
                 unpack(self.model)
                 self.model = adapted(self.model, path, merge=True)
-            self._served, self._packed = path, False
+            pack(self.model)  # before users' adapters, whose layers change with each of them
+            self._served = path
         if user != self._user and user is not None:
             served, self._served = self._served, _CHANGING
             self.model = adapted(self.model, user, merge=False)
@@ -93,14 +96,6 @@ class TransformersEngine(Engine):
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return model
 
-    def _pack(self) -> None:
-        """Lay the weights out for the processor, once they are those that will be served."""
-        from perbench.lm.packed import pack
-
-        if not self._packed:
-            pack(self.model)
-            self._packed = True
-
     @property
     def context(self) -> int | None:
         """See `perbench.contracts.engine.Engine.context`."""
@@ -110,7 +105,6 @@ class TransformersEngine(Engine):
 
     def score(self, prompts: Sequence[TokenIds], responses: Sequence[TokenIds]) -> list[np.ndarray[Any, Any]]:
         """See `perbench.contracts.engine.Engine.score`."""
-        self._pack()
         return [logp.numpy() for logp in response_logp(self.model, prompts, responses)]
 
     def chat(
@@ -167,7 +161,6 @@ class TransformersEngine(Engine):
         check_room(self.context, max(lengths, default=0), sampling.max_new_tokens)
         if not prompts:
             return []
-        self._pack()
         write, stop = decode if can_decode(self.model) else generated, ends(self, self.stop_tokens, sampling)
         answers: dict[int, Generation] = {}
         generators: dict[int, Any] = {}
