@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from perbench.errors import PerbenchError, suggest
@@ -21,26 +22,6 @@ class Hyperparameters:
     def __init__(self, **params: Any) -> None:
         for name, value in self.validate(params).items():
             setattr(self, name, value)
-
-    @classmethod
-    def _model(cls) -> Any:
-        from pydantic import ConfigDict, create_model
-
-        fields: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            declared = inspect.get_annotations(base)
-            hints = get_type_hints(base, include_extras=True) if declared else {}
-            for name in declared:
-                hint = hints[name]
-                if name.startswith("_") or ClassVar in (hint, get_origin(hint)):
-                    continue
-                fields[name] = (hint, getattr(cls, name, ...))
-        model: Any = create_model(
-            cls.__name__,
-            __config__=ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False),
-            **fields,
-        )
-        return model
 
     @classmethod
     def unannotated(cls) -> dict[str, str]:
@@ -74,7 +55,7 @@ class Hyperparameters:
         faults = cls.faults(params)
         if faults:
             raise PerbenchError(f"{cls.__name__}: " + "; ".join(message for _, message in faults))
-        values: dict[str, Any] = cls._model()(**params).model_dump()
+        values: dict[str, Any] = model_of(cls)(**params).model_dump()
         return values
 
     @classmethod
@@ -86,14 +67,14 @@ class Hyperparameters:
     @classmethod
     def faults(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
         """(hyperparameter, fault) for each fault: of values alone, else of values together."""
-        return cls.invalid(params) or cls.conflicts(cls._model()(**params).model_dump())
+        return cls.invalid(params) or cls.conflicts(model_of(cls)(**params).model_dump())
 
     @classmethod
     def invalid(cls, params: dict[str, Any]) -> list[tuple[str, str]]:
         """`faults` of values alone."""
         from pydantic import ValidationError
 
-        model = cls._model()
+        model = model_of(cls)
         found = []
         try:
             model(**params)
@@ -112,4 +93,26 @@ class Hyperparameters:
     @property
     def params(self) -> dict[str, Any]:
         """All hyperparameters with their values, JSON-ready, for the identity and the record."""
-        return {name: getattr(self, name) for name in type(self)._model().model_fields}
+        return {name: getattr(self, name) for name in model_of(type(self)).model_fields}
+
+
+@cache  # building one takes a millisecond, and every row of a matrix is checked
+def model_of(cls: type[Hyperparameters]) -> Any:
+    """A pydantic model with the hyperparameters of a plugin's class."""
+    from pydantic import ConfigDict, create_model
+
+    fields: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        declared = inspect.get_annotations(base)
+        hints = get_type_hints(base, include_extras=True) if declared else {}
+        for name in declared:
+            hint = hints[name]
+            if name.startswith("_") or ClassVar in (hint, get_origin(hint)):
+                continue
+            fields[name] = (hint, getattr(cls, name, ...))
+    model: Any = create_model(
+        cls.__name__,
+        __config__=ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False),
+        **fields,
+    )
+    return model

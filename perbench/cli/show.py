@@ -66,7 +66,7 @@ def _yaml(values: dict[str, Any], *, flow: bool | None = False) -> str:
 def _class(plugin: plugins.Plugin) -> dict[str, Any]:
     """The documentation, the keys or hyperparameters, and what the class declares under its contract."""
     from perbench.contracts.base import Owner
-    from perbench.hyperparameters import Hyperparameters
+    from perbench.hyperparameters import Hyperparameters, model_of
     from perbench.shapes.describe import declared, described
 
     cls = plugin.load_class()
@@ -74,7 +74,7 @@ def _class(plugin: plugins.Plugin) -> dict[str, Any]:
     texts = filter(None, [module, inspect.cleandoc(cls.__dict__.get("__doc__") or "")])
     about: dict[str, Any] = {"documentation": "\n\n".join(texts)}
     if issubclass(cls, Hyperparameters):
-        about["hyperparameters"] = described(cls._model(), cls)
+        about["hyperparameters"] = described(model_of(cls), cls)
     if issubclass(cls, Owner):
         about |= {"keys": described(cls.Keys), "roles": _roles(plugin.kind, cls)}
     return about | declared(cls, plugins.named(plugins.KINDS[plugin.kind].base or ""))

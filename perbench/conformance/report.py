@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from perbench.errors import PerbenchError
-from perbench.hyperparameters import Hyperparameters
+from perbench.hyperparameters import Hyperparameters, model_of
 from perbench.plugins.faults import fault_of, place_of
 from perbench.progress import counted
 from perbench.shapes.describe import section_of
@@ -76,7 +76,7 @@ class Report:
 def settings(cls: type[Hyperparameters], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Hyperparameters to test, by a name: as `given`, then with each other choice and each bound of one
     field. Those that the plugin refuses are left out."""
-    fields = cls._model().model_fields
+    fields = model_of(cls).model_fields
     return _varied(
         {(name,): info for name, info in fields.items()}, given, lambda params: not cls.faults(params)
     )

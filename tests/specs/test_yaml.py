@@ -3,9 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perbench import plugins
 from perbench.errors import SpecError
 from perbench.specs.yaml import parse_value, read
 
@@ -158,3 +160,48 @@ def test_a_long_file_is_read_like_a_short_one(tmp_path):
     path.write_text(path.read_text() + "b: 1\n")
     with pytest.raises(SpecError, match=r"long\.yaml:3004: duplicate key 'b', first given on line 1"):
         read(path)
+
+
+def outcome(path, text):
+    path.write_text(text, encoding="utf-8")
+    try:
+        return read(path)
+    except SpecError as error:
+        return [(problem.line, problem.message) for problem in error.problems]
+
+
+PIECES = ["a: 1", "b:", "  - x", "  c: 'q'", "- y", '"k": |', "   text", "[1, 2]"]
+PIECES += [
+    "# c",
+    "é: 日",
+    "\t",
+    "? z",
+    "&a",
+    "}",
+    "",
+    "{a:1}",
+    "x: a:b",
+    "%Y",
+    "---",
+    "d: >-",
+    "- - e: [f,",
+    "*a",
+]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_a_text_reads_the_same_with_and_without_libyaml(tmp_path, pieces):
+    text, path = "\n".join(pieces), tmp_path / "spec.yaml"
+    fast = outcome(path, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(yaml, "CSafeLoader", raising=False)
+        assert outcome(path, text) == fast
+
+
+def test_every_built_in_file_reads_the_same_with_and_without_libyaml(monkeypatch):
+    files = [plugin.path for plugin in plugins.discover().values() if plugin.path.suffix == ".yaml"]
+    assert len(files) > 50
+    fast = [read(path) for path in files]
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert [read(path) for path in files] == fast
