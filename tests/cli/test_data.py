@@ -52,9 +52,17 @@ def test_it_says_where_wordnet_lies(
 
 
 @pytest.fixture
-def personas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """ALOE's personas, made up, and an empty user cache without the default model's package."""
+def counted_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty user cache, without the default model's package, which takes long to unpack."""
+    from perbench.lm import gguf_package
+
     monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(gguf_package.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.fixture
+def personas(tmp_path: Path, counted_in_words: None) -> Path:
+    """ALOE's personas, made up."""
     folder = tmp_path / "raw"
     folder.mkdir()
     for name, count in (("profile_eval", 2), ("personality_eval", 7), ("profile", 1), ("personality", 1)):
@@ -63,12 +71,7 @@ def personas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_report(
-    personas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from perbench.lm import gguf_package
-
-    monkeypatch.setattr(gguf_package.importlib.util, "find_spec", lambda name: None)
+def test_the_report(personas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data.run(parse("prepare", "aloe", "--from", str(personas))) == 0
     found = capsys.readouterr()
     folder = tmp_path / "cache" / "data" / "aloe"
@@ -100,9 +103,8 @@ def test_no_task_is_said_to_find_what_none_reads(
 
 
 def test_a_part_of_a_family_says_which_tasks_have_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, counted_in_words: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PERBENCH_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "raw"
     (folder / "explicit_preference").mkdir(parents=True)
     (folder / "sample.json").write_text("[]")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from perbench import cli
+
 PACKAGE = Path(__file__).parents[1] / "third_party" / "perbench_extra"
 
 
@@ -51,6 +53,19 @@ def test_both_at_once_is_a_duplicate_that_names_both_files(third_party_env):
     assert third_party_env["PYTHONPATH"] in done.stderr
 
 
+def broken(folder, value, files):
+    """An installed package in `folder` that announces the root `value`."""
+    info = folder / "broken-1.0.dist-info"
+    files = {
+        **files,
+        f"{info.name}/METADATA": "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n",
+        f"{info.name}/entry_points.txt": f"[perbench.roots]\nmine = {value}\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("value", "files", "said"),
     [
@@ -60,15 +75,7 @@ def test_both_at_once_is_a_duplicate_that_names_both_files(third_party_env):
     ],
 )
 def test_a_broken_installation_is_named_and_breaks_nobody_else(tmp_path, monkeypatch, value, files, said):
-    info = tmp_path / "broken-1.0.dist-info"
-    files = {
-        **files,
-        f"{info.name}/METADATA": "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n",
-        f"{info.name}/entry_points.txt": f"[perbench.roots]\nmine = {value}\n",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    broken(tmp_path, value, files)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     done = perbench("ls", "trainers", "--json")
     assert ("trainer", "ce") in listed(done)
@@ -77,4 +84,10 @@ def test_a_broken_installation_is_named_and_breaks_nobody_else(tmp_path, monkeyp
     unknown = perbench("show", "trainer", "mine")
     assert unknown.returncode == 2
     assert said in unknown.stderr
-    assert perbench("validate").returncode == 2
+
+
+def test_a_broken_installation_makes_validation_fail(tmp_path, monkeypatch, capsys):
+    broken(tmp_path, "gone_package", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    assert cli.main(["validate"]) == 2
+    assert "'gone_package' is not an importable package" in capsys.readouterr().err
