@@ -7,7 +7,9 @@ All run on one model in one process, in turn, round after round; reported is the
 which the first does not count. percontrast gets the batches that a run gives it; the plain loop is two
 forward passes per answer with all logits, one sequence at a time. llm_judge gets its prompts by length, in
 batches of the size that was fastest in the round that does not count: `judge` writes with transformers'
-`generate`, as people do, `judge here` with perbench's own loop, which reads once what prompts share.
+`generate`, as people do, `judge here` with perbench's own loop, which reads once what prompts share. The
+plain loop and `judge` use the model as transformers loads it, the others as perbench's engine serves it (on
+a CPU with its weights laid out for oneDNN).
 Personas are those of identification/persona_qa as they are, and strung together to a given length, several
 answers each.
 
@@ -37,6 +39,7 @@ from perbench.engines.transformers.engine import TransformersEngine
 from perbench.lm import decode
 from perbench.lm.memory import peak_mb, reset_peak
 from perbench.lm.models import resolve
+from perbench.lm.packed import pack, unpack
 from perbench.lm.prefix import common_length
 from perbench.plugins import load_identifier
 from perbench.prompts.chat import chat_text, encode
@@ -45,6 +48,8 @@ from perbench.specs.load import load_model, load_task
 
 TASK = "identification/persona_qa"
 METHODS = ["percontrast", "plain loop", "judge", "judge here"]
+PEERS = ("plain loop", "judge")
+"""What people would write without perbench: on the model as it is loaded."""
 Method = Callable[[Sequence[PersonaText]], None]
 Read = tuple[Sequence[int], int]
 """A sequence, and how many of its last tokens the head is applied for."""
@@ -94,10 +99,12 @@ def compared(
         **judges,
     }
     methods = {name: methods[name] for name in getattr(options, "methods", METHODS)}
-    rounds, flops = measured(methods, texts, count)
+    rounds, flops = measured(methods, engine.model, texts, count)
     floors = dict.fromkeys(("percontrast", "plain loop"), floor(engine.model, contexts(texts)))
     floors |= {name: floor(engine.model, judge.reads) for name, judge in judges.items()}
     found = {name: (flops[name], floors[name]) for name in methods}
+    for name, (counted, least) in found.items():
+        assert counted >= least, f"{name}: {counted:.3g} FLOPs counted, below the floor of {least:.3g}"
     tell(title, texts, rounds, judges, found)
     return [
         {
@@ -278,22 +285,32 @@ def floor(model: Any, reads: Sequence[Read]) -> float:
 
 
 def measured(
-    methods: dict[str, Method], texts: Sequence[PersonaText], rounds: int
+    methods: dict[str, Method], model: Any, texts: Sequence[PersonaText], rounds: int
 ) -> tuple[dict[str, list[Timing]], dict[str, float]]:
-    """The rounds, and the FLOPs of each method."""
+    """The rounds, and the FLOPs of each method, counted without packed layers: torch does not know them."""
     found: dict[str, list[Timing]] = {name: [] for name in methods}
     flops: dict[str, float] = {}
     for number in range(rounds + 1):
         for name, method in methods.items():
+            lay_out(model, packed=name not in PEERS)
             if number:
                 found[name].append(timed(method, texts))
-            else:
-                if isinstance(method, Judge):
-                    method.choose(texts)
-                with flop_counter() as counter:
-                    method(texts)
-                flops[name] = counter.get_total_flops()
+                continue
+            if isinstance(method, Judge):
+                method.choose(texts)
+            lay_out(model, packed=False)
+            with flop_counter() as counter:
+                method(texts)
+            flops[name] = counter.get_total_flops()
+    lay_out(model, packed=True)
     return found, flops
+
+
+def lay_out(model: Any, *, packed: bool) -> None:
+    """Lay the weights out as perbench's engine serves them, or as transformers loads them."""
+    unpack(model)
+    if packed:
+        pack(model)
 
 
 def timed(method: Method, texts: Sequence[PersonaText]) -> Timing:
