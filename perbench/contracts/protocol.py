@@ -150,8 +150,9 @@ class Protocol(Owner[K]):
         return {}
 
     def signatures(self) -> Mapping[str, str]:
-        """By metric, the signature under the present keys, where it tells apart values of keys that only
-        scores depend on: a stored number with another one was computed under others."""
+        """By metric, the signature under the present keys, or its beginning up to a "|", where it tells apart
+        values of keys that only scores depend on: a stored number with another one was computed under
+        others."""
         return {}
 
     def dataset(self, limit: int | None) -> Dataset | None:

@@ -150,6 +150,13 @@ class JudgedProtocol(Protocol[K]):
         judge = ("judge_prompt", "judge_generated")
         return super().tokens(samples) | {n: sum(sample["overhead"][n] for sample in samples) for n in judge}
 
+    def signatures(self) -> Mapping[str, str]:
+        judge, rubric = self.judge, self.judge.asked
+        wording = canonical_digest(list(rubric.ask.values()))[:12]
+        asked = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}"
+        rules = {name: f"|if:{rule}" for name, rule in rubric.metrics.items()}
+        return {name: f"{name}|{asked}{rules.get(name, '')}" for name in rubric.names}
+
     def score(self, samples: Sequence[Sample]) -> Scored:
         return self.scored(samples)
 
@@ -162,8 +169,7 @@ class JudgedProtocol(Protocol[K]):
         clusters = [sample["user"] for sample in samples]
         rows = [rubric.values(sample["checks"]) for sample in samples]
         values = {name: [row[name] for row in rows] for name in rubric.names}
-        wording = canonical_digest(list(rubric.ask.values()))[:12]
-        signature = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}{tail}"
+        signatures = self.signatures()
         there = missing.answered(samples)
         why = [missing.reason(sample) or _unjudged(sample) for sample in samples]
         open_ = Counter(reason for sample in there for reason in sample.get("checks_missing", {}).values())
@@ -181,7 +187,7 @@ class JudgedProtocol(Protocol[K]):
         return Scored(
             scores=Scores(ids=[sample["id"] for sample in samples], clusters=clusters, scores=dict(values)),
             metrics={
-                name: mean_metric(column, clusters, f"{name}|{signature}", why, scale=self.scale(name))
+                name: mean_metric(column, clusters, signatures[name] + tail, why, scale=self.scale(name))
                 for name, column in values.items()
             },
             counts={

@@ -206,7 +206,7 @@ def _differs(cell: Cell, record: CellRecord, state: _RunState) -> Iterator[str]:
     others = [
         name
         for name, signature in state.signatures[id(spec)].items()
-        if name in known and known[name].signature != signature
+        if name in known and not f"{known[name].signature}|".startswith(f"{signature}|")
     ]
     if others:
         yield f"{', '.join(others)} of other settings"

@@ -55,6 +55,10 @@ def test_answers_are_judged_by_it(root: Path, tiny_model_dir: Path, tmp_path: Pa
     right = [yes and not no for yes, no in zip(fits, blunt, strict=True)]
     assert record["metrics"]["tactful"]["value"] == sum(right) / len(samples)
     assert record["tokens"]["judge_prompt"] > record["tokens"]["prompt"] > 0
+    rule = root / "rubrics" / "tactful.yaml"
+    rule.write_text(rule.read_text("utf-8").replace("fits and not blunt", "fits or not blunt"), "utf-8")
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert "1 reused cell: tactful of other settings; `perbench rescore" in again.stderr
 
 
 def test_what_follows_from_the_rubric(root: Path) -> None:
