@@ -40,15 +40,16 @@ class Runs:
         full: int | None = None,
         hang: int | None = None,
         skew: float = 0.0,
+        expiry: float | None = None,
         env: Mapping[str, str] | None = None,
     ) -> tuple[int, str, str]:
         """(status, stdout, stderr) of `perbench WORDS`; `kill`: die by SIGKILL in the n-th call of a
         function; `full`: the n-th write of samples finds the disk full; `hang`: the n-th call of a model
-        never returns, and hours pass; `skew`: seconds by which the machine's clock is ahead; `env`: further
-        variables."""
+        never returns, and hours pass; `skew`: seconds by which the machine's clock is ahead; `expiry`:
+        seconds after which a lease that nobody renews is free; `env`: further variables."""
         output, errors = root.parent / "stdout", root.parent / "stderr"
         request = {"words": words, "root": str(root), "kill": kill, "full": full}
-        request |= {"hang": hang, "skew": skew, "env": dict(env or {})}
+        request |= {"hang": hang, "skew": skew, "expiry": expiry, "env": dict(env or {})}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(
@@ -119,6 +120,10 @@ def _child(request: dict[str, Any]) -> None:
         _fill_disk(request["full"])
     if request["hang"]:
         _hang(request["hang"])
+    if request["expiry"] is not None:
+        from perbench.store import leases
+
+        leases.EXPIRY = request["expiry"]
     real = time.time
     time.time = lambda: real() + request["skew"]
     if folder := os.environ.get("DELETE_AT_APPEND"):

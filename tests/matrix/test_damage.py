@@ -129,7 +129,8 @@ def test_a_run_that_was_damaged_in_many_places_ends_as_if_nothing_had_been(
         )
         for _ in range(6)
     ]
-    code, _, errors = runs(root.path, "run", "--matrix", "small", "--out", str(unfinished))
+    words = ("run", "--matrix", "small", "--out", str(unfinished))
+    code, _, errors = runs(root.path, *words, expiry=2.0)  # a damaged lease names nobody, so it is waited for
     assert code == 0, (told, errors)
     found = results(unfinished)
     for record in found.values():

@@ -98,7 +98,7 @@ def two_fake_gpus(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-d
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         with kept_handlers():
-            ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+            ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     except Exception as error:  # of ray's own, without a type
         if "timed out during startup" not in str(error):
             raise
