@@ -20,8 +20,9 @@ demo: $(STAMP)
 	$(BIN)/perbench leaderboard build runs/demo --out site
 	@echo "open file://$(CURDIR)/site/index.html"
 
+# Three processes for CI's two cores, since many tests wait for processes of their own.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 test-vllm: $(VLLM_VENV)/installed
 	$(VLLM_VENV)/bin/python -m pytest tests/engines/test_vllm.py tests/engines/test_conformance.py tests/engines/test_transformers.py
