@@ -12,14 +12,14 @@ def growing() -> Iterator[None]:
     """Around what makes many objects and drops few, such as reading 20,000 records: the garbage collector
     would look at all of them again and again, a quarter of the time. Cycles dropped meanwhile are freed
     afterwards, by its next full collection."""
-    before = gc.isenabled()
+    before, frozen = gc.isenabled(), gc.get_freeze_count()
     gc.disable()
     try:
         yield
     finally:
         if before:
             gc.freeze()  # what is new is old at once: or the next collection, due now, looks at it all
-            if not _within:
+            if not frozen:
                 gc.unfreeze()
             gc.enable()
 
@@ -38,4 +38,4 @@ def settled() -> Iterator[None]:
 
 
 _within: list[bool] = []
-"""One for each `settled` around what runs now; the outermost unfreezes."""
+"""One entry per active `settled`; the outermost unfreezes."""

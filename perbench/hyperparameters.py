@@ -13,7 +13,7 @@ from perbench.errors import PerbenchError, suggest
 class Hyperparameters:
     """Base of plugins. A field is an annotated class attribute with a default; constraints use
     `typing.Annotated` with pydantic's or annotated_types' markers. ClassVars and names with a leading
-    underscore are not fields.
+    underscore are not fields. Defaults are read once.
 
     Raises:
         PerbenchError: unknown names, wrong types or values out of range, all reported at once.

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.errors import PerbenchError
-from perbench.lm.contrast import batches, contrast, even_groups, response_logp
+from perbench.lm.contrast import contrast, response_logp
 from perbench.lm.models import ResolvedModel, load_causal_lm, load_tokenizer
+from perbench.lm.padding import batches, even_groups
 from perbench.prompts.pair import PromptPair
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def program() -> int:
-    """`main` as a process of its own."""
+    """Entry point of the process."""
     code = main()
     gc.freeze()  # what is left goes with the process: a last collection would look at all of it
     return code

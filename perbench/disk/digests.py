@@ -84,7 +84,7 @@ def _parts(path: str | Path) -> Iterator[bytes]:
         while part := os.read(number, size):
             yield part
             size = LARGE
-    except OSError as error:  # such as a folder: only `open` names it
+    except OSError as error:  # such as a folder: os.read sets no filename
         error.filename = os.fspath(path)
         raise
     finally:

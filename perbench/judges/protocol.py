@@ -154,8 +154,8 @@ class JudgedProtocol(Protocol[K]):
         judge, rubric = self.judge, self.judge.asked
         wording = canonical_digest(list(rubric.ask.values()))[:12]
         asked = f"judge:{judge.model}|method:{judge.method}|instructions:{wording}"
-        rules = {name: f"|if:{rule}" for name, rule in rubric.metrics.items()}
-        return {name: f"{name}|{asked}{rules.get(name, '')}" for name in rubric.names}
+        rules = {name: f"if:{rule}|" for name, rule in rubric.metrics.items()}
+        return {name: f"{name}|{rules.get(name, '')}{asked}" for name in rubric.names}
 
     def score(self, samples: Sequence[Sample]) -> Scored:
         return self.scored(samples)

@@ -19,20 +19,6 @@ if TYPE_CHECKING:
     from perbench.lm.head import Head
 
 
-__all__ = [
-    "Contrast",
-    "batches",
-    "contrast",
-    "divergence",
-    "even_groups",
-    "joined",
-    "packs",
-    "response_hidden",
-    "response_logp",
-    "slack",
-]
-
-
 class Pair(Protocol):
     """Token ids of a response and of the two prompts that it follows (`perbench.prompts.pair`)."""
 

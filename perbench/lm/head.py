@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from perbench.errors import PerbenchError
 from perbench.lm.finite import check_finite
-from perbench.lm.packed import Packed
+from perbench.lm.onednn import LaidOut
 
 CHUNK = 512
 """Rows of logits held at once: 100 MB of float32 with a vocabulary of 49k."""
@@ -273,7 +273,7 @@ def body_and_head(model: nn.Module) -> tuple[nn.Module, Head]:
     base, body = _base(model), body_of(model)
     layer = base.get_output_embeddings() if hasattr(base, "get_output_embeddings") else None
     name = type(base).__name__
-    if body is None or not isinstance(layer, nn.Linear) or type(layer) not in (nn.Linear, Packed):
+    if body is None or not isinstance(layer, nn.Linear) or type(layer) not in (nn.Linear, LaidOut):
         found = "no body" if body is None else f"head {type(layer).__name__}"
         raise PerbenchError(
             f"{name}: log-probs need a decoder body and a plain linear head without adapters, found {found}; "

@@ -21,6 +21,7 @@ from perbench.specs.compose import owner_of
 from perbench.store import CellRecord, DamagedRecord, Labels, RunDir, read_records
 from perbench.store.cell import folder_name
 from perbench.store.check import check_ids, read_ids
+from perbench.store.record import Better
 
 Action = Literal["reuse", "resume", "run"]
 SHOWN = 4
@@ -120,6 +121,8 @@ class _RunState:
     """Records of other cells, by row and column."""
     signatures: dict[int, Mapping[str, str]] = field(default_factory=dict)
     """`Protocol.signatures` of a task's spec, by its id()."""
+    better: dict[tuple[int, tuple[str, ...]], Mapping[str, Better | None]] = field(default_factory=dict)
+    """`Protocol.better`, by the id() of a task's spec and metrics."""
 
     @staticmethod
     def of(
@@ -209,7 +212,13 @@ def _differs(cell: Cell, record: CellRecord, state: _RunState) -> Iterator[str]:
         if name in known and not f"{known[name].signature}|".startswith(f"{signature}|")
     ]
     if others:
-        yield f"{', '.join(others)} of other settings"
+        yield f"{', '.join(others)} of other settings or an older perbench"
+    key = id(spec), tuple(known)
+    if key not in state.better:
+        state.better[key] = owner_of(spec).better(known)
+    if record.better != (better := state.better[key]):
+        turned = [name for name in known if record.better_of(name) != better.get(name, "higher")]
+        yield f"which values of {', '.join(turned)} are better"
     if record.headline != spec.headline:
         yield f"headline {record.headline}, not {spec.headline}"
 

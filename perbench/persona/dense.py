@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from perbench.disk.cache import DiskCache
 from perbench.disk.digests import canonical_digest
 from perbench.errors import PerbenchError
-from perbench.lm.contrast import batches
 from perbench.lm.device import device
 from perbench.lm.finite import check_finite
 from perbench.lm.model_files import check_loaded
+from perbench.lm.padding import batches
 
 if TYPE_CHECKING:
     import numpy as np

@@ -219,7 +219,7 @@ def _method(labels: Labels) -> str:
 
 
 def _place(record: CellRecord) -> tuple[Any, ...]:
-    """Among the entries: trainings first, then as in their titles."""
+    """Sort key: trainings first, then by title."""
     labels = record.labels
     kind = ("train", "eval", "identify").index(record.kind)
     names = (_method(labels), labels.source or "", labels.target or "", labels.model)

@@ -27,6 +27,8 @@ LONG = 50_000
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_LENIENT = re.compile("[\t\ufeff]|[|>][-+0-9]*#")
+"""What libyaml may accept where PyYAML does not: tabs, byte order marks, comments after | and >."""
 _SPECIAL = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -164,9 +166,9 @@ def _scalar(text: str) -> Any:
 
 
 def _parse(text: str, source: Path | str) -> tuple[Any, dict[KeyPath, Place], list[Problem]]:
-    # libyaml is twenty times as fast, but says less of a fault and takes tabs for spaces.
+    # libyaml is twenty times as fast, but gives shorter messages and accepts what PyYAML refuses.
     found = _built(text, source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if len(text) <= LONG and (found[2] or "\t" in text):
+    if len(text) <= LONG and (found[2] or _LENIENT.search(text)):
         found = _built(text, source, yaml.SafeLoader)
     return found
 
@@ -184,6 +186,9 @@ def _built(text: str, source: Path | str, loader: Any) -> tuple[Any, dict[KeyPat
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         builder.problems.append(Problem(source, line, f"bad YAML: {error.reason}"))
+        return {}, {}, builder.problems
+    except ValueError as error:  # a lone surrogate, a character number that does not exist
+        builder.problems.append(Problem(source, None, f"bad YAML: {error}"))
         return {}, {}, builder.problems
     return value, builder.places, builder.problems
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from perbench import processes
 from perbench.api import Trainer, View
 from perbench.errors import CellError
-from perbench.lm.contrast import Contrast, batches
+from perbench.lm.contrast import Contrast
 from perbench.lm.device import free
+from perbench.lm.padding import batches
 from perbench.prompts.pair import PromptPair
 from perbench.training import fitting
 from perbench.training.checkpoint import Checkpoints

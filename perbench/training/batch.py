@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from perbench.api import ReferenceLogp, Trainer, View
 from perbench.errors import PerbenchError
-from perbench.lm.contrast import Contrast, batches, packs, response_hidden
+from perbench.lm.contrast import Contrast, packs, response_hidden
 from perbench.lm.head import body_and_head
+from perbench.lm.padding import batches
 from perbench.plugins.faults import place_of
 from perbench.prompts.pair import PromptPair
 from perbench.training.watch import RESERVED, Watched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perbench.lm.contrast import batches
+from perbench.lm.padding import batches
 
 
 def ran_out_of_memory(error: Exception) -> bool:

@@ -35,7 +35,7 @@ def test_reused_cells_of_another_scale_are_named_until_they_are_rescored(
     assert mae() == 3.0  # no answer is a number, so each counts as 5
     assert "perbench rescore" not in run(1, 5)
     changed = run(1, 9)
-    assert "1 reused cell: mae, rmse of other settings; `perbench rescore" in changed
+    assert "1 reused cell: mae, rmse of other settings or an older perbench; `perbench rescore" in changed
     assert mae() == 3.0
     code, planned, _ = runs(root.path, *words, "--dry-run", "--json")
     assert code == 0
@@ -57,4 +57,4 @@ def test_reused_dialogues_of_other_reported_turns_are_named(root: Root, runs: Ru
 
     assert "perbench rescore" not in run()
     assert "perbench rescore" not in run()
-    assert "rating, pmi, length of other settings; `perbench rescore" in run(1)
+    assert "rating, pmi, length of other settings or an older perbench; `perbench rescore" in run(1)

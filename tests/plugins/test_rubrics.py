@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from perbench import cli
 from perbench.data import load_examples
 from perbench.errors import SpecError
 from perbench.specs.compose import owner_of
@@ -55,10 +56,50 @@ def test_answers_are_judged_by_it(root: Path, tiny_model_dir: Path, tmp_path: Pa
     right = [yes and not no for yes, no in zip(fits, blunt, strict=True)]
     assert record["metrics"]["tactful"]["value"] == sum(right) / len(samples)
     assert record["tokens"]["judge_prompt"] > record["tokens"]["prompt"] > 0
-    rule = root / "rubrics" / "tactful.yaml"
-    rule.write_text(rule.read_text("utf-8").replace("fits and not blunt", "fits or not blunt"), "utf-8")
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert "1 reused cell: tactful of other settings; `perbench rescore" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        (
+            {"metrics: {tactful: fits and not blunt}": "metrics: {tactful: fits or not blunt}"},
+            "tactful of other",
+        ),
+        ({"metrics: {": "metrics: {fits: fits and blunt, "}, "fits of other"),
+        ({"better: {blunt: lower}": "better: {}"}, "which values of blunt are better"),
+        ({"better: {blunt: lower}": "better: {blunt: lower, fits: null}"}, "which values of fits are better"),
+    ],
+)
+def test_finished_cells_of_other_rules_are_named(
+    root: Path,
+    tiny_model_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rules: dict[str, str],
+    named: str,
+) -> None:
+    model, rubric = str(tiny_model_dir), root / "rubrics" / "tactful.yaml"
+    words = [
+        "eval",
+        "--target",
+        "quiz/tact",
+        "--model",
+        model,
+        "--out",
+        str(tmp_path / "o"),
+        "--set",
+        f"tasks.quiz/tact.tact.judge.model={model}",
+    ]
+    before = changed = rubric.read_text("utf-8")
+    for old, new in rules.items():
+        assert old in changed
+        changed = changed.replace(old, new)
+    for first, second in ((before, changed), (changed, before)):
+        shutil.rmtree(tmp_path / "o", ignore_errors=True)
+        for text, said in ((first, False), (first, False), (second, True)):
+            rubric.write_text(text, "utf-8")
+            assert cli.main([*words]) == 0
+            assert (named in capsys.readouterr().err) == said
 
 
 def test_what_follows_from_the_rubric(root: Path) -> None:

@@ -170,22 +170,10 @@ def outcome(path, text):
         return [(problem.line, problem.message) for problem in error.problems]
 
 
-PIECES = ["a: 1", "b:", "  - x", "  c: 'q'", "- y", '"k": |', "   text", "[1, 2]"]
-PIECES += [
-    "# c",
-    "é: 日",
-    "\t",
-    "? z",
-    "&a",
-    "}",
-    "",
-    "{a:1}",
-    "x: a:b",
-    "%Y",
-    "---",
-    "d: >-",
-    "- - e: [f,",
-    "*a",
+PIECES = [
+    *("a: 1", "b:", "  - x", "  c: 'q'", "- y", '"k": |', "   text", "[1, 2]", "# c", "é: 日", "\t", "? z"),
+    *("&a", "}", "", "{a:1}", "x: a:b", "%Y", "---", "d: >-", "- - e: [f,", "*a", "g: |#c", "\ufeff"),
+    'h: "\\U00110000"',
 ]
 
 
@@ -197,6 +185,12 @@ def test_a_text_reads_the_same_with_and_without_libyaml(tmp_path, pieces):
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(yaml, "CSafeLoader", raising=False)
         assert outcome(path, text) == fast
+
+
+@pytest.mark.parametrize("text", ["x\udcff", '"\\U00110000"', "y: \udcff" + " " * 60_000])
+def test_characters_that_do_not_exist_are_faults(text):
+    with pytest.raises(SpecError, match="--param a: bad YAML"):
+        parse_value(text, "--param a")
 
 
 def test_every_built_in_file_reads_the_same_with_and_without_libyaml(monkeypatch):

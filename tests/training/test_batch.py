@@ -15,8 +15,9 @@ from torch import Tensor
 from perbench.api import ReferenceLogp, TokenBatch, Trainer, View
 from perbench.lm import contrast as contexts
 from perbench.lm import head, padding
-from perbench.lm.contrast import Contrast, batches, contrast, joined
+from perbench.lm.contrast import Contrast, contrast, joined
 from perbench.lm.models import ResolvedModel, load_causal_lm
+from perbench.lm.padding import batches
 from perbench.plugins import load_trainer
 from perbench.prompts.pair import PromptPair
 from perbench.specs.matrix import LoraSpec, TrainingSpec

@@ -40,7 +40,7 @@ class TransformersEngine(Engine):
     tokenizer: Any = None
 
     def __init__(self, folder: Path, *, dtype: str = "auto") -> None:
-        from perbench.lm.packed import pack
+        from perbench.lm.onednn import lay_out
 
         self.name = f"transformers {version('transformers')}"
         self.tokenizer = load_tokenizer(folder)
@@ -50,7 +50,7 @@ class TransformersEngine(Engine):
         self._served: Path | None = None
         self._user: Path | None = None
         self.model: Any = self._load(folder)
-        pack(self.model)
+        lay_out(self.model)
 
     # ------------------------------------------------------------ weights
 
@@ -65,10 +65,11 @@ class TransformersEngine(Engine):
         Raises:
             PerbenchError: the folder holds neither, or does not load.
         """
-        from perbench.lm.packed import pack, unpack
+        from perbench.lm.onednn import lay_out, restore
 
         if self._user is not None and (path, user) != (self._served, self._user):
             self.model, self._user = self.model.unload(), None
+            lay_out(self.model)  # in place of layers that the user's adapter replaced stand copies
         if path != self._served:
             adapter = path is not None and is_adapter(path)
             untouched, self._served = self._served is None, _CHANGING
@@ -76,9 +77,9 @@ class TransformersEngine(Engine):
                 self.model = None  # freed before its successor is loaded
                 self.model = self._load(self._folder if path is None or adapter else path)
             if path is not None and adapter:
-                unpack(self.model)
+                restore(self.model)
                 self.model = adapted(self.model, path, merge=True)
-            pack(self.model)  # before users' adapters, whose layers change with each of them
+            lay_out(self.model)  # before users' adapters, whose layers change with each of them
             self._served = path
         if user != self._user and user is not None:
             served, self._served = self._served, _CHANGING
@@ -168,11 +169,11 @@ class TransformersEngine(Engine):
         seeds = seed_of_each(seed, len(prompts))
         drawn = seeds if sampling.temperature > 0 else None
         with torch.inference_mode():
-            for members_of in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):
-                members = [index for _, group in members_of for index in group]
+            for groups in packs(sizes, drawn, TOKEN_BUDGET // len(prompts[0])):
+                members = [index for _, group in groups for index in group]
                 chosen = [prompts[index] for index in members]
                 first = [contexts[0] for contexts in chosen]
-                draws = Draws(sampling, members_of, first, self.model.device, generators)
+                draws = Draws(sampling, groups, first, self.model.device, generators)
 
                 def choose(logits: Tensor, rows: Sequence[int], draws: Draws = draws) -> Tensor:
                     check_finite(logits.amax(-1), "logits")  # a padded vocabulary may hold -inf

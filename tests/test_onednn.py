@@ -12,10 +12,15 @@ from torch import nn
 
 from perbench.conformance.tiny import write_model
 from perbench.engines.transformers.engine import TransformersEngine
-from perbench.lm import packed
+from perbench.lm import onednn
 from perbench.lm.models import load_causal_lm
-from perbench.lm.packed import pack, unpack
+from perbench.lm.onednn import lay_out, restore
 from perbench.shapes.sampling import SamplingSpec
+
+pytestmark = pytest.mark.skipif(
+    not onednn._gains(torch.ones(2, 2)),
+    reason="torch has no oneDNN here",
+)
 
 
 def layers(dtype: torch.dtype = torch.float32) -> nn.Sequential:
@@ -24,7 +29,10 @@ def layers(dtype: torch.dtype = torch.float32) -> nn.Sequential:
 
 
 def laid_out(model: nn.Module) -> int:
-    return sum(hasattr(layer, "packed") for layer in model.modules())
+    """Layers that compute with weights as they are now."""
+    layers = [layer for layer in model.modules() if "laid_out" in vars(layer)]  # copies have none
+    assert not any(onednn._changed(layer.source, layer.weight) for layer in layers)
+    return len(layers)
 
 
 @pytest.mark.parametrize("shape", [(48,), (1, 48), (7, 48), (2, 5, 48), (0, 48)])
@@ -33,7 +41,7 @@ def test_the_same_products(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     model, given = layers(dtype), torch.randn(shape).to(dtype)
     with torch.inference_mode():
         before = model(given)
-        pack(model)
+        lay_out(model)
         found = model(given)
     assert laid_out(model) in ((2,) if dtype == torch.float32 else (0, 2))  # not every CPU has bfloat16
     exact = torch.finfo(dtype).eps
@@ -45,28 +53,28 @@ def test_gradients_are_those_of_the_weights() -> None:
     model(given).sum().backward()
     before = [weight.grad for weight in model.parameters()]
     model.zero_grad()
-    pack(model)
+    lay_out(model)
     model(given).sum().backward()
     assert all(torch.equal(a, b.grad) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_unpacked_layers_follow_their_weights() -> None:
+def test_restored_layers_follow_their_weights() -> None:
     model, given = layers(), torch.randn(7, 48)
     names = list(model.state_dict())
-    pack(model)
+    lay_out(model)
     assert list(model.state_dict()) == names
-    unpack(model)
+    restore(model)
     assert not laid_out(model)
     with torch.inference_mode():
         for weight in model.parameters():
             weight.zero_()
-        pack(model)
+        lay_out(model)
         assert not model(given).any()
 
 
 def test_copies_and_other_types_compute_as_before() -> None:
     model, given = layers(), torch.randn(7, 48)
-    pack(model)
+    lay_out(model)
     copied = copy.deepcopy(model)
     with torch.inference_mode():
         assert torch.equal(copied(given), layers()(given))
@@ -80,12 +88,29 @@ def test_copies_and_other_types_compute_as_before() -> None:
 
 def test_what_gains_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     model = layers(torch.float64)
-    pack(model)
+    lay_out(model)
     assert not laid_out(model)
-    monkeypatch.setattr(packed, "MOST", 100)
+    monkeypatch.setattr(onednn, "MOST", 100)
     model = layers()
-    pack(model)
+    lay_out(model)
     assert not laid_out(model)
+
+
+def test_without_room_for_copies_a_model_computes_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    reorder, calls = torch.ops.mkldnn._reorder_linear_weight, []
+
+    def second_fails(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) > 1:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:125] can't allocate memory")
+        return reorder(*given)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", second_fails)
+    model = layers()
+    lay_out(model)
+    assert len(calls) == 2
+    assert not laid_out(model)
+    assert {type(layer) for layer in model} == {nn.Linear}
 
 
 def adapter(base: Path, place: Path, seed: int, **options: Any) -> Path:
@@ -106,13 +131,16 @@ def seen(engine: TransformersEngine) -> tuple[list[str], list[float]]:
 
 
 def test_weights_that_change_under_an_engine(tmp_path: Path) -> None:
-    """The base has answered, and is packed, before an adapter is merged into it."""
+    """The base has answered before an adapter is merged into it."""
     base = tmp_path / "base"
     write_model(base)
     trained = adapter(base, tmp_path / "adapter", 1)
     engine = TransformersEngine(base, dtype="float32")
+    everything = laid_out(engine.model)
+    assert everything > 1
     first = seen(engine)
     engine.load_adapter(trained)
+    assert laid_out(engine.model) == everything
     merged = seen(engine)
     engine.load_adapter(None)
     assert seen(engine) == first
@@ -134,8 +162,11 @@ def test_users_get_the_same_numbers_in_any_order(tmp_path: Path) -> None:
         alone.append(seen(engine))
     engine = TransformersEngine(base, dtype="float32")
     plain = seen(engine)
+    everything = laid_out(engine.model)
     for user, expected in reversed([*zip(users, alone, strict=True)]):
         engine.load_adapter(None, user)
         assert seen(engine) == expected
+        assert 0 < laid_out(engine.model) <= everything
     engine.load_adapter(None)
     assert seen(engine) == plain
+    assert laid_out(engine.model) == everything
