@@ -111,7 +111,8 @@ class Progress:
     def begin(self) -> None:
         """Count time from now: what was finished before says nothing of what is left."""
         if self._bars is not None:
-            self._bars.reset(self._whole, completed=self._done, whole=self._done)
+            fields = {"whole": self._done, "figures": "", "name": ""}  # reset drops those not given
+            self._bars.reset(self._whole, completed=self._done, **fields)
 
     def crew(self, rows: Sequence[tuple[str, str, int, int]]) -> None:
         """On a terminal, show what other processes work on: (worker, cell, units done, of how many)."""
@@ -156,11 +157,25 @@ BESIDE = 9 + BAR + len("/ 0:00:00 left 0:00:00") + 8
 """Columns of a bar's line without its counts and figures."""
 
 
+def shortened(text: str, room: int) -> str:
+    """At most `room` characters of a text: its beginning and twice as much of its end."""
+    if len(text) <= room:
+        return text
+    start = max(room - 1, 0) // 3
+    return f"{text[:start]}…{text[len(text) - max(room - 1 - start, 0) :]}"
+
+
 def _bars(console: Console) -> Any:
     """A line per other process, the running cell's name and bar, and below them the bar of all cells."""
     from rich import progress as rich
     from rich.table import Table
     from rich.text import Text
+
+    class Shortened(Text):
+        """The name of a cell without its middle where room is short: names differ at their ends."""
+
+        def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+            yield Text(shortened(self.plain, options.max_width), no_wrap=True, overflow="ellipsis")
 
     class NamedBars(rich.Progress):
         crew: Sequence[tuple[str, str, int, int, float]] = ()
@@ -170,7 +185,7 @@ def _bars(console: Console) -> Any:
             if self.crew:
                 yield from self._crew()
             for task in self.tasks[1:]:
-                yield Text(task.fields["name"], no_wrap=True, overflow="ellipsis")
+                yield Shortened(task.fields["name"])
             yield self.make_tasks_table([*self.tasks[1:], *self.tasks[:1]])
 
         def _crew(self) -> Iterator[Any]:
@@ -183,7 +198,7 @@ def _bars(console: Console) -> Any:
             for worker, name, done, total, seconds in self.crew[:room]:
                 part = f"{done:,}/{total:,}" if total else "starting"
                 clock = str(timedelta(seconds=int(seconds)))
-                table.add_row(printable(worker), part, clock, printable(name))
+                table.add_row(printable(worker), part, clock, Shortened(printable(name)))
             yield table
             if len(self.crew) > room:
                 yield Text(f"and {len(self.crew) - room} more")

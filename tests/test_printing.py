@@ -139,6 +139,13 @@ def test_a_terminal_gets_lines_folded_between_words_and_json_as_it_is(
     assert len(lines) == 6
 
 
+@pytest.mark.parametrize("lead", ["4 left; to go on:", "next:", "         ->"])
+def test_a_command_to_go_on_with_stays_whole(lead: str) -> None:
+    command = "perbench train --model smollm2-135m --trainer perce --source embedded/sotu_writing"
+    assert folded(f"{lead} {command}", 40).split("\n") == [lead, f"    {command}"]
+    assert folded(f"{lead} {command}", 200) == f"{lead} {command}"
+
+
 @given(st.text(st.sampled_from("ab  \n-")), st.integers(10, 60))
 def test_folding_loses_no_word_and_no_line_is_too_long(text: str, width: int) -> None:
     shown = folded(text, width)

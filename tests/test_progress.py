@@ -6,8 +6,10 @@ import io
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from perbench.progress import Progress, duration
+from perbench.progress import Progress, duration, shortened
 
 
 class Terminal(io.StringIO):
@@ -84,6 +86,29 @@ def test_a_cell_counts_as_done_even_when_it_fails() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_bars_count_from_where_others_left_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream = Terminal()
+    progress = Progress(3, stream)
+    with progress.shown():
+        progress.finished("train a", None)
+        progress.begin()
+        with progress.cell("eval b") as tick:
+            tick(1, 2, {"loss": 1.0})
+            progress._bars.refresh()
+    assert "2/3" in stream.getvalue()
+
+
+@given(st.text("abc →", max_size=40), st.integers(1, 60))
+def test_shortened_names_keep_both_ends(text: str, room: int) -> None:
+    found = shortened(text, room)
+    assert len(found) == min(len(text), room)
+    start, cut, end = found.partition("…")
+    assert text.startswith(start)
+    assert text.endswith(end)
+    assert bool(cut) == (len(text) > room)
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])

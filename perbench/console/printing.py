@@ -26,6 +26,7 @@ NARROW = 80
 """Columns of a terminal that does not report its width."""
 INDENT = 4
 COLUMN = re.compile(r" *\S+ {2,}(?=\S)")
+LEAD = re.compile(r"(?:\b(?:next|to go on):|->) (?=(?:perbench|pip) )")
 
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that move the cursor, change colours, reorder text, break lines or are invisible."""
@@ -51,11 +52,15 @@ def _escaped(char: str) -> str:
 
 def folded(text: str, width: int) -> str:
     """Each line of `text` longer than `width`, broken between words. Continuation lines are indented, those
-    of two-column lines to the second column. Longer words stay whole."""
+    of two-column lines to the second column. Longer words stay whole, and so do commands to go on with, on a
+    line of their own, so that they can be pasted."""
     return "\n".join(line if len(line) <= width else _fold(line, width) for line in text.split("\n"))
 
 
 def _fold(line: str, width: int) -> str:
+    if lead := LEAD.search(line):
+        before, command = line[: lead.end()].rstrip(), line[lead.end() :]
+        return f"{folded(before, width)}\n{' ' * INDENT}{command}"
     first = COLUMN.match(line)
     indent = len(first[0]) if first else len(line) - len(line.lstrip()) + INDENT
     return textwrap.fill(

@@ -235,7 +235,7 @@ class _Points:
             ends = dict.fromkeys(number(value, digits) for value in (least[0], least[-1]))
             parts.append(f"{' to '.join(ends)} {metric}")
         if parts:
-            yield f"Gains below about {_words(parts, 'or')} are too small for these data to show."
+            yield f"With these data, gains below about {_words(parts, 'or')} would mostly go unseen."
 
     def _needed(self, found: Sequence[Comparison], tests: int) -> Iterator[str]:
         """With the users that the clearest difference needs, were it as large as it looks: fewest of all."""

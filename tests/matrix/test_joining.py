@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +155,17 @@ def test_a_run_is_joined_with_the_folders_that_it_was_started_with(
     assert f"--include {root.path}" in capsys.readouterr().err
     assert cli.main(["work", str(out), "--include", str(root.path)]) == 0
     assert len(results(out)) == 3
+
+
+def test_a_worker_on_a_terminal_shows_its_cells(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert cli.main(["work", str(out)]) == 0
+    assert len(results(out)) == 3
+    assert re.search(r"\[(\d)/\1\] ", terminal.getvalue())
 
 
 def test_the_plan_is_the_same_whenever_the_command_is_started(out: Path) -> None:

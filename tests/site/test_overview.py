@@ -104,8 +104,8 @@ def test_gains_of_different_metrics_are_never_averaged(bench: Bench) -> None:
     table = table_of(bench)
     assert [(head.name, head.metric) for head in table.columns[:3]] == [
         ("Rank", "in dialogue"),
-        ("Dialogue", "mean gain, PMI"),
-        ("Writing", "mean gain, ROUGE-L"),
+        ("Dialogue", "mean gain, PMI ↑"),
+        ("Writing", "mean gain, ROUGE-L ↑"),
     ]
     assert len(table.columns) == 7
     assert cell(table, "perce", "Dialogue").value == pytest.approx(0.2)

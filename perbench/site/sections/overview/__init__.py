@@ -15,6 +15,7 @@ from perbench.site.means import MeanGain, Standing, TaskKind, kinds_of, standing
 from perbench.site.rows import ON_TEST
 
 UNEVEN = "range below a time: single trainings; other work on the machine may have slowed some"
+ARROWS = {"higher": "↑", "lower": "↓"}
 UNRANKED = "too few users for any test between methods"
 
 
@@ -33,7 +34,9 @@ class Overview(Section):
         columns = (
             ColumnHead("Rank", metric=f"in {names[0]}"),
             *(
-                ColumnHead(name[:1].upper() + name[1:], metric=f"mean gain, {_short(kind)}")
+                ColumnHead(
+                    name[:1].upper() + name[1:], metric=f"mean gain, {_short(kind)} {ARROWS[kind.better]}"
+                )
                 for name, kind in zip(names, kinds, strict=True)
             ),
             ColumnHead("Time", metric=over),
