@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import shlex
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,17 +20,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.console.printing import say
     from perbench.matrix.verify import verify
     from perbench.progress import counted
     from perbench.store import RunDir
 
     faulty, found = 0, []
     for path in args.runs:
-        cells = 0
         metrics = 0
+        of: Counter[str] = Counter()
         for checked in verify(RunDir(path)):
             found.append({"run": str(path), **asdict(checked)})
-            cells += 1
+            of[checked.status] += 1
             metrics += checked.metrics
             faulty += bool(checked.faults)
             if not args.json:
@@ -37,13 +39,15 @@ def run(args: argparse.Namespace) -> int:
                     print(f"FAULT {checked.name}: {fault}")
                 for unchecked in checked.unchecked:
                     print(f"not checked, {checked.name}: {unchecked}")
-        print(
-            f"{path}: run.json and {counted(cells - 1, 'cell')} checked; "
-            f"{counted(metrics, 'metric')} recomputed and equal",
-            file=sys.stderr,
-        )
+        cells = counted(of.total() - of["not started"] - 1, "cell")
+        equal = f"{counted(metrics, 'metric')} recomputed and equal" if metrics else "no metric recomputed"
+        say(f"{path}: run.json and {cells} checked; {equal}")
+        lacking = {"not finished": of["unfinished"] + of["not started"], "failed": of["failed"]}
+        if any(lacking.values()):
+            counts = ", ".join(f"{counted(n, 'cell')} {what}" for what, n in lacking.items() if n)
+            say(f"{path}: {counts}; details: {shlex.join(['perbench', 'status', str(path)])}")
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
     if faulty:
-        print(f"{counted(faulty, 'fault')} found", file=sys.stderr)
+        say(f"{counted(faulty, 'fault')} found")
     return 2 if faulty else 0

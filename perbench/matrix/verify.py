@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from perbench.contracts.data import Dataset
 from perbench.contracts.run import Scored
@@ -26,7 +26,7 @@ from perbench.shapes.base import Named
 from perbench.shapes.task import TaskSpec
 from perbench.specs.compose import owner_of, source_of
 from perbench.store import CellRecord, DamagedRecord, Metric, RunDir, Scores
-from perbench.store.cell import LEDGER
+from perbench.store.cell import LEDGER, folder_name
 from perbench.store.check import (
     LOG,
     SAMPLES,
@@ -47,16 +47,19 @@ GIVEN = ("user", "question", "reference")
 @dataclass
 class Checked:
     """One cell, or run.json. `faults`: what differs from what was written; `unchecked`: what could not be
-    checked, and why; `metrics`: how many were recomputed and are equal."""
+    checked, and why; `metrics`: how many were recomputed and are equal; `status`: that of a cell of the
+    latest plans, "" of others and of damaged ones."""
 
     name: str
     faults: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     metrics: int = 0
+    status: Literal["", "done", "failed", "unfinished", "not started"] = ""
 
 
 def verify(run: RunDir) -> Iterator[Checked]:
-    """Check run.json and every cell of a run directory, finished or not; changes nothing.
+    """Check run.json and every cell of a run directory, finished or not, and name the planned cells that it
+    does not hold; changes nothing.
 
     Raises:
         PerbenchError: it is not a run directory.
@@ -87,14 +90,21 @@ def verify(run: RunDir) -> Iterator[Checked]:
         else:
             records[record.identity] = record
     for record in records.values():
-        yield _finished(record, run, described.get("matrices", {}), records)
+        found = _finished(record, run, described.get("matrices", {}), records)
+        if not planned or record.identity in planned:
+            found.status = record.status
+        yield found
+    begun = {name.partition("-")[2] for name in run.begun()}
+    for start in sorted({folder_name("eval", one).partition("-")[2] for one in planned} - begun):
+        yield Checked(f"cell {start} (not started)", status="not started")
 
 
 def _unfinished(folder: Path, planned: set[str]) -> Checked:
-    found = Checked(f"cells/{folder.name} (unfinished)")
+    found = Checked(f"cells/{folder.name} (unfinished)", status="unfinished")
     kind, _, start = folder.name.partition("-")
     owner = next((name for name in planned if name.startswith(start) and start), None)
     if owner is None:
+        found.status = "" if planned else "unfinished"
         found.unchecked.append("not in a plan of run.json")
         return found
     if kind == "train":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -301,6 +302,29 @@ def test_a_run_as_it_was_written_passes_and_what_was_not_checked_is_said(
     assert main(["verify", str(finished)]) == 0
     assert "metrics: " in capsys.readouterr().out
     assert main(["verify", str(finished.parent / "none")]) == 2
+
+
+def test_verify_counts_what_is_not_finished_and_what_failed(
+    root: Root, finished: Path, unfinished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def counted(run: Path) -> tuple[Counter[str], str]:
+        assert main(["verify", str(run), "--json"]) == 0  # which is no damage
+        said = capsys.readouterr()
+        return Counter(cell["status"] for cell in json.loads(said.out)), said.err
+
+    found, said = counted(finished)
+    assert found == {"": 1, "done": 9}
+    assert "not finished" not in said
+    assert "failed" not in said
+    (record, folder), *_ = [one for one in read_records(finished) if one[0].kind == "eval"]
+    CellDir(folder, "eval", record.identity).fail(record.model_copy(update={"status": "failed"}))
+    assert counted(finished)[0] == {"": 1, "done": 8, "failed": 1}
+    assert "1 cell failed" in counted(finished)[1]
+    found, said = counted(unfinished)
+    assert found.total() == 10
+    assert found["unfinished"] == 1
+    assert f"{found['unfinished'] + found['not started']} cells not finished" in said
+    assert f"perbench status {unfinished}" in said
 
 
 def test_a_run_names_all_damaged_cells_and_makes_them_again(
