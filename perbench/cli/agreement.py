@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", metavar="NAME", help="compare this engine with another on the weights of --model"
     )
-    parser.add_argument("--model", metavar="MODEL", help="with --engine: a model of weights")
+    parser.add_argument("--model", metavar="MODEL", help="with --engine: a model whose weights it can load")
     parser.add_argument(
         "--against",
         metavar="NAME",
@@ -37,18 +37,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """The exit code: 0 if they may share a table, 1 if not."""
     from perbench import plugins
-    from perbench.conformance.agreement import agreement
+    from perbench.conformance.agreement import agreement, check_engine
     from perbench.console.printing import say
     from perbench.specs.load import load_model
     from perbench.specs.yaml import Place, parse_param
 
-    if args.model is None:
-        raise PerbenchError("--engine compares engines on a model's weights: add --model MODEL")
     against = args.against or REFERENCE
     for name in (args.engine, against):
-        plugins.get("engine", name).load_class()
+        check_engine(name, plugins.get("engine", name).load_class())
     if args.engine == against:
         raise PerbenchError(f"--engine and --against are both {args.engine}; name two engines")
+    if args.model is None:
+        raise PerbenchError(
+            f"--engine {args.engine}: engines are compared on one model's weights; add --model MODEL, such "
+            "as --model smollm2-135m"
+        )
     keys = dict(parse_param(text, "--set") for text in args.set)
     serving = {"engine": args.engine, **({args.engine: keys} if keys else {})}
     place = Place(f"--engine {args.engine}")

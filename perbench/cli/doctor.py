@@ -32,9 +32,8 @@ EXTRAS = {
     "lm-eval": "targets lm_eval:TASK",
     "ray": "--executor ray",
     "slurm": "--executor slurm",
-    "vllm": "engine vllm",
 }
-"""What perbench's extras are for."""
+"""What perbench's extras are for; that of an engine is in `_engines`."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    """What perbench's extras install, except for `demo` (see `_carried`) and `dev`."""
+    """What perbench's extras install, except for `demo` (see `_carried`), `dev` and those of engines."""
     for requirement in metadata.requires("perbench") or ():
         name, _, condition = requirement.partition(";")
         extra = re.search(r"extra == .([\w.-]+)", condition)
@@ -135,6 +134,20 @@ def _extras() -> Iterator[Check]:
             yield Check(name, "missing", f"not installed, needed by {use}", install)
         else:
             yield Check(name, "ok", f"{version}, for {use}")
+
+
+def _engines() -> Iterator[Check]:
+    """Packages of engines, which may need an environment of their own."""
+    for name, cls in plugins.classes("engine").items():
+        if cls.requires is not None:
+            package, install = cls.requires
+            lacking = cls.lacking() is not None
+            yield Check(
+                f"engine {name}",
+                "missing" if lacking else "ok",
+                f"needs the package {package}" if lacking else f"has its package {package}",
+                install if lacking else None,
+            )
 
 
 def _carried() -> Iterator[Check]:
@@ -242,4 +255,4 @@ def _plugins() -> Iterator[Check]:
             yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "fix or remove the file")
 
 
-PARTS = (_machine, _packages, _roots, _extras, _carried, _wordnet, _prepared, _plugins)
+PARTS = (_machine, _packages, _roots, _extras, _engines, _carried, _wordnet, _prepared, _plugins)

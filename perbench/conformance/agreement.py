@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perbench.contracts.engine import Engine, Generation
+from perbench.contracts.engine_kind import EngineKind
 from perbench.errors import PerbenchError
 from perbench.lm.device import free
 from perbench.lm.native import native
@@ -101,6 +102,17 @@ class Agreement:
         return found
 
 
+def check_engine(name: str, cls: type[EngineKind[Any]]) -> None:
+    """
+    Raises:
+        PerbenchError: the engine gives no log-probs, or is not installed.
+    """
+    if not cls.offers >= TOKENS:
+        raise PerbenchError(f"engine {name} gives no log-probs of given texts to compare by")
+    if (lacking := cls.lacking()) is not None:
+        raise PerbenchError(lacking)
+
+
 def agreement(
     first: Named[ModelSpec], second: Named[ModelSpec], say: Callable[[str], None] = lambda line: None
 ) -> Agreement:
@@ -109,9 +121,8 @@ def agreement(
         PerbenchError: an engine gives no log-probs, or is not installed.
     """
     for one in (first, second):
-        engine, name = engine_of(one), engine_name(one.spec)
-        if not engine.offers >= TOKENS:
-            raise PerbenchError(f"engine {name} gives no log-probs of given texts to compare by")
+        engine = engine_of(one)
+        check_engine(engine_name(one.spec), type(engine))
         if missing := engine.absent():
             raise PerbenchError(missing[0])
     topics = [(form.format(topic), PERSONA.replace("{}", topic)) for topic in TOPICS for form in FORMS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +58,8 @@ class EngineKind(Owner[K]):
     """All of its part in identities, with the rest from `identify`; None: its name, its version and its
     `inputs`."""
 
+    requires: ClassVar[tuple[str, str] | None] = None
+    """A package that it needs beyond perbench's own: its module, and how to install it."""
     prefix: ClassVar[str | None] = None
     """Prefix of model names without a file; the rest is passed to `values`."""
 
@@ -91,7 +94,17 @@ class EngineKind(Owner[K]):
         """Packages, keys and servers that it needs but this machine lacks, each with what to do."""
         from perbench.lm.gguf_package import absent
 
-        return absent(self.spec.gguf) if self.spec.gguf is not None else []
+        lacking = self.lacking()
+        found = [lacking] if lacking is not None else []
+        return found + (absent(self.spec.gguf) if self.spec.gguf is not None else [])
+
+    @classmethod
+    def lacking(cls) -> str | None:
+        """The message that its package is not installed, if so."""
+        if cls.requires is None or find_spec(cls.requires[0]) is not None:
+            return None
+        module, install = cls.requires
+        return f"{cls.what} needs the package {module}, which is not installed; {install}"
 
     def faults(self, rank: int) -> Iterator[str]:
         """Why it cannot serve LoRA adapters of this rank, when planning; each says what to do."""

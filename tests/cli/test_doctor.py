@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_what_tasks_and_models_need_is_looked_for(capsys, tmp_path):
 def test_what_extras_install_is_looked_for(capsys, monkeypatch):
     found = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     extras = found["project"]["optional-dependencies"]
-    assert {name.replace("_", "-") for name in extras} == {*doctor.EXTRAS, "demo", "dev"}
+    assert {name.replace("_", "-") for name in extras} == {*doctor.EXTRAS, "vllm", "demo", "dev"}
     # As an installed package tells it; the one these tests run with may be installed from another state.
     requires = [f"{one}; extra == '{extra}'" for extra, ones in extras.items() for one in ones]
     monkeypatch.setattr(doctor.metadata, "requires", lambda package: requires)
@@ -120,6 +121,49 @@ def test_plain_lines_hold_the_fix_below_the_fault(capsys, tmp_path, monkeypatch)
     lines = capsys.readouterr().out.splitlines()
     place = next(index for index, line in enumerate(lines) if line.startswith("missing  wordnet"))
     assert lines[place + 1].strip() == "-> perbench data prepare wordnet"
+
+
+ENGINE = """\
+from perbench.contracts.engine_kind import EngineKind
+
+
+class Far(EngineKind):
+    requires = ("gone_package", "run: make far")
+    offers = frozenset({"chat", "tokens", "score"})
+
+    def open(self, host):
+        raise AssertionError
+"""
+
+
+def test_packages_of_engines_are_looked_for(capsys, tmp_path):
+    (tmp_path / "engines").mkdir()
+    (tmp_path / "engines" / "far.py").write_text(ENGINE, encoding="utf-8")
+    _, checks = report(capsys, "--include", str(tmp_path))
+    assert checks["engine far"]["status"] == "missing"
+    assert "gone_package" in checks["engine far"]["detail"]
+    assert checks["engine far"]["fix"] == "run: make far"
+    if find_spec("vllm") is None:  # a package index knows no perbench
+        assert "-e '.[vllm]'" in checks["engine vllm"]["fix"]
+    assert (
+        cli.main(["doctor", "--engine", "far", "--include", str(tmp_path)]) == 2
+    )  # before a model is asked for
+    line = capsys.readouterr().err
+    assert "gone_package" in line and "make far" in line
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("tranformers", ("'tranformers'", "'transformers'")),
+        ("openai", ("openai", "log-probs")),
+    ],
+)
+def test_a_comparison_looks_at_the_engine_before_it_asks_for_a_model(capsys, engine, words):
+    assert cli.main(["doctor", "--engine", engine]) == 2
+    line = capsys.readouterr().err
+    assert all(word in line for word in words)
+    assert "--model" not in line
 
 
 @pytest.mark.parametrize("words", [["--model", "toy"], ["--against", "vllm"], ["--set", "eager=true"]])

