@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 OFFERS: frozenset[Capability] = frozenset({"chat", "tokens", "score", "adapters", "penalty", "eos"})
 INSTALL = (
     "it gets an environment of its own, since it pins torch; in perbench's checkout, run: python3 -m venv "
-    ".venv-vllm && .venv-vllm/bin/pip install -c constraints-vllm.txt -e '.[vllm]' (on a CPU: make "
-    ".venv-vllm/installed), then use .venv-vllm/bin/perbench"
+    ".venv-vllm && .venv-vllm/bin/pip install -e '.[vllm]' (on a CPU: make .venv-vllm/installed), then use "
+    ".venv-vllm/bin/perbench"
 )
 
 
