@@ -13,7 +13,7 @@ def readme(manifest: Manifest) -> str:
         "  perbench leaderboard build PACK --out site",
         "",
         "Repeat it; finished cells are reused, and cells whose folder you delete run again:",
-        "  pip install -c constraints.txt -e CHECKOUT   (perbench's sources, at the commit in constraints.txt)",
+        "  pip install -c constraints.txt -e CHECKOUT   (of perbench, at the commit in constraints.txt)",
         "  perbench run --from PACK --out DIR",
     ]
     own = [one for one in manifest.plugins if (one.file or "").startswith(PLUGIN_PART)]

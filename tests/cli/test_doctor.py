@@ -149,7 +149,8 @@ def test_packages_of_engines_are_looked_for(capsys, tmp_path):
         cli.main(["doctor", "--engine", "far", "--include", str(tmp_path)]) == 2
     )  # before a model is asked for
     line = capsys.readouterr().err
-    assert "gone_package" in line and "make far" in line
+    assert "gone_package" in line
+    assert "make far" in line
 
 
 @pytest.mark.parametrize(
