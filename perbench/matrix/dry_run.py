@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,15 +30,14 @@ def show_plan(
     estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
-    seconds = _total_seconds(todo)
-    tokens = sum(estimate.tokens for estimate in todo if estimate.tokens is not None)
-    uncounted = sum(estimate.tokens is None for estimate in todo)
+    known = [estimate.seconds for estimate in todo if estimate.seconds is not None]
     total = {
         **plan.counts(),
-        "tokens": tokens,
-        "uncounted": uncounted,
-        "tokens_exact": all(estimate.exact for estimate in todo),
-        "seconds": seconds,
+        "tokens": sum(estimate.tokens for estimate in todo if estimate.tokens is not None),
+        "uncounted": sum(estimate.tokens is None for estimate in todo),
+        "tokens_exact": all(estimate.exact for estimate in todo if estimate.tokens is not None),
+        "seconds": sum(known) if known or not todo else None,
+        "untimed": len(todo) - len(known),
         "endpoints": _spend_json(spends),
         "after_selection": later,
     }
@@ -49,23 +48,55 @@ def show_plan(
     console().print((summary_table if short else _plan_table)(plan, estimates))
     if short:
         print(f"{counted(len(plan.steps), 'cell')}; --verbose prints each of them")
-    print(
-        f"{total['train']} to train, {total['eval']} to evaluate, {total['identify']} to identify, "
-        f"{total['reuse']} reused; {'' if total['tokens_exact'] else 'about '}"
-        f"{counted(tokens, 'token')}; "
-        f"time: {'unknown, no similar past record' if seconds is None else 'about ' + duration(seconds)}"
-    )
+    print(_total_line(total, len(todo)))
     if later:
         print(
             f"then {counted(later, 'cell')} to evaluate, not in these sums: of the models that are selected"
         )
     for name, one in spends.items():
         print(_spend_line(name, one))
-    if uncounted:
-        print(
-            f"not in these sums: {counted(uncounted, 'cell')} whose data are unavailable here, and their "
-            "endpoint requests"
-        )
+    for line in _uncounted_lines(todo):
+        print(line)
+
+
+DOING = {"train": "to train", "eval": "to evaluate", "identify": "to identify", "reuse": "reused"}
+
+
+def _total_line(total: Mapping[str, Any], todo: int) -> str:
+    """Of a plan with `todo` cells that are not reused: their actions, and the cost as far as it is known."""
+    parts = [", ".join(f"{total[key]:,} {what}" for key, what in DOING.items() if total[key])]
+    if not todo:
+        return f"{parts[0]}; nothing to run"
+    tokens, untimed = total["uncounted"], total["untimed"]
+    about = "" if total["tokens_exact"] else "about "
+    parts.append(
+        "tokens: unknown"
+        if tokens == todo
+        else f"{_least(tokens)}{about}{counted(total['tokens'], 'token')}{_unknown(tokens)}"
+    )
+    if untimed == todo:
+        parts.append(f"time: unknown{'' if tokens == todo else ', no similar past record'}")
+    else:
+        parts.append(f"time: {_least(untimed)}about {duration(total['seconds'])}{_unknown(untimed)}")
+    return "; ".join(parts)
+
+
+def _least(unknown: int) -> str:
+    return "at least " if unknown else ""
+
+
+def _unknown(cells: int) -> str:
+    return f" ({counted(cells, 'cell')} unknown)" if cells else ""
+
+
+def _uncounted_lines(todo: Sequence[CellEstimate]) -> Iterator[str]:
+    """Why the tokens of cells are unknown."""
+    reasons = {True: "whose data are unavailable here", False: "whose data only the run loads"}
+    for unavailable, reason in reasons.items():
+        cells = [one for one in todo if one.tokens is None and one.unavailable == unavailable]
+        if cells:
+            asks = ", and their endpoint requests" if any(one.unasked for one in cells) else ""
+            yield f"not in these sums: {counted(len(cells), 'cell')} {reason}{asks}"
 
 
 def _spend_line(name: str, one: Spend) -> str:
@@ -86,11 +117,6 @@ def _spend_json(spends: Mapping[str, Spend]) -> dict[str, Any]:
         name: {**asdict(one.asked), "cost": one.cost, "currency": one.currency}
         for name, one in spends.items()
     }
-
-
-def _total_seconds(todo: list[CellEstimate]) -> float | None:
-    known = [estimate.seconds for estimate in todo if estimate.seconds is not None]
-    return sum(known) if len(known) == len(todo) else None
 
 
 def _plan_json(plan: Plan, estimates: list[CellEstimate | None]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from perbench.matrix.engines import PersonaModels, open_model
 from perbench.matrix.identity import part_text
 from perbench.matrix.spend import (
     Spend,
+    asks_paid,
     identify_spend,
     persona_spend,
     spend,
@@ -31,7 +32,7 @@ from perbench.prompts.messages import CHARS_PER_TOKEN
 from perbench.prompts.persona import SUMMARY
 from perbench.shapes.persona import PersonaSpec
 from perbench.shapes.task import TaskSpec
-from perbench.specs.compose import owner_of, persona_helpers, summariser_of
+from perbench.specs.compose import engine_of, owner_of, persona_helpers, summariser_of
 from perbench.store import CellRecord, DamagedRecord, Labels
 from perbench.store.cell import Kind
 from perbench.store.rundir import each_record, is_run
@@ -52,6 +53,10 @@ class CellEstimate:
     seconds: float | None
     spends: dict[str, Spend] = field(default_factory=dict)
     """Requests to endpoints, by model name."""
+    unavailable: bool = False
+    """Whether its data are unavailable here; else, without tokens, only the run loads them."""
+    unasked: bool = False
+    """Whether it asks endpoints, but how much is unknown."""
 
 
 class Estimator:
@@ -71,8 +76,9 @@ class Estimator:
         return _speeds([*self._past, *_beside(self._out)])
 
     def __call__(self, cell: Cell) -> CellEstimate:
-        if not cell.size:  # unavailable, or loaded only by the run
-            return CellEstimate(None, False, None)
+        if not cell.size:
+            missing = cell.data.digest.startswith(UNRESOLVED)
+            return CellEstimate(None, False, None, unavailable=missing, unasked=self._asks(cell))
         tokens, exact = self._count(cell)
         if cell.training is not None:
             per_example = tokens / cell.size
@@ -88,6 +94,12 @@ class Estimator:
         if cell.identifier is not None:
             spends = identify_spend(cell.identifier, cell.model, lambda: self._examples(cell, cell.examples))
         return CellEstimate(tokens, exact, work * speed if speed is not None else None, spends)
+
+    def _asks(self, cell: Cell) -> bool:
+        """Whether it asks endpoints."""
+        if cell.identifier is not None:
+            return cell.identifier.needs_model and engine_of(cell.model).paid
+        return cell.kind == "eval" and asks_paid(cell.task.spec, cell.model, self._catalogue.model)
 
     def _examples(self, cell: Cell, examples: list[Example]) -> list[Example]:
         """Of the cell's examples, with their personas; those that need a model, which a plan does not load,

@@ -32,32 +32,36 @@ GROUPS: Mapping[str, Callable[[Labels], str | None]] = {
 
 @dataclass
 class Sum:
-    """Of some cells; `tokens` and `seconds` are those still to be spent, as far as they are known."""
+    """Of some cells; `tokens` and `seconds` are those still to be spent, as far as they are known; of
+    `uncounted` cells the tokens are unknown, of `untimed` ones the seconds."""
 
     actions: Counter[Action]
     tokens: int = 0
     exact: bool = True
     seconds: float = 0.0
-    unknown: bool = False
-    """Whether the tokens of some cells are unknown."""
-    untimed: bool = False
+    uncounted: int = 0
+    untimed: int = 0
+
+    @property
+    def todo(self) -> int:
+        return self.actions.total() - self.actions["reuse"]
 
     def add(self, step: Step, estimate: CellEstimate | None) -> None:
         self.actions[step.action] += 1
         if estimate is not None:
             self.tokens += estimate.tokens or 0
-            self.unknown |= estimate.tokens is None
-            self.exact &= estimate.exact
+            self.uncounted += estimate.tokens is None
+            self.exact &= estimate.exact or estimate.tokens is None
             self.seconds += estimate.seconds or 0.0
-            self.untimed |= estimate.seconds is None
+            self.untimed += estimate.seconds is None
 
     def merge(self, other: Sum) -> None:
         self.actions += other.actions
         self.tokens += other.tokens
         self.exact &= other.exact
         self.seconds += other.seconds
-        self.unknown |= other.unknown
-        self.untimed |= other.untimed
+        self.uncounted += other.uncounted
+        self.untimed += other.untimed
 
 
 def sums(plan: Plan, estimates: Sequence[CellEstimate | None]) -> dict[str, dict[str, Sum]]:
@@ -125,10 +129,18 @@ def _cells(one: Sum, actions: Sequence[Action]) -> list[str]:
 
 
 def _cost(one: Sum, plan: Plan) -> list[str]:
-    if one.actions["reuse"] == one.actions.total():
+    if not one.todo:
         return ["", ""] if plan.todo else []
-    tokens = "unknown" if one.unknown else f"{'' if one.exact else '~'}{short(one.tokens)}"
-    return [tokens, "unknown" if one.untimed else f"~{duration(one.seconds)}"]
+    tokens = f"{'' if one.exact else '~'}{short(one.tokens)}"
+    return [
+        _at_least(tokens, one.uncounted, one.todo),
+        _at_least(f"~{duration(one.seconds)}", one.untimed, one.todo),
+    ]
+
+
+def _at_least(known: str, unknown: int, of: int) -> str:
+    """A sum that lacks the `unknown` ones `of` so many cells."""
+    return "unknown" if unknown == of else f"{'≥ ' if unknown else ''}{known}"
 
 
 def short(count: int) -> str:

@@ -60,6 +60,14 @@ def _paid(cast: Mapping[str, Named[ModelSpec]], asks: Callable[[], Mapping[str, 
     return {name: _spend(paid[name], asked) for name, asked in found.items() if name in paid}
 
 
+def asks_paid(task: TaskSpec, subject: Named[ModelSpec], model: Lookup) -> bool:
+    """Whether an evaluation, or the summaries of its histories, asks a paid model."""
+    summariser = summariser_of(task.persona)
+    roles = [*owner_of(task).roles(), *(summariser.roles() if summariser is not None else ())]
+    asked = [subject, *(model(role.model) for role in roles if role.model is not None)]
+    return any(engine_of(one).paid for one in asked)
+
+
 def identify_spend(identifier: Identifier, subject: Named[ModelSpec], examples: Examples) -> dict[str, Spend]:
     """An identifier's requests to a paid model, {} if none: one per answer, for as many tokens as its
     hyperparameter `max_new_tokens`, if any."""

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from perbench.disk.digests import canonical_digest
 from perbench.matrix import estimate
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
-from perbench.matrix.dry_run import MANY
+from perbench.matrix.dry_run import MANY, show_plan
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.identity import Shared, identity_of
 from perbench.matrix.memory import memory_lines
@@ -169,13 +169,58 @@ def test_a_summary_counts_cells_by_what_a_matrix_names(root: Root, tmp_path: Pat
     assert next(iter(found["why"])) == "no record"
 
 
-def test_what_is_unknown_of_one_cell_is_unknown_of_the_sum(root: Root, tmp_path: Path) -> None:
+def test_a_sum_holds_what_is_known_and_counts_what_is_not(root: Root, tmp_path: Path) -> None:
     plan, estimates = made_plan(root, tmp_path / "run")
-    place = next(place for place, step in enumerate(plan.steps) if step.cell.kind == "train")
-    estimates[place] = CellEstimate(None, False, None)
+    trained, evaluated = (
+        [place for place, step in enumerate(plan.steps) if step.cell.kind == kind and estimates[place]]
+        for kind in ("train", "eval")
+    )
+    estimates[evaluated[0]] = CellEstimate(None, False, None)
+    for place in trained:
+        estimates[place] = CellEstimate(None, False, None)
     kinds = sums(plan, estimates)["kind"]
-    assert (kinds["train"].unknown, kinds["train"].untimed, kinds["train"].exact) == (True, True, False)
-    assert (kinds["eval"].unknown, kinds["eval"].untimed, kinds["eval"].exact) == (False, False, True)
+    known = len(evaluated) - 1
+    assert (kinds["train"].uncounted, kinds["train"].untimed) == (len(trained), len(trained))
+    one = kinds["eval"]
+    assert (one.uncounted, one.untimed, one.exact) == (1, 1, True)
+    assert (one.tokens, one.seconds) == (1000 * known, 30.0 * known)
+    columns = [list(column.cells) for column in summary_table(plan, estimates).columns]
+    tokens = dict(zip(columns[1], columns[-2], strict=True))
+    assert (tokens["train"], tokens["eval"]) == ("unknown", f"≥ {short(1000 * known)}")
+
+
+TOTALS = {
+    "known": ([CellEstimate(10, True, 2.0), CellEstimate(20, True, 3.0)], "30 tokens; time: about 5.0 s"),
+    "one unknown": (
+        [CellEstimate(10, True, 2.0), CellEstimate(20, False, None), CellEstimate(None, False, None)],
+        "at least about 30 tokens (1 cell unknown); time: at least about 2.0 s (2 cells unknown)",
+    ),
+    "no time": ([CellEstimate(10, True, None)], "10 tokens; time: unknown, no similar past record"),
+    "nothing": ([CellEstimate(None, False, None, unavailable=True)] * 2, "tokens: unknown; time: unknown"),
+}
+
+
+@pytest.mark.parametrize("case", TOTALS)
+def test_the_total_of_a_dry_run(
+    root: Root, tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimates, expected = TOTALS[case]
+    cells = [cell for cell in cells_of(root) if cell.kind == "eval"][: len(estimates)]
+    plan, left = Plan(tuple(Step(cell, "run", "no record") for cell in cells)), iter(estimates)
+    given = cast(Estimator, lambda cell: next(left))
+    show_plan(plan, given, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{len(cells)} to evaluate; {expected}" in lines
+    assert not any("endpoint" in line for line in lines)
+    unknown = sum(one.tokens is None for one in estimates)
+    assert sum(line.startswith("not in these sums: ") for line in lines) == bool(unknown)
+    left = iter(estimates)
+    show_plan(plan, given, as_json=True)
+    total = json.loads(capsys.readouterr().out)["total"]
+    assert total["uncounted"] == unknown
+    assert total["untimed"] == sum(one.seconds is None for one in estimates)
+    known = [one.seconds for one in estimates if one.seconds is not None]
+    assert total["seconds"] == (sum(known) if known else None)
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
