@@ -62,7 +62,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="what serves the models of weights (default: as their files say); its keys: --set engine.KEY=…",
+        help="the engine that loads the models' weights (default: as their files say); its keys: --set "
+        "engine.KEY=…",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="use at most N examples of every split")
     add_data(parser)
@@ -81,8 +82,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def sets_of(args: argparse.Namespace) -> list[str]:
-    """`--engine` and `--set` as changes to the matrix."""
-    return [*([f"engine={{name: {args.engine}}}"] if args.engine is not None else []), *args.set]
+    """`--engine` and `--set` as changes to the matrix, for `perbench.specs.names.apply_sets`."""
+    from perbench.specs.names import ENGINE
+
+    return [*([f"{ENGINE}{args.engine}"] if args.engine is not None else []), *args.set]
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

@@ -204,7 +204,7 @@ def load_model(name: str, serving: Mapping[str, Any] = {}, place: Place = SERVIN
     (`openai/<model>`), or its hub name `owner/name`.
 
     Args:
-        serving: `MatrixSpec.serving`, which replaces these keys of a model of weights; given at `place`.
+        serving: `MatrixSpec.serving`, which replaces these keys of a model with weights; given at `place`.
 
     Raises:
         SpecError: every fault of the YAML file.
@@ -243,17 +243,24 @@ def _bare(name: str, values: dict[str, Any], serving: Mapping[str, Any], place: 
 
 
 def _serve(document: Document, serving: Mapping[str, Any], place: Place) -> None:
-    """Let another engine serve a model of weights: its keys are added, those of the others removed."""
+    """Let another engine load a model's weights: its keys are added, those of the others removed."""
     if not serving or not any(document.data.get(key) for key in WEIGHTS):
         return
     chosen = engines().get(serving["engine"])
+    try:
+        plugins.get("engine", serving["engine"])
+    except PerbenchError as error:
+        raise SpecError([place.problem(str(error))]) from None
     if chosen is not None and not chosen.weights:
         able = ", ".join(name for name, cls in engines().items() if cls.weights)
-        fault = f"engine {serving['engine']} serves no models of weights. There are: {able}."
+        fault = f"engine {serving['engine']} cannot load a model's weights; engines that can: {able}"
         raise SpecError([place.problem(fault)])
     keys = serving.get(serving["engine"])
     if chosen is not None and keys and serving["engine"] not in chosen.Keys.model_fields:
-        fault = f"engine {serving['engine']} has no keys (got {', '.join(map(str, keys))}); remove them"
+        given = ", ".join(map(str, keys))
+        fault = (
+            f"engine {serving['engine']} has no keys (got {given}); remove them, or name another by --engine"
+        )
         raise SpecError([place.problem(fault)])
     for name, cls in engines().items():
         if name != serving["engine"]:

@@ -241,6 +241,6 @@ class MatrixSpec(Strict):
             if twice:
                 faults.append(f"{axis} names {', '.join(twice)} twice; remove one")
         if isinstance(self.engine, dict) and not isinstance(self.engine.get("name"), str):
-            faults.append("engine: a mapping names the engine, too: {name: vllm, ...}")
+            faults.append("engine: name the engine, too: {name: vllm, ...}, or --engine vllm")
         refuse(faults)
         return self

@@ -20,15 +20,21 @@ from perbench.specs.readers import dropped, idle, idle_in_row, idle_sets
 from perbench.specs.rows import is_axis
 from perbench.specs.yaml import Document, KeyPath, Place
 
+ENGINE = "--engine "
+"""Of "--engine NAME", a change to a matrix that is not given by --set."""
+
 
 def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
-    """Apply "dotted.path=value" to a matrix's document; returns the faults of the sets. Sets that leave out
-    tasks also remove the file's overrides for them, its identifiers with the last target that uses them,
-    values given for sources that are left out, and its baseline with the trainers."""
+    """Apply "dotted.path=value", or "--engine NAME", to a matrix's document; returns their faults. Sets
+    that leave out tasks also remove the file's overrides for them, its identifiers with the last target that
+    uses them, values given for sources that are left out, and its baseline with the trainers."""
     problems = []
     before, touched = set(task_names(document)), set()
     sources = names_of_sources(document)
     for text in sets:
+        if text.startswith(ENGINE):
+            put(document, ["engine"], {"name": text.removeprefix(ENGINE)}, Place(text))
+            continue
         place = Place(f"--set {text}")
         key, equals, value = text.partition("=")
         if not equals:
@@ -37,6 +43,8 @@ def apply_sets(document: Document, sets: Sequence[str]) -> list[Problem]:
         keys, fault = set_path(document, key.strip())
         if keys[0] in ("profile", "profiles"):
             fault = "a profile is chosen by --profile NAME"
+        if keys[0] == "engine" and len(keys) > 1 and isinstance(named := document.data.get("engine"), str):
+            put(document, ["engine"], {"name": named}, document.place(("engine",)))
         touched.add(keys[1] if keys[0] == "tasks" and len(keys) > 1 else keys[0])
         try:
             fault = fault or put(document, keys, yaml.parse_value(value, str(place.source)), place)

@@ -13,8 +13,12 @@ from perbench.specs.matrices import load_matrix
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        (["engine=openai"], ("--set engine=openai", "serves no models of weights", "transformers")),
-        (["engine={name: transformers, foo: 1}"], ("engine transformers has no keys", "foo")),
+        (["engine=openai"], ("--set engine=openai:", "openai", "weights", "transformers, vllm")),
+        (["--engine openai"], ("--engine openai:", "weights", "transformers, vllm")),
+        (["--engine vlm"], ("--engine vlm:", "unknown engine 'vlm'", "'vllm'")),
+        (["engine={name: transformers, foo: 1}"], ("engine transformers has no keys", "foo", "--engine")),
+        (["engine.eager=true"], ("--set engine.eager=true:", "engine", "--engine")),
+        (["--engine vllm", "engine.eagr=true"], ("'eagr'", "'eager'")),
     ],
 )
 def test_an_engine_that_cannot_serve_the_models_as_told(
@@ -24,3 +28,10 @@ def test_an_engine_that_cannot_serve_the_models_as_told(
         load_matrix("small", sets)
     assert all(word in str(caught.value) for word in words)
     assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "sets", [["--engine vllm", "engine.eager=true"], ["engine=vllm", "engine.eager=true"]]
+)
+def test_keys_join_an_engine_that_is_named_before_them(root: Path, sets: list[str]) -> None:
+    assert load_matrix("small", sets).spec.serving == {"engine": "vllm", "vllm": {"eager": True}}
