@@ -15,6 +15,14 @@ class PerbenchError(Exception):
     exit_code = 2
 
 
+class Missing(PerbenchError):
+    """Something that is not on this machine: `what`, and the `way_out`, which may be that of others too."""
+
+    def __init__(self, what: str, way_out: str) -> None:
+        super().__init__(f"{what}; {way_out}")
+        self.what, self.way_out = what, way_out
+
+
 class CellError(PerbenchError):
     """One cell of a matrix failed; the others continue. Exit code 1."""
 

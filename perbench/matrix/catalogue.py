@@ -16,12 +16,13 @@ from perbench.errors import PerbenchError, SpecError
 from perbench.lm import models
 from perbench.lm.native import USUAL, native
 from perbench.matrix.identity import COMPUTED, PROMPTS, Inputs
+from perbench.matrix.unresolved import Unresolved
 from perbench.shapes.base import Named
 from perbench.shapes.model import ModelSpec
 from perbench.shapes.task import Split, TaskSpec
-from perbench.specs.compose import engine_of, metric_keys, owner_of, served_by, source_of
+from perbench.specs.compose import engine_of, family_in, metric_keys, owner_of, served_by, source_of
 from perbench.specs.expand import every_task, trainings
-from perbench.specs.load import load_model, load_task
+from perbench.specs.load import family_of, load_model, load_task
 from perbench.specs.matrix import MatrixSpec, TrainingSpec
 from perbench.specs.rows import TaskVariant
 
@@ -71,7 +72,7 @@ class Catalogue:
     def __init__(
         self, spec: MatrixSpec, data: Mapping[str, Path], limit: int | None, *, draft: bool = False
     ) -> None:
-        self.unresolved: list[str] = []
+        self.unresolved = Unresolved()
         self._draft = draft
         self._spec = spec
         self._data = data
@@ -113,7 +114,8 @@ class Catalogue:
             except PerbenchError as error:
                 if not self._draft or isinstance(error, SpecError):
                     raise
-                self.unresolved.append(f"data of {task.name}, {split}: {error}")
+                family = family_of(task.name, family_in(task.spec.data))
+                self.unresolved.data.append((family, task.name, split, error))
                 part = [split] if split == "val" else []
                 where = source_of(task.spec.data).keys.model_dump_json(exclude={"data_dir"})
                 self._datasets[key] = Dataset([], " ".join([UNRESOLVED, *part, where]))
@@ -196,6 +198,6 @@ class Catalogue:
             except PerbenchError as error:
                 if not self._draft:
                     raise
-                self.unresolved.append(str(error))
+                self.unresolved.models.append(str(error))
                 self._models[name] = named, {UNRESOLVED: named.name}
         return self._models[name]

@@ -88,7 +88,10 @@ def _config(name: str) -> tuple[dict[str, Any], str]:
     model = load_model(name)
     if model.spec.shape is not None:
         return model.spec.shape, f"shape of {name}"
-    folder = models.at_hand(model)
+    try:
+        folder = models.at_hand(model)
+    except PerbenchError:  # why it is unavailable, the plan says
+        folder = None
     file = (folder or Path()) / "config.json"
     if folder is None or not file.is_file():
         raise PerbenchError(

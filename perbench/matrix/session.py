@@ -135,17 +135,30 @@ def _show_plan(
     options: Options,
 ) -> int:
     """Do a dry run and return its exit code."""
-    blocked = dict.fromkeys(seen)
+    refused = dict.fromkeys(seen)
+    missing: dict[str, None] = {}
     if processes.group().main:
         plan = make_plan(cells, run)
         _say_damaged(plan)
-        blocked = dict.fromkeys([*catalogue.unresolved, *_absent(plan, stage.later, catalogue), *seen])
-        for line in blocked:
-            say(f"before it runs: {line}")
         estimator = Estimator(catalogue, options.out, plan.past)
         show_plan(plan, estimator, len(stage.later), as_json=options.json, verbose=options.verbose)
+        missing = dict.fromkeys([*catalogue.unresolved.lines(), *_absent(plan, stage.later, catalogue)])
+        _say_blocked(missing, refused)
     processes.close()
-    return 2 if blocked else 0
+    return 2 if missing or refused else 0
+
+
+def _say_blocked(missing: Collection[str], refused: Collection[str]) -> None:
+    """What a run would refuse to start with: last, where it does not scroll away."""
+    sys.stdout.flush()
+    for line in missing:
+        say(f"missing: {line}")
+    for line in refused:
+        say(f"refused: {line}")
+    counts = {"missing": len(missing), "refused": len(refused)}
+    if any(counts.values()):
+        parts = (f"{counted(count, 'thing')} {what}" for what, count in counts.items() if count)
+        say(f"not runnable: {', '.join(parts)}")
 
 
 def _executor(options: Options) -> Executor[Any] | None:

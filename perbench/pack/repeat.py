@@ -80,11 +80,11 @@ def _absent(pack: Pack, matrix: Named[MatrixSpec], options: Options) -> list[str
     catalogue = Catalogue(matrix.spec, options.data, options.limit, draft=True)
     expand(matrix.spec, catalogue)
     return [
-        *dict.fromkeys(catalogue.unresolved),
+        *catalogue.unresolved.lines(),
         *dict.fromkeys(
             f"to get the examples of {one.task}: {one.get}"
             for one in pack.manifest.data
-            if any(f" {task_of(one.task)}, " in line for line in catalogue.unresolved)
+            if task_of(one.task) in catalogue.unresolved.tasks
         ),
     ]
 

@@ -64,7 +64,10 @@ def test_a_missing_package_is_told_before_anything_runs(
         assert main(checked) == code
         told = capsys.readouterr().err
         assert told.count(command) == 1
-        assert told.count("before it runs: ") == 1
+    assert main([*words, "--dry-run"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("missing: ") for line in told) == 1
+    assert told[-1].startswith("not runnable: 1 ")
     assert main(words) == 2
     told = capsys.readouterr().err
     assert told.count(command) == 1
@@ -127,7 +130,7 @@ def test_what_cannot_be_counted_is_in_no_sum(
     assert "1 cell" in lacking
     assert "unavailable" in lacking
     assert "endpoint" in lacking
-    assert "before it runs: data of longlamp/pag, test: " in told.err
+    assert "missing: data of longlamp/pag (test): " in told.err
 
 
 def test_a_check_may_write_more_than_its_word() -> None:

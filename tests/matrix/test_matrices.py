@@ -95,7 +95,7 @@ def test_the_counts_are_those_of_the_papers_tables(name: str) -> None:
 def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, Any], str]:
     code = cli.main(["run", *words, "--dry-run", "--json"])
     captured = capsys.readouterr()
-    assert code == (2 if "before it runs: " in captured.err else 0), "as a run would be refused, or not"
+    assert code == (2 if "not runnable: " in captured.err else 0), "as a run would be refused, or not"
     return json.loads(captured.out)["total"], captured.err
 
 
@@ -108,7 +108,10 @@ def test_a_plan_needs_neither_hub_nor_data(
     total, errors = plan(capsys, "--matrix", name, "--out", str(tmp_path / "run"))
     if name in PAPERS:
         assert (total["train"], total["eval"], total["after_selection"]) == PAPERS[name][:3]
-        assert "before it runs: " in errors
+        lines = errors.splitlines()
+        data = [line for line in lines if line.startswith("missing: data of ")]
+        assert len({line.rpartition("; ")[2] for line in data}) == len(data), "a remedy is given once"
+        assert lines[-1].startswith(f"not runnable: {sum(line.startswith('missing: ') for line in lines)} ")
     assert total["reuse"] == 0
     assert not (tmp_path / "run").exists()
 

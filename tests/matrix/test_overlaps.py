@@ -137,7 +137,7 @@ def test_a_dry_run_shows_the_plan_and_exits_2_and_a_run_begins_nothing(
     assert main([*words, "--dry-run", "--json"]) == 2
     told = capsys.readouterr()
     assert json.loads(told.out)["total"]["eval"] == 1
-    assert "before it runs: target tiny/writing" in told.err
+    assert "refused: target tiny/writing" in told.err
     assert main(words) == 2
     assert "3 as the same row" in capsys.readouterr().err
     assert not (tmp_path / "out" / "cells").exists()
