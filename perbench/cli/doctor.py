@@ -9,7 +9,8 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,13 +18,16 @@ from typing import Any, Literal
 
 from perbench import plugins
 from perbench.cli import agreement
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, listed
+from perbench.progress import counted
 
 SUMMARY = "show what this machine has, what is missing, and the command that installs it"
 
 MIN_FREE = 2 * 1024**3
 """Bytes below which a run may not fit: converted weights and checkpoints of the smallest model."""
 
+DEMO = "demo"
+"""The matrix that `make demo` runs."""
 EXTRAS = {
     "bm25": "persona.retrieve: bm25",
     "hub": "data read from a hub, Parquet files",
@@ -69,7 +73,33 @@ def run(args: argparse.Namespace) -> int:
             print(f"{check.status:8} {check.name}: {check.detail}")
             if check.fix:
                 print(f"{'':8} -> {check.fix}")
+        print(_verdict(checks))
     return 2 if any(check.status == "broken" for check in checks) else 0
+
+
+def _verdict(checks: Sequence[Check]) -> str:
+    broken = [check.name for check in checks if check.status == "broken"]
+    if broken:
+        return f"{len(broken)} broken, mend first: {listed(broken)}"
+    missing = {check.name for check in checks if check.status == "missing"}
+    demo = "the demo cannot run" if missing & _demo() else "the demo can run"
+    count = sum(check.status == "missing" for check in checks)
+    parts = counted(count, "optional part") if count else "nothing"
+    return f"nothing is broken; {demo}; {parts} {'are' if count > 1 else 'is'} missing"
+
+
+def _demo() -> set[str]:
+    """The packages that the matrix demo reads."""
+    from perbench.specs.expand import every_task
+    from perbench.specs.load import load_model, load_task
+    from perbench.specs.matrices import load_matrix
+
+    spec = load_matrix(DEMO).spec
+    texts = [_quietly(load_task, row.task, "data.requires") for row in every_task(spec)]
+    weights = [_quietly(load_model, name, "gguf.requirement") for name in spec.models]
+    return {name.partition("==")[0] for name in (*texts, *weights) if name} | (
+        {"gguf"} if any(weights) else set()
+    )
 
 
 def _machine() -> Iterator[Check]:
@@ -78,7 +108,11 @@ def _machine() -> Iterator[Check]:
     version = platform.python_version()
     yield Check("python", "ok", f"{version}, {sys.executable}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield Check("machine", "ok", f"{os.cpu_count()} CPUs, {_gib(memory)} memory, {platform.platform()}")
+    yield Check(
+        "machine",
+        "ok",
+        f"{counted(os.cpu_count() or 1, 'CPU')}, {_gib(memory)} memory, {platform.platform()}",
+    )
     yield _space("disk", Path.cwd())
     yield _space("cache", cache_dir())
 
@@ -201,7 +235,7 @@ def _devices() -> Check:
         return Check("devices", "ok", ", ".join(names))
     if torch.backends.mps.is_available():
         return Check("devices", "ok", "Apple GPU (mps)")
-    return Check("devices", "ok", f"CPU, {torch.get_num_threads()} threads")
+    return Check("devices", "ok", f"CPU, {counted(torch.get_num_threads(), 'thread')}")
 
 
 def _wordnet() -> Iterator[Check]:
@@ -246,13 +280,20 @@ def _plugins() -> Iterator[Check]:
     from perbench.cli.validate import check_plugin
 
     found = plugins.discover().values()
-    kinds = [plugin.kind for plugin in found]
-    yield Check("plugins", "ok", ", ".join(f"{kinds.count(kind)} {kind}" for kind in plugins.KINDS))
+    counts = Counter(plugin.kind for plugin in found)
+    parts = [
+        f"{counts[name]} {name if counts[name] == 1 else kind.plural}" for name, kind in plugins.KINDS.items()
+    ]
+    yield Check("plugins", "ok", ", ".join(parts))
+    lacking: dict[str, list[str]] = {}
     for plugin in found:
         try:
-            check_plugin(plugin)
+            for line in check_plugin(plugin).lacking:
+                lacking.setdefault(line, []).append(plugin.name)
         except PerbenchError as error:
             yield Check(f"{plugin.kind} {plugin.name}", "broken", str(error), "fix or remove the file")
+    for line, names in lacking.items():
+        yield Check(f"{'matrix' if len(names) == 1 else 'matrices'} {listed(names)}", "missing", line)
 
 
 PARTS = (_machine, _packages, _roots, _extras, _engines, _carried, _wordnet, _prepared, _plugins)

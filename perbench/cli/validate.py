@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args, get_type_hints
 
 from perbench import plugins
-from perbench.errors import PerbenchError, SpecError
+from perbench.errors import PerbenchError, SpecError, listed
 from perbench.progress import counted
 
 if TYPE_CHECKING:
@@ -24,19 +25,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    checks: list[Callable[[], None]] = [partial(_check_file, path) for path in args.files]
+    checks: list[Callable[[], Found]] = [partial(_check_file, path) for path in args.files]
     faults: list[str] = []
     if not args.files:
         faults += plugins.root_problems()
         files = {plugin.path: plugin for plugin in plugins.discover().values()}
         checks = [partial(check_plugin, plugin) for plugin in files.values()]
+    lacking: dict[str, list[str]] = {}
     for check in checks:
         try:
-            check()
+            found = check()
         except SpecError as error:
             faults += map(str, error.problems)
         except PerbenchError as error:
             faults.append(str(error))
+        else:
+            for line in found.lacking:
+                lacking.setdefault(line, []).append(found.name)
+            for line in found.remarks:
+                print(f"{found.name}: {line}", file=sys.stderr)
+    for line, names in lacking.items():
+        print(f"missing for {listed(names)}: {line}", file=sys.stderr)
     faults = list(dict.fromkeys(faults))  # a matrix repeats the faults of its tasks
     for fault in faults:
         print(fault, file=sys.stderr)
@@ -44,11 +53,20 @@ def run(args: argparse.Namespace) -> int:
     return 2 if faults else 0
 
 
-def check_plugin(plugin: plugins.Plugin) -> None:
+@dataclass(frozen=True)
+class Found:
+    """What is no fault of a file. `name`: its kind and name; `lacking`: what a run of it would lack on this
+    machine, with what to do; `remarks`: on its rows."""
+
+    name: str
+    lacking: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+
+def check_plugin(plugin: plugins.Plugin) -> Found:
     """Load a plugin; raises PerbenchError with its faults."""
     if plugins.KINDS[plugin.kind].base is None:
-        _load_spec(plugin.kind, plugin.name)
-        return
+        return _load_spec(plugin.kind, plugin.name)
     from perbench.contracts.base import Owner
     from perbench.hyperparameters import Hyperparameters
 
@@ -64,6 +82,7 @@ def check_plugin(plugin: plugins.Plugin) -> None:
         wrong = [message for _, message in cls.faults({}) if "is required" not in message]
         if wrong:
             raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
+    return Found(f"{plugin.kind} {plugin.name}")
 
 
 def _key(spec: type[Strict], path: str) -> bool:
@@ -76,33 +95,31 @@ def _key(spec: type[Strict], path: str) -> bool:
     return info is not None and (not rest or (inner is not None and _key(cast("type[Strict]", inner), rest)))
 
 
-def _load_spec(kind: str, name: str) -> None:
+def _load_spec(kind: str, name: str) -> Found:
     if kind == "matrix":
         from perbench.matrix.absent import absent_for
+        from perbench.specs.load import find
         from perbench.specs.matrices import every_profile
 
-        for matrix in every_profile(name):
-            for line in absent_for(matrix.spec):
-                print(f"matrix {matrix.name}, before it runs: {line}", file=sys.stderr)
-        return
+        lines = [line for matrix in every_profile(name) for line in absent_for(matrix.spec)]
+        return Found(f"{kind} {find(kind, name)[0]}", lacking=list(dict.fromkeys(lines)))
     spec = plugins.loader(kind)(name)
     if kind == "task":
         from perbench.data.check import check_rows
 
-        for line in check_rows(spec):
-            print(f"task {spec.name}: {line}", file=sys.stderr)
+        return Found(f"{kind} {spec.name}", remarks=check_rows(spec))
+    return Found(f"{kind} {spec.name}")
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path) -> Found:
     if path.suffix in (".yaml", ".yml"):
-        _load_spec(_kind_of(path), str(path))
-        return
+        return _load_spec(_kind_of(path), str(path))
     if not path.exists():
         raise PerbenchError(f"{path}: no such file")
     file = path / "__init__.py" if path.is_dir() else path
     if not file.exists():
         raise PerbenchError(f"{path}: is a folder; name files, or check all of a root: --include {path}")
-    check_plugin(_plugin_at(file) or _included(file))
+    return check_plugin(_plugin_at(file) or _included(file))
 
 
 def _plugin_at(file: Path) -> plugins.Plugin | None:

@@ -123,6 +123,53 @@ def test_plain_lines_hold_the_fix_below_the_fault(capsys, tmp_path, monkeypatch)
     assert lines[place + 1].strip() == "-> perbench data prepare wordnet"
 
 
+MATRIX = """\
+summary: judged by a server
+models: [openai/gpt-one]
+targets: [embedded/sotu_writing]
+profiles: {first: {seeds: [0]}, second: {seeds: [1]}}
+"""
+
+
+@pytest.mark.parametrize("command", ["doctor", "validate"])
+def test_what_matrices_lack_is_said_once_with_their_names(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "leaderboard" / "matrices").mkdir(parents=True)
+    for name in ("aa", "bb"):
+        (tmp_path / "leaderboard" / "matrices" / f"{name}.yaml").write_text(MATRIX, encoding="utf-8")
+    assert cli.main([command, "--include", str(tmp_path)]) == 0
+    found = capsys.readouterr()
+    lines = (found.out if command == "doctor" else found.err).splitlines()
+    (line,) = [line for line in lines if "'gpt-one'" in line]
+    assert "OPENAI_API_KEY" in line
+    assert "aa" in line.split(":")[0]
+    assert "bb" in line.split(":")[0]
+    assert command == "validate" or not found.err
+
+
+def test_the_last_line_is_the_verdict(capsys, monkeypatch):
+    assert cli.main(["doctor"]) == 0
+    assert "demo can run" in capsys.readouterr().out.splitlines()[-1]
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "sotu" else version(name))
+    assert cli.main(["doctor"]) == 0
+    assert "demo cannot run" in capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "numpy" else version(name))
+    assert cli.main(["doctor"]) == 2
+    assert "numpy" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_counts_have_their_plurals(capsys, monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    _, checks = report(capsys)
+    assert checks["devices"]["detail"].endswith(" 1 thread")
+    told = checks["plugins"]["detail"]
+    assert " families" in told
+    assert "1 summariser," in told
+
+
 ENGINE = """\
 from perbench.contracts.engine_kind import EngineKind
 
