@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,12 @@ def test_a_skeleton_is_listed_and_valid_and_holds_nothing_of_the_skeletons_name(
     assert not [
         file for file in files if f"my_{kind}" in file.name or f"my_{kind}" in file.read_text("utf-8")
     ]
+
+
+def test_the_readme_shows_the_file_that_is_written(tmp_path):
+    assert cli.main(["new", "trainer", "my_loss", "--into", str(tmp_path)]) == 0
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"```python\n{(tmp_path / 'trainers' / 'my_loss.py').read_text('utf-8')}```" in readme
 
 
 @pytest.mark.parametrize("kind", plugins.KINDS)
