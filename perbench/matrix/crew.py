@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from perbench.matrix.run import BrokenDevice, Worker
 from perbench.matrix.summary import in_short
 from perbench.matrix.watch import Watch
 from perbench.progress import Progress, counted
-from perbench.store import LostLock, RunDir
+from perbench.store import DamagedRecord, LostLock, RunDir
 from perbench.store.leases import born
 from perbench.store.rundir import POLL, cells_of
 
@@ -172,7 +172,7 @@ def _work(
 ) -> tuple[int, bool]:
     """Work on the cells of a plan until all are finished: how many failed here, and whether some could not be
     written."""
-    progress = Progress(len(cells))
+    progress = counting(len({*_planned(run, brief.name), *brief.todo}), len(cells))
     board = Board(cells, run, run.leases(name, expiry=brief.expiry), brief.again)
     watch = Watch(board, run, progress, lines=False)
     member = Member(board, _worker(brief, catalogue, run, progress.say), progress, watch.look)
@@ -181,6 +181,23 @@ def _work(
         progress.begin()
         member.work()
     return member.failed, bool(board.unfinished)
+
+
+def counting(planned: int, todo: int) -> Progress:
+    """Progress over all cells of a plan, of which `todo` are left, so that run, work and status agree."""
+    progress = Progress(planned)
+    for _ in range(planned - todo):
+        progress.finished("", None)
+    return progress
+
+
+def _planned(run: RunDir, matrix: str) -> Sequence[str]:
+    """The identities of a matrix's latest cells; none if run.json is damaged, which `run` reports."""
+    try:
+        plans: Mapping[str, Sequence[str]] = run.description().get("plans", {})
+    except DamagedRecord:
+        return ()
+    return plans.get(matrix, ())
 
 
 def _enter(folder: str) -> None:

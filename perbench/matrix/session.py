@@ -24,7 +24,7 @@ from perbench.matrix.board import Board
 from perbench.matrix.brief import Brief, brief_of
 from perbench.matrix.catalogue import Catalogue, LabelledTask
 from perbench.matrix.cells import Cell
-from perbench.matrix.crew import Member
+from perbench.matrix.crew import Member, counting
 from perbench.matrix.dry_run import show_plan
 from perbench.matrix.estimate import Estimator
 from perbench.matrix.fleet import Fleet, check_alone, starts_of, worker_env
@@ -39,7 +39,7 @@ from perbench.matrix.stages import Stage, first_stage
 from perbench.matrix.summary import as_json, spent
 from perbench.matrix.watch import Watch
 from perbench.plugins import family_name
-from perbench.progress import Progress, counted
+from perbench.progress import counted
 from perbench.shapes.base import Named
 from perbench.specs.compose import family_in, helpers_of, persona_helpers
 from perbench.specs.expand import every_task
@@ -260,10 +260,11 @@ def _execute(
         Interrupted: with what is kept; and as `Worker.work`.
     """
     todo = [step.cell for step in plan.todo]
-    progress = Progress(len(todo))
+    progress = counting(len(plan.steps), len(todo))
     board = Board(todo, run, run.leases("" if executor is None else "head"), brief.again)
     try:
         with progress.shown():
+            progress.begin()
             if executor is None:
                 track, cached = options.track, options.cached
                 worker = Worker(catalogue, run, _command(), progress.say, track=track, cached=cached)

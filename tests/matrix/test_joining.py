@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from perbench import cli
+from perbench.disk.sealed import write_sealed
 from perbench.matrix.brief import Brief, read_brief
 from perbench.matrix.crew import Member
 from perbench.specs.load import load_task
@@ -191,6 +192,19 @@ def test_a_plan_of_another_shape_is_named(out: Path, key: str, capsys: pytest.Ca
     assert cli.main(["work", str(out)]) == 2
     errors = capsys.readouterr().err
     assert f"plan.json: {named}" in errors
+
+
+def test_a_worker_counts_all_cells_of_the_plan_as_run_and_status_do(
+    root: Root, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = RunDir(out).description()
+    plan = ["0" * 64, *described["plans"]["small"]]  # whose first cell was finished before
+    write_sealed(out / "run.json", {**described, "plans": {"small": plan}}, "run.json")
+    capsys.readouterr()
+    assert cli.main(["work", str(out)]) == 0
+    errors = capsys.readouterr().err
+    assert "[2/2] " in errors
+    assert "/1] " not in errors
 
 
 @pytest.mark.parametrize("place", ["folder", "samples.jsonl", "checkpoint"])

@@ -50,6 +50,10 @@ def test_killed_and_started_again_a_run_ends_as_if_nothing_had_been(
     code, _, errors = runs(root.path, *words)
     assert code == 0, errors
     assert results(tmp_path / "run") == expected
+    reused = re.search(r"(\d+) cells? reused", errors)
+    assert reused is not None
+    counts = dict.fromkeys(re.findall(r"^\[(\d+)/(\d+)\]", errors, re.MULTILINE))
+    assert [*counts] == [(str(n), str(CELLS)) for n in range(int(reused[1]) + 1, CELLS + 1)]
     code, _, errors = runs(root.path, *words)
     assert code == 0
     assert f"{CELLS} cells reused; to do: 0 train, 0 evaluate, 0 identify" in errors
