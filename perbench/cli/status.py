@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
         from rich.table import Table
 
         table = Table()
-        for head in ("worker", "process", "cell", "done"):
+        for head in ("worker", "process", "cell", "progress"):
             table.add_column(head, overflow="fold")
-        for one in found.running.values():
+        for one in sorted(found.running.values(), key=lambda holder: _natural(holder.worker)):
             part = f"{one.done:,}/{one.total:,}" if one.total else "starting"
             table.add_row(one.worker, str(one), one.what, part)
         console().print(table)
@@ -45,11 +47,20 @@ def run(args: argparse.Namespace) -> int:
         print(f"and {len(found.failed) - MOST:,} more that failed")
     for name in found.damaged:
         print(f"damaged: {args.directory / 'cells' / name}; it runs again")
+    if found.done and not (found.left or found.failed or found.running):
+        then = shlex.join(["perbench", "leaderboard", "show", str(args.directory)])
+        print(f"all done: {counted(found.done, 'cell')}{f'; next: {then}' if found.evaluated else ''}")
+        return 0
     print(
         f"{counted(found.done, 'cell')} done, {len(found.failed):,} failed, {found.left:,} left, of which "
         f"{len(found.running):,} running{_outlook(found)}"
     )
     return 0
+
+
+def _natural(name: str) -> list[str | int]:
+    """A sort key: "w2" comes before "w10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _outlook(found: Status) -> str:

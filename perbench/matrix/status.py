@@ -18,7 +18,8 @@ from perbench.store.rundir import RUN, cells_of
 class Status:
     """Of the cells of a directory's latest plans: how many are `done`, which have `failed` with what message,
     which are `damaged`, and how many are `left`, damaged ones and those that are `running` included; all by
-    folder name. `seconds` are left with as many workers as now, None if unknown; `command` is the latest."""
+    folder name. `evaluated`: whether any of the `done` ones has scores. `seconds` are left with as many
+    workers as now, None if unknown; `command` is the latest."""
 
     done: int
     failed: dict[str, str]
@@ -27,6 +28,7 @@ class Status:
     running: dict[str, Holder]
     seconds: float | None
     command: str | None
+    evaluated: bool
 
     def as_json(self) -> dict[str, Any]:
         cells = [
@@ -64,7 +66,7 @@ def status_of(path: Path) -> Status:
     held = {name: one for name, one in run.leases().held().items() if name.partition("-")[2] in planned}
     spent: list[float] = []
     failed: dict[str, str] = {}
-    damaged, done = [], 0
+    damaged, done, evaluated = [], 0, False
     for name in sorted(run.begun()):
         if name.partition("-")[2] not in planned or name in held:  # one that runs again is not finished
             continue
@@ -75,6 +77,7 @@ def status_of(path: Path) -> Status:
                 failed[name] = str(record["error"]["message"])
             else:
                 done += 1
+                evaluated |= not name.startswith("train-")
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -83,4 +86,4 @@ def status_of(path: Path) -> Status:
     work = left - sum(one.done / one.total for one in held.values() if 0 <= one.done <= one.total != 0)
     seconds = work * sum(spent) / len(spent) / len(held) if spent and held else None if left else 0.0
     last = max(commands, key=lambda one: str(one.get("last")), default={}).get("command")
-    return Status(done, failed, damaged, left, held, seconds, str(last) if last else None)
+    return Status(done, failed, damaged, left, held, seconds, str(last) if last else None, evaluated)

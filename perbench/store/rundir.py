@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from perbench.disk.sealed import Unsealed, read_sealed, write_sealed
-from perbench.errors import NO_ROOM, PerbenchError, suggest
+from perbench.errors import NO_ROOM, PerbenchError, closest, listed
 from perbench.store.cell import CellDir, Kind, cell_folder, folder_name
 from perbench.store.check import DamagedRecord, read_record
 from perbench.store.leases import Lease, Leases
@@ -213,6 +214,8 @@ def _shaped(value: Mapping[str, Any]) -> bool:
     )
 
 
+ALIKE = 0.7
+"""Similarity of two names of run directories, one of which may be misspelt: "mine" and "demo" have 0.5."""
 RUNS = Path("runs")
 """Default parent of run directories."""
 
@@ -239,9 +242,16 @@ def cells_of(path: Path) -> Path:
         raise PerbenchError(
             f"{path} is a file, not a run directory; `perbench run --from {path} --out DIR` unpacks a pack"
         )
+    if (path / WORKERS).is_dir() or (path / RUN).is_file():
+        raise PerbenchError(f"{path} holds no cells yet: its run has not begun any")
     beside = (one.parent for folder in (path.parent, RUNS) for one in folder.glob("*/cells"))
     runs = {str(one) for one in beside if is_run(one)}
-    way_out = suggest(str(path), runs) if runs else f" `perbench run --out {path}` makes one."
+    way_out = f" There are: {listed(runs)}." if runs else f" `perbench run --out {path}` makes one."
+    if not path.exists():
+        near = [one for one in runs if get_close_matches(path.name, [Path(one).name], cutoff=ALIKE)]
+        meant = closest(str(path), near)
+        hint = f" Did you mean {meant!r}?" if meant is not None else ""
+        raise PerbenchError(f"{path} does not exist (yet): no run has begun there.{hint}{way_out}")
     raise PerbenchError(f"{path} is not a run directory: it has no cells/, nor published files.{way_out}")
 
 

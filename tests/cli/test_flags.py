@@ -102,9 +102,14 @@ def test_a_run_directory_that_is_misspelt(
     ):
         assert cli.main([*words, given]) == 2
         err = capsys.readouterr().err
-        assert f"{given} is not a run directory" in err
+        assert f"{given} does not exist (yet)" in err
         assert f"Did you mean {meant!r}?" in err
         assert not Path(given).exists()
+    assert cli.main([*words, "runs/mine"]) == 2
+    err = capsys.readouterr().err
+    assert "runs/mine does not exist (yet)" in err
+    assert "Did you mean" not in err
+    assert "runs/demo" in err
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_a_file_and_a_folder_without_a_run_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    for name, said in (("file", "is a file"), ("rum", "is not a run directory")):
+    for name, said in (("file", "is a file"), ("rum", "does not exist (yet)")):
         assert cli.main(["work", str(tmp_path / name)]) == 2
         error = capsys.readouterr().err
         assert str(tmp_path / name) in error

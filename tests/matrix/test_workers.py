@@ -159,6 +159,20 @@ def test_status_tells_what_runs_where_and_how_much_is_left(
         assert part in shown
 
 
+def test_status_lists_workers_by_number(
+    cells: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    with RunDir(out).lock():
+        labels = {cell.identity: cell.labels for cell in cells}
+        RunDir(out).describe(matrix="small", spec={}, command="c", started="1", cells=labels)
+    names = ["w10", "w2", "w1"]
+    for name, cell in zip(names, sorted(cells, key=lease_name), strict=False):
+        assert RunDir(out).leases(name).claim(lease_name(cell), str(cell)) is not None
+    shown = status(out, capsys)
+    assert shown.index("w1 ") < shown.index("w2 ") < shown.index("w10 ")
+
+
 def status(out: Path, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert cli.main(["status", str(out)]) == 0
@@ -170,7 +184,11 @@ def test_status_of_a_run_where_nothing_runs(
 ) -> None:
     out = tmp_path / "run"
     assert cli.main(["status", str(out)]) == 2
-    assert "not a run directory" in capsys.readouterr().err
+    assert f"{out} does not exist (yet)" in capsys.readouterr().err
+    (out / ".workers").mkdir(parents=True)  # as a run makes it before its plan
+    for command in ("status", "verify"):
+        assert cli.main([command, str(out)]) == 2
+        assert f"{out} holds no cells yet" in capsys.readouterr().err
     run, command = RunDir(out), "perbench run --matrix small"
     with run.lock():
         labels = {cell.identity: cell.labels for cell in cells[:2]}
@@ -181,7 +199,8 @@ def test_status_of_a_run_where_nothing_runs(
     finish(out, cells[0])
     finish(out, cells[1])
     shown = status(out, capsys)
-    assert "2 cells done, 0 failed, 0 left" in shown
+    assert "all done: 2 cells" in shown
+    assert shown.endswith(f"perbench leaderboard show {out}\n")
     assert command not in shown
     finish(out, cells[2])  # of an earlier plan
     (run.cell(cells[1].kind, cells[1].identity).path / "cell.json").write_text("{")

@@ -282,7 +282,7 @@ def test_columns_of_a_sweep_stand_by_value(bench: Bench) -> None:
 
 
 def test_runs_that_cannot_be_shown(tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match=r"absent is not a run directory"):
+    with pytest.raises(PerbenchError, match=r"absent does not exist"):
         load([tmp_path / "absent"])
     (tmp_path / "empty" / "cells").mkdir(parents=True)
     with pytest.raises(PerbenchError, match="no finished cells yet"):

@@ -194,6 +194,6 @@ def test_a_built_site_is_no_run(
     assert f"{out} holds pages that `perbench leaderboard build` wrote" in capsys.readouterr().err
     assert cli.main([*words, str(tmp_path / "none")]) == 2
     said = capsys.readouterr().err
-    assert "is not a run directory" in said
+    assert f"{tmp_path / 'none'} does not exist (yet)" in said
     assert str(tmp_path / "real") in said
     assert str(out) not in said
