@@ -165,7 +165,7 @@ def _findings(found: Audit) -> Iterator[str]:
             yield f"Picking {rule.what} is right in {metric.value:.1%}; chance is {found.chance:.1%}."
     by_name = {one.name: one.metrics["share"] for one in found.held}
     if (more := by_name.get("own_over_other")) is not None and more.ci is not None and more.ci[0] <= 0:
-        yield "The own persona is not shown to hold more of the answers' words than another user's."
+        yield "The user's own persona is not shown to hold more of the answers' words than another user's."
     if found.answers and "own_over_other" not in by_name:
         yield "No persona can be compared with another user's: the split has one user, or one persona."
     for leak in found.leaks:

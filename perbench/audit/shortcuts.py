@@ -191,7 +191,7 @@ def held_words(
     own = [share_held(answer, held[example.id]) for example, answer in pairs]
     question = [share_held(answer, long_words(example.question)) for example, answer in pairs]
     found = {
-        "persona": ("in the own persona", own, UNIT),
+        "persona": ("in the user's own persona", own, UNIT),
         "question": ("in the question", question, UNIT),
     }
     if any(other is not None for other in others):

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="also run this model with the own persona, without one, and with another user's",
+        help="also run this model with the user's own persona, without one, and with another user's",
     )
     options.add_common(parser)
     parser.add_argument(

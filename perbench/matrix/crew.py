@@ -137,9 +137,10 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
         processes.close()
         return code
     host, process = socket.gethostname(), os.getpid()
+    who = f"worker {name}, process {process} on {host}" if name else f"worker {host}:{process}"
     name = name or f"{host}:{process}"
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    say(f"worker {name} is process {process} on {host}{f', with GPU {gpus}' if gpus else ''}")
+    say(f"{who}{f', with GPU {gpus}' if gpus else ''}")
     failed, left = _work(brief, catalogue, cells, run, name)
     # A worker that the first process started is started anew for what a selection leads to.
     while not left and HEAD not in os.environ and (following := brief.following(catalogue, run)) is not None:

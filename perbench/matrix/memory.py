@@ -60,13 +60,22 @@ def _settings(spec: MatrixSpec) -> dict[str, TrainingSpec]:
     return found
 
 
+def parameters(count: float) -> str:
+    """134.5e6 -> "135 M", 4.02e9 -> "4.02 B"."""
+    for unit, letter in ((GB, " B"), (1e6, " M"), (1e3, " k")):
+        if count >= unit * 0.9995:
+            return (
+                f"{count / unit:.{2 if count < 9.995 * unit else 1 if count < 99.95 * unit else 0}f}{letter}"
+            )
+    return f"{count:.0f}"
+
+
 def _lines(found: Budget, spec: TrainingSpec, memory: int | None) -> Iterator[str]:
     # For a toy model, everything would be 0.0 GB.
     toy = found.parameters < GB / 100
-    unit, power, byte, below = (1e6, "e6", "MB", "kB") if toy else (GB, "e9", "GB", "MB")
+    unit, byte, below = (1e6, "MB", "kB") if toy else (GB, "GB", "MB")
     yield (
-        f"  {found.parameters / unit:.2f}{power} parameters, "
-        f"{found.trainable / unit:.3f}{power} of them trained; "
+        f"  {parameters(found.parameters)} parameters, {parameters(found.trainable)} of them trained; "
         f"weights {found.weights / unit:.1f} {byte}, gradients {found.gradients / unit:.1f}, "
         f"AdamW {found.moments / unit:.1f}, gathered or cast weights {found.gathered / unit:.1f}, "
         f"head {found.head / unit:.1f}: {found.fixed / unit:.1f} {byte}"

@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
+from perbench.progress import counted
 from perbench.specs.grid import leaves
 
 MINUS = "−"
@@ -52,6 +53,18 @@ def padded(value: float, digits: int, *, signed: bool = False, width: int = 1) -
     sign = text[0] if text[0] in f"+{MINUS}" else FIGURE * signed
     text = text.lstrip(f"+{MINUS}")
     return sign + FIGURE * (width - len(text.partition(".")[0])) + text
+
+
+def part_of(count: int, total: int, noun: str) -> str:
+    """2, 3 "test" -> "2 of 3 tests"; 3, 3 -> "All 3 tests"; 2, 2 -> "Both tests"; 1, 1 -> "The only test"."""
+    if count != total or not total:
+        return f"{count:,} of {counted(total, noun)}"
+    return {1: f"The only {noun}", 2: f"Both {noun}s"}.get(total, f"All {counted(total, noun)}")
+
+
+def any_of(total: int, noun: str) -> str:
+    """3, "test" -> "any of 3 tests"; 2 -> "either test", 1 -> "the only test"."""
+    return {1: f"the only {noun}", 2: f"either {noun}"}.get(total, f"any of {counted(total, noun)}")
 
 
 def p_value(p: float) -> str:

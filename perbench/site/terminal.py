@@ -206,9 +206,11 @@ def _remarks(view: SiteView, tables: Sequence[Table], whole: bool) -> list[str]:
     lines = list(dict.fromkeys(line for table in tables if not table.compact for line in _flagged(table)))
     lines += [f"{one.title}: {note}" for table in tables for one in table.columns for note in one.notes]
     if matrix.gains and whole:
+        gains, apart = counted(len(matrix.gains), "gain"), matrix.excluding_zero
+        remain = "remains" if 1 in (matrix.remaining, len(matrix.gains)) else "remain"
         lines.append(
-            f"{matrix.remaining} of {len(matrix.gains)} gains over {matrix.baseline} remain after Holm's "
-            f"correction; {matrix.excluding_zero} have an interval that excludes 0, as about "
+            f"{matrix.remaining} of {gains} over {matrix.baseline} {remain} after Holm's correction; "
+            f"{apart} {'has' if apart == 1 else 'have'} an interval that excludes 0, as about "
             f"{number(matrix.by_chance, 1)} would by chance."
         )
     lines += [f"{table.title or table.caption}: {remark}" for table in tables for remark in table.remarks]

@@ -8,9 +8,8 @@ from statistics import fmean
 
 from perbench.contracts.results import Outcome, TargetColumn, interval_aside
 from perbench.contracts.section import Value
-from perbench.progress import counted
 from perbench.site.flags import flags
-from perbench.site.format import digits_for
+from perbench.site.format import digits_for, part_of
 from perbench.site.matrix import better_of
 from perbench.stats.paired import Estimate
 from perbench.store import CellRecord
@@ -67,7 +66,7 @@ def of_one_seed(gains: Iterable[Estimate]) -> list[str]:
     single = sum(gain.seeds == 1 for gain in tested)
     if not single:
         return []
-    rests = f"{single:,} of {counted(len(tested), 'test')} {'rests' if single == 1 else 'rest'} on 1 seed"
+    rests = f"{part_of(single, len(tested), 'test')} {'rests' if single == 1 else 'rest'} on 1 seed"
     return [f"{rests}: other trainings may come out otherwise."]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from perbench.contracts.results import FEW_USERS, Matrix
 from perbench.progress import counted
 from perbench.site.comparisons import Comparison, Comparisons, WinLoss, compare, method_of
-from perbench.site.format import number
+from perbench.site.format import any_of, number, part_of
 from perbench.site.means import kinds_of, standings
 
 MOST_POINTS = 5
@@ -114,21 +114,19 @@ class _Points:
             return self._line(first, found.methods[first], lone=True), [*self._loss(first)]
         self.rest = self.order
         if any(one.side for one in directed):
-            return f"No method beats {over} in any of {_count(directed)}.", []
+            return f"No method beats {over} in {_any(directed)}.", []
         if any(one.gain.remains for one in found.neither):
             if not directed:
                 (first, *others) = self._neither()
                 return first, others
-            return f"No method can be told from {over} in any of {_count(directed)} with a better side.", [
+            return f"No method can be told from {over} in {_any(directed)} with a better side.", [
                 *self._neither()
             ]
         self.rest = []
         tested, tests = directed or found.neither, len(found.tested)
         if all(one.blunt(tests) for one in tested):
             return f"The run is too small to tell any method from {over}.", [*self._needed(tested, tests)]
-        return f"No method can be told from {over} in any of {_count(tested)}.", [
-            *self._needed(tested, tests)
-        ]
+        return f"No method can be told from {over} in {_any(tested)}.", [*self._needed(tested, tests)]
 
     def _line(self, name: str, found: Sequence[Comparison], lone: bool = False) -> str:
         """A method's wins and losses; `lone`: its only loss has a sentence of its own."""
@@ -145,7 +143,7 @@ class _Points:
             return f"{name} beats {over} in {won} of {_count(found)} and loses in {lost or 'none'}{named}."
         if lost:
             return f"{name} loses to {over} in {lost} of {_count(found)}{named} and beats it in none."
-        return f"{name} cannot be told from {over} in any of {_count(found)}."
+        return f"{name} cannot be told from {over} in {_any(found)}."
 
     def _loss(self, name: str) -> Iterator[str]:
         lost = [one for one in self.found.methods[name] if one.side < 0]
@@ -256,7 +254,7 @@ class _Points:
         tested = self.found.tested
         if single := sum(one.gain.seeds == 1 for one in tested):
             rest = "rests" if single == 1 else "rest"
-            which = f"All {_count(tested)}" if single == len(tested) > 1 else f"{single} of {_count(tested)}"
+            which = part_of(single, len(tested), "comparison")
             yield f"{which} {rest} on 1 seed: other trainings may come out otherwise."
 
 
@@ -285,6 +283,10 @@ def _wins(found: Sequence[Comparison]) -> str:
 
 def _count(found: Sequence[Comparison]) -> str:
     return counted(len(found), "comparison")
+
+
+def _any(found: Sequence[Comparison]) -> str:
+    return any_of(len(found), "comparison")
 
 
 def _words(names: Sequence[str], last: str = "and") -> str:

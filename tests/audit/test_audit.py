@@ -147,4 +147,4 @@ def test_a_difference_that_may_be_none_is_not_called_none(low: float, said: list
     more = Metric(value=0.2, n=9, ci=(low, 0.5), signature="words")
     held = (Shortcut("own_over_other", "", {"share": more}),)
     found = Audit("t", "test", 9, 9, 0, 0, "written", held=held)
-    assert [" ".join(line.split()[4:6]) for line in found.findings] == said
+    assert [" ".join(line.split()[5:7]) for line in found.findings] == said

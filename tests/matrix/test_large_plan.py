@@ -22,7 +22,7 @@ from perbench.matrix.cells import Cell, expand
 from perbench.matrix.dry_run import MANY, show_plan
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.identity import Shared, identity_of
-from perbench.matrix.memory import memory_lines
+from perbench.matrix.memory import memory_lines, parameters
 from perbench.matrix.plan import Plan, Step
 from perbench.matrix.plan_summary import SHOWN, short, summary_table, sums
 from perbench.specs.matrices import load_matrix
@@ -283,6 +283,14 @@ def test_of_many_names_the_last_share_a_line(root: Root, tmp_path: Path) -> None
 )
 def test_counts_have_three_digits(count: int, told: str) -> None:
     assert short(count) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(999, "999"), (134_515_008, "135 M"), (999_900_000, "1.00 B"), (4_022_468_096, "4.02 B")],
+)
+def test_numbers_of_parameters_have_their_usual_unit(count: int, said: str) -> None:
+    assert parameters(count) == said
 
 
 def test_memory_is_told_once_for_settings_that_need_the_same(root: Root) -> None:

@@ -94,7 +94,7 @@ def test_a_panel_says_where_a_corrected_test_tells_its_method_from_the_baseline(
     assert [(point.x, point.y) for point in found.series[1].points] == [(1, 3.0), (2, pytest.approx(9.5 / 3))]
     said, seeds = dialogue(bench).verdict
     assert said == verdict
-    assert seeds.startswith("2 of 2 tests rest on 1 seed")
+    assert seeds.startswith("Both tests rest on 1 seed")
 
 
 def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:

@@ -57,10 +57,10 @@ def test_the_tally_of_gains(full: Bench, tmp_path: Path) -> None:
     page = site_of(full, out=tmp_path / "site").pages["index"]
     assert page.all("h1")[0].text == "The run is too small to tell any method from ce."
     reading = page.all("section")[0].text
-    assert "0 of 1 gains over ce remain" in reading
+    assert "0 of 1 gain over ce remains" in reading
     assert "0 have an interval that excludes 0" in reading
     assert "about 0.1 interval would exclude 0 by chance" in reading
-    assert "1 of 1 comparison rests on 1 seed" in reading
+    assert "The only comparison rests on 1 seed" in reading
     assert "1 of 9 cells failed" in reading
 
 

@@ -82,7 +82,7 @@ def test_a_curve_per_method_against_the_baseline(bench: Bench) -> None:
         "The score of perce depends on learning_rate in 1 of 1 curve (fam/write: 0.7"
     )
     assert "ce" in verdict[1]
-    assert "1 of 1 test rests on 1 seed" in verdict[2]
+    assert "The only test rests on 1 seed" in verdict[2]
 
 
 def test_the_table_beside_holds_all_lines(bench: Bench) -> None:
@@ -107,7 +107,7 @@ def test_what_no_test_tells_apart_is_said_to_be_open(bench: Bench) -> None:
     assert (panel.aside, panel.significant) == ("perce varies by 0.017", False)
     assert not charts(bench)[0].x.log
     said = robustness(bench).verdict[0]
-    assert said == "No two values of learning_rate can be told apart for perce, in any of 1 curve."
+    assert said == "No two values of learning_rate can be told apart for perce, in the only curve."
 
 
 @pytest.mark.parametrize(("methods", "told"), [(1, True), (2, False)])

@@ -50,8 +50,8 @@ def test_print_results(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None
         "base model tiny, fam/talk: 2 of 4 without a score",
         "[red]percontrast",  # names are text, never markup
         "0.450 [0.350, 0.550]",
-        "0 of 1 gains over ce remain",
-        "1 of 1 comparison rests on 1 seed",
+        "0 of 1 gain over ce remains",
+        "The only comparison rests on 1 seed",
     ):
         assert part in out
 

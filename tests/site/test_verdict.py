@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from perbench.contracts.results import Matrix, Mean, ModelRow, Outcome, TargetColumn
+from perbench.site.format import any_of, part_of
 from perbench.site.load import load
 from perbench.site.matrix import matrix_of
 from perbench.site.verdict import Verdict, verdict_of
@@ -129,7 +130,8 @@ def test_the_only_loss_of_the_strongest_has_its_place_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"), [(WON, "perce beats ce in its only"), (LOST, "No method beats ce in any of 1")]
+    ("outcome", "said"),
+    [(WON, "perce beats ce in its only"), (LOST, "No method beats ce in the only comparison")],
 )
 def test_one_comparison(outcome: Outcome, said: str) -> None:
     assert compared(outcome).headline.startswith(said)
@@ -220,7 +222,7 @@ def test_seeds_that_are_not_there_are_counted(bench: Bench) -> None:
         bench.evaluate([0.1, 0.2, 0.3], trainer="ce", source="s", seed=seed)
         bench.evaluate(values, trainer="perce", source="s", seed=seed)
     found = build_view(load([bench.path])).verdict
-    assert any(line.startswith("1 of 1 comparison rests on 1 seed") for line in found.points)
+    assert any(line.startswith("The only comparison rests on 1 seed") for line in found.points)
     assert "1 value without the seeds that failed." in found.notes
 
 
@@ -260,7 +262,7 @@ def test_a_run_of_many_users_that_separates_nothing_is_not_called_too_small() ->
     (2 + .85) / √45 = .4."""
     assert compared(gain(0.1, 0.5, users=8)).headline.startswith("The run is too small")
     assert (
-        compared(gain(0.1, 0.5, users=45)).headline == "No method can be told from ce in any of 1 comparison."
+        compared(gain(0.1, 0.5, users=45)).headline == "No method can be told from ce in the only comparison."
     )
 
 
@@ -312,3 +314,22 @@ def test_users_needed(tests: int) -> None:
         replace(estimate, value=1e-6),
     ):
         assert other.users_needed(tests) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "said"),
+    [
+        (1, 1, "The only test"),
+        (2, 2, "Both tests"),
+        (3, 3, "All 3 tests"),
+        (1, 2, "1 of 2 tests"),
+        (0, 1, "0 of 1 test"),
+    ],
+)
+def test_parts_of_a_count(count: int, total: int, said: str) -> None:
+    assert part_of(count, total, "test") == said
+
+
+@pytest.mark.parametrize(("total", "said"), [(1, "the only test"), (2, "either test"), (3, "any of 3 tests")])
+def test_any_of_a_count(total: int, said: str) -> None:
+    assert any_of(total, "test") == said

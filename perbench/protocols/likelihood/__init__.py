@@ -1,4 +1,4 @@
-"""Likelihood: how likely the model finds the user's own text under the own persona, none, or another user's.
+"""Likelihood: how likely the model finds the user's text under the user's own persona, none, or another's.
 
 Nothing is generated. The text of every example is scored by its log-probability under the user's own persona,
 without a persona, and under other users' personas. A token is personal if its PIR (PerCE, Eq. 2) under the

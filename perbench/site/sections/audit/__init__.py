@@ -19,7 +19,7 @@ EXPLAINED = (
     "users, for these models as they are. "
 )
 FLOORED = "The last column is (own − none) / (own − chance); chance is 0 where no rate of it is known."
-LOWER = "The last column is by how much the own persona lowers the score without one."
+LOWER = "The last column is by how much the user's own persona lowers the score without one."
 
 
 class AuditSection(Section):

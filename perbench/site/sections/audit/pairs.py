@@ -1,4 +1,4 @@
-"""Pairs a model's scores on a task under the own persona, none and other users', sample by sample."""
+"""Pairs a model's scores on a task under the user's own persona, none and others', sample by sample."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def speed(named: Named, place: Place) -> Iterator[Chart]:
             x=Axis("examples a second", log=True),
             y=Axis("F1 of tokens", low=0.0, digits=2),
             panels=(Panel("", tuple(series)),),
-            explanation="At the own threshold, with 95% intervals. Speed is that of scoring alone.",
+            explanation="Each at its own threshold, with 95% intervals. Speed is that of scoring alone.",
             tabled=True,
             target=place[0],
             apart=place[1],

@@ -11,7 +11,7 @@ from perbench.contracts.chart import Axis, Chart, Empty, Panel, Point, Role, Ser
 from perbench.contracts.results import Loaded, Matrix
 from perbench.contracts.section import Block, ColumnHead, RowHead, Section, Table, Value
 from perbench.progress import counted
-from perbench.site.format import number, tick
+from perbench.site.format import any_of, number, tick
 from perbench.site.values import of_one_seed, outcome_value
 from perbench.stats.paired import Estimate
 
@@ -216,7 +216,7 @@ def _sentence(key: str, name: str, found: Sequence[Along]) -> tuple[int, str]:
         return 2, f"No two values of {key} can be tested for {name}: too few users or no spread."
     apart = [(one, *one.apart) for one in tested if one.apart is not None]
     if not apart:
-        return 1, f"No two values of {key} can be told apart for {name}, in any of {curves}."
+        return 1, f"No two values of {key} can be told apart for {name}, in {any_of(len(tested), 'curve')}."
     one, low, high = max(apart, key=lambda case: abs(case[0].scored[case[1]] - case[0].scored[case[2]]))
     ends = ", ".join(f"{number(one.scored[at], one.column.digits)} at {tick(at)}" for at in (low, high))
     return 0, f"The score of {name} depends on {key} in {len(apart)} of {curves} ({_where(one)}: {ends})."
