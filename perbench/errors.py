@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -80,8 +81,14 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` may be a misspelling of."""
-    return next(iter(get_close_matches(name, sorted(known), 1, cutoff=0.5)), None)
+    """The known name that `name` may be a misspelling or, like "lr" of "learning_rate", the initials of."""
+    names = sorted(known)
+    short = [one for one in names if len(words := re.split(r"[\W_]+", one)) > 1 and _initials(words) == name]
+    return next(iter(short or get_close_matches(name, names, 1, cutoff=0.5)), None)
+
+
+def _initials(words: Iterable[str]) -> str:
+    return "".join(word[:1] for word in words)
 
 
 def listed(known: Iterable[str]) -> str:

@@ -117,6 +117,9 @@ def _internal(error: Exception) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     parser = _parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         command: argparse.ArgumentParser = args.parser_in_use

@@ -72,4 +72,7 @@ def _print(report: Report) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for finding in report.findings:
         table.add_row(words[finding.ok], finding.name, finding.said)
-    console().print(table)
+    screen = console()
+    with screen.capture() as held:
+        screen.print(table)
+    screen.file.writelines(f"{line.rstrip()}\n" for line in held.get().splitlines())

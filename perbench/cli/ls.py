@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from perbench import plugins
 
@@ -28,12 +29,16 @@ def run(args: argparse.Namespace) -> int:
         rows = [{"kind": p.kind, "name": p.name, "summary": p.summary, "path": str(p.path)} for p in found]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return 0
-    width = max((len(plugin.name) for plugin in found), default=0)
+    names: dict[tuple[str, Path], list[str]] = {}
+    for plugin in found:  # a file may hold several, such as rouge1 and rouge2
+        names.setdefault((plugin.kind, plugin.path), []).append(plugin.name)
+    rows = {(p.kind, ", ".join(names[p.kind, p.path])): p.summary for p in found}
+    width = max((len(name) for _, name in rows), default=0)
     for kind, plural in PLURALS.items():
-        rows_of_kind = [plugin for plugin in found if plugin.kind == kind]
+        rows_of_kind = {name: summary for (of, name), summary in rows.items() if of == kind}
         if not rows_of_kind and args.kinds != plural:
             continue
         print(plural if rows_of_kind else f"{plural}: none")
-        for plugin in rows_of_kind:
-            print(f"  {plugin.name:{width}}  {plugin.summary}".rstrip())
+        for name, summary in rows_of_kind.items():
+            print(f"  {name:{width}}  {summary}".rstrip())
     return 0

@@ -27,7 +27,9 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise PerbenchError("--executor ray: pip install 'perbench[ray]'") from None
+        raise PerbenchError(
+            "--executor ray needs the package ray, which is not installed; run: pip install 'perbench[ray]'"
+        ) from None
 
 
 class RayKeys(Strict):

@@ -32,7 +32,10 @@ def _submitit() -> Any:
     try:
         return importlib.import_module("submitit")
     except ImportError:
-        raise PerbenchError("--executor slurm: pip install 'perbench[slurm]'") from None
+        raise PerbenchError(
+            "--executor slurm needs the package submitit, which is not installed; run: pip install "
+            "'perbench[slurm]'"
+        ) from None
     finally:
         os.environ.pop(LOG_LEVEL) if given is None else os.environ.update({LOG_LEVEL: given})
 

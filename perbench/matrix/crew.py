@@ -137,7 +137,7 @@ def join(path: Path, name: str | None = None, plan: str | None = None) -> int:
         processes.close()
         return code
     host, process = socket.gethostname(), os.getpid()
-    who = f"worker {name}, process {process} on {host}" if name else f"worker {host}:{process}"
+    who = f"worker {name} (process {process} on {host})" if name else f"worker {host}:{process}"
     name = name or f"{host}:{process}"
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     say(f"{who}{f', with GPU {gpus}' if gpus else ''}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from perbench.errors import PerbenchError
+from perbench.errors import PerbenchError, closest
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ KINDS = {
 }
 LM_EVAL = "lm_eval"
 """Folder of a root with tasks of lm-evaluation-harness in its own format."""
+ONE_OF = "a folder of plugins, such as trainers or tasks"
 FOLDERS = ", ".join([*(kind.folder for kind in KINDS.values()), LM_EVAL])
 
 
@@ -149,9 +151,19 @@ def included() -> list[Path]:
     return [Path(part) for part in os.environ.get("PERBENCH_INCLUDE", "").split(os.pathsep) if part]
 
 
+def _roots_in(folder: Path) -> Iterator[str]:
+    with suppress(OSError):  # a folder that may not be read
+        for entry in _entries(folder):
+            with suppress(OSError):
+                if is_root(Path(entry.path)):
+                    yield entry.name
+
+
 def _check(folder: Path, origin: str) -> None:
     if not folder.is_dir():
-        raise PerbenchError(f"{origin}: {folder} is not a folder; name one that holds one of {FOLDERS}")
+        close = closest(folder.name, _roots_in(folder.parent))
+        hint = f". Did you mean {str(folder.parent / close)!r}?" if close else f"; name one with {ONE_OF}"
+        raise PerbenchError(f"{origin}: {folder} is not a folder{hint}")
     if not is_root(folder):
         raise PerbenchError(f"{origin}: {folder} has none of the folders {FOLDERS}; name their parent")
 

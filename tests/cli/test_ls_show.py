@@ -25,6 +25,34 @@ def test_ls_groups_by_kind_with_summaries(capsys):
     assert "smollm2" not in only
 
 
+def test_ls_names_metrics_of_one_file_on_one_line(capsys):
+    lines = run(capsys, "ls", "metrics").splitlines()
+    assert sum(line.startswith("  rouge1, rouge2, rougeL ") for line in lines) == 1
+    assert len({line.split("  ")[-1] for line in lines}) == len(lines)
+    rows = json.loads(run(capsys, "ls", "metrics", "--json"))
+    assert {"rouge1", "rouge2", "rougeL"} <= {row["name"] for row in rows}
+
+
+def test_long_lists_of_names_say_where_the_rest_is(capsys):
+    assert cli.main(["show", "matrix", "nope"]) == 2
+    assert "perbench ls matrices" in capsys.readouterr().err
+    assert cli.main(["show", "engine", "nope"]) == 2
+    assert "perbench ls" not in capsys.readouterr().err
+
+
+def test_no_command_is_answered_by_the_help(capsys):
+    assert cli.main([]) == 2
+    found = capsys.readouterr()
+    assert not found.out
+    assert "commands:" in found.err
+
+
+def test_check_leaves_no_blanks_at_the_ends_of_lines(capsys):
+    lines = run(capsys, "check", "metric", "rougeL").splitlines()
+    assert len(lines) > 2
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 def test_ls_json_is_a_list_of_what_there_is(capsys):
     rows = json.loads(run(capsys, "ls", "trainers", "--json"))
     assert {"ce", "perce", "nextquill"} <= {row["name"] for row in rows}

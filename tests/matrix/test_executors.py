@@ -203,7 +203,9 @@ def test_an_executor_without_its_package_names_the_extra(
     monkeypatch.setitem(sys.modules, package, None)
     out = tmp_path / "run"
     assert cli.main(["run", "--matrix", "small", "--out", str(out), "--executor", name, *count]) == 2
-    assert f"'perbench[{name}]'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"'perbench[{name}]'" in told
+    assert f"{package}, which is not installed" in told
     assert not out.exists()
 
 

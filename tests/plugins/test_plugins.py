@@ -205,6 +205,15 @@ def test_a_folder_included_twice_is_one_root(root, monkeypatch):
     assert ("trainer", "ce") in plugins.discover()
 
 
+def test_a_misspelt_root_is_suggested(tmp_path):
+    for name in ("plugins", "pluginz"):  # only the first is a root
+        (tmp_path / name).mkdir()
+    (tmp_path / "plugins" / "trainers").mkdir()
+    with pytest.raises(PerbenchError) as told:
+        plugins.include(tmp_path / "plugin")
+    assert f"Did you mean '{tmp_path / 'plugins'}'" in str(told.value)
+
+
 def test_a_folder_that_is_no_root_is_refused(tmp_path, monkeypatch):
     with pytest.raises(PerbenchError, match=r"--include: .*none is not a folder"):
         plugins.include(tmp_path / "none")

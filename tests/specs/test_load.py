@@ -159,6 +159,7 @@ def test_sets_that_leave_no_identification_leave_its_identifiers_out():
     ("text", "said"),
     [
         ("training.learnin_rate=1", "unknown key 'learnin_rate'. Did you mean 'learning_rate'?"),
+        ("training.lr=1", "unknown key 'lr'. Did you mean 'learning_rate'?"),
         ("trainig.epochs=1", "unknown key 'trainig'. Did you mean 'training'?"),
         ("seed=1", "unknown key 'seed'. Did you mean 'seeds'?"),
         ("seeds.0=1", "unknown key '0' under seeds. It takes no keys."),
