@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     names: dict[tuple[str, Path], list[str]] = {}
     for plugin in found:  # a file may hold several, such as rouge1 and rouge2
         names.setdefault((plugin.kind, plugin.path), []).append(plugin.name)
-    rows = {(p.kind, ", ".join(names[p.kind, p.path])): p.summary for p in found}
-    width = max((len(name) for _, name in rows), default=0)
+    lines = {(p.kind, ", ".join(names[p.kind, p.path])): p.summary for p in found}
+    width = max((len(name) for _, name in lines), default=0)
     for kind, plural in PLURALS.items():
-        rows_of_kind = {name: summary for (of, name), summary in rows.items() if of == kind}
+        rows_of_kind = {name: summary for (of, name), summary in lines.items() if of == kind}
         if not rows_of_kind and args.kinds != plural:
             continue
         print(plural if rows_of_kind else f"{plural}: none")

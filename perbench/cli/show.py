@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 SUMMARY = "show a spec with its defaults, or a plugin's documentation, keys and what it declares"
 
 
+WIDEST = 100
+"""Columns of texts on wide terminals."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=plugins.KINDS, metavar="KIND", help=", ".join(plugins.KINDS))
     parser.add_argument("name", metavar="NAME", help="a name that `perbench ls` lists")
@@ -26,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from perbench.shapes.describe import SECTION, declared
+
     plugin = plugins.get(args.kind, args.name)
     about = _class(plugin) if plugins.KINDS[args.kind].base else _spec(plugin)
     if args.json:
@@ -41,23 +49,40 @@ def run(args: argparse.Namespace) -> int:
         if "profiles" in about:
             print(f"\n{_yaml({'profiles': about['profiles']})}", end="")
         return 0
-    print(about.pop("documentation"))
+    contract = plugins.named(plugins.KINDS[args.kind].base or "")
+    preset = declared(contract, contract)
+    width = min(columns(sys.stdout), WIDEST)
+    print(refilled(about.pop("documentation"), width), end="")
     for title in ("hyperparameters", "keys"):
         for place, row in enumerate(about.pop(title, ())):
-            value = "required" if row["required"] else f"= {row['default']!r}"
+            value = ", required" if row["required"] else f", default {row['default']!r}"
             print("" if place else f"\n{title}\n", end="")
-            print(f"  {row['name']}: {row['type']} {value}")
-            print("".join(f"    {line}\n" for line in row["text"].splitlines()), end="")
+            print(f"  {row['name']}: {row['type']}{'' if row['type'] == SECTION else value}")
+            print(refilled(row["text"], width - 4, "    "), end="")
     print()
     for name, value in about.items():  # lists of names fit on a line
+        if value in (None, [], {}, preset.get(name)):
+            continue  # what the class does not say itself
         print(_yaml({name: value}, flow=None if isinstance(value, list | dict) else False), end="")
     return 0
+
+
+def refilled(text: str, width: int, indent: str = "") -> str:
+    """Paragraphs filled anew where a line is wider than `width`; indented lines and lists are kept."""
+    found = []
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.splitlines()
+        flowing = not any(re.match(r"\s|[-*|] |\d+\. |[=-]{3}", line) for line in lines)
+        if flowing and any(len(line) > width for line in lines):
+            lines = textwrap.wrap(" ".join(lines), width, break_long_words=False, break_on_hyphens=False)
+        found.append("".join(f"{indent}{line}\n" for line in lines))
+    return "\n".join(found)
 
 
 def _yaml(values: dict[str, Any], *, flow: bool | None = False) -> str:
     import yaml
 
-    width = min(columns(sys.stdout), 100)
+    width = min(columns(sys.stdout), WIDEST)
     return str(
         yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=width, default_flow_style=flow)
     )

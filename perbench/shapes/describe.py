@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 
 from perbench.shapes.fields import MODEL, RUBRIC, marked, sections
 
+SECTION = "section"
+"""The type of a key that holds keys of its own."""
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 
@@ -71,7 +73,7 @@ def _type(info: FieldInfo) -> str:
         for key, sign in SIGNS.items()
         if (limit := getattr(mark, key, None)) is not None
     )
-    return _shown(info.annotation) + "".join(bounds)
+    return _shown(info.annotation) + " and".join(bounds)
 
 
 def _shown(annotation: Any) -> str:
@@ -85,7 +87,7 @@ def _shown(annotation: Any) -> str:
     if annotation is type(None):
         return "None"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return "section"
+        return SECTION
     name = str(getattr(origin or annotation, "__name__", annotation))
     return f"{name}[{', '.join(map(_shown, args))}]" if args else name
 

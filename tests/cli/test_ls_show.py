@@ -1,6 +1,7 @@
 """perbench ls and show."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from perbench import cli, plugins
+from perbench.cli.show import refilled
 
 
 def run(capsys, *words):
@@ -64,7 +66,7 @@ def test_ls_json_is_a_list_of_what_there_is(capsys):
 
 def test_show_a_trainer(capsys):
     out = run(capsys, "show", "trainer", "perce")
-    for part in ("PerCE", "clip_max", "= 5.0", "counterfactual: no_grad", "perce.py"):
+    for part in ("PerCE", "clip_max", "default 5.0", ">= 0 and <= 1", "counterfactual: no_grad", "perce.py"):
         assert part in out
     about = json.loads(run(capsys, "show", "trainer", "perce", "--json"))
     assert about["sha256"] == hashlib.sha256(Path(about["path"]).read_bytes()).hexdigest()
@@ -73,6 +75,24 @@ def test_show_a_trainer(capsys):
     assert (about["factual"], about["counterfactual"]) == (True, "no_grad")
     texts = {row["name"]: row["text"] for row in about["hyperparameters"]}
     assert "evenly" in texts["open_over"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_texts_fit_the_terminal_without_torn_lines(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = run(capsys, "show", "trainer", "perce").partition("\n\n")[2].partition("hyperparameters")[0]
+    assert max(map(len, text.splitlines())) <= min(width, 100)
+    paragraphs = [part.splitlines() for part in text.strip().split("\n\n")]
+    # A line ends early only where its successor's first word would not fit.
+    for lines in paragraphs:
+        for line, after in itertools.pairwise(lines):
+            assert len(line) + 1 + len(after.split()[0]) > min(width, 100)
+    assert run(capsys, "show", "engine", "transformers").rstrip().splitlines()[-1].startswith("identity: ")
+
+
+def test_indented_lines_and_lists_are_not_filled():
+    kept = "- a list that is wider than the terminal\n- a second\n\n    code = [1, 2, 3, 4, 5, 6]\n"
+    assert refilled(kept, 20) == kept
 
 
 def test_families_of_data(capsys):
@@ -103,8 +123,8 @@ def test_show_says_which_hyperparameters_are_required(tmp_path, capsys):
         encoding="utf-8",
     )
     out = run(capsys, "show", "trainer", "must", "--include", str(tmp_path))
-    assert "given: int required" in out
-    assert "free: int | None = None" in out
+    assert "given: int, required" in out
+    assert "free: int | None, default None" in out
 
 
 @pytest.mark.parametrize("kind", plugins.KINDS)
@@ -135,7 +155,7 @@ def test_show_tells_an_owners_keys_what_it_reads_and_the_models_it_asks(capsys):
     assert encoder["needs"] == ["vectors"]
     out = run(capsys, "show", "protocol", "generation")
     lines = out.splitlines()
-    below = lines[lines.index("  persona_swap.others: int > 0 = 4") + 1]
+    below = lines[lines.index("  persona_swap.others: int > 0, default 4") + 1]
     assert below.startswith("    ")
     assert below.strip()
     assert "name: scorer" in out
