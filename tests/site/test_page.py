@@ -152,7 +152,7 @@ def test_a_folder_of_something_else_is_left_alone(full: Bench, tmp_path: Path) -
 
 
 def test_nothing_is_written_when_a_run_cannot_be_read(full: Bench, tmp_path: Path) -> None:
-    with pytest.raises(PerbenchError, match="not a run directory"):
+    with pytest.raises(PerbenchError, match="absent does not exist"):
         build([full.path, tmp_path / "absent"], tmp_path / "site")
     assert not (tmp_path / "site").exists()
 

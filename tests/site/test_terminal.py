@@ -64,7 +64,7 @@ def test_command(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["leaderboard", "build", str(bench.path), "--out", str(out), "--json"]) == 0
     assert capsys.readouterr().out == f'{{"page": "{out / "index.html"}"}}\n'
     assert main(["leaderboard", "build", str(tmp_path / "absent"), "--out", str(out)]) == 2
-    assert "not a run directory" in capsys.readouterr().err
+    assert f"{tmp_path / 'absent'} does not exist (yet)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
