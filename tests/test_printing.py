@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 import unicodedata
 
@@ -107,11 +109,23 @@ def test_a_stream_of_another_encoding_gets_escapes(monkeypatch: pytest.MonkeyPat
     assert raw.getvalue() == rb"tea \u2615 caf\xe9" + b"\n"
 
 
-@pytest.mark.parametrize(("columns", "width"), [("90", 90), ("", 200), ("wide", 200), ("0", 200)])
-def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+@pytest.mark.parametrize(("columns", "width"), [("90", 90), ("", 133), ("wide", 133), ("0", 133)])
+def test_a_pipe_is_as_wide_as_columns_says_or_the_terminal_behind_it(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
     monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((133, 40)))
     assert console(io.StringIO()).width == width
     assert console(guarded(io.StringIO())).width == width
+
+
+def test_without_any_terminal_a_pipe_has_the_usual_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(number: int) -> os.terminal_size:
+        raise OSError(errno.ENOTTY, "no terminal")
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", none)
+    assert console(io.StringIO()).width == 80
 
 
 def test_a_terminal_gets_lines_folded_between_words_and_json_as_it_is(

@@ -13,17 +13,15 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-PIPED_WIDTH = 200
-"""Columns without a terminal and COLUMNS."""
 NARROW = 80
-"""Columns of a terminal that does not report its width."""
+"""Columns without COLUMNS and a terminal that reports its width."""
 INDENT = 4
 COLUMN = re.compile(r" *\S+ {2,}(?=\S)")
 LEAD = re.compile(r"(?:\b(?:next|to go on):|->) (?=(?:perbench|pip) )")
@@ -140,8 +138,8 @@ def keep_lines() -> None:
 
 
 def console(stream: TextIO | None = None, **options: Any) -> Console:
-    """A rich console on `stream` (default: stdout) with printable output, as wide as the terminal or COLUMNS,
-    else PIPED_WIDTH. `NO_COLOR` is honoured; `options` are rich's own.
+    """A rich console on `stream` (default: stdout) with printable output, as wide as `columns` says.
+    `NO_COLOR` is honoured; `options` are rich's own.
 
     Pass strings: they are made printable before layout and are never parsed as markup. A rich Text is laid
     out first, so escapes may make its lines too long.
@@ -166,13 +164,16 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
 
 
 def columns(stream: TextIO) -> int:
-    """The width from COLUMNS, else the terminal's, else PIPED_WIDTH."""
+    """The width from COLUMNS; else of the stream's terminal, or, in a pipe, of that from which the command
+    was started, where a pager shows it; else NARROW."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    if not stream.isatty():
-        return PIPED_WIDTH
     try:
-        return os.get_terminal_size(stream.fileno()).columns or NARROW
+        own = [stream.fileno()] if stream.isatty() else [2, 0]
     except (OSError, ValueError):
-        return NARROW
+        own = []
+    for number in own:
+        with suppress(OSError):
+            return os.get_terminal_size(number).columns or NARROW
+    return NARROW

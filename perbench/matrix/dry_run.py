@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MANY = 60
-"""Cells of a plan that is printed whole."""
+"""Most lines of a plan that is printed whole, as folded to the present width."""
 
 
 def show_plan(
     plan: Plan, estimator: Estimator, later: int = 0, *, as_json: bool, verbose: bool = False
 ) -> None:
-    """Print every cell with its action and reason, tokens, time and endpoint costs; of more than MANY cells,
-    unless `verbose`, a summary. `later`: the number of cells that follow after the matrix's selection."""
+    """Print every cell with its action and reason, tokens, time and endpoint costs; if that takes more than
+    MANY lines, unless `verbose`, a summary. `later`: the number of cells that follow after the matrix's
+    selection."""
     estimates = [estimator(step.cell) if step.action != "reuse" else None for step in plan.steps]
     todo = [estimate for estimate in estimates if estimate is not None]
     spends = total_spend([estimate.spends for estimate in todo])
@@ -44,7 +45,7 @@ def show_plan(
     if as_json:
         print(json.dumps({"cells": _plan_json(plan, estimates), "total": total}, ensure_ascii=False))
         return
-    short = len(plan.steps) > MANY and not verbose
+    short = not verbose and (len(plan.steps) > MANY or _lines(_plan_table(plan, estimates)) > MANY)
     console().print((summary_table if short else _plan_table)(plan, estimates))
     if short:
         print(f"{counted(len(plan.steps), 'cell')}; --verbose prints each of them")
@@ -97,6 +98,10 @@ def _uncounted_lines(todo: Sequence[CellEstimate]) -> Iterator[str]:
         if cells:
             asks = ", and their endpoint requests" if any(one.unasked for one in cells) else ""
             yield f"not in these sums: {counted(len(cells), 'cell')} {reason}{asks}"
+
+
+def _lines(table: Table) -> int:
+    return len(console().render_lines(table, pad=False))
 
 
 def _spend_line(name: str, one: Spend) -> str:

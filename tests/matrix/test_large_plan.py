@@ -259,6 +259,22 @@ def test_a_small_plan_is_printed_whole(
     assert capsys.readouterr().out.count("no record") == len(cells_of(root)) <= MANY
 
 
+def test_a_plan_is_summed_up_by_the_lines_that_it_would_take(
+    root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = root.matrix(seeds=[0, 1, 2])
+    number = len(cells_of(root, seeds=[0, 1, 2]))
+    assert MANY / 3 < number < MANY - 10
+    shown = {}
+    for width in ("60", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["run", "--matrix", str(matrix), "--out", str(tmp_path / "none"), "--dry-run"]) == 0
+        shown[width] = capsys.readouterr().out
+    assert f"{number} cells; --verbose" in shown["60"]
+    assert "--verbose" not in shown["200"]
+    assert shown["200"].count("no record") == number
+
+
 def test_verbose_without_a_dry_run_is_refused(
     root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
