@@ -20,6 +20,7 @@ from perbench.errors import PerbenchError, SpecError
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
 from perbench.matrix.plan import Plan, make_plan
+from perbench.specs.compose import owner_of
 from perbench.specs.matrices import load_matrix
 from perbench.store import CellRecord, Failure, Metric, RunDir
 from tests.matrix.conftest import Root, write_rows, writing_rows
@@ -39,6 +40,7 @@ def record(cell: Cell, **changes: Any) -> CellRecord:
         "status": "done",
         "labels": cell.labels,
         "metrics": {name: Metric(value=0.5, n=1, signature="s") for name in names},
+        "better": owner_of(cell.task.spec).better(names) if cell.kind == "eval" else {},
         "headline": cell.task.spec.headline if cell.kind != "train" else None,
         "seconds": 10.0,
         "started": "2026-01-01T00:00:00Z",
