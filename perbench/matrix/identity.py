@@ -7,7 +7,7 @@ are excluded: weights and data are identified by content.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -205,10 +205,29 @@ def _code(kind: str, name: str, owner: Owner[Any]) -> Inputs:
 
 def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Dotted paths of the inputs that differ, sorted: ["data", "trainer.params.alpha"]."""
+    return sorted(map(".".join, _differing(leaves(old), leaves(new))))
+
+
+KeyPath = tuple[str, ...]
+
+
+def _differing(before: Mapping[KeyPath, Any], after: Mapping[KeyPath, Any]) -> Iterator[KeyPath]:
+    for path in before.keys() | after.keys():
+        if path not in before or path not in after or before[path] != after[path]:  # absent is not null
+            yield path
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`differing` for people: a section that is on one side only, or a value on the other, is named as a
+    whole, not key by key."""
     before, after = leaves(old), leaves(new)
-    paths = (
-        path
-        for path in before.keys() | after.keys()
-        if path not in before or path not in after or before[path] != after[path]  # absent is not null
+    sections_before, sections_after = (
+        {path[:end] for path in found for end in range(1, len(path) + 1)} for found in (before, after)
     )
-    return sorted(map(".".join, paths))
+    found = set()
+    for path in _differing(before, after):
+        known = sections_after if path in before else sections_before
+        starts = (path[:end] for end in range(1, len(path)))
+        found.add(next((start for start in starts if start not in known), path))
+    whole = [path for path in found if not any(path[:end] in found for end in range(1, len(path)))]
+    return sorted(map(".".join, whole))

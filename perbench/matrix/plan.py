@@ -14,7 +14,7 @@ from perbench.errors import PerbenchError
 from perbench.heap import growing
 from perbench.lm.native import USUAL
 from perbench.matrix.cells import Cell
-from perbench.matrix.identity import COMPUTED, differing
+from perbench.matrix.identity import COMPUTED, changes, differing
 from perbench.matrix.weights import USERS, trained_weights
 from perbench.progress import counted
 from perbench.specs.compose import owner_of
@@ -240,7 +240,8 @@ def _changed(cell: Cell, same: Sequence[CellRecord]) -> str | None:
     """The inputs that differ from the nearest earlier record of the `same` row and column."""
     if not same:
         return None
-    paths = min((differing(record.inputs, cell.inputs) for record in same), key=len)
+    nearest = min(same, key=lambda record: len(differing(record.inputs, cell.inputs)))
+    paths = changes(nearest.inputs, cell.inputs)
     if paths == [COMPUTED]:
         known = cell.inputs.get(COMPUTED, USUAL)
         return f"{COMPUTED} (`dtype: auto` is {known} here, and {known} was not recorded)"

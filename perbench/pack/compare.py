@@ -11,7 +11,7 @@ from perbench import plugins
 from perbench.disk.digests import read_sha256
 from perbench.matrix.catalogue import UNRESOLVED
 from perbench.matrix.cells import Cell, describe
-from perbench.matrix.identity import differing
+from perbench.matrix.identity import changes
 from perbench.progress import counted
 from perbench.store import CellRecord, DamagedRecord
 from perbench.store.cell import cell_folder
@@ -56,7 +56,7 @@ def explained(pack: Pack, cells: Sequence[Cell]) -> Iterator[str]:
         old = named.get((cell.kind, cell.labels.model_dump_json()))
         if UNRESOLVED in str(cell.inputs):
             continue  # what is not on this machine is reported anyway
-        for path in differing(old.inputs, cell.inputs) if old is not None else ():
+        for path in changes(old.inputs, cell.inputs) if old is not None else ():
             if old is not None and path in ("data", "dev"):
                 data[_other_data(pack, old, cell, path)] = None
             elif path != "train":  # whose own cell says why

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perbench.matrix.identity import (
+    changes,
     differing,
     eval_inputs,
     identity_of,
@@ -62,6 +63,19 @@ def test_differing_names_leaves_and_tells_absent_from_null() -> None:
     old = {"data": "x", "trainer": {"params": {"alpha": 1, "beta": 2}}, "train": None}
     new = {"data": "y", "trainer": {"params": {"alpha": 1, "beta": 3}}}
     assert differing(old, new) == ["data", "train", "trainer.params.beta"]
+
+
+def test_changes_name_a_section_once() -> None:
+    model = {"model": {"engine": "transformers", "name": "m"}}
+    old = {"engine": "transformers", "target": {"judge": model, "k": 1}, "train": None}
+    engine = {"name": "vllm", "version": 1}
+    judge = {"model": {"engine": engine, "name": "m"}}
+    new = {"engine": engine, "target": {"judge": judge, "k": 1}, "decoding": {"a": {"b": 1}, "c": 2}}
+    assert differing(old, new)[:3] == ["decoding.a.b", "decoding.c", "engine"]
+    expected = ["decoding", "engine", "target.judge.model.engine", "train"]
+    assert changes(old, new) == changes(new, old) == expected
+    assert changes({"engine": engine}, {"engine": {**engine, "version": 2}}) == ["engine.version"]
+    assert changes(old, old) == []
 
 
 TASK: dict[str, Any] = {

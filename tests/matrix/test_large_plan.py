@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
 from perbench import plugins
 from perbench.cli import main
+from perbench.console.printing import console
 from perbench.disk.digests import canonical_digest
 from perbench.matrix import estimate
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
-from perbench.matrix.dry_run import MANY, show_plan
+from perbench.matrix.dry_run import MANY, Reason, show_plan
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.identity import Shared, identity_of
 from perbench.matrix.memory import memory_lines, parameters
@@ -273,6 +276,28 @@ def test_a_plan_is_summed_up_by_the_lines_that_it_would_take(
     assert f"{number} cells; --verbose" in shown["60"]
     assert "--verbose" not in shown["200"]
     assert shown["200"].count("no record") == number
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_reason_is_broken_between_words_and_after_dots_only(width: int) -> None:
+    key = "target.dialogue.judge.model.engine"
+    table = Table()
+    for head in ("cell", "why", "time"):
+        table.add_column(head, overflow="fold")
+    table.add_row("eval smollm2-135m " * 5, Reason(f"stale: {key}, train changed since"), "unknown " * 2)
+    stream = io.StringIO()
+    console(stream, width=width).print(table)
+    rows = [line.split("│")[2].strip() for line in stream.getvalue().splitlines() if line.count("│") == 4]
+    assert " ".join(rows).replace(". ", ".").split() == f"stale: {key}, train changed since".split()
+    words = {word for row in rows for word in row.replace(".", ". ").split()}
+    assert words <= {
+        "stale:",
+        *(f"{word}." for word in key.split(".")),
+        "engine,",
+        "train",
+        "changed",
+        "since",
+    }
 
 
 def test_verbose_without_a_dry_run_is_refused(
