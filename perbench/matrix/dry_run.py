@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from perbench.console.printing import console, printable
+from perbench.console.printing import console
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.plan import Plan
-from perbench.matrix.plan_summary import summary_table
+from perbench.matrix.plan_summary import Breakable, summary_table
 from perbench.matrix.spend import Spend
 from perbench.matrix.spend import total as total_spend
 from perbench.progress import counted, duration
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
-    from rich.measure import Measurement
     from rich.table import Table
-    from rich.text import Text
 
 MANY = 60
 """Most lines of a plan that is printed whole, as folded to the present width."""
@@ -145,36 +141,6 @@ def _plan_json(plan: Plan, estimates: list[CellEstimate | None]) -> list[dict[st
     ]
 
 
-@dataclass(frozen=True)
-class Reason:
-    """A cell of a table that breaks after the dots of long keys, too, not within their words."""
-
-    text: str
-
-    @property
-    def parts(self) -> list[str]:
-        return re.findall(r"[^\s.]*(?:[.\s]+|$)", printable(self.text))
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        from rich.cells import cell_len
-        from rich.measure import Measurement
-
-        longest = max(cell_len(part.rstrip()) for part in self.parts)
-        return Measurement(longest, max(longest, cell_len(self.text))).with_maximum(options.max_width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        from rich.cells import cell_len
-        from rich.text import Text
-
-        lines = [""]
-        for part in self.parts:
-            if lines[-1] and cell_len(f"{lines[-1]}{part}".rstrip()) > options.max_width:
-                lines.append("")
-            lines[-1] += part
-        for line in lines:
-            yield Text(line.rstrip(), overflow="fold")
-
-
 def _plan_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table:
     from rich.table import Table
 
@@ -189,5 +155,5 @@ def _plan_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table:
             known = estimate.tokens is not None
             tokens = f"{'' if estimate.exact else '~'}{estimate.tokens:,}" if known else "unknown"
             seconds = "unknown" if estimate.seconds is None else f"~{duration(estimate.seconds)}"
-        table.add_row(str(step.cell), step.action, Reason(step.reason), tokens, seconds)
+        table.add_row(Breakable(str(step.cell)), step.action, Breakable(step.reason), tokens, seconds)
     return table

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from perbench.console.printing import printable
 from perbench.matrix.cells import made_by
 from perbench.progress import counted, duration
 from perbench.store import Labels
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
     from rich.table import Table
+    from rich.text import Text
 
     from perbench.matrix.estimate import CellEstimate
     from perbench.matrix.plan import Action, Plan, Step
@@ -86,6 +91,39 @@ def _why(step: Step) -> str | None:
     return "begun" if step.action == "resume" else step.reason
 
 
+BREAKS = re.compile(r"(?<=\s)(?=\S)|(?<=\.)(?=[^\W\d])|(?<=/)(?=\w)")
+
+
+@dataclass(frozen=True)
+class Breakable:
+    """Text in a table that breaks after the dots and slashes of long names, too, and not within words."""
+
+    text: str
+
+    @property
+    def parts(self) -> list[str]:
+        return BREAKS.split(printable(self.text))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        longest = max(cell_len(part.rstrip()) for part in self.parts)
+        return Measurement(longest, cell_len(printable(self.text))).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        lines = [""]
+        for part in self.parts:
+            if lines[-1] and cell_len(f"{lines[-1]}{part}".rstrip()) > options.max_width:
+                lines.append("")
+            lines[-1] += part
+        for line in lines:
+            yield Text(line.rstrip(), overflow="fold")
+
+
 def summary_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table:
     """A line for each name; actions that no cell has are left out."""
     from rich import box
@@ -106,7 +144,7 @@ def summary_table(plan: Plan, estimates: Sequence[CellEstimate | None]) -> Table
         for place, (name, one) in enumerate(lines):
             table.add_row(
                 "" if place else group,
-                name,
+                Breakable(name) if group == "why" else name,
                 *_cells(one, list(columns)),
                 *_cost(one, plan),
                 end_section=place == len(lines) - 1,

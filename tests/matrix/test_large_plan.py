@@ -22,12 +22,12 @@ from perbench.disk.digests import canonical_digest
 from perbench.matrix import estimate
 from perbench.matrix.catalogue import Catalogue
 from perbench.matrix.cells import Cell, expand
-from perbench.matrix.dry_run import MANY, Reason, show_plan
+from perbench.matrix.dry_run import MANY, show_plan
 from perbench.matrix.estimate import CellEstimate, Estimator
 from perbench.matrix.identity import Shared, identity_of
 from perbench.matrix.memory import memory_lines, parameters
 from perbench.matrix.plan import Plan, Step
-from perbench.matrix.plan_summary import SHOWN, short, summary_table, sums
+from perbench.matrix.plan_summary import SHOWN, Breakable, short, summary_table, sums
 from perbench.specs.matrices import load_matrix
 from perbench.store import DamagedRecord, RunDir
 from tests.matrix.conftest import Root, write_rows, writing_rows
@@ -284,7 +284,7 @@ def test_a_reason_is_broken_between_words_and_after_dots_only(width: int) -> Non
     table = Table()
     for head in ("cell", "why", "time"):
         table.add_column(head, overflow="fold")
-    table.add_row("eval smollm2-135m " * 5, Reason(f"stale: {key}, train changed since"), "unknown " * 2)
+    table.add_row("eval smollm2-135m " * 5, Breakable(f"stale: {key}, train changed since"), "unknown " * 2)
     stream = io.StringIO()
     console(stream, width=width).print(table)
     rows = [line.split("│")[2].strip() for line in stream.getvalue().splitlines() if line.count("│") == 4]
