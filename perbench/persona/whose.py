@@ -9,6 +9,7 @@ from typing import Literal
 from perbench.api import Example
 from perbench.errors import PerbenchError
 from perbench.persona.others import others
+from perbench.progress import counted
 
 Whose = Literal["own", "none", "other"]
 
@@ -28,8 +29,9 @@ def with_persona_of(whose: Whose, examples: Sequence[Example]) -> list[Example]:
         drawn = others(example, examples, 1)
         if not drawn:
             raise PerbenchError(
-                f"persona.whose other: no other user of the {len(examples)} examples has another persona "
-                f"than {example.id}; use rows of several users, a larger --limit, or persona.whose none"
+                f"persona.whose other: no other user of the {counted(len(examples), 'example')} has another "
+                f"persona than {example.id}; use rows of several users, a larger --limit, or persona.whose "
+                "none"
             )
         found.append(replace(example, persona=drawn[0].persona))
     return found

@@ -101,7 +101,10 @@ class Split:
         if count := sum(
             len(one.panels) for one in section.blocks if isinstance(one, Chart) and _crowded(one)
         ):
-            blocks = (*blocks, Empty(f"{count:,} charts are not drawn here: the tables have their numbers."))
+            blocks = (
+                *blocks,
+                Empty(f"{counted(count, 'chart')} not drawn here: the tables have the numbers."),
+            )
         if any(self.of(section, table) for table in section.tables):
             return replace(section, blocks=blocks, template=None)
         return replace(section, blocks=blocks)

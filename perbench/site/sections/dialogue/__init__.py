@@ -10,7 +10,7 @@ from perbench.contracts.chart import Axis, Chart, Empty, Panel, Point, Role, Ser
 from perbench.contracts.results import Loaded, Matrix, ModelRow
 from perbench.contracts.section import Block, ColumnHead, Section, Table, Value
 from perbench.progress import counted
-from perbench.site.format import number
+from perbench.site.format import number, part_of
 from perbench.site.rows import head_of
 from perbench.site.values import of_one_seed, value_of
 
@@ -72,13 +72,15 @@ def _blocks(found: Turns, matrix: Matrix) -> Iterator[Block]:
 
 
 def _no_information(found: Turns, beside: Sequence[str]) -> Empty:
+    count = len(found.scores)
+    all_scores = f"{part_of(count, count, 'score')} {'is' if count == 1 else 'are'}"
     value = number(found.constant or 0.0, 0 if (found.constant or 0.0).is_integer() else found.digits)
     left_out = ", ".join([found.name, *beside])
     caveats = (note for note in found.column.notes if note.startswith(f"{found.metric}:"))
     return Empty(
         reason=" ".join(
             (
-                f"All {len(found.scores):,} scores are {value}, so {found.name} tells no model or turn "
+                f"{all_scores} {value}, so {found.name} tells no model or turn "
                 f"from another; {left_out} {'are' if beside else 'is'} left out.",
                 *(f"Note: {note.partition(':')[2].strip()}." for note in caveats),
             )
