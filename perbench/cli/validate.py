@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    checks: list[Callable[[], Found]] = [partial(_check_file, path) for path in args.files]
+    checks: list[Callable[[], Remarks]] = [partial(_check_file, path) for path in args.files]
     faults: list[str] = []
     if not args.files:
         faults += plugins.root_problems()
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True)
-class Found:
+class Remarks:
     """What is no fault of a file. `name`: its kind and name; `lacking`: what a run of it would lack on this
     machine, with what to do; `remarks`: on its rows."""
 
@@ -63,7 +63,7 @@ class Found:
     remarks: Sequence[str] = ()
 
 
-def check_plugin(plugin: plugins.Plugin) -> Found:
+def check_plugin(plugin: plugins.Plugin) -> Remarks:
     """Load a plugin; raises PerbenchError with its faults."""
     if plugins.KINDS[plugin.kind].base is None:
         return _load_spec(plugin.kind, plugin.name)
@@ -82,7 +82,7 @@ def check_plugin(plugin: plugins.Plugin) -> Found:
         wrong = [message for _, message in cls.faults({}) if "is required" not in message]
         if wrong:
             raise PerbenchError(f"{plugin.path}: default of {'; '.join(wrong)}")
-    return Found(f"{plugin.kind} {plugin.name}")
+    return Remarks(f"{plugin.kind} {plugin.name}")
 
 
 def _key(spec: type[Strict], path: str) -> bool:
@@ -95,23 +95,23 @@ def _key(spec: type[Strict], path: str) -> bool:
     return info is not None and (not rest or (inner is not None and _key(cast("type[Strict]", inner), rest)))
 
 
-def _load_spec(kind: str, name: str) -> Found:
+def _load_spec(kind: str, name: str) -> Remarks:
     if kind == "matrix":
         from perbench.matrix.absent import absent_for
         from perbench.specs.load import find
         from perbench.specs.matrices import every_profile
 
         lines = [line for matrix in every_profile(name) for line in absent_for(matrix.spec)]
-        return Found(f"{kind} {find(kind, name)[0]}", lacking=list(dict.fromkeys(lines)))
+        return Remarks(f"{kind} {find(kind, name)[0]}", lacking=list(dict.fromkeys(lines)))
     spec = plugins.loader(kind)(name)
     if kind == "task":
         from perbench.data.check import check_rows
 
-        return Found(f"{kind} {spec.name}", remarks=check_rows(spec))
-    return Found(f"{kind} {spec.name}")
+        return Remarks(f"{kind} {spec.name}", remarks=check_rows(spec))
+    return Remarks(f"{kind} {spec.name}")
 
 
-def _check_file(path: Path) -> Found:
+def _check_file(path: Path) -> Remarks:
     if path.suffix in (".yaml", ".yml"):
         return _load_spec(_kind_of(path), str(path))
     if not path.exists():
