@@ -16,7 +16,7 @@ class PerbenchError(Exception):
     exit_code = 2
 
 
-class Missing(PerbenchError):
+class NotThere(PerbenchError):
     """Something that is not on this machine: `what`, and the `way_out`, which may be that of others too."""
 
     def __init__(self, what: str, way_out: str) -> None:

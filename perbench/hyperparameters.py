@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from difflib import get_close_matches
-from functools import cache
 from typing import Any, ClassVar, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from perbench.errors import PerbenchError, suggest
 
@@ -96,9 +96,17 @@ class Hyperparameters:
         return {name: getattr(self, name) for name in model_of(type(self)).model_fields}
 
 
-@cache  # building one takes a millisecond, and every row of a matrix is checked
 def model_of(cls: type[Hyperparameters]) -> Any:
     """A pydantic model with the hyperparameters of a plugin's class."""
+    if cls not in _models:  # building one takes a millisecond, and every row of a matrix is checked
+        _models[cls] = _model(cls)
+    return _models[cls]
+
+
+_models: WeakKeyDictionary[type[Any], Any] = WeakKeyDictionary()
+
+
+def _model(cls: type[Hyperparameters]) -> Any:
     from pydantic import ConfigDict, create_model
 
     fields: dict[str, Any] = {}

@@ -8,7 +8,7 @@ another order.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ OWN = ("laid_out", "source")
 def lay_out(model: nn.Module) -> None:
     """Lay out the linear layers of a model in place, if it is on a CPU, torch has oneDNN, and it is not too
     large. Until `restore`, nothing may change its weights."""
-    plain = [layer for layer in model.modules() if type(layer) in (nn.Linear, LaidOut)]
+    plain: list[Any] = [layer for layer in model.modules() if type(layer) in (nn.Linear, LaidOut)]
     layers = [layer for layer in plain if _gains(layer.weight)]
     if sum(layer.weight.nbytes for layer in layers) > MOST:
         return
@@ -57,10 +57,10 @@ def lay_out(model: nn.Module) -> None:
         for layer in layers:
             if "laid_out" in vars(layer) and not _changed(layer.source, layer.weight):
                 continue
-            weight, changed = layer.weight.detach(), cast("Any", layer)
-            changed.__dict__["laid_out"] = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-            changed.__dict__["source"] = weight, weight._version
-            changed.__class__ = LaidOut
+            weight = layer.weight.detach()
+            layer.__dict__["laid_out"] = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+            layer.__dict__["source"] = weight, weight._version
+            layer.__class__ = LaidOut
     except (MemoryError, RuntimeError):  # without room for copies, the model computes as before
         restore(model)
 

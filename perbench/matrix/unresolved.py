@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from perbench.errors import Missing, PerbenchError
+from perbench.errors import NotThere, PerbenchError
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Unresolved:
         """Models first; of a family's data, those with one remedy share a line."""
         alike: dict[tuple[str, str], list[tuple[str, str, PerbenchError]]] = {}
         for family, task, split, error in self.data:
-            remedy = error.way_out if isinstance(error, Missing) else str(error)
+            remedy = error.way_out if isinstance(error, NotThere) else str(error)
             alike.setdefault((family, remedy), []).append((task, split, error))
         return [*dict.fromkeys(self.models), *map(_line, alike.values())]
 
@@ -35,7 +35,7 @@ def _line(alike: Sequence[tuple[str, str, PerbenchError]]) -> str:
         splits.setdefault(task, {})[split] = None
     names = ", ".join(f"{task} ({', '.join(held)})" for task, held in splits.items())
     first = alike[0][2]
-    if not isinstance(first, Missing):
+    if not isinstance(first, NotThere):
         return f"data of {names}: {first}"
-    others = len({error.what for _, _, error in alike if isinstance(error, Missing)}) - 1
+    others = len({error.what for _, _, error in alike if isinstance(error, NotThere)}) - 1
     return f"data of {names}: {first.what}{f' (and {others} more)' if others else ''}; {first.way_out}"

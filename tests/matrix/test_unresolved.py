@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perbench.errors import Missing, PerbenchError
+from perbench.errors import NotThere, PerbenchError
 from perbench.matrix.unresolved import Unresolved
 
 
@@ -10,10 +10,10 @@ def test_splits_and_tasks_with_one_remedy_share_a_line() -> None:
     found = Unresolved(models=["model m: away", "model m: away"])
     for task in ("far/a", "far/b"):
         for split in ("train", "test"):
-            error = Missing(f"no {task[-1]}/{split}.jsonl", "run `get far`")
+            error = NotThere(f"no {task[-1]}/{split}.jsonl", "run `get far`")
             found.data.append(("far", task, split, error))
-    found.data.append(("far", "far/c", "test", Missing("no folder", "check --data")))
-    found.data.append(("near", "near/a", "test", Missing("no a/test.jsonl", "run `get far`")))
+    found.data.append(("far", "far/c", "test", NotThere("no folder", "check --data")))
+    found.data.append(("near", "near/a", "test", NotThere("no a/test.jsonl", "run `get far`")))
     found.data += [("near", "near/a", split, PerbenchError("broken")) for split in ("train", "val")]
     assert found.tasks == {"far/a", "far/b", "far/c", "near/a"}
     model, far, folder, near, broken = found.lines()
@@ -27,4 +27,4 @@ def test_splits_and_tasks_with_one_remedy_share_a_line() -> None:
 
 
 def test_a_missing_thing_reads_as_one_message() -> None:
-    assert str(Missing("no file", "run `x`")) == "no file; run `x`"
+    assert str(NotThere("no file", "run `x`")) == "no file; run `x`"

@@ -10,7 +10,7 @@ from typing import Any
 from perbench.contracts.source import Rows, Source
 from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
 from perbench.data.values import numbered
-from perbench.errors import Missing
+from perbench.errors import NotThere
 from perbench.shapes.task import FieldSpec
 
 
@@ -39,7 +39,7 @@ class Hub(Source[Keys]):
         try:
             datasets: Any = importlib.import_module("datasets")
         except ModuleNotFoundError as error:
-            raise Missing(
+            raise NotThere(
                 f"reading {keys.hub} from the hub needs the package datasets",
                 "run: pip install 'perbench[hub]', or name a local folder of <config>/<split>.jsonl: --data "
                 "FAMILY=DIR",
@@ -47,7 +47,7 @@ class Hub(Source[Keys]):
         try:
             table = datasets.load_dataset(keys.hub, config, split=split, revision=keys.revision)
         except Exception as error:  # the client raises its own and its HTTP library's types
-            raise Missing(
+            raise NotThere(
                 f"{keys.hub} ({config}, {split}) does not load: {type(error).__name__}: {error}",
                 "offline, name a local folder of <config>/<split>.jsonl: --data FAMILY=DIR",
             ) from error

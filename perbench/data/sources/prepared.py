@@ -10,7 +10,7 @@ from perbench.contracts.source import Rows, Source
 from perbench.data.folders import Folders, folder_faults, has_split, read_folder, with_shared
 from perbench.data.lines import packed
 from perbench.data.prepared import prepared_folder
-from perbench.errors import Missing
+from perbench.errors import NotThere
 from perbench.shapes.task import FieldSpec
 
 
@@ -35,7 +35,7 @@ class Prepared(Source[Keys]):
         family, file = self.keys.prepared, f"{config}/{split}.jsonl"
         root = self._root(folder)
         if (root.is_dir() or self.keys.data_dir is None) and not (root / file).is_file():
-            raise Missing(
+            raise NotThere(
                 f"{root} has no {file}",
                 f"run `perbench data prepare {family}` (--from PATH reads local files; with --out DIR, "
                 f"name the folder by --data {family}=DIR){packed(root, file)}",
