@@ -305,10 +305,24 @@ class _Model(ModelSpec):
         return self
 
 
+@lru_cache(maxsize=8)
+def _composed(files: tuple[tuple[str, str, str, int], ...]) -> dict[str, Any]:
+    """What `_once` has made for a set of plugin files. It is kept and dropped together, since a task's spec
+    holds the class of its persona's."""
+    return {}
+
+
 def _once(make: Callable[[], type[S]]) -> Callable[[], type[S]]:
     """`make`, called once for each set of plugin files."""
-    made = lru_cache(maxsize=8)(lambda _: make())
-    return wraps(make)(lambda: made(_files()))
+
+    @wraps(make)
+    def made() -> type[S]:
+        found = _composed(_files())
+        if make.__name__ not in found:
+            found[make.__name__] = make()
+        return cast("type[S]", found[make.__name__])
+
+    return made
 
 
 @_once

@@ -43,6 +43,12 @@ def _pushed(logits: Any, by: float) -> Any:
     return logits
 
 
+@pytest.fixture
+def vllm_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as perbench looks."""
+    monkeypatch.setattr("perbench.contracts.engine_kind.find_spec", lambda name: object())
+
+
 @pytest.mark.parametrize(
     ("off", "push", "equal", "told"),
     [
@@ -52,6 +58,7 @@ def _pushed(logits: Any, by: float) -> Any:
         (0.0, 50.0, False, "apart, more than rounding"),
     ],
 )
+@pytest.mark.usefixtures("vllm_installed")
 def test_two_engines(
     tiny_model_dir: Path,
     tmp_path: Path,
@@ -73,7 +80,6 @@ def test_two_engines(
     monkeypatch.setattr(agreement, "open_model", open_model)
     monkeypatch.setattr(agreement, "TOPICS", agreement.TOPICS[:1])
     monkeypatch.setattr(agreement, "GREEDY", SamplingSpec(max_new_tokens=8, temperature=0))
-    monkeypatch.setattr("perbench.engines.vllm.find_spec", lambda name: object())
     file = tmp_path / "tiny.yaml"
     file.write_text(f"summary: s\npath: {tiny_model_dir}\ndtype: float32\n")
     words = ["doctor", "--engine", "vllm", "--model", str(file), "--json"]
@@ -116,6 +122,7 @@ def test_the_verdict_by_hand() -> None:
         (["--engine", "vllm", "--model", "smollm2-135m", "--set", "eagre=true"], "eager"),
     ],
 )
+@pytest.mark.usefixtures("vllm_installed")
 def test_what_is_asked_wrongly(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", *words]) == 2
     assert told in capsys.readouterr().err

@@ -42,7 +42,7 @@ def test_a_plain_folder_is_a_root(tmp_path):
     rows = listed(perbench("ls", "--json", "--include", PACKAGE))
     assert {("trainer", "halved_ce"), ("identifier", "long_words")} <= set(rows)
     shown = perbench("--include", PACKAGE, "show", "identifier", "long_words")
-    assert "threshold: float = 6.0" in shown.stdout
+    assert "threshold: float, default 6.0" in shown.stdout
 
 
 def test_both_at_once_is_a_duplicate_that_names_both_files(third_party_env):
