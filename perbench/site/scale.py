@@ -42,7 +42,7 @@ def scale_of(axis: Axis, values: Sequence[float], start: float, end: float, *, r
         low, high, ticks = _decades(low, high)
     else:
         low, high, ticks = _steps(low, high)
-    if not round_up and found and max(found) - min(found) > LEAST * max(map(abs, found)):
+    if not round_up and found and not _equal(min(found), max(found)):
         low, high = min(found), max(found)
     low = low if axis.low is None else axis.low
     high = high if axis.high is None else axis.high
@@ -50,9 +50,14 @@ def scale_of(axis: Axis, values: Sequence[float], start: float, end: float, *, r
     return DrawnScale(low, high, start, end, axis.log, tuple(sorted(set(ticks))))
 
 
+def _equal(low: float, high: float) -> bool:
+    """Whether a range is drawn as one value: too small for its numbers, or for floats."""
+    return high - low <= max(LEAST * max(abs(low), abs(high)), 1e-290)
+
+
 def _steps(low: float, high: float) -> tuple[float, float, tuple[float, ...]]:
     """Ends and ticks at multiples of 1, 2 or 5 times a power of ten."""
-    if high - low <= max(LEAST * max(abs(low), abs(high)), 1e-290):
+    if _equal(low, high):
         margin = abs(low) / 20 or 1.0
         low, high = low - margin, high + margin
     step = high / STEPS - low / STEPS

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from perbench.errors import PerbenchError
-from perbench.specs import compose
 from perbench.specs.load import load_model, load_task
 from perbench.specs.matrices import load_matrix
 from tests.specs.diary import GRID, IN_FILE, MATRIX, RATE, ROWS, TALK, TARGETS, TASK, faults
@@ -392,18 +391,3 @@ def test_every_built_in_spec_loads():
         profile = getattr(named.spec, "profile", None)
         assert named.name == (plugin.name if profile is None else f"{plugin.name}-{profile}")
         assert Path(plugin.path).is_file()
-
-
-def test_specs_of_one_set_of_plugins_hold_each_others_classes(monkeypatch):
-    def held():
-        return compose.task_spec().model_fields["persona"].annotation is compose.persona_spec()
-
-    files = compose._files()
-    assert held()
-    for number in range(9):  # more sets than are kept
-        other = (*files, ("task", "t", "t.yaml", number))
-        monkeypatch.setattr(compose, "_files", lambda other=other: other)
-        compose.persona_spec()
-        monkeypatch.setattr(compose, "_files", lambda: files)
-        compose.task_spec()
-    assert held()
