@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from perbench.console.printing import console
     from perbench.matrix.status import status_of
     from perbench.progress import counted
+    from perbench.site.format import natural
 
     found = status_of(args.directory)
     if args.json:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         table = Table()
         for head in ("worker", "process", "cell", "progress"):
             table.add_column(head, overflow="fold")
-        for one in sorted(found.running.values(), key=lambda holder: _natural(holder.worker)):
+        for one in sorted(found.running.values(), key=lambda holder: natural(holder.worker)):
             part = f"{one.done:,}/{one.total:,}" if one.total else "starting"
             table.add_row(one.worker, str(one), one.what, part)
         console().print(table)
@@ -56,11 +56,6 @@ def run(args: argparse.Namespace) -> int:
         f"{len(found.running):,} running{_outlook(found)}"
     )
     return 0
-
-
-def _natural(name: str) -> list[str | int]:
-    """A sort key: "w2" comes before "w10"."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _outlook(found: Status) -> str:
