@@ -145,7 +145,7 @@ def largest_gains(table: Table) -> list[float]:
 
 
 def shade(value: Value, largest: float) -> str:
-    """Class of a gain: blue for better, orange for worse, darker with size; none unless it remains after
+    """Class of a gain: blue for better, orange for worse, stronger with size; none unless it remains after
     Holm's correction."""
     gain = value.gain
     if gain is None or not gain.value or not value.verdict or not gain.remains or not largest:
